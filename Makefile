@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Sluice. `make help` lists the targets.
+O          ?= build
+CLANG      ?= clang
+CC         ?= gcc
+BPFTOOL    ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+PYTHON     ?= /usr/bin/python3
+PREFIX     ?= /usr/local
+V          ?= 0
+ifeq ($(V),0)
+Q   = @
+msg = @printf '  %-8s %s\n' "$(1)" "$(2)"
+endif
+
+VERSION    := 0.1.0
+ARCH       := $(shell uname -m | sed -e 's/x86_64/x86/' -e 's/aarch64/arm64/')
+WARN       := -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wno-unused-parameter $(if $(CI),-Werror)
+CFLAGS     ?= -O2 -g
+CPPFLAGS   += -Iinclude -Iuser -I$(O) -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' \
+	      -DSLUICE_DATADIR='"$(PREFIX)/share/sluice"'
+ALL_CFLAGS := -std=gnu11 $(WARN) $(CFLAGS)
+LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -ljansson -lcap-ng -lseccomp
+SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
+	      -I/usr/include/$(shell uname -m)-linux-gnu -Wall -Wextra -Werror \
+	      -Wno-unused-parameter
+
+# Each stage is a folder; every stage but the entry points goes into the library.
+STAGES     := policy resolve compile kernel target audit
+LIB_SRC    := $(foreach s,$(STAGES),$(wildcard user/$(s)/*.c))
+CLI_SRC    := $(wildcard user/cli/*.c)
+BPF_SRC    := $(wildcard bpf/*.bpf.c)
+SKELS      := $(BPF_SRC:bpf/%.bpf.c=$(O)/%.skel.h)
+LIB_OBJ    := $(LIB_SRC:%.c=$(O)/%.o)
+CLI_OBJ    := $(CLI_SRC:%.c=$(O)/%.o)
+SAN_OBJ    := $(LIB_SRC:%.c=$(O)/san/%.o)
+UNIT_SRC   := $(wildcard tests/unit/test_*.c)
+UNIT_BIN   := $(UNIT_SRC:tests/unit/%.c=$(O)/tests/%)
+TOOL_SRC   := $(wildcard tests/tools/*.c)
+TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all help deps demo test unit tools oracle system lint format clean install
+
+all: $(O)/sluice
+
+help:
+	@echo 'sudo make demo      install what is missing, build, show allowed and blocked connections'
+	@echo 'sudo make test      build and run every test'
+	@echo 'make                build $(O)/sluice'
+	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
+	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
+	@echo 'make lint format    clang-tidy, cppcheck, shellcheck; clang-format'
+	@echo 'make install        PREFIX=$(PREFIX)'
+
+deps:
+	@tools/install-deps
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all
+	@tools/demo $(O)/sluice
+
+test: deps
+	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/.unit-built tools
+	@tools/run-tests $(O)
+
+$(O)/.unit-built: $(UNIT_BIN)
+	@touch $@
+
+unit: $(UNIT_BIN)
+	@set -e; for t in $(UNIT_BIN); do $$t; done
+
+tools: $(TOOL_BIN)
+
+SEED ?=
+TIME ?= 120
+oracle: all tools
+	$(PYTHON) tests/oracle/differential.py --build $(O) --time $(TIME) $(if $(SEED),--seed $(SEED))
+
+$(O)/sluice: $(CLI_OBJ) $(O)/libsluice.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/libsluice.a: $(LIB_OBJ)
+	$(call msg,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/san/libsluice.a: $(SAN_OBJ)
+	$(call msg,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/%.o: %.c | $(SKELS)
+	$(call msg,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/san/%.o: %.c | $(SKELS)
+	$(call msg,CC-SAN,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
+
+$(O)/%.bpf.o: bpf/%.bpf.c
+	$(call msg,BPF,$<)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
+
+$(O)/%.skel.h: $(O)/%.bpf.o
+	$(call msg,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*) > $@
+
+$(O)/tests/test_%: tests/unit/test_%.c $(O)/san/libsluice.a
+	$(call msg,TEST,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 $(SANITIZE) -MMD -MP \
+		-DTESTS_DIR='"$(CURDIR)/tests"' -DSOURCE_DIR='"$(CURDIR)"' \
+		-o $@ $< $(O)/san/libsluice.a -lcmocka $(LIBS)
+
+$(O)/tests/%: tests/tools/%.c $(O)/libsluice.a
+	$(call msg,TOOL,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(O)/libsluice.a $(LIBS)
+
+install: all
+	install -D -m 755 $(O)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -d $(DESTDIR)$(PREFIX)/share/sluice/policies
+	cp -r policies/. $(DESTDIR)$(PREFIX)/share/sluice/policies/
+
+lint:
+	tools/lint
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h' | grep -v ^vmlinux/)
+
+clean:
+	rm -rf $(O)
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

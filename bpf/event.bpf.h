@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Recording a decision: counters always, an event if the decision is one that
+ * is logged and the target's budget allows. Nothing here changes a verdict.
+ */
+#ifndef SLUICE_EVENT_BPF_H
+#define SLUICE_EVENT_BPF_H
+
+#include <bpf/bpf_endian.h>
+
+#include "flow.bpf.h"
+#include "maps.bpf.h"
+
+/* Who made the attempt, as far as is known. */
+struct sl_process {
+	__u32 known;
+	__u32 pid, uid;
+	__u32 reserved;
+	char comm[16];
+};
+
+static __always_inline void sl_process_current(struct sl_process *p)
+{
+	p->known = 1;
+	p->pid = bpf_get_current_pid_tgid() >> 32;
+	p->uid = (__u32)bpf_get_current_uid_gid();
+	bpf_get_current_comm(p->comm, sizeof(p->comm));
+}
+
+static __always_inline void sl_process_socket(struct sl_process *p, const struct sl_socket *s)
+{
+	if (!s || !(s->flags & SL_SOCK_PROCESS))
+		return;
+	p->known = 1;
+	p->pid = s->pid;
+	p->uid = s->process_uid;
+	__builtin_memcpy(p->comm, s->comm, sizeof(p->comm));
+}
+
+static __always_inline void sl_hit_count(struct sl_stats *stats, const struct sl_subject *s,
+					 const struct sl_answer *a)
+{
+	struct sl_hit_key key = {.slot = s->slot, .rule = a->rule, .reason = a->reason,
+				 .generation = (__u32)SL_WORD_GENERATION(s->word)};
+	struct sl_hit first = {}, *hit = bpf_map_lookup_elem(&sl_hits, &key);
+
+	if (!hit) {
+		bpf_map_update_elem(&sl_hits, &key, &first, BPF_NOEXIST);
+		hit = bpf_map_lookup_elem(&sl_hits, &key);
+	}
+	if (!hit) {
+		__sync_fetch_and_add(&stats->uncounted, 1);
+		return;
+	}
+	__sync_fetch_and_add(&hit->count, 1);
+	hit->last_ns = bpf_ktime_get_boot_ns();
+}
+
+/* One token of the target's event budget. */
+static __always_inline bool sl_budget_take(__u32 slot)
+{
+	struct sl_budget *b = bpf_map_lookup_elem(&sl_budgets, &slot);
+	__u64 now = bpf_ktime_get_ns(), earned;
+	bool taken = false;
+
+	if (!b)
+		return false;
+	bpf_spin_lock(&b->lock);
+	if (!b->filled_ns) {
+		b->filled_ns = now;
+		b->tokens = SL_BUDGET_BURST;
+	} else if (now > b->filled_ns) {
+		earned = (now - b->filled_ns) / (1000000000ull / SL_BUDGET_RATE);
+		if (earned) {
+			b->filled_ns += earned * (1000000000ull / SL_BUDGET_RATE);
+			earned += b->tokens;
+			b->tokens = earned > SL_BUDGET_BURST ? SL_BUDGET_BURST : earned;
+		}
+	}
+	if (b->tokens) {
+		b->tokens--;
+		taken = true;
+	}
+	bpf_spin_unlock(&b->lock);
+	return taken;
+}
+
+static __always_inline void sl_write_address(__u8 out[16], __u8 family, __u64 high, __u64 low)
+{
+	if (family == 4) {
+		*(__be32 *)out = bpf_htonl((__u32)low);
+		return;
+	}
+	((__be64 *)out)[0] = bpf_cpu_to_be64(high);
+	((__be64 *)out)[1] = bpf_cpu_to_be64(low);
+}
+
+static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_flow *f,
+					  const struct sl_subject *s, const struct sl_answer *a,
+					  const struct sl_process *p, __u8 verdict)
+{
+	bool ports = f->protocol == 6 || f->protocol == 17 || f->protocol == 132;
+
+	__builtin_memset(e, 0, sizeof(*e));
+	e->time_ns = bpf_ktime_get_boot_ns();
+	e->generation = SL_WORD_GENERATION(s->word);
+	e->slot = s->slot;
+	e->rule = a->rule;
+	e->reason = a->reason;
+	e->verdict = verdict;
+	e->hook = f->hook;
+	e->direction = f->inbound ? SL_INGRESS : SL_EGRESS;
+	e->family = f->family;
+	e->protocol = f->protocol;
+	if (f->family)
+		e->flags |= SL_EVENT_PARSED;
+	sl_write_address(e->destination, f->family, f->destination_high, f->destination_low);
+	e->destination_port = ports ? f->destination_port : f->key;
+	if (ports)
+		e->flags |= SL_EVENT_PORTS;
+	if (f->has_source) {
+		e->flags |= SL_EVENT_SOURCE;
+		sl_write_address(e->source, f->family, f->source_high, f->source_low);
+		e->source_port = f->source_port;
+	}
+	if (s->has_uid) {
+		e->flags |= SL_EVENT_UID;
+		e->socket_uid = s->uid;
+	}
+	if (p->known) {
+		e->flags |= SL_EVENT_PROCESS;
+		e->pid = p->pid;
+		e->process_uid = p->uid;
+		__builtin_memcpy(e->comm, p->comm, sizeof(e->comm));
+	}
+}
+
+/* Counts one decision and submits its event. Not static: verified once. */
+__noinline int sl_record(const struct sl_flow *f, const struct sl_subject *s,
+			 const struct sl_answer *a, const struct sl_process *p, __u8 verdict)
+{
+	struct sl_stats *stats;
+	struct sl_event *e;
+	__u32 slot;
+
+	if (!f || !s || !a || !p)
+		return 0;
+	slot = s->slot;
+	stats = bpf_map_lookup_elem(&sl_stats, &slot);
+	if (!stats)
+		return 0;
+	__sync_fetch_and_add(&stats->decided, 1);
+	sl_hit_count(stats, s, a);
+	if (verdict == SL_EV_ALLOW) {	/* log: denied */
+		__sync_fetch_and_add(&stats->allowed, 1);
+		__sync_fetch_and_add(&stats->suppressed, 1);
+		return 0;
+	}
+	__sync_fetch_and_add(verdict == SL_EV_DENY ? &stats->denied : &stats->audit_denied, 1);
+	if (!sl_budget_take(slot)) {
+		__sync_fetch_and_add(&stats->suppressed, 1);
+		__sync_fetch_and_add(&stats->over_budget, 1);
+		return 0;
+	}
+	e = bpf_ringbuf_reserve(&sl_events, sizeof(*e), 0);
+	if (!e) {
+		__sync_fetch_and_add(&stats->lost, 1);
+		return 0;
+	}
+	sl_event_fill(e, f, s, a, p, verdict);
+	e->sequence = __sync_fetch_and_add(&stats->sequence, 1);
+	__sync_fetch_and_add(&stats->submitted, 1);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+#endif

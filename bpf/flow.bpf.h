@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What a hook hands to the verdict: a flow (from a socket address or a packet)
+ * and a subject (the target, and the uid of the socket's creator).
+ */
+#ifndef SLUICE_FLOW_BPF_H
+#define SLUICE_FLOW_BPF_H
+
+#include "sluice_abi.h"
+#include "sluice_table.h"
+
+/* An attempt or a packet. Host byte order; IPv4 in the low 32 bits of _low. */
+struct sl_flow {
+	__u64 source_high, source_low;
+	__u64 destination_high, destination_low;
+	__u16 source_port, destination_port;
+	__u16 key;		/* what rules look at: port, or ICMP type << 8 | code */
+	__u16 icmp_id;		/* identifier of a query and its answer */
+	__u8 family;		/* 4, 6, 0 if unknown */
+	__u8 protocol;
+	__u8 inbound;
+	__u8 tcp_flags;
+	__u8 icmp_query;	/* ICMP: 1 query, 2 answer, 3 error, 0 none of these */
+	__u8 has_source;
+	__u8 hook;		/* enum sl_hook */
+	__u8 reserved;
+};
+
+struct sl_subject {
+	__u64 word;		/* the generation, read once for one decision */
+	__u32 slot;
+	__u32 uid;
+	__u32 has_uid;
+	__u32 reserved;
+};
+
+enum { SL_ICMP_QUERY = 1, SL_ICMP_ANSWER = 2, SL_ICMP_ERROR = 3 };
+enum { SL_TCP_FIN = 0x01, SL_TCP_SYN = 0x02, SL_TCP_RST = 0x04, SL_TCP_ACK = 0x10 };
+
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+#endif

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The cgroup hooks. The packet hooks decide; connect and sendmsg only give the
+ * early, typed error and know the process. Each entry point is thin: flow and
+ * subject, verdict, record, return.
+ */
+#include <asm/errno.h>
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <bpf/bpf_helpers.h>
+
+#include "subject.bpf.h"
+#include "packet.bpf.h"
+#include "state.bpf.h"
+#include "verdict.bpf.h"
+#include "event.bpf.h"
+
+#define SL_PASS 1
+#define SL_REFUSE 0		/* egress: EPERM for the caller; ingress: dropped */
+#define SL_DROP_SILENTLY 2	/* egress only (NET_XMIT_CN): the caller sees success */
+
+#define IPPROTO_MPTCP_SOCKET 262
+#define SL_SOCK_STREAM 1
+#define SL_SOCK_RAW 3
+
+/* ---- sockets: connect and sendmsg ---- */
+
+/* What the hook can say of the attempt. False: a protocol whose destination is
+ * only known from its packets (ping, raw): the packet hook decides. */
+static __always_inline bool sl_flow_of_socket(struct bpf_sock_addr *ctx, struct sl_flow *f,
+					      __u8 hook)
+{
+	__u32 protocol = ctx->protocol;
+
+	if (protocol == IPPROTO_MPTCP_SOCKET)
+		protocol = IPPROTO_TCP;
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_SCTP)
+		return false;
+	f->protocol = protocol;
+	f->hook = hook;
+	f->destination_port = bpf_ntohs((__u16)ctx->user_port);
+	f->key = f->destination_port;
+	return true;
+}
+
+/* connect(0.0.0.0) and connect(::) reach the host itself (ip_route_output). */
+static __always_inline void sl_destination4(struct bpf_sock_addr *ctx, struct sl_flow *f)
+{
+	f->family = 4;
+	f->destination_low = bpf_ntohl(ctx->user_ip4);
+	if (!f->destination_low)
+		f->destination_low = 0x7f000001;
+}
+
+static __always_inline void sl_destination6(struct bpf_sock_addr *ctx, struct sl_flow *f)
+{
+	f->family = 6;
+	f->destination_high = (__u64)bpf_ntohl(ctx->user_ip6[0]) << 32 |
+			      bpf_ntohl(ctx->user_ip6[1]);
+	f->destination_low = (__u64)bpf_ntohl(ctx->user_ip6[2]) << 32 |
+			     bpf_ntohl(ctx->user_ip6[3]);
+	if (!f->destination_high && !f->destination_low)
+		f->destination_low = 1;
+}
+
+/* The socket belongs to the target; does the task? */
+static __always_inline bool sl_task_is_foreign(const struct sl_subject *s)
+{
+	struct sl_target *t = sl_subject_target(s);
+
+	if (!t || !t->cgroup_id)
+		return false;
+	return bpf_get_current_ancestor_cgroup_id(t->cgroup_level) != t->cgroup_id;
+}
+
+/*
+ * A UDP connect() sends nothing: getaddrinfo connects to every address it
+ * found, only to sort them (glibc with the service's port, musl with 65535).
+ * Where TCP may go, or where no packet can follow, it passes undecided; what
+ * the socket then sends is judged as a packet.
+ */
+static __always_inline bool sl_is_sort_probe(const struct sl_flow *f, const struct sl_subject *s)
+{
+	struct sl_answer tcp = {};
+	struct sl_flow as_tcp = *f;
+
+	if (f->protocol != IPPROTO_UDP ||
+	    (f->hook != SL_HOOK_CONNECT4 && f->hook != SL_HOOK_CONNECT6))
+		return false;
+	if (f->key == 0 || f->key == 65535)
+		return true;
+	as_tcp.protocol = IPPROTO_TCP;
+	sl_verdict(&as_tcp, s, &tcp);
+	return !tcp.deny;
+}
+
+/* Leaves a note on the socket that the denial of this destination is reported,
+ * and by whom, so that its packets are not counted again. */
+static __always_inline void sl_note(struct sl_socket *note, const struct sl_flow *f,
+				    const struct sl_subject *s, __u32 flags)
+{
+	if (!note)
+		return;
+	note->word = s->word;
+	note->address_high = f->destination_high;
+	note->address_low = f->destination_low;
+	note->key = f->key;
+	note->protocol = f->protocol;
+	note->flags |= flags;
+}
+
+static __always_inline void sl_note_process(struct sl_socket *note, const struct sl_process *p)
+{
+	if (!note)
+		return;
+	note->pid = p->pid;
+	note->process_uid = p->uid;
+	__builtin_memcpy(note->comm, p->comm, sizeof(note->comm));
+	note->flags |= SL_SOCK_PROCESS;
+}
+
+static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, const struct sl_flow *f,
+					    const struct sl_subject *s, const struct sl_answer *a)
+{
+	bool pass = (a->flags & SL_F_AUDIT) && a->reason != SL_REASON_NO_POLICY;
+	struct sl_process process = {};
+	struct sl_socket *note;
+
+	sl_process_current(&process);
+	if (!(pass || (a->flags & SL_F_DROP))) {
+		sl_record(f, s, a, &process, SL_EV_DENY);
+		bpf_set_retval(f->protocol == IPPROTO_TCP ? -ECONNREFUSED : -EHOSTUNREACH);
+		return SL_REFUSE;
+	}
+	sl_record(f, s, a, &process, pass ? SL_EV_AUDIT_DENY : SL_EV_DENY);
+	note = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	sl_note(note, f, s, SL_SOCK_REPORTED);
+	sl_note_process(note, &process);
+	return SL_PASS;
+}
+
+static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f)
+{
+	struct sl_process process = {};
+	struct sl_subject s = {};
+	struct sl_answer a = {};
+	struct sl_socket *stamp;
+
+	if (!sl_subject_init(&s))
+		return SL_REFUSE;
+	if (!ctx->sk)
+		return SL_REFUSE;
+	stamp = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0);
+	sl_subject_stamp(&s, stamp);
+	sl_verdict(f, &s, &a);
+	if (sl_task_is_foreign(&s)) {
+		a.deny = 1;
+		a.reason = SL_REASON_FOREIGN_TASK;
+		a.rule = SL_NONE;
+	}
+	if (!a.deny)
+		return SL_PASS;
+	if ((a.flags & SL_F_UIDS) && !s.has_uid && a.reason != SL_REASON_FOREIGN_TASK)
+		return SL_PASS; /* the packet's hook knows the uid */
+	if (a.reason != SL_REASON_FOREIGN_TASK && sl_is_sort_probe(f, &s)) {
+		stamp = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		sl_process_current(&process);
+		sl_note_process(stamp, &process);
+		return SL_PASS;
+	}
+	return sl_refuse_socket(ctx, f, &s, &a);
+}
+
+SEC("cgroup/connect4")
+int sluice_connect4(struct bpf_sock_addr *ctx)
+{
+	struct sl_flow f = {};
+
+	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_CONNECT4))
+		return SL_PASS;
+	sl_destination4(ctx, &f);
+	return sl_socket_hook(ctx, &f);
+}
+
+SEC("cgroup/connect6")
+int sluice_connect6(struct bpf_sock_addr *ctx)
+{
+	struct sl_flow f = {};
+
+	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_CONNECT6))
+		return SL_PASS;
+	sl_destination6(ctx, &f);
+	return sl_socket_hook(ctx, &f);
+}
+
+SEC("cgroup/sendmsg4")
+int sluice_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct sl_flow f = {};
+
+	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_SENDMSG4))
+		return SL_PASS;
+	sl_destination4(ctx, &f);
+	return sl_socket_hook(ctx, &f);
+}
+
+SEC("cgroup/sendmsg6")
+int sluice_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct sl_flow f = {};
+
+	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_SENDMSG6))
+		return SL_PASS;
+	sl_destination6(ctx, &f);
+	return sl_socket_hook(ctx, &f);
+}
+
+/* ---- sockets: creation ---- */
+
+/* Stamps the creator's fsuid where the policy has uid rules, and the process on
+ * sockets that only the packet hooks will see (raw, ping). Never refuses. */
+SEC("cgroup/sock_create")
+int sluice_sock_create(struct bpf_sock *ctx)
+{
+	bool packets_only = ctx->type == SL_SOCK_RAW || ctx->protocol == IPPROTO_ICMP ||
+			    ctx->protocol == SL_PROTO_ICMPV6;
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct sl_process process = {};
+	struct sl_socket *stamp;
+	__u32 uid;
+
+	if (!sl_stamp_all && !packets_only)
+		return SL_PASS;
+	stamp = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!stamp)
+		return SL_PASS; /* the subject falls back to sk_uid */
+	uid = BPF_CORE_READ(task, cred, fsuid.val);
+	stamp->uid = uid;
+	stamp->flags |= SL_SOCK_UID;
+	sl_process_current(&process);
+	sl_note_process(stamp, &process);
+	return SL_PASS;
+}
+
+/* ---- packets ---- */
+
+struct sl_packet {
+	struct sl_flow flow;
+	struct sl_subject subject;
+	struct sl_answer answer;
+	struct sl_flow_entry entry;	/* its key is the packet's */
+	bool from_a;
+};
+
+static __always_inline struct sl_socket *sl_packet_note(struct __sk_buff *skb, __u64 flags)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return NULL;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return NULL;
+	return bpf_sk_storage_get(&sl_sockets, sk, 0, flags);
+}
+
+/* Has this denial been reported by a socket hook or an earlier packet? UDP and
+ * raw sockets: each send is an attempt of its own, so the note holds once. */
+static __always_inline bool sl_is_reported(struct sl_socket *note, const struct sl_flow *f,
+					   const struct sl_subject *s)
+{
+	if (!note || !(note->flags & SL_SOCK_REPORTED))
+		return false;
+	if (note->word != s->word || note->address_high != f->destination_high ||
+	    note->address_low != f->destination_low || note->key != f->key ||
+	    note->protocol != f->protocol)
+		return false;
+	if (f->protocol != IPPROTO_TCP)
+		note->flags &= ~SL_SOCK_REPORTED;
+	return true;
+}
+
+/* A packet that the policy, or its shape, denies. What it returns depends on
+ * mode and on_deny; audit lets pass all but a missing policy. */
+static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packet *p)
+{
+	bool audit = (p->answer.flags & SL_F_AUDIT) && p->answer.reason != SL_REASON_NO_POLICY;
+	bool tcp = p->flow.protocol == IPPROTO_TCP;
+	struct sl_process process = {};
+	struct sl_socket *note = NULL;
+
+	if (!p->flow.inbound) {
+		note = sl_packet_note(skb, tcp ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+		sl_process_socket(&process, note);
+	}
+	if (p->flow.inbound || !sl_is_reported(note, &p->flow, &p->subject)) {
+		sl_record(&p->flow, &p->subject, &p->answer, &process,
+			  audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
+		if (tcp)	/* its retransmissions are the same attempt */
+			sl_note(note, &p->flow, &p->subject, SL_SOCK_REPORTED);
+	}
+	if (audit)
+		return SL_PASS;
+	if (!p->flow.inbound && (p->answer.flags & SL_F_DROP))
+		return SL_DROP_SILENTLY;
+	return SL_REFUSE;
+}
+
+static __always_inline int sl_deny_reason(struct __sk_buff *skb, struct sl_packet *p, __u8 reason)
+{
+	p->answer.deny = 1;
+	p->answer.reason = reason;
+	p->answer.rule = SL_NONE;
+	p->answer.flags = sl_generation_flags(p->subject.word);
+	return sl_deny_packet(skb, p);
+}
+
+/* A flow's opener as a flow, to judge it again under a new generation. */
+static __always_inline void sl_opener(const struct sl_flow_entry *e, const struct sl_flow *now,
+				      struct sl_flow *f)
+{
+	bool a = e->flags & SL_FLOW_FROM_A;
+
+	f->source_high = a ? e->key.a_high : e->key.b_high;
+	f->source_low = a ? e->key.a_low : e->key.b_low;
+	f->destination_high = a ? e->key.b_high : e->key.a_high;
+	f->destination_low = a ? e->key.b_low : e->key.a_low;
+	f->source_port = a ? e->key.a_port : e->key.b_port;
+	f->destination_port = a ? e->key.b_port : e->key.a_port;
+	f->key = e->open_key;
+	f->family = e->key.family;
+	f->protocol = e->key.protocol;
+	f->inbound = !!(e->flags & SL_FLOW_INBOUND);
+	f->has_source = 1;
+	f->hook = now->hook;
+	f->tcp_flags = now->tcp_flags;
+	f->icmp_query = now->icmp_query;
+}
+
+/* Judges a live flow again: the generation changed, or its rule has expired. */
+static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packet *p,
+					  struct sl_flow_entry *e)
+{
+	int verdict;
+
+	p->subject.uid = e->uid;
+	p->subject.has_uid = !!(e->flags & SL_FLOW_HAS_UID);
+	sl_opener(e, &p->flow, &p->flow);
+	sl_verdict(&p->flow, &p->subject, &p->answer);
+	e->rule = p->answer.rule;
+	e->deadline_ns = p->answer.deadline_ns;
+	if (!p->answer.deny) {
+		__sync_fetch_and_and(&e->flags, ~SL_FLOW_DENIED);
+		e->word = p->subject.word;
+		return SL_PASS;
+	}
+	verdict = sl_deny_packet(skb, p);
+	if (verdict != SL_PASS)
+		sl_flow_flag(e, SL_FLOW_DENIED);
+	e->deadline_ns = 0;
+	e->word = p->subject.word;
+	return verdict;
+}
+
+/* A packet of a flow that we know. */
+static __always_inline int sl_known_flow(struct __sk_buff *skb, struct sl_packet *p,
+					 struct sl_flow_entry *e, __u64 now)
+{
+	int verdict = SL_PASS;
+
+	if (e->word != p->subject.word ||
+	    (e->deadline_ns && bpf_ktime_get_boot_ns() >= e->deadline_ns))
+		verdict = sl_judge_again(skb, p, e);
+	else if (e->flags & SL_FLOW_DENIED)	/* reported when it was cut */
+		verdict = SL_REFUSE;
+	if (verdict == SL_PASS)
+		sl_flow_touch(e, &p->flow, p->from_a, now);
+	return verdict;
+}
+
+/* A flow that we do not know: the verdict, then its entry. */
+static __always_inline int sl_new_flow(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
+{
+	struct sl_process nobody = {};
+	struct sl_flow_entry *e = &p->entry;
+	int opened, verdict = SL_PASS;
+
+	sl_subject_uid_packet(&p->subject, sl_packet_note(skb, 0), skb);
+	sl_verdict(&p->flow, &p->subject, &p->answer);
+	if (p->answer.deny) {
+		verdict = sl_deny_packet(skb, p);
+		if (verdict != SL_PASS)
+			return verdict;
+	}
+	e->word = p->subject.word;
+	e->deadline_ns = p->answer.deadline_ns;
+	e->seen_ns = e->opened_ns = now;
+	e->uid = p->subject.uid;
+	e->rule = p->answer.rule;
+	e->open_key = p->flow.key;
+	e->flags = SL_FLOW_USED | (p->from_a ? SL_FLOW_FROM_A : 0) |
+		   (p->flow.inbound ? SL_FLOW_INBOUND : 0) |
+		   (p->subject.has_uid ? SL_FLOW_HAS_UID : 0);
+	opened = sl_flow_open(e, p->subject.slot);
+	if (p->answer.deny || opened == SL_ALREADY_OPEN)
+		return SL_PASS;
+	if (opened == SL_NO_ROOM) {
+		p->answer.deny = 1;
+		p->answer.reason = SL_REASON_FLOW_TABLE;
+		p->answer.rule = SL_NONE;
+		return sl_deny_packet(skb, p);
+	}
+	sl_record(&p->flow, &p->subject, &p->answer, &nobody, SL_EV_ALLOW);
+	return SL_PASS;
+}
+
+/* May this packet speak for the known flow? A query only from its opener and
+ * an answer only to it; a SYN after the end is a new connection. */
+static __always_inline bool sl_speaks_for(const struct sl_flow_entry *e, const struct sl_packet *p)
+{
+	bool opener = !!(e->flags & SL_FLOW_FROM_A) == p->from_a;
+
+	if (p->flow.icmp_query && !sl_flow_is_self(&e->key))
+		return (p->flow.icmp_query == SL_ICMP_QUERY) == opener;
+	if ((p->flow.tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_SYN)
+		return !sl_flow_closed(e);
+	return true;
+}
+
+/* An ICMP error comes in if the packet that it quotes is of a flow of ours. */
+static __always_inline int sl_inbound_error(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
+{
+	struct sl_target *t = sl_subject_target(&p->subject);
+	struct sl_flow quoted = {};
+	struct sl_flow_entry *e;
+
+	if (!t || sl_parse_ip(skb, sl_icmp_quote(skb, 0, &p->flow), &quoted) != SL_PARSED)
+		return sl_deny_reason(skb, p, SL_REASON_UNSOLICITED);
+	sl_flow_key_of(&quoted, &p->entry.key);
+	e = sl_flow_find(t, &p->entry.key, now);
+	if (!e || (e->flags & SL_FLOW_DENIED))
+		return sl_deny_reason(skb, p, SL_REASON_UNSOLICITED);
+	return SL_PASS;
+}
+
+static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, __u8 hook)
+{
+	struct sl_packet p = {};
+	struct sl_flow_entry *e;
+	struct sl_target *t;
+	int reason;
+	__u64 now;
+
+	if (!sl_subject_init(&p.subject))
+		return SL_REFUSE;
+	t = sl_subject_target(&p.subject);
+	if (!t)
+		return SL_REFUSE;
+	p.flow.inbound = inbound;
+	p.flow.hook = hook;
+	reason = sl_parse_ip(skb, 0, &p.flow);
+	if (reason != SL_PARSED)
+		return sl_deny_reason(skb, &p, reason);
+	now = bpf_ktime_get_coarse_ns();
+	if (inbound && p.flow.icmp_query == SL_ICMP_ERROR)
+		return sl_inbound_error(skb, &p, now);
+	p.from_a = sl_flow_key_of(&p.flow, &p.entry.key);
+	e = sl_flow_find(t, &p.entry.key, now);
+	if (e && sl_speaks_for(e, &p))
+		return sl_known_flow(skb, &p, e, now);
+	return sl_new_flow(skb, &p, now);
+}
+
+SEC("cgroup_skb/egress")
+int sluice_egress(struct __sk_buff *skb)
+{
+	return sl_packet_hook(skb, false, SL_HOOK_CGROUP_EGRESS);
+}
+
+SEC("cgroup_skb/ingress")
+int sluice_ingress(struct __sk_buff *skb)
+{
+	return sl_packet_hook(skb, true, SL_HOOK_CGROUP_INGRESS) == SL_PASS;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Who is judged. The target is the one that the program was attached for; the
+ * uid is the socket creator's, stamped at sock_create and inherited by accepted
+ * sockets, because the helpers disagree between hooks (a socket made as root
+ * and used after setuid is one user at connect and another at egress) and
+ * sk_uid follows fchown. A socket older than the stamp counts with its sk_uid,
+ * which only a packet's hook can read: connect and sendmsg leave the decision
+ * on such a socket to the packet. Without either the flow has no uid.
+ */
+#ifndef SLUICE_SUBJECT_BPF_H
+#define SLUICE_SUBJECT_BPF_H
+
+#include <bpf/bpf_core_read.h>
+
+#include "vmlinux.h"
+#include "flow.bpf.h"
+#include "maps.bpf.h"
+
+const volatile __u32 sl_slot = 0;	/* the slot of this object's target */
+const volatile bool sl_stamp_all = false; /* stamp every socket: uid rules */
+
+static __always_inline bool sl_subject_init(struct sl_subject *s)
+{
+	__u32 slot = sl_slot;
+	__u64 *word = bpf_map_lookup_elem(&sl_words, &slot);
+
+	if (!word)
+		return false;
+	s->slot = slot;
+	s->word = READ_ONCE(*word);
+	return true;
+}
+
+static __always_inline struct sl_target *sl_subject_target(const struct sl_subject *s)
+{
+	__u32 slot = s->slot;
+
+	return bpf_map_lookup_elem(&sl_targets, &slot);
+}
+
+static __always_inline bool sl_subject_stamp(struct sl_subject *s, const struct sl_socket *stamp)
+{
+	if (!stamp || !(stamp->flags & SL_SOCK_UID))
+		return false;
+	s->uid = stamp->uid;
+	s->has_uid = 1;
+	return true;
+}
+
+/* The uid of a packet's socket. */
+static __always_inline void sl_subject_uid_packet(struct sl_subject *s,
+						  const struct sl_socket *stamp,
+						  struct __sk_buff *skb)
+{
+	if (sl_subject_stamp(s, stamp) || !stamp)
+		return;
+	s->uid = bpf_get_socket_uid(skb);
+	s->has_uid = 1;
+}
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The records that kernel programs and user space share: map keys and values,
+ * events. Units stand in the names; addresses of packets are in network byte
+ * order, ports in host byte order. Padding is explicit and zero.
+ */
+#ifndef SLUICE_ABI_H
+#define SLUICE_ABI_H
+
+#include <linux/types.h>
+
+#define SL_ABI_VERSION 1
+
+/* Which table a target obeys: generation << 16 | index in sl_tables. One
+ * aligned word, so that switching is one store; 0 = none (denies). */
+#define SL_WORD_INDEX_BITS 16
+#define SL_WORD_INDEX(word) ((__u32)((word) & 0xffff))
+#define SL_WORD_GENERATION(word) ((word) >> SL_WORD_INDEX_BITS)
+
+/* sl_words[slot]: the word alone, in a map that user space maps, so that the
+ * switch is one aligned 64-bit store. */
+
+/* sl_targets[slot]. Written by the loader, only read by the kernel. */
+struct sl_target {
+	__u64 cgroup_id;	/* the target's cgroup; 0 for a device */
+	__u32 cgroup_level;	/* its depth; the hierarchy's root is 0 */
+	__u32 buckets;		/* of its slice of sl_flows; a power of two */
+	__u32 first_bucket;
+	__u32 reserved;
+};
+
+/* sl_stats[slot]. Atomic adds by the kernel; at rest
+ * decided = submitted + suppressed + lost. */
+struct sl_stats {
+	__u64 decided;		/* new flows, and denied attempts */
+	__u64 allowed;
+	__u64 denied;
+	__u64 audit_denied;	/* denied by the policy, let pass in audit mode */
+	__u64 submitted;	/* as an event */
+	__u64 suppressed;	/* no event: not logged, or over the budget */
+	__u64 over_budget;	/* the part of suppressed that the budget kept back */
+	__u64 lost;		/* the ring buffer was full */
+	__u64 sequence;		/* of the next event */
+	__u64 uncounted;	/* decisions that sl_hits had no room for */
+};
+
+/* sl_hits: decisions by (slot, rule or reason). */
+struct sl_hit_key {
+	__u32 slot;
+	__u32 rule;		/* rule number of the generation; SL_NONE: none */
+	__u32 reason;		/* enum sl_reason */
+	__u32 generation;	/* low 32 bits */
+};
+
+struct sl_hit {
+	__u64 count;
+	__u64 last_ns;		/* boot time of the last one */
+};
+
+/* ---- flow state ---- */
+
+#define SL_FLOW_WAYS 8		/* entries of a bucket */
+
+/* A flow, orientation-free: endpoint a is the smaller (address, port). IPv4
+ * addresses stand in the low 32 bits of a_low, b_low; host byte order. */
+struct sl_flow_key {
+	__u64 a_high, a_low, b_high, b_low;
+	__u16 a_port, b_port;	/* ICMP echo: both are the identifier */
+	__u8 family, protocol;
+	__u16 reserved;
+};
+
+enum sl_flow_flags {
+	SL_FLOW_USED = 1 << 0,
+	SL_FLOW_FROM_A = 1 << 1,	/* endpoint a opened it */
+	SL_FLOW_INBOUND = 1 << 2,	/* opened from outside, admitted by `inbound` */
+	SL_FLOW_HAS_UID = 1 << 3,
+	SL_FLOW_DENIED = 1 << 4,	/* a later generation denies it; reported */
+	SL_FLOW_REPLIED = 1 << 5,
+	SL_FLOW_FIN_A = 1 << 6,
+	SL_FLOW_FIN_B = 1 << 7,
+	SL_FLOW_RESET = 1 << 8,
+};
+
+struct sl_flow_entry {
+	struct sl_flow_key key;
+	__u64 word;		/* the generation that judged it last */
+	__u64 deadline_ns;	/* boot time at which it is judged again; 0 = never */
+	__u64 seen_ns;		/* coarse monotonic time of the last packet */
+	__u64 opened_ns;
+	__u32 uid;
+	__u32 flags;
+	__u32 sequence;		/* odd while it is being written */
+	__u32 rule;
+	__u16 open_key;		/* the key that was judged: port, or ICMP type, code */
+	__u16 reserved[3];
+};
+
+struct sl_flow_bucket {
+	struct sl_flow_entry entries[SL_FLOW_WAYS];
+};
+
+/* ---- sockets (SK_STORAGE) ---- */
+
+enum sl_socket_flags {
+	SL_SOCK_UID = 1 << 0,		/* uid is stamped */
+	SL_SOCK_PROCESS = 1 << 1,	/* pid and comm are known */
+	SL_SOCK_REPORTED = 1 << 2,	/* the denial of (address, key) is reported */
+};
+
+struct sl_socket {
+	__u64 word;		/* generation of the reported denial */
+	__u64 address_high, address_low;
+	__u32 flags;
+	__u32 uid;		/* fsuid of the creator, init user namespace */
+	__u32 pid;		/* thread group id */
+	__u32 process_uid;
+	__u16 key;
+	__u8 protocol;
+	__u8 reserved[5];
+	char comm[16];
+};
+
+/* ---- events ---- */
+
+enum sl_verdict_kind { SL_EV_ALLOW, SL_EV_DENY, SL_EV_AUDIT_DENY };
+enum sl_direction { SL_EGRESS, SL_INGRESS };
+
+#define SL_HOOKS(X) \
+	X(CONNECT4, "connect4") X(CONNECT6, "connect6") \
+	X(SENDMSG4, "sendmsg4") X(SENDMSG6, "sendmsg6") \
+	X(CGROUP_EGRESS, "cgroup-egress") X(CGROUP_INGRESS, "cgroup-ingress") \
+	X(SOCK_CREATE, "sock-create") X(TC_INGRESS, "tc-ingress") \
+	X(TC_EGRESS, "tc-egress") X(LSM, "lsm")
+
+enum sl_hook {
+#define SL_HOOK_ENUM(name, word) SL_HOOK_##name,
+	SL_HOOKS(SL_HOOK_ENUM)
+#undef SL_HOOK_ENUM
+	SL_HOOK_MAX,
+};
+
+enum sl_event_flags {
+	SL_EVENT_PROCESS = 1 << 0,	/* pid, uid and comm are known */
+	SL_EVENT_UID = 1 << 1,		/* socket_uid is known */
+	SL_EVENT_SOURCE = 1 << 2,	/* source address and port are known */
+	SL_EVENT_PARSED = 1 << 3,	/* destination and protocol are known */
+	SL_EVENT_PORTS = 1 << 4,	/* the protocol has ports */
+};
+
+/* One decision, in sl_events. */
+struct sl_event {
+	__u64 time_ns;		/* boot time */
+	__u64 sequence;		/* per target, from 0, no gaps */
+	__u64 generation;
+	__u8 source[16];	/* network byte order; IPv4: the first 4 bytes */
+	__u8 destination[16];
+	__u16 source_port, destination_port; /* ICMP: 0, type << 8 | code */
+	__u32 slot;
+	__u32 rule;
+	__u32 flags;
+	__u32 pid, process_uid, socket_uid;
+	__u8 family;		/* 4, 6, 0 unknown */
+	__u8 protocol;
+	__u8 verdict;		/* enum sl_verdict_kind */
+	__u8 reason;
+	__u8 hook;
+	__u8 direction;
+	__u8 reserved[6];
+	char comm[16];
+};
+
+#define SL_BUDGET_RATE 1000	/* events a second and target ... */
+#define SL_BUDGET_BURST 5000	/* ... and at once */
+
+#endif

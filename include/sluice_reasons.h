@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Why a verdict is what it is. Append only: the numbers are in pinned maps and
+ * the words in people's logs. The enum, the strings and the table in
+ * docs/events.md come from this list.
+ */
+#ifndef SLUICE_REASONS_H
+#define SLUICE_REASONS_H
+
+#define SL_REASONS(X) \
+	X(RULE, "rule", "a rule of the policy decided") \
+	X(DEFAULT, "default", "no rule matched: the policy's default") \
+	X(EMBEDDED, "embedded", "an IPv6 address that embeds an IPv4 one, and no rule names it") \
+	X(DNS_RESOLVER, "dns-resolver", "port 53 of a resolver of the policy") \
+	X(DNS_GATE, "dns-gate", "port 53 or 853 elsewhere than at the policy's resolvers") \
+	X(UNSOLICITED, "unsolicited", "an inbound packet of no flow that the policy admitted") \
+	X(INBOUND, "inbound", "inbound: allow") \
+	X(MALFORMED, "malformed", "a packet that cannot be parsed") \
+	X(FRAGMENT, "fragment", "an IP fragment: its ports cannot be known") \
+	X(IP_OPTIONS, "ip-options", "an IPv4 header with options (they can reroute)") \
+	X(ROUTING_HEADER, "routing-header", "an IPv6 routing header") \
+	X(EXTENSION_HEADERS, "extension-headers", "more IPv6 extension headers than we walk") \
+	X(FLOW_TABLE, "flow-table", "the target's flow table has no room for a new flow") \
+	X(FOREIGN_TASK, "foreign-task", "a task outside the target used the target's socket") \
+	X(NO_POLICY, "no-policy", "no generation is loaded, or its table cannot be read") \
+	X(SOCKET_FAMILY, "socket-family", "a socket family or type that no hook can judge")
+
+enum sl_reason {
+#define SL_REASON_ENUM(name, word, text) SL_REASON_##name,
+	SL_REASONS(SL_REASON_ENUM)
+#undef SL_REASON_ENUM
+	SL_REASON_MAX,
+};
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * A generation: one compiled (policy, resolution) as one position-independent
+ * table of 64-bit words in host byte order. sluice_reader.h reads it.
+ *
+ * In the kernel the table is an ARRAY of 64-byte elements (SL_CHUNK_WORDS
+ * words), the inner map of sl_tables; in user space it is the plain words.
+ *
+ *   address --ranges--> class --row(view)--> ports --search--> decision
+ *                       `any` --base(view)-> ports --search--> decision
+ *
+ * The smaller rule number of the two decides. A view is what a uid can see of
+ * the rules; view 0 is inbound, view 1 a flow whose uid no rule names (or that
+ * has none), view 2+i the i-th uid of the uid section.
+ */
+#ifndef SLUICE_TABLE_H
+#define SLUICE_TABLE_H
+
+#include <linux/types.h>
+#include "sluice_reasons.h"
+
+#define SL_TABLE_MAGIC 0x534c554943450001ull	/* "SLUICE", layout 1 */
+#define SL_CHUNK_WORDS 8			/* words of one array element */
+#define SL_TABLE_WORDS_MAX (8u << 20)		/* 64 MiB */
+#define SL_CLASSES_MAX 65535u
+#define SL_OTHERWISE_MAX 16			/* decisions behind one another */
+#define SL_SEARCH_STEPS 24			/* 2^24 > any section's entries */
+#define SL_NONE 0xffffffffu			/* no decision, no rule */
+
+/* Header words. A section is (entries << 32 | first word). */
+enum sl_table_header {
+	SL_H_MAGIC,
+	SL_H_GENERATION,
+	SL_H_FLAGS,		/* SL_F_ */
+	SL_H_WORDS,		/* of the whole table */
+	SL_H_V4,		/* 1 word:  first address << 32 | class */
+	SL_H_V6,		/* 3 words: first address high, low; class */
+	SL_H_CLASSES,		/* 1 word:  SL_C_ flags << 32 | row's first word */
+	SL_H_UIDS,		/* 1 word:  uid << 32 | view, ascending */
+	SL_H_BASE,		/* a row: what rules to `any` say */
+	SL_H_DECISIONS,		/* SL_DECISION_WORDS words each */
+	SL_H_RULES,		/* number of rules (no section) */
+	SL_H_RESERVED,
+	SL_HEADER_WORDS = 16,
+};
+
+enum sl_table_flags {
+	SL_F_AUDIT = 1 << 0,		/* let pass what the policy denies */
+	SL_F_DEFAULT_ALLOW = 1 << 1,
+	SL_F_DROP = 1 << 2,		/* on_deny: drop */
+	SL_F_INBOUND_ALLOW = 1 << 3,
+	SL_F_UIDS = 1 << 4,		/* some rule has a uid */
+	SL_F_DEADLINES = 1 << 5,	/* some rule expires */
+};
+
+enum sl_class_flags {
+	SL_C_EMBEDDED = 1 << 0,		/* rules to `any` and default do not apply:
+					 * no decision = SL_REASON_EMBEDDED */
+	SL_C_UNIFORM = 1 << 1,		/* the row has 2 entries: inbound, all uids */
+};
+
+#define SL_VIEW_INBOUND 0
+#define SL_VIEW_OTHER 1
+
+/*
+ * A row has one word a view: entries << 32 | first word of a port table (0
+ * entries: no rule). A port table's word is (first key << 32 | decision), keys
+ * ascending from 0; a key is protocol << 16 | port (host byte order), or for
+ * ICMP and ICMPv6 protocol << 16 | type << 8 | code.
+ *
+ * Decision ids ascend with the rule number, so comparing ids compares rules.
+ */
+enum sl_decision_word {
+	SL_D_RULE,		/* flags << 32 | rule number */
+	SL_D_DEADLINE,		/* boot time, ns; from then on `otherwise`; 0 = never */
+	SL_D_OTHERWISE,		/* decision id or SL_NONE */
+	SL_D_RESERVED,
+	SL_DECISION_WORDS,
+};
+
+#define SL_D_DENY 1u			/* bit 0 of the flags */
+#define SL_D_REASON_SHIFT 8		/* bits 8..15: enum sl_reason */
+
+/* What is asked: one flow, seen from the target. */
+struct sl_question {
+	__u64 address_high;	/* remote address, host byte order; IPv4: 0 ... */
+	__u64 address_low;	/* ... and the address in the low 32 bits */
+	__u64 now_ns;		/* boot time; 0 if the table has no deadlines */
+	__u64 word;		/* which table (sluice_abi.h); unused in user space */
+	__u32 uid;		/* if has_uid: the creator's, init user namespace */
+	__u16 key;		/* port, or ICMP type << 8 | code, or 0; host order */
+	__u8 family;		/* 4 or 6 */
+	__u8 protocol;
+	__u8 inbound;		/* 1: remote is the source, key the local port */
+	__u8 has_uid;
+	__u8 reserved[6];
+};
+
+/* The policy's answer; audit mode is not applied. */
+struct sl_answer {
+	__u64 deadline_ns;	/* boot time from which it must be asked again; 0 = never */
+	__u32 rule;		/* rule number or SL_NONE */
+	__u32 flags;		/* SL_F_ of the table */
+	__u8 deny;
+	__u8 reason;		/* enum sl_reason */
+	__u8 reserved[6];
+};
+
+#endif

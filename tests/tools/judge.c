@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Answers for the oracle (tests/oracle/differential.py), line by line:
+ *
+ *	policy PATH			-> ok | error TEXT
+ *	DIR PROTO ADDRESS KEY UID	-> allow|deny ID CAUSE
+ *
+ * judge: the table read in user space. judge --kernel: the table in the kernel,
+ * asked by running the judge program (BPF_PROG_TEST_RUN).
+ */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "compile/compile.h"
+#include "kernel/kernel.h"
+#include "resolve/resolve.h"
+#include "../../bpf/judge.h"
+#include "judge.skel.h"
+
+static const char *const reasons[] = {
+#define REASON_WORD(name, word, text) word,
+	SL_REASONS(REASON_WORD)
+#undef REASON_WORD
+};
+
+static struct judge *skel;	/* NULL: user space */
+static struct sl_policy *policy;
+static struct sl_compiled compiled;
+static __u64 generation;
+
+static __s64 boot_epoch_ns(void)
+{
+	struct timespec real, boot;
+
+	clock_gettime(CLOCK_REALTIME, &real);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	return (real.tv_sec - boot.tv_sec) * 1000000000ll + real.tv_nsec - boot.tv_nsec;
+}
+
+static int load_kernel(struct sl_diag *diag)
+{
+	__u32 index = 0;
+	int fd = sl_kernel_table_map(&compiled.table, diag), err;
+
+	if (fd < 0)
+		return fd;
+	err = bpf_map_update_elem(bpf_map__fd(skel->maps.sl_tables), &index, &fd, 0);
+	close(fd);
+	return err;
+}
+
+static void load_policy(const char *path)
+{
+	struct sl_resolve_options resolve = {.trust_clock = true};
+	struct sl_compile_options compile = {.generation = ++generation,
+					     .boot_epoch_ns = boot_epoch_ns()};
+	struct sl_diag diag = {};
+	int err;
+
+	sl_compiled_free(&compiled);
+	sl_policy_free(policy);
+	policy = NULL;
+	err = sl_policy_load(path, &resolve, &policy, &diag);
+	if (!err)
+		err = sl_compile(policy, &compile, &compiled, &diag);
+	if (!err && skel)
+		err = load_kernel(&diag);
+	if (err)
+		printf("error %s\n", diag.n ? diag.entries[0].message : strerror(-err));
+	else
+		puts("ok");
+	sl_diag_free(&diag);
+}
+
+static int ask_kernel(const struct sl_question *q, struct sl_answer *a)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options);
+	struct sl_judge_packet p = {}, back;
+
+	p.flow.family = q->family;
+	p.flow.protocol = q->protocol;
+	p.flow.key = q->key;
+	p.flow.inbound = q->inbound;
+	if (q->inbound) {
+		p.flow.source_high = q->address_high;
+		p.flow.source_low = q->address_low;
+	} else {
+		p.flow.destination_high = q->address_high;
+		p.flow.destination_low = q->address_low;
+	}
+	p.subject.word = generation << SL_WORD_INDEX_BITS;
+	p.subject.has_uid = q->has_uid;
+	p.subject.uid = q->uid;
+	options.data_in = &p;
+	options.data_size_in = sizeof(p);
+	options.data_out = &back;
+	options.data_size_out = sizeof(back);
+	if (bpf_prog_test_run_opts(bpf_program__fd(skel->progs.sluice_judge), &options) ||
+	    options.retval)
+		return -1;
+	*a = back.answer;
+	return 0;
+}
+
+static int parse_flow(const char *line, struct sl_question *q)
+{
+	char direction[4], address[64], uid[16];
+	unsigned protocol, key;
+	struct sl_cidr cidr = {};
+
+	if (sscanf(line, "%3s %u %63s %u %15s", direction, &protocol, address, &key, uid) != 5)
+		return -1;
+	/* not sl_cidr_parse: it refuses what a rule may not say */
+	if (inet_pton(AF_INET, address, cidr.addr) == 1)
+		cidr.family = 4;
+	else if (inet_pton(AF_INET6, address, cidr.addr) == 1)
+		cidr.family = 6;
+	else
+		return -1;
+	sl_question_address(q, &cidr);
+	q->inbound = !strcmp(direction, "in");
+	q->protocol = protocol;
+	q->key = key;
+	q->has_uid = strcmp(uid, "-") != 0;
+	q->uid = q->has_uid ? strtoul(uid, NULL, 10) : 0;
+	return 0;
+}
+
+static void answer(const char *line)
+{
+	struct sl_question q = {};
+	struct sl_answer a = {};
+
+	if (parse_flow(line, &q)) {
+		puts("error - flow");
+		return;
+	}
+	q.now_ns = time(NULL) * 1000000000ll - boot_epoch_ns();
+	if (skel ? ask_kernel(&q, &a) : (sl_table_judge(&compiled.table, &q, &a), 0)) {
+		puts("error - run");
+		return;
+	}
+	printf("%s %s %s\n", a.deny ? "deny" : "allow",
+	       a.rule == SL_NONE ? "-" : compiled.rules[a.rule].id,
+	       a.reason < SL_REASON_MAX ? reasons[a.reason] : "?");
+}
+
+int main(int argc, char **argv)
+{
+	static char out[1 << 16], line[8192];
+
+	setvbuf(stdout, out, _IOFBF, sizeof(out));
+	if (argc > 1 && !strcmp(argv[1], "--kernel")) {
+		skel = judge__open_and_load();
+		if (!skel) {
+			fprintf(stderr, "judge: the program cannot be loaded: %s\n",
+				strerror(errno));
+			return 1;
+		}
+	}
+	while (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = 0;
+		if (!strncmp(line, "policy ", 7))
+			load_policy(line + 7);
+		else if (*line)
+			answer(line);
+		fflush(stdout);
+	}
+	sl_compiled_free(&compiled);
+	sl_policy_free(policy);
+	judge__destroy(skel);
+	return 0;
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The classes: the distinct sets of entries that cover some address. Two sets
+ * are taken for equal when their 128-bit hashes are; the hash is made of mixed
+ * entry numbers, so a policy's author has nothing to steer it with.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define LIST_ENTRIES_MAX (64u << 20)	/* of all classes together: 256 MiB */
+
+static int grow_slots(struct compiler *c)
+{
+	size_t n = c->n_class_slots ? c->n_class_slots * 2 : 1024, i, at;
+	__u32 *slots = malloc(n * sizeof(*slots));
+
+	if (!slots)
+		return -ENOMEM;
+	memset(slots, 0xff, n * sizeof(*slots));
+	for (i = 0; i < c->n_classes; i++) {
+		at = c->classes[i].hash[0] & (n - 1);
+		while (slots[at] != SL_NONE)
+			at = (at + 1) & (n - 1);
+		slots[at] = i;
+	}
+	free(c->class_slots);
+	c->class_slots = slots;
+	c->n_class_slots = n;
+	return 0;
+}
+
+static size_t count_active(const struct compiler *c, const __u64 *active)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < (c->n_entries + 63) / 64; i++)
+		n += __builtin_popcountll(active[i]);
+	return n;
+}
+
+static int fill(struct compiler *c, struct class *class, const __u64 *active)
+{
+	size_t i, n = count_active(c, active);
+	__u64 bits;
+	__u32 entry;
+
+	class->entries = malloc((n ? n : 1) * sizeof(*class->entries));
+	if (!class->entries)
+		return -ENOMEM;
+	for (i = 0; i < (c->n_entries + 63) / 64; i++) {
+		for (bits = active[i]; bits; bits &= bits - 1) {
+			entry = i * 64 + __builtin_ctzll(bits);
+			if (c->entries[entry].marker)
+				class->embedded = true;
+			else
+				class->entries[class->n_entries++] = entry;
+		}
+	}
+	return 0;
+}
+
+static int add_class(struct compiler *c, const __u64 *active, const __u64 hash[2])
+{
+	static const struct class none;
+	struct class *v;
+	size_t cap, i, total = 0;
+
+	if (c->n_classes == SL_CLASSES_MAX + 1)
+		return too_large(c, "65,535 address classes");
+	if (c->n_classes == c->cap_classes) {
+		for (i = 0; i < c->n_classes; i++)
+			total += c->classes[i].n_entries;
+		if (total > LIST_ENTRIES_MAX)
+			return too_large(c, "what the compiler holds of overlapping rules");
+		cap = c->cap_classes ? c->cap_classes * 2 : 64;
+		v = realloc(c->classes, cap * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		c->classes = v;
+		c->cap_classes = cap;
+	}
+	v = &c->classes[c->n_classes];
+	*v = none;
+	memcpy(v->hash, hash, sizeof(v->hash));
+	if (fill(c, v, active))
+		return -ENOMEM;
+	c->n_classes++;
+	return 0;
+}
+
+int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u32 *class)
+{
+	size_t at;
+	int err;
+
+	if (c->n_classes * 2 >= c->n_class_slots && grow_slots(c))
+		return -ENOMEM;
+	at = hash[0] & (c->n_class_slots - 1);
+	for (; c->class_slots[at] != SL_NONE; at = (at + 1) & (c->n_class_slots - 1)) {
+		*class = c->class_slots[at];
+		if (!memcmp(c->classes[*class].hash, hash, sizeof(c->classes[0].hash)))
+			return 0;
+	}
+	err = add_class(c, active, hash);
+	if (err)
+		return err;
+	*class = c->n_classes - 1;
+	c->class_slots[at] = *class;
+	return 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Compile: a resolved policy becomes one table (include/sluice_table.h). Pure:
+ * no libbpf, no sockets, no logging, no clock; the same input gives the same
+ * bytes.
+ */
+#ifndef SLUICE_COMPILE_H
+#define SLUICE_COMPILE_H
+
+#include "policy/policy.h"
+#include "sluice_table.h"
+
+/* The words of a table, owned. */
+struct sl_table {
+	__u64 *words;
+	size_t n_words;
+};
+
+/* What a rule number stands for. */
+struct sl_rule_info {
+	const char *id;			/* borrowed from the policy, or static */
+	const struct sl_rule *rule;	/* borrowed; NULL for the dns gate and inbound */
+	enum sl_action action;
+	enum sl_reason reason;
+	struct sl_pos pos;
+};
+
+struct sl_compiled {
+	struct sl_table table;
+	struct sl_rule_info *rules;	/* owned; by rule number */
+	size_t n_rules;
+	size_t n_ranges4, n_ranges6, n_classes, n_views, n_decisions; /* for people */
+	bool has_uids;
+};
+
+struct sl_compile_options {
+	__u64 generation;
+	/* boot time = Unix time - this, in ns: turns `expires` into a deadline.
+	 * Only read where a rule expires. */
+	__s64 boot_epoch_ns;
+};
+
+/*
+ * Compiles policy, which must outlive *out (ids and rules are borrowed).
+ * 0, or -EINVAL with errors in diag (a bound exceeded: the rules that multiply
+ * are named), or -ENOMEM. *out is untouched on failure; free it with
+ * sl_compiled_free.
+ */
+int sl_compile(const struct sl_policy *policy, const struct sl_compile_options *options,
+	       struct sl_compiled *out, struct sl_diag *diag);
+void sl_compiled_free(struct sl_compiled *compiled);
+
+/* The verdict of a table in user space: the reader that the kernel runs. */
+bool sl_table_judge(const struct sl_table *table, struct sl_question *question,
+		    struct sl_answer *answer);
+
+/* Fills a question's address from a full-length prefix. */
+void sl_question_address(struct sl_question *question, const struct sl_cidr *address);
+
+#endif

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* From ranges, classes, rows, ports and decisions to the words of a table. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+struct ranked {
+	__u32 rule, id;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+
+	if (x->rule != y->rule)
+		return x->rule < y->rule ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Final decision ids ascend with the rule number; rank[id] is the final one. */
+static __u32 *rank_chains(const struct compiler *c)
+{
+	struct ranked *sorted = malloc((c->n_chains + 1) * sizeof(*sorted));
+	__u32 *rank = malloc((c->n_chains + 1) * sizeof(*rank));
+	size_t i;
+
+	if (!sorted || !rank) {
+		free(sorted);
+		free(rank);
+		return NULL;
+	}
+	for (i = 0; i < c->n_chains; i++)
+		sorted[i] = (struct ranked){chain_rule(c, i), i};
+	qsort(sorted, c->n_chains, sizeof(*sorted), compare_ranked);
+	for (i = 0; i < c->n_chains; i++)
+		rank[sorted[i].id] = i;
+	free(sorted);
+	return rank;
+}
+
+/* Classes whose row and flags are equal are one; returns how many are left. */
+static int unite_classes(struct compiler *c, __u32 *number, size_t *n)
+{
+	struct pool seen = {};
+	__u32 *first = malloc((c->n_classes + 1) * sizeof(*first)), at;
+	size_t i;
+	int err = first ? 0 : -ENOMEM;
+
+	*n = 0;
+	for (i = 0; i < c->n_classes && !err; i++) {
+		__u64 word = (__u64)c->classes[i].row_flags << 32 | c->classes[i].row;
+
+		err = pool_intern(&seen, &word, 1, &at);
+		if (err)
+			break;
+		if (at == *n)
+			first[(*n)++] = i;
+		number[i] = at;
+		c->classes[i].same_as = first[at];
+	}
+	pool_free(&seen);
+	free(first);
+	return err;
+}
+
+/* Renumbers the classes of a family's ranges and merges equal neighbours. */
+static size_t unite_ranges(struct words *w, size_t stride, const __u32 *number)
+{
+	size_t i, out = 0, class_at = stride - 1;
+	__u32 class, last = SL_NONE;
+
+	for (i = 0; i < w->n; i += stride) {
+		class = number[(__u32)w->v[i + class_at]];
+		if (class == last)
+			continue;
+		memmove(w->v + out, w->v + i, stride * sizeof(*w->v));
+		w->v[out + class_at] = (w->v[out + class_at] & ~0xffffffffull) | class;
+		out += stride;
+		last = class;
+	}
+	w->n = out;
+	return out / stride;
+}
+
+static __u64 section(size_t entries, size_t first)
+{
+	return (__u64)entries << 32 | first;
+}
+
+static __u64 table_flags(const struct compiler *c)
+{
+	const struct sl_policy *p = c->policy;
+	__u64 flags = 0;
+	size_t i;
+
+	if (p->mode == SL_MODE_AUDIT)
+		flags |= SL_F_AUDIT;
+	if (p->default_action == SL_ALLOW)
+		flags |= SL_F_DEFAULT_ALLOW;
+	if (p->on_deny == SL_DROP)
+		flags |= SL_F_DROP;
+	if (p->inbound == SL_INBOUND_ALLOW)
+		flags |= SL_F_INBOUND_ALLOW;
+	if (c->n_uids)
+		flags |= SL_F_UIDS;
+	for (i = 0; i < c->n_rules; i++)
+		if (c->deadlines[i])
+			flags |= SL_F_DEADLINES;
+	return flags;
+}
+
+static int write_classes(struct compiler *c, struct words *t, size_t n_classes, size_t rows_at)
+{
+	const struct class *class;
+	size_t i, written = 0;
+
+	for (i = 0; i < c->n_classes; i++) {
+		class = &c->classes[i];
+		if (class->same_as != i)
+			continue;
+		if (words_push(t, (__u64)class->row_flags << 32 | (class->row + rows_at)))
+			return -ENOMEM;
+		written++;
+	}
+	return written == n_classes ? 0 : -EINVAL;
+}
+
+static int write_uids(const struct compiler *c, struct words *t)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_uids; i++)
+		if (words_push(t, (__u64)c->uids[i] << 32 | c->uid_view[i]))
+			return -ENOMEM;
+	return 0;
+}
+
+static int write_rows(const struct compiler *c, struct words *t, size_t ports_at)
+{
+	size_t i;
+	__u64 word;
+
+	for (i = 0; i < c->rows.words.n; i++) {
+		word = c->rows.words.v[i];
+		if (words_push(t, word ? word + ports_at : 0))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int write_ports(const struct compiler *c, struct words *t, const __u32 *rank)
+{
+	size_t i;
+	__u64 word;
+	__u32 id;
+
+	for (i = 0; i < c->ports.words.n; i++) {
+		word = c->ports.words.v[i];
+		id = (__u32)word;
+		if (id != SL_NONE)
+			word = (word & ~0xffffffffull) | rank[id];
+		if (words_push(t, word))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int write_decisions(const struct compiler *c, struct words *t, const __u32 *rank)
+{
+	size_t at = t->n, i;
+	__u64 *d;
+
+	for (i = 0; i < SL_DECISION_WORDS * c->n_chains; i++)
+		if (words_push(t, 0))
+			return -ENOMEM;
+	for (i = 0; i < c->n_chains; i++) {
+		const struct sl_rule_info *rule = &c->rules[chain_rule(c, i)];
+		__u32 otherwise = chain_otherwise(c, i);
+		__u64 flags = (rule->action == SL_DENY ? SL_D_DENY : 0) |
+			      (__u64)rule->reason << SL_D_REASON_SHIFT;
+
+		d = t->v + at + SL_DECISION_WORDS * (size_t)rank[i];
+		d[SL_D_RULE] = flags << 32 | chain_rule(c, i);
+		d[SL_D_DEADLINE] = c->chains[2 * i + 1];
+		d[SL_D_OTHERWISE] = otherwise == SL_NONE ? SL_NONE : rank[otherwise];
+	}
+	return 0;
+}
+
+static int pad(struct words *t)
+{
+	while (t->n % SL_CHUNK_WORDS)
+		if (words_push(t, 0))
+			return -ENOMEM;
+	return 0;
+}
+
+static int write_table(struct compiler *c, const __u32 *rank, size_t n_classes, size_t n4,
+		       size_t n6, struct words *t)
+{
+	__u64 h[SL_HEADER_WORDS] = {SL_TABLE_MAGIC, c->options->generation, table_flags(c)};
+	size_t rows_at, ports_at;
+
+	h[SL_H_V4] = section(n4, SL_HEADER_WORDS);
+	h[SL_H_V6] = section(n6, SL_HEADER_WORDS + c->v4.n);
+	if (words_append(t, h, SL_HEADER_WORDS) || words_append(t, c->v4.v, c->v4.n) ||
+	    words_append(t, c->v6.v, c->v6.n) || pad(t))
+		return -ENOMEM;
+	h[SL_H_CLASSES] = section(n_classes, t->n);
+	h[SL_H_UIDS] = section(c->n_uids, t->n + n_classes);
+	rows_at = t->n + n_classes + c->n_uids;
+	ports_at = rows_at + c->rows.words.n;
+	h[SL_H_BASE] = section(c->n_views, rows_at + c->base_row);
+	h[SL_H_RULES] = c->n_rules;
+	if (write_classes(c, t, n_classes, rows_at) || write_uids(c, t) ||
+	    write_rows(c, t, ports_at) || write_ports(c, t, rank) || pad(t))
+		return -ENOMEM;
+	h[SL_H_DECISIONS] = section(c->n_chains, t->n);
+	if (write_decisions(c, t, rank) || pad(t))
+		return -ENOMEM;
+	h[SL_H_WORDS] = t->n;
+	memcpy(t->v, h, sizeof(h));
+	return 0;
+}
+
+int emit(struct compiler *c, struct sl_compiled *out)
+{
+	__u32 *number = malloc((c->n_classes + 1) * sizeof(*number));
+	__u32 *rank = rank_chains(c);
+	size_t n_classes, n4, n6;
+	struct words t = {};
+	int err = -ENOMEM;
+
+	if (number && rank && !unite_classes(c, number, &n_classes)) {
+		n4 = unite_ranges(&c->v4, 1, number);
+		n6 = unite_ranges(&c->v6, 3, number);
+		err = n_classes > SL_CLASSES_MAX ? too_large(c, "65,535 address classes") :
+						   write_table(c, rank, n_classes, n4, n6, &t);
+	}
+	free(number);
+	free(rank);
+	if (!err && t.n > SL_TABLE_WORDS_MAX)
+		err = too_large(c, "64 MiB for the compiled table");
+	if (err) {
+		words_free(&t);
+		return err;
+	}
+	out->table = (struct sl_table){t.v, t.n};
+	out->n_ranges4 = n4;
+	out->n_ranges6 = n6;
+	out->n_classes = n_classes;
+	return 0;
+}

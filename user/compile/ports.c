@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * From (class, view) to a port table: the key space is cut at every boundary of
+ * the class's entries and painted in the order of the rules; a rule without an
+ * expiry closes what it paints, one with an expiry leaves it open behind
+ * itself, and what comes next is its `otherwise`.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define WORK_MAX 400000000ull	/* painted segments: seconds of one core */
+
+struct node {			/* a rule on a segment; back towards the first */
+	__u32 rule, before;
+};
+
+struct painter {
+	struct compiler *c;
+	__u32 *keys;		/* where segments begin; keys[n] = KEY_END */
+	__u32 *next;		/* union-find: the next open segment */
+	__u32 *tail;		/* last node of each segment, SL_NONE */
+	__u8 *links;		/* nodes of each segment */
+	size_t n, cap;
+	struct node *nodes;
+	size_t n_nodes, cap_nodes;
+	struct words table;
+	/* the base table of each view: what a class's rule must come before */
+	struct words *base;
+	__u64 work;
+};
+
+static int grow(void **v, size_t *cap, size_t want, size_t size)
+{
+	size_t n = *cap ? *cap : 64;
+	void *p;
+
+	if (want <= *cap)
+		return 0;
+	while (n < want)
+		n *= 2;
+	p = realloc(*v, n * size);
+	if (!p)
+		return -ENOMEM;
+	*v = p;
+	*cap = n;
+	return 0;
+}
+
+static bool visible(const struct compiler *c, const struct entry *e, __u32 view)
+{
+	size_t i;
+
+	if (view == SL_VIEW_INBOUND || e->inbound)
+		return e->inbound && view == SL_VIEW_INBOUND;
+	if (!e->n_uids)
+		return true;
+	if (view == SL_VIEW_OTHER)
+		return false;
+	for (i = 0; i < e->n_uids; i++)
+		if (e->uids[i].number == c->view_uid[view])
+			return true;
+	return false;
+}
+
+static int compare_u32(const void *a, const void *b)
+{
+	__u32 x = *(const __u32 *)a, y = *(const __u32 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Cuts the key space at the boundaries of the visible entries. */
+static int cut(struct painter *p, const __u32 *entries, size_t n_entries, __u32 view)
+{
+	size_t i, k, n = 1, out = 0, want = 2, old;
+	const struct entry *e;
+
+	for (i = 0; i < n_entries; i++)
+		if (visible(p->c, &p->c->entries[entries[i]], view))
+			want += 2 * p->c->entries[entries[i]].n_keys;
+	old = p->cap;
+	if (grow((void **)&p->keys, &p->cap, want, sizeof(*p->keys)))
+		return -ENOMEM;
+	if (p->cap != old) {
+		free(p->next);
+		free(p->tail);
+		free(p->links);
+		p->next = malloc(p->cap * sizeof(*p->next));
+		p->tail = malloc(p->cap * sizeof(*p->tail));
+		p->links = malloc(p->cap);
+		if (!p->next || !p->tail || !p->links)
+			return -ENOMEM;
+	}
+	p->keys[0] = 0;
+	for (i = 0; i < n_entries; i++) {
+		e = &p->c->entries[entries[i]];
+		if (!visible(p->c, e, view))
+			continue;
+		for (k = 0; k < e->n_keys; k++) {
+			p->keys[n++] = e->keys[k].low;
+			p->keys[n++] = e->keys[k].high + 1;
+		}
+	}
+	p->work += n;
+	qsort(p->keys, n, sizeof(*p->keys), compare_u32);
+	for (i = 1; i < n; i++)
+		if (p->keys[i] != p->keys[out] && p->keys[i] < KEY_END)
+			p->keys[++out] = p->keys[i];
+	p->n = out + 1;
+	p->keys[p->n] = KEY_END;
+	for (i = 0; i <= p->n; i++)
+		p->next[i] = i;
+	memset(p->tail, 0xff, p->n * sizeof(*p->tail));
+	memset(p->links, 0, p->n);
+	p->n_nodes = 0;
+	return 0;
+}
+
+static __u32 find_open(struct painter *p, __u32 i)
+{
+	__u32 root = i, up;
+
+	while (p->next[root] != root)
+		root = p->next[root];
+	for (; p->next[i] != root && i != root; i = up) {
+		up = p->next[i];
+		p->next[i] = root;
+	}
+	return root;
+}
+
+static __u32 segment_at(const struct painter *p, __u32 key)
+{
+	size_t low = 0, high = p->n, mid;
+
+	while (high - low > 1) {
+		mid = (low + high) / 2;
+		if (p->keys[mid] <= key)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* The rule that ends a chain for good; SL_NONE if every link expires. */
+static __u32 closing_rule(const struct compiler *c, __u32 id)
+{
+	while (id != SL_NONE && chain_otherwise(c, id) != SL_NONE)
+		id = chain_otherwise(c, id);
+	if (id == SL_NONE || c->chains[2 * (size_t)id + 1])
+		return SL_NONE;
+	return chain_rule(c, id);
+}
+
+/* True if somewhere in [low, high) no rule before `rule` closes the table. */
+static bool open_before(const struct compiler *c, const __u64 *table, size_t n, __u32 low,
+			__u32 high, __u32 rule)
+{
+	size_t i, a = 0, b = n, mid;
+
+	if (!n)
+		return true;
+	while (b - a > 1) {
+		mid = (a + b) / 2;
+		if (table[mid] >> 32 <= low)
+			a = mid;
+		else
+			b = mid;
+	}
+	for (i = a; i < n && table[i] >> 32 < high; i++)
+		if (closing_rule(c, (__u32)table[i]) > rule)
+			return true;
+	return false;
+}
+
+static int link_rule(struct painter *p, __u32 segment, __u32 rule)
+{
+	struct compiler *c = p->c;
+	__u32 tail = p->tail[segment];
+
+	if (tail != SL_NONE && p->nodes[tail].rule == rule)
+		return 0;
+	if (p->links[segment] == SL_OTHERWISE_MAX)
+		return sl_error(c->diag, &c->rules[rule].pos,
+				"rule '%s' stands behind %d expiring rules for the same "
+				"connections; at most %d can follow one another: remove those "
+				"that have expired", c->rules[rule].id, SL_OTHERWISE_MAX,
+				SL_OTHERWISE_MAX - 1);
+	if (grow((void **)&p->nodes, &p->cap_nodes, p->n_nodes + 1, sizeof(*p->nodes)))
+		return -ENOMEM;
+	p->nodes[p->n_nodes] = (struct node){rule, p->tail[segment]};
+	p->tail[segment] = p->n_nodes++;
+	p->links[segment]++;
+	return 0;
+}
+
+/* base: the table that the class is read together with; NULL for none. */
+static int paint(struct painter *p, const struct entry *e, const struct words *base)
+{
+	struct compiler *c = p->c;
+	size_t k;
+	__u32 i;
+	int err;
+
+	for (k = 0; k < e->n_keys; k++) {
+		i = find_open(p, segment_at(p, e->keys[k].low));
+		for (; i < p->n && p->keys[i] <= e->keys[k].high; i = find_open(p, i + 1)) {
+			p->work++;
+			err = link_rule(p, i, e->rule);
+			if (err)
+				return err;
+			if (!c->deadlines[e->rule])
+				p->next[i] = i + 1;
+			if (base && !c->reached[e->rule] &&
+			    open_before(c, base->v, base->n, p->keys[i], p->keys[i + 1], e->rule))
+				c->reached[e->rule] = true;
+		}
+	}
+	return 0;
+}
+
+/* chains: (rule, otherwise) each once. */
+static int intern_chain(struct compiler *c, __u32 rule, __u32 otherwise, __u32 *id)
+{
+	__u64 word = (__u64)rule << 32 | otherwise;
+	size_t at, i, n;
+
+	if (c->n_chains * 2 >= c->n_chain_slots) {
+		n = c->n_chain_slots ? c->n_chain_slots * 2 : 1024;
+		free(c->chain_slots);
+		c->chain_slots = malloc(n * sizeof(*c->chain_slots));
+		if (!c->chain_slots)
+			return -ENOMEM;
+		memset(c->chain_slots, 0xff, n * sizeof(*c->chain_slots));
+		c->n_chain_slots = n;
+		for (i = 0; i < c->n_chains; i++) {
+			at = c->chains[2 * i] * 0x9e3779b97f4a7c15ull >> 32 & (n - 1);
+			while (c->chain_slots[at] != SL_NONE)
+				at = (at + 1) & (n - 1);
+			c->chain_slots[at] = i;
+		}
+	}
+	at = word * 0x9e3779b97f4a7c15ull >> 32 & (c->n_chain_slots - 1);
+	for (; c->chain_slots[at] != SL_NONE; at = (at + 1) & (c->n_chain_slots - 1)) {
+		if (c->chains[2 * (size_t)c->chain_slots[at]] == word) {
+			*id = c->chain_slots[at];
+			return 0;
+		}
+	}
+	if (grow((void **)&c->chains, &c->cap_chains, 2 * (c->n_chains + 1), sizeof(*c->chains)))
+		return -ENOMEM;
+	c->chains[2 * c->n_chains] = word;
+	c->chains[2 * c->n_chains + 1] = c->deadlines[rule];
+	*id = c->chain_slots[at] = c->n_chains++;
+	return 0;
+}
+
+/* Writes the painted segments as a table, equal neighbours merged. */
+static int finish(struct painter *p)
+{
+	__u32 id, node, last = SL_NONE;
+	size_t i;
+	int err;
+
+	p->table.n = 0;
+	for (i = 0; i < p->n; i++) {
+		id = SL_NONE;
+		for (node = p->tail[i]; node != SL_NONE; node = p->nodes[node].before) {
+			err = intern_chain(p->c, p->nodes[node].rule, id, &id);
+			if (err)
+				return err;
+		}
+		if (i && id == last)
+			continue;
+		if (words_push(&p->table, (__u64)p->keys[i] << 32 | id))
+			return -ENOMEM;
+		last = id;
+	}
+	if (p->table.n == 1 && last == SL_NONE)
+		p->table.n = 0;
+	return 0;
+}
+
+/* The port table of a list of entries in one view, into p->table. */
+static int build_table(struct painter *p, const __u32 *entries, size_t n, __u32 view,
+		       const struct words *base)
+{
+	struct compiler *c = p->c;
+	size_t i;
+	int err = cut(p, entries, n, view);
+
+	for (i = 0; i < n && !err; i++)
+		if (visible(c, &c->entries[entries[i]], view))
+			err = paint(p, &c->entries[entries[i]], base);
+	if (p->work > WORK_MAX)
+		return too_large(c, "the work of a compilation");
+	return err ? err : finish(p);
+}
+
+/* Interns p->table; the row's word for it (first word relative to the pool). */
+static int intern_table(struct painter *p, __u64 *word)
+{
+	struct compiler *c = p->c;
+	__u32 at;
+
+	*word = 0;
+	if (!p->table.n)
+		return 0;
+	if (pool_intern(&c->ports, p->table.v, p->table.n, &at))
+		return -ENOMEM;
+	if (c->ports.words.n > SL_TABLE_WORDS_MAX)
+		return too_large(c, "64 MiB of port tables");
+	*word = (__u64)p->table.n << 32 | at;
+	return 0;
+}
+
+static int build_class(struct painter *p, struct class *class, __u64 *row)
+{
+	static const struct words nothing;
+	struct compiler *c = p->c;
+	__u32 view, n_views = 2, i;
+	int err;
+
+	for (i = 0; i < class->n_entries; i++)
+		if (c->entries[class->entries[i]].n_uids)
+			n_views = c->n_views;
+	for (view = 0; view < n_views; view++) {
+		err = build_table(p, class->entries, class->n_entries, view,
+				  class->embedded ? &nothing : &p->base[view]);
+		if (!err)
+			err = intern_table(p, &row[view]);
+		if (err)
+			return err;
+	}
+	for (view = 2; view < n_views && row[view] == row[1]; view++)
+		;
+	if (view >= n_views)
+		n_views = 2;
+	class->row_flags = (class->embedded ? SL_C_EMBEDDED : 0) |
+			   (n_views == 2 ? SL_C_UNIFORM : 0);
+	err = pool_intern(&c->rows, row, n_views, &class->row);
+	if (!err && c->rows.words.n > SL_TABLE_WORDS_MAX)
+		err = too_large(c, "64 MiB of class rows");
+	return err;
+}
+
+static int build_base(struct painter *p, __u64 *row)
+{
+	struct compiler *c = p->c;
+	__u32 *any = malloc((c->n_entries + 1) * sizeof(*any)), view;
+	size_t i, n = 0;
+	int err = 0;
+
+	if (!any)
+		return -ENOMEM;
+	for (i = 0; i < c->n_entries; i++)
+		if (c->entries[i].any)
+			any[n++] = i;
+	for (view = 0; view < c->n_views && !err; view++) {
+		err = build_table(p, any, n, view, NULL);
+		if (!err)
+			err = words_append(&p->base[view], p->table.v, p->table.n);
+		if (!err)
+			err = intern_table(p, &row[view]);
+	}
+	free(any);
+	return err ? err : pool_intern(&c->rows, row, c->n_views, &c->base_row);
+}
+
+static bool class_leaves_open(struct compiler *c, const struct class *class, __u32 view,
+			      __u32 low, __u32 high, __u32 rule)
+{
+	__u64 word;
+
+	if (class->embedded)
+		return false;
+	if ((class->row_flags & SL_C_UNIFORM) && view > SL_VIEW_OTHER)
+		view = SL_VIEW_OTHER;
+	word = c->rows.words.v[class->row + view];
+	return open_before(c, c->ports.words.v + (__u32)word, word >> 32, low, high, rule);
+}
+
+/* Marks the rules to `any` that decide for some address and key. */
+static void mark_base(struct painter *p)
+{
+	struct compiler *c = p->c;
+	__u32 view, id, low, high;
+	size_t i, k;
+
+	for (view = 0; view < c->n_views; view++) {
+		for (i = 0; i < p->base[view].n; i++) {
+			low = p->base[view].v[i] >> 32;
+			high = i + 1 < p->base[view].n ? p->base[view].v[i + 1] >> 32 : KEY_END;
+			for (id = (__u32)p->base[view].v[i]; id != SL_NONE;
+			     id = chain_otherwise(c, id)) {
+				for (k = 0; k < c->n_classes && !c->reached[chain_rule(c, id)]; k++)
+					c->reached[chain_rule(c, id)] = class_leaves_open(
+						c, &c->classes[k], view, low, high,
+						chain_rule(c, id));
+			}
+		}
+	}
+}
+
+static void painter_free(struct painter *p)
+{
+	__u32 view;
+
+	for (view = 0; p->base && view < p->c->n_views; view++)
+		words_free(&p->base[view]);
+	free(p->base);
+	free(p->keys);
+	free(p->next);
+	free(p->tail);
+	free(p->links);
+	free(p->nodes);
+	words_free(&p->table);
+}
+
+int build_rows(struct compiler *c)
+{
+	struct painter p = {.c = c};
+	__u64 *row = calloc(c->n_views, sizeof(*row));
+	size_t i;
+	int err = -ENOMEM;
+
+	p.base = calloc(c->n_views, sizeof(*p.base));
+	if (row && p.base)
+		err = build_base(&p, row);
+	for (i = 0; i < c->n_classes && !err; i++)
+		err = build_class(&p, &c->classes[i], row);
+	if (!err)
+		mark_base(&p);
+	painter_free(&p);
+	free(row);
+	return err;
+}

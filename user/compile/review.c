@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * What a compiled policy says that its author may not mean: rules that decide
+ * nothing, metadata services left reachable, a proxy that its clients cannot
+ * reach. All of it is asked of the finished table.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+#include "sluice_sets.h"
+
+static const char *canonical(const struct compiler *c, __u32 rule, char **text)
+{
+	*text = c->rules[rule].rule ? sl_rule_canonical(c->rules[rule].rule) : NULL;
+	return *text ? *text : "";
+}
+
+/* An earlier rule with the same words. */
+static __u32 find_twin(const struct compiler *c, __u32 rule)
+{
+	char *own, *other;
+	__u32 i, twin = SL_NONE;
+
+	canonical(c, rule, &own);
+	for (i = 0; own && i < rule && twin == SL_NONE; i++) {
+		if (!strcmp(canonical(c, i, &other), own))
+			twin = i;
+		free(other);
+	}
+	free(own);
+	return twin;
+}
+
+static struct sl_question question_of(const struct entry *e)
+{
+	struct sl_question q = {.inbound = e->inbound};
+
+	q.family = 4;
+	if (e->n_v4) {
+		q.address_low = e->v4[0].low_low;
+	} else if (e->n_v6) {
+		q.family = 6;
+		q.address_high = e->v6[0].low_high;
+		q.address_low = e->v6[0].low_low;
+	} else {
+		q.address_low = 0xc0000201; /* `any`: 192.0.2.1, RFC 5737 */
+	}
+	q.protocol = e->keys[0].low >> 16;
+	q.key = (__u16)e->keys[0].low;
+	if (e->n_uids) {
+		q.has_uid = 1;
+		q.uid = e->uids[0].number;
+	}
+	return q;
+}
+
+static void warn_unreached(struct compiler *c, const struct sl_compiled *compiled,
+			   const struct entry *e)
+{
+	struct sl_question q = question_of(e);
+	struct sl_answer a;
+	__u32 twin = find_twin(c, e->rule);
+	const struct sl_rule_info *rule = &c->rules[e->rule], *by;
+
+	if (twin != SL_NONE) {
+		sl_warn(c->diag, &rule->pos, "rule '%s' says the same as '%s' in line %u: remove "
+			"one of them", rule->id, c->rules[twin].id, c->rules[twin].pos.line);
+		return;
+	}
+	sl_table_judge(&compiled->table, &q, &a);
+	if (a.rule == SL_NONE || a.rule >= e->rule) {
+		sl_warn(c->diag, &rule->pos, "rule '%s' can never match: earlier rules decide "
+			"everything that it covers", rule->id);
+		return;
+	}
+	by = &c->rules[a.rule];
+	sl_warn(c->diag, &rule->pos, "rule '%s' can never match: '%s' in line %u comes before it "
+		"and decides: move it up or remove it", rule->id, by->id, by->pos.line);
+}
+
+/* One warning for each rule of which no entry is ever the first. */
+static void review_unreached(struct compiler *c, const struct sl_compiled *compiled)
+{
+	__u32 last = SL_NONE;
+	size_t i;
+
+	for (i = 0; i < c->n_entries; i++) {
+		const struct entry *e = &c->entries[i];
+
+		if (e->marker || c->reached[e->rule] || e->rule == last || !c->rules[e->rule].pos.line)
+			continue;
+		if (c->rules[e->rule].reason != SL_REASON_RULE)
+			continue;
+		if (!e->any && !e->n_v4 && !e->n_v6)
+			continue; /* an empty set that the author called ok */
+		last = e->rule;
+		warn_unreached(c, compiled, e);
+	}
+}
+
+static bool allows(const struct sl_compiled *compiled, const struct sl_cidr *address, __u16 port,
+		   const __u32 *uid)
+{
+	struct sl_question q = {.protocol = IPPROTO_TCP, .key = port};
+	struct sl_answer a;
+
+	sl_question_address(&q, address);
+	if (uid) {
+		q.has_uid = 1;
+		q.uid = *uid;
+	}
+	return sl_table_judge(&compiled->table, &q, &a) && !a.deny;
+}
+
+static bool anyone_allows(const struct compiler *c, const struct sl_compiled *compiled,
+			  const struct sl_cidr *address, __u16 port)
+{
+	__u32 view;
+
+	if (allows(compiled, address, port, NULL))
+		return true;
+	for (view = SL_VIEW_OTHER + 1; view < c->n_views; view++)
+		if (allows(compiled, address, port, &c->view_uid[view]))
+			return true;
+	return false;
+}
+
+static void review_metadata(struct compiler *c, const struct sl_compiled *compiled)
+{
+	static const char *const sets[] = {
+#define SL_SET_TEXT(name, text) text,
+		SL_STATIC_SETS(SL_SET_TEXT)
+#undef SL_SET_TEXT
+	};
+	const char *at = sets[1]; /* metadata */
+	struct sl_cidr address;
+	bool masked;
+	size_t len;
+
+	for (; *at; at += len + (at[len] == ' ')) {
+		len = strcspn(at, " ");
+		if (sl_cidr_parse(at, len, &address, &masked))
+			continue;
+		if (!anyone_allows(c, compiled, &address, 80))
+			continue;
+		sl_warn(c->diag, &c->policy->pos, "the metadata service at %.*s can be reached: "
+			"put `- deny: \"@metadata\"` before the rules that allow it", (int)len, at);
+		return;
+	}
+}
+
+/* A rule for a proxy's uid is of no use if its clients cannot reach it. */
+static void review_proxy(struct compiler *c, const struct sl_compiled *compiled)
+{
+	struct sl_cidr loopback = {.addr = {127, 0, 0, 1}, .family = 4, .len = 32};
+	size_t i;
+
+	if (!c->n_uids || anyone_allows(c, compiled, &loopback, 8888) ||
+	    anyone_allows(c, compiled, &loopback, 3128) || allows(compiled, &loopback, 8080, NULL))
+		return;
+	for (i = 0; i < c->n_entries; i++) {
+		if (!c->entries[i].n_uids || c->rules[c->entries[i].rule].action != SL_ALLOW)
+			continue;
+		sl_warn(c->diag, &c->rules[c->entries[i].rule].pos, "rule '%s' is for one user "
+			"only, and no rule lets the others reach a proxy on loopback: if that user "
+			"runs a proxy, add `- allow: \"@loopback\"`", c->rules[c->entries[i].rule].id);
+		return;
+	}
+}
+
+void review(struct compiler *c, const struct sl_compiled *compiled)
+{
+	review_unreached(c, compiled);
+	review_metadata(c, compiled);
+	review_proxy(c, compiled);
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * From the address ranges of all entries to one partition of each family. Each
+ * entry's ranges are sorted, so a heap of cursors yields every boundary in
+ * order: n boundaries of m entries cost n log m and no memory of their own.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+struct cursor {
+	__u64 high, low;	/* the next boundary */
+	__u32 entry;
+	__u32 at;		/* 2 * range + (1 at its end) */
+};
+
+struct sweep {
+	struct compiler *c;
+	int family;
+	struct cursor *heap;
+	size_t n;
+	__u64 *active;		/* one bit an entry */
+	__u64 hash[2];		/* of the active entries */
+};
+
+static __u64 mix(__u64 x)
+{
+	x += 0x9e3779b97f4a7c15ull;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+	return x ^ (x >> 31);
+}
+
+static bool before(const struct cursor *a, const struct cursor *b)
+{
+	return a->high != b->high ? a->high < b->high : a->low < b->low;
+}
+
+static void sift_down(struct sweep *s, size_t i)
+{
+	struct cursor moving = s->heap[i];
+	size_t child;
+
+	for (; (child = 2 * i + 1) < s->n; i = child) {
+		if (child + 1 < s->n && before(&s->heap[child + 1], &s->heap[child]))
+			child++;
+		if (!before(&s->heap[child], &moving))
+			break;
+		s->heap[i] = s->heap[child];
+	}
+	s->heap[i] = moving;
+}
+
+/* Loads the cursor's boundary. False: it has none left, or ends at the top. */
+static bool load(struct sweep *s, struct cursor *cursor)
+{
+	const struct entry *e = &s->c->entries[cursor->entry];
+	const struct range *ranges = s->family == 4 ? e->v4 : e->v6;
+	size_t n = s->family == 4 ? e->n_v4 : e->n_v6;
+	const struct range *r;
+
+	if (cursor->at / 2 >= n)
+		return false;
+	r = &ranges[cursor->at / 2];
+	if (!(cursor->at & 1)) {
+		cursor->high = r->low_high;
+		cursor->low = r->low_low;
+		return true;
+	}
+	cursor->low = r->high_low + 1;
+	cursor->high = r->high_high + !cursor->low;
+	return s->family == 4 ? cursor->low <= 0xffffffff : cursor->high || cursor->low;
+}
+
+static void toggle(struct sweep *s, __u32 entry)
+{
+	s->active[entry / 64] ^= 1ull << (entry % 64);
+	s->hash[0] ^= mix(2 * (__u64)entry);
+	s->hash[1] ^= mix(2 * (__u64)entry + 1);
+}
+
+/* Takes every boundary at (high, low). */
+static void take(struct sweep *s, __u64 high, __u64 low)
+{
+	while (s->n && s->heap[0].high == high && s->heap[0].low == low) {
+		toggle(s, s->heap[0].entry);
+		s->heap[0].at++;
+		if (!load(s, &s->heap[0]))
+			s->heap[0] = s->heap[--s->n];
+		if (s->n)
+			sift_down(s, 0);
+	}
+}
+
+static int push_range(struct sweep *s, __u64 high, __u64 low, __u32 class)
+{
+	struct words *out = s->family == 4 ? &s->c->v4 : &s->c->v6;
+	const __u64 six[3] = {high, low, class};
+
+	if (s->family == 4)
+		return words_push(out, low << 32 | class);
+	return words_append(out, six, 3);
+}
+
+static int run(struct sweep *s)
+{
+	__u64 high = 0, low = 0;
+	__u32 class, last = SL_NONE;
+	int err;
+
+	for (;;) {
+		take(s, high, low);
+		err = class_of(s->c, s->active, s->hash, &class);
+		if (err)
+			return err;
+		if (class != last) {
+			err = push_range(s, high, low, class);
+			if (err)
+				return err;
+			last = class;
+		}
+		if (!s->n)
+			return 0;
+		high = s->heap[0].high;
+		low = s->heap[0].low;
+	}
+}
+
+static int sweep_family(struct compiler *c, int family)
+{
+	struct sweep s = {.c = c, .family = family};
+	size_t i, n = c->n_entries;
+	int err = -ENOMEM;
+
+	s.heap = calloc(n, sizeof(*s.heap));
+	s.active = calloc((n + 63) / 64, sizeof(*s.active));
+	if (s.heap && s.active) {
+		for (i = 0; i < n; i++) {
+			s.heap[s.n].entry = i;
+			s.heap[s.n].at = 0;
+			if (load(&s, &s.heap[s.n]))
+				s.n++;
+		}
+		for (i = s.n; i-- > 0;)
+			sift_down(&s, i);
+		err = run(&s);
+	}
+	free(s.heap);
+	free(s.active);
+	return err;
+}
+
+int sweep(struct compiler *c)
+{
+	int err = sweep_family(c, 4);
+
+	return err ? err : sweep_family(c, 6);
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Load, switch, attach: the programs of one target. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "sluice.skel.h"
+
+#define SLOT 0
+#define TABLES 2		/* places in sl_tables: the one in force, the next */
+#define RING_BYTES (1u << 21)	/* about 14,000 events */
+
+struct sl_kernel {
+	struct sluice *skel;
+	__u64 *word;		/* sl_words[SLOT], mapped */
+	struct ring_buffer *ring;
+	sl_event_handler handler;
+	void *context;
+};
+
+/* libbpf's last complaint, for the one error line that we print. */
+static char last_complaint[256];
+
+static int keep_complaint(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char line[256];
+
+	if (level == LIBBPF_WARN) {
+		vsnprintf(line, sizeof(line), format, args);
+		line[strcspn(line, "\n")] = 0;
+		if (!last_complaint[0])
+			memcpy(last_complaint, line, sizeof(line));
+	}
+	return 0;
+}
+
+static void say_why(struct sl_diag *diag, const char *what, int err)
+{
+	if (err == -EPERM || err == -EACCES)
+		sl_error(diag, NULL, "%s: %s: CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed "
+			 "(run with sudo; `sluice doctor` lists what is missing)", what,
+			 strerror(-err));
+	else
+		sl_error(diag, NULL, "%s: %s%s%s (`sluice doctor` lists what this kernel lacks)",
+			 what, strerror(-err), last_complaint[0] ? ": " : "", last_complaint);
+}
+
+static __u32 power_of_two(__u32 n)
+{
+	__u32 p = 1;
+
+	while (p < n && p < 1u << 30)
+		p *= 2;
+	return p;
+}
+
+static int size_maps(struct sluice *skel, __u32 buckets)
+{
+	int err = bpf_map__set_max_entries(skel->maps.sl_flows, buckets);
+
+	if (!err)
+		err = bpf_map__set_max_entries(skel->maps.sl_tables, TABLES);
+	if (!err)
+		err = bpf_map__set_max_entries(skel->maps.sl_events, RING_BYTES);
+	return err;
+}
+
+static int write_target(struct sl_kernel *k, const struct sl_kernel_options *options, __u32 buckets)
+{
+	struct sl_target target = {.cgroup_id = options->cgroup_id,
+				   .cgroup_level = options->cgroup_level, .buckets = buckets};
+	__u32 slot = SLOT;
+
+	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.sl_targets), &slot, &target, 0) ?
+		       -errno : 0;
+}
+
+static int map_word(struct sl_kernel *k)
+{
+	void *at = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
+			bpf_map__fd(k->skel->maps.sl_words), 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	k->word = at;
+	return 0;
+}
+
+static int on_event(void *context, void *data, size_t size)
+{
+	struct sl_kernel *k = context;
+
+	if (size >= sizeof(struct sl_event))
+		k->handler(k->context, data);
+	return 0;
+}
+
+static int open_ring(struct sl_kernel *k)
+{
+	k->ring = ring_buffer__new(bpf_map__fd(k->skel->maps.sl_events), on_event, k, NULL);
+	return k->ring ? 0 : -errno;
+}
+
+static int load(struct sl_kernel *k, const struct sl_kernel_options *options)
+{
+	__u32 buckets = power_of_two((options->flows ? options->flows : SL_FLOWS_DEFAULT) /
+				     SL_FLOW_WAYS);
+	int err;
+
+	k->skel = sluice__open();
+	if (!k->skel)
+		return -errno;
+	k->skel->rodata->sl_slot = SLOT;
+	k->skel->rodata->sl_stamp_all = options->uids;
+	err = size_maps(k->skel, buckets);
+	if (!err)
+		err = sluice__load(k->skel);
+	if (!err)
+		err = write_target(k, options, buckets);
+	if (!err)
+		err = map_word(k);
+	return err ? err : open_ring(k);
+}
+
+int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **out,
+		   struct sl_diag *diag)
+{
+	struct sl_kernel *k = calloc(1, sizeof(*k));
+	libbpf_print_fn_t before;
+	int err;
+
+	if (!k)
+		return -ENOMEM;
+	last_complaint[0] = 0;
+	before = libbpf_set_print(keep_complaint);
+	err = load(k, options);
+	libbpf_set_print(before);
+	if (err) {
+		say_why(diag, "the kernel programs cannot be loaded", err);
+		sl_kernel_free(k);
+		return err;
+	}
+	*out = k;
+	return 0;
+}
+
+void sl_kernel_free(struct sl_kernel *k)
+{
+	if (!k)
+		return;
+	ring_buffer__free(k->ring);
+	if (k->word)
+		munmap(k->word, sysconf(_SC_PAGESIZE));
+	sluice__destroy(k->skel);
+	free(k);
+}
+
+/* Linking a map into a map of maps ends with synchronize_rcu() (kernel/bpf/
+ * syscall.c, maybe_wait_bpf_programs): after it no program still runs that read
+ * the word before the last store. */
+static int link_table(const struct sl_kernel *k, __u32 index, int fd)
+{
+	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.sl_tables), &index, &fd, 0) ?
+		       -errno : 0;
+}
+
+int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct sl_diag *diag)
+{
+	__u64 old = __atomic_load_n(k->word, __ATOMIC_ACQUIRE);
+	__u64 generation = table->words[SL_H_GENERATION];
+	__u32 index = old ? (SL_WORD_INDEX(old) + 1) % TABLES : 0, old_index = SL_WORD_INDEX(old);
+	int fd, err;
+
+	if (old && generation <= SL_WORD_GENERATION(old))
+		return sl_error(diag, NULL, "generation %llu is not newer than %llu",
+				(unsigned long long)generation,
+				(unsigned long long)SL_WORD_GENERATION(old));
+	fd = sl_kernel_table_map(table, diag);
+	if (fd < 0)
+		return fd;
+	err = link_table(k, index, fd);
+	if (!err) {
+		__atomic_store_n(k->word, generation << SL_WORD_INDEX_BITS | index,
+				 __ATOMIC_RELEASE);
+		/* nobody may be reading the old table when it goes: link the new
+		 * one once more, for the grace period */
+		if (old && !link_table(k, index, fd))
+			bpf_map_delete_elem(bpf_map__fd(k->skel->maps.sl_tables), &old_index);
+	} else {
+		say_why(diag, "the new generation cannot be linked", err);
+	}
+	close(fd);
+	return err;
+}
+
+int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *diag)
+{
+	struct bpf_program *program;
+	int err;
+
+	bpf_object__for_each_program(program, k->skel->obj) {
+		if (!bpf_program__autoload(program))
+			continue;
+		if (!bpf_prog_attach(bpf_program__fd(program), cgroup_fd,
+				     bpf_program__expected_attach_type(program),
+				     BPF_F_ALLOW_MULTI))
+			continue;
+		err = -errno;
+		say_why(diag, "a program cannot be attached to the cgroup", err);
+		return err;
+	}
+	return 0;
+}
+
+int sl_kernel_events_fd(const struct sl_kernel *k)
+{
+	return ring_buffer__epoll_fd(k->ring);
+}
+
+int sl_kernel_drain(struct sl_kernel *k, sl_event_handler handler, void *context)
+{
+	k->handler = handler;
+	k->context = context;
+	return ring_buffer__consume(k->ring);
+}
+
+int sl_kernel_stats(const struct sl_kernel *k, struct sl_stats *stats)
+{
+	__u32 slot = SLOT;
+
+	return bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.sl_stats), &slot, stats) ? -errno : 0;
+}
+
+int sl_kernel_hits(const struct sl_kernel *k, sl_hit_handler handler, void *context)
+{
+	int fd = bpf_map__fd(k->skel->maps.sl_hits);
+	struct sl_hit_key key, next;
+	struct sl_hit hit;
+	void *at = NULL;
+
+	while (!bpf_map_get_next_key(fd, at, &next)) {
+		if (!bpf_map_lookup_elem(fd, &next, &hit))
+			handler(context, &next, &hit);
+		key = next;
+		at = &key;
+	}
+	return errno == ENOENT ? 0 : -errno;
+}

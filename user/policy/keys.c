@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include "keys.h"
+
+#include <string.h>
+
+#include "text.h"
+
+#define ENGINE "engine"
+#define NAMES "names"
+#define DAEMON "daemon"
+#define MACHINES "virtual machines"
+
+static const struct sl_key top[] = {
+	[SL_TOP_SLUICE] = {"sluice", "the number 1", "required", ENGINE, NULL, NULL},
+	[SL_TOP_NAME] = {"name", "text, 1 to 63 of a-z A-Z 0-9 . _ -",
+			 "the file's name without its ending", ENGINE, NULL, NULL},
+	[SL_TOP_MODE] = {"mode", "enforce or audit", "enforce", ENGINE, NULL, NULL},
+	[SL_TOP_DEFAULT] = {"default", "deny or allow", "deny", ENGINE, NULL, NULL},
+	[SL_TOP_ON_DENY] = {"on_deny", "reject or drop", "reject", ENGINE, NULL, NULL},
+	[SL_TOP_DNS] = {"dns", "a mapping, as {resolvers: [192.0.2.53]}", "none", ENGINE, NULL,
+			NULL},
+	[SL_TOP_INBOUND] = {"inbound", "replies, allow or a list of inbound rules", "replies",
+			    ENGINE, NULL, NULL},
+	[SL_TOP_SETS] = {"sets", "a mapping of names to sets", "none", ENGINE, NULL, NULL},
+	[SL_TOP_RULES] = {"rules", "a list of rules and includes", "none", ENGINE, NULL, NULL},
+	[SL_TOP_TESTS] = {"tests", "a list of tests", "none", ENGINE, NULL, NULL},
+	[SL_TOP_LOG] = {"log", "all, denied or none", "denied", DAEMON, NULL, NULL},
+	[SL_TOP_FRAGMENTS] = {"fragments", "deny or first-decides", "deny", MACHINES,
+			      "first-decides", NULL},
+	[SL_TOP_LIMITS] = {"limits", "a mapping of bandwidth, connections and dns", "none",
+			   MACHINES, NULL, NULL},
+};
+
+static const struct sl_key dns[] = {
+	[SL_DNS_RESOLVERS] = {"resolvers", "a list of addresses, or system", "none", ENGINE, NULL,
+			      NULL},
+	[SL_DNS_QUERIES] = {"queries", "listed or any", "see names", NAMES, NULL, "dns: queries"},
+	[SL_DNS_TYPES] = {"types", "a list of question types, as [A, AAAA]", "see names", NAMES,
+			  NULL, "dns: types"},
+	[SL_DNS_MODE] = {"mode", "kernel or forward", "kernel", NAMES, NULL, "dns: mode"},
+};
+
+#define MATCH_TYPE "a text as HOST:PORTS/PROTO, a list of them, or a mapping with \"to\""
+
+static const struct sl_key rule[] = {
+	[SL_RULE_ALLOW] = {"allow", MATCH_TYPE, "required", ENGINE, NULL, NULL},
+	[SL_RULE_DENY] = {"deny", MATCH_TYPE, "required", ENGINE, NULL, NULL},
+	[SL_RULE_INCLUDE] = {"include", "the path of a fragment", "", ENGINE, NULL, NULL},
+	[SL_RULE_ID] = {"id", "text, 1 to 63 of a-z A-Z 0-9 . _ -",
+			"action and a hash of the match, `allow-7f3a19`", ENGINE, NULL, NULL},
+	[SL_RULE_REASON] = {"reason", "text", "none", ENGINE, NULL, NULL},
+	[SL_RULE_EXPIRES] = {"expires", "a date as 2026-12-31, a time as 2026-12-31T12:00:00Z, or "
+			     "a duration as 90s, 30m, 12h or 7d", "never", ENGINE, NULL, NULL},
+	[SL_RULE_EMPTY] = {"empty", "ok", "an empty set is an error", ENGINE, NULL, NULL},
+	[SL_RULE_USES] = {"uses", "a number from 1 to 4294967295", "unlimited", "flow limits",
+			  NULL, NULL},
+	[SL_RULE_LOG] = {"log", "all, denied or none", "the policy's", DAEMON, NULL, NULL},
+	[SL_RULE_LIMITS] = {"limits", "a mapping of bandwidth, connections and dns", "none",
+			    MACHINES, NULL, NULL},
+	[SL_RULE_SNI] = {"sni", "verify, observe or off", "off", NAMES, NULL, NULL},
+	[SL_RULE_RESOLVES_TO] = {"resolves_to", "private", "none", NAMES, NULL, NULL},
+};
+
+#define HOSTS_TYPE "a host (address, CIDR, @set, name or any) or a list of them"
+#define PORTS_TYPE "a port, a range LOW-HIGH, or a list of them"
+#define PROTOCOL_TYPE "tcp, udp, icmp, icmpv6, sctp, any, a number from 0 to 255, or a list of them"
+#define ICMP_KEY_TYPE "a mapping as {type: 8} or {type: 3, code: 4}"
+
+static const struct sl_key match[] = {
+	[SL_MATCH_TO] = {"to", HOSTS_TYPE, "required", ENGINE, NULL, NULL},
+	[SL_MATCH_PORTS] = {"ports", PORTS_TYPE, "every port", ENGINE, NULL, NULL},
+	[SL_MATCH_PROTOCOL] = {"protocol", PROTOCOL_TYPE, "see below", ENGINE, NULL, NULL},
+	[SL_MATCH_ICMP] = {"icmp", ICMP_KEY_TYPE, "every type", ENGINE, NULL, NULL},
+	[SL_MATCH_UID] = {"uid", "a number, a user name, or a list of them", "every uid", ENGINE,
+			  NULL, NULL},
+};
+
+static const struct sl_key inbound[] = {
+	[SL_INBOUND_FROM] = {"from", HOSTS_TYPE, "required", ENGINE, NULL, NULL},
+	[SL_INBOUND_PORTS] = {"ports", PORTS_TYPE, "every port", ENGINE, NULL, NULL},
+	[SL_INBOUND_PROTOCOL] = {"protocol", PROTOCOL_TYPE, "as in a match", ENGINE, NULL, NULL},
+};
+
+/* Recorded by its value (parse_match.c), as names of hosts are. */
+static const struct sl_key uid[] = {
+	[SL_UID_KEY_CONTAINER] = {"container", "a number from 0 to 4294967294", "", "containers",
+				  "N", NULL},
+};
+
+static const struct sl_key icmp[] = {
+	[SL_ICMP_TYPE] = {"type", "a number from 0 to 255", "required", ENGINE, NULL, NULL},
+	[SL_ICMP_CODE] = {"code", "a number from 0 to 255", "every code", ENGINE, NULL, NULL},
+};
+
+static const struct sl_key set[] = {
+	[SL_SET_FILE] = {"file", "the path of a file", "required", ENGINE, NULL, NULL},
+};
+
+#define FLOW_TYPE "a text as ADDRESS:PORT/PROTO or a mapping with \"to\""
+
+static const struct sl_key test[] = {
+	[SL_TEST_ALLOW] = {"allow", FLOW_TYPE, "required", ENGINE, NULL, NULL},
+	[SL_TEST_DENY] = {"deny", FLOW_TYPE, "required", ENGINE, NULL, NULL},
+};
+
+static const struct sl_key flow[] = {
+	[SL_FLOW_TO] = {"to", "an address", "required", ENGINE, NULL, NULL},
+	[SL_FLOW_PORT] = {"port", "a number from 1 to 65535", "none", ENGINE, NULL, NULL},
+	[SL_FLOW_PROTOCOL] = {"protocol", "tcp, udp, icmp, icmpv6, sctp or a number from 0 to 255",
+			      "tcp", ENGINE, NULL, NULL},
+	[SL_FLOW_ICMP] = {"icmp", ICMP_KEY_TYPE, "an echo request", ENGINE, NULL, NULL},
+	[SL_FLOW_UID] = {"uid", "a number from 0 to 4294967294", "none", ENGINE, NULL, NULL},
+};
+
+/* Refused as a whole by the key that holds them. */
+static const struct sl_key limits[] = {
+	[SL_LIMIT_BANDWIDTH] = {"bandwidth", "text or a mapping", "none", MACHINES, "", NULL},
+	[SL_LIMIT_CONNECTIONS] = {"connections", "text, as 50/s", "none", MACHINES, "", NULL},
+	[SL_LIMIT_DNS] = {"dns", "text, as 20/s", "none", MACHINES, "", NULL},
+};
+
+#define TABLE(name, what, heading) \
+	const struct sl_key_table sl_keys_##name = {what, heading, name, \
+						    sizeof(name) / sizeof((name)[0])}
+
+TABLE(top, "a policy", "Top level");
+TABLE(dns, "dns", "`dns`");
+TABLE(rule, "a rule", "A rule");
+TABLE(match, "a match", "A match as a mapping");
+TABLE(inbound, "an inbound rule", "Inbound");
+TABLE(uid, "a uid", NULL);
+TABLE(icmp, "icmp", NULL);
+TABLE(set, "a set", NULL);
+TABLE(test, "a test", NULL);
+TABLE(flow, "a flow", NULL);
+TABLE(limits, "limits", NULL);
+
+const struct sl_key_table *const sl_key_tables[] = {
+	&sl_keys_top, &sl_keys_dns, &sl_keys_rule, &sl_keys_match, &sl_keys_inbound, &sl_keys_uid,
+	&sl_keys_icmp, &sl_keys_set, &sl_keys_test, &sl_keys_flow, &sl_keys_limits, NULL,
+};
+
+int sl_key_find(const struct sl_key_table *table, const char *name, size_t len)
+{
+	for (unsigned i = 0; i < table->n; i++) {
+		if (sl_text_is(name, len, table->keys[i].name))
+			return (int)i;
+	}
+	return -1;
+}
+
+bool sl_key_is_later(const struct sl_key *key)
+{
+	return !key->later && strcmp(key->part, ENGINE);
+}
+
+const char *sl_key_nearest(const struct sl_key_table *table, const char *name, size_t len)
+{
+	const char *words[SL_KEYS_MAX + 1] = {NULL};
+
+	for (unsigned i = 0; i < table->n; i++)
+		words[i] = table->keys[i].name;
+	return sl_nearest(name, len, words);
+}
+
+const struct sl_key_table *sl_key_elsewhere(const struct sl_key_table *table, const char *name,
+					    size_t len)
+{
+	for (size_t i = 0; sl_key_tables[i]; i++) {
+		if (sl_key_tables[i] != table && sl_key_find(sl_key_tables[i], name, len) >= 0)
+			return sl_key_tables[i];
+	}
+	return NULL;
+}

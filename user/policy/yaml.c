@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include "yaml.h"
+
+#include <errno.h>
+#include <libfyaml.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy.h"
+#include "text.h"
+
+/* Events come in the order of the text, so the place moves on from the last one:
+ * linear even if the whole text is one line. */
+struct sl_pos sl_yaml_locate(struct sl_yaml *yaml, size_t offset)
+{
+	struct sl_pos pos = {yaml->pos.file, 0, 0};
+	const char *newline;
+
+	if (offset > yaml->len)
+		offset = yaml->len;
+	while (yaml->line_start > offset) {
+		newline = memrchr(yaml->text, '\n', yaml->line_start - 1);
+		yaml->line_start = newline ? (size_t)(newline - yaml->text) + 1 : 0;
+		yaml->scanned = yaml->line_start;
+		yaml->line--;
+	}
+	while (yaml->scanned < offset) {
+		newline = memchr(yaml->text + yaml->scanned, '\n', offset - yaml->scanned);
+		if (!newline) {
+			yaml->scanned = offset;
+			break;
+		}
+		yaml->scanned = yaml->line_start = (size_t)(newline - yaml->text) + 1;
+		yaml->line++;
+	}
+	pos.line = yaml->line;
+	pos.column = (unsigned)(offset - yaml->line_start) + 1;
+	return pos;
+}
+
+void sl_yaml_stop(struct sl_yaml *yaml, int error)
+{
+	if (!yaml->error)
+		yaml->error = error;
+	yaml->type = SL_YAML_END;
+}
+
+/* The first byte that no policy holds, or len. libfyaml drops some control
+ * characters without a word, and takes a lone CR for a line break although most
+ * editors do not show one: a rule could hide in a comment. */
+static size_t bad_byte(const char *text, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len) {
+		__u32 cp;
+		int n;
+
+		if (text[i] >= 0x20 && text[i] < 0x7f) {
+			i++;
+			continue;
+		}
+		if (text[i] == '\r' && i + 1 < len && text[i + 1] == '\n') {
+			i += 2;
+			continue;
+		}
+		n = sl_utf8_decode(text + i, len - i, &cp);
+		if (n < 0 || (sl_utf8_hidden(cp) && !(cp == 0xfeff && !i)))
+			return i;
+		i += (size_t)n;
+	}
+	return len;
+}
+
+static void check_bytes(struct sl_yaml *yaml)
+{
+	size_t bad = bad_byte(yaml->text, yaml->len);
+	struct sl_pos pos;
+	__u32 cp;
+
+	if (bad == yaml->len)
+		return;
+	pos = sl_yaml_locate(yaml, bad);
+	if (sl_utf8_decode(yaml->text + bad, yaml->len - bad, &cp) < 0)
+		sl_error(yaml->diag, &pos, "byte 0x%02x is not UTF-8: a policy is UTF-8 text",
+			 (unsigned char)yaml->text[bad]);
+	else if (!cp)
+		sl_error(yaml->diag, &pos, "a NUL byte: a policy is text");
+	else if (cp == '\r')
+		sl_error(yaml->diag, &pos, "a carriage return without a newline: end lines with "
+			 "a newline");
+	else
+		sl_error(yaml->diag, &pos, "invisible character U+%04X: remove it, or write it as "
+			 "an escape in double quotes", cp);
+	sl_yaml_stop(yaml, -EINVAL);
+}
+
+#define OPEN_BRACKETS_MAX 1000
+
+/* libfyaml reads a line of brackets to its end before it says a word about it:
+ * 10 MiB of `[` cost it 12 s and 3.6 GB. Brackets in texts and comments count
+ * too; no policy has a thousand more open than closed. */
+static void check_brackets(struct sl_yaml *yaml)
+{
+	size_t open = 0;
+	struct sl_pos pos;
+
+	for (size_t i = 0; i < yaml->len; i++) {
+		if (yaml->text[i] == '[' || yaml->text[i] == '{')
+			open++;
+		else if (open && (yaml->text[i] == ']' || yaml->text[i] == '}'))
+			open--;
+		if (open <= OPEN_BRACKETS_MAX)
+			continue;
+		pos = sl_yaml_locate(yaml, i);
+		sl_error(yaml->diag, &pos, "more than %d brackets are open here",
+			 OPEN_BRACKETS_MAX);
+		sl_yaml_stop(yaml, -EINVAL);
+		return;
+	}
+}
+
+static int start(struct sl_yaml *yaml)
+{
+	struct fy_diag_cfg diag_cfg;
+	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_JSON_NONE};
+
+	fy_diag_cfg_default(&diag_cfg);
+	diag_cfg.fp = NULL;
+	diag_cfg.level = FYET_WARNING;
+	yaml->parser_diag = fy_diag_create(&diag_cfg);
+	if (!yaml->parser_diag)
+		return -ENOMEM;
+	fy_diag_set_collect_errors(yaml->parser_diag, true);
+	cfg.diag = yaml->parser_diag;
+	yaml->parser = fy_parser_create(&cfg);
+	if (!yaml->parser)
+		return -ENOMEM;
+	return fy_parser_set_string(yaml->parser, yaml->text, yaml->len) ? -ENOMEM : 0;
+}
+
+void sl_yaml_open(struct sl_yaml *yaml, const char *text, size_t len, const char *file,
+		  struct sl_diag *diag)
+{
+	int err;
+
+	memset(yaml, 0, sizeof(*yaml));
+	yaml->diag = diag;
+	yaml->text = text;
+	yaml->len = len;
+	yaml->line = 1;
+	yaml->pos = (struct sl_pos){file, 1, 1};
+	if (len > SL_POLICY_BYTES_MAX) {
+		yaml->pos.line = yaml->pos.column = 0;
+		sl_error(diag, &yaml->pos, "larger than 64 MiB; move addresses into set files");
+		sl_yaml_stop(yaml, -EINVAL);
+		return;
+	}
+	check_bytes(yaml);
+	if (!yaml->error)
+		check_brackets(yaml);
+	if (yaml->error || !len)
+		return;
+	err = start(yaml);
+	if (err)
+		sl_yaml_stop(yaml, err);
+}
+
+static void free_event(struct sl_yaml *yaml)
+{
+	if (yaml->event)
+		fy_parser_event_free(yaml->parser, yaml->event);
+	yaml->event = NULL;
+}
+
+void sl_yaml_close(struct sl_yaml *yaml)
+{
+	free_event(yaml);
+	if (yaml->parser)
+		fy_parser_destroy(yaml->parser);
+	if (yaml->parser_diag)
+		fy_diag_destroy(yaml->parser_diag);
+	yaml->parser = NULL;
+	yaml->parser_diag = NULL;
+	yaml->type = SL_YAML_END;
+}
+
+static size_t token_offset(struct fy_token *token)
+{
+	const struct fy_mark *mark = fy_token_start_mark(token);
+
+	return mark ? mark->input_pos : 0;
+}
+
+/* Anchors and tags would let a text mean something else than it shows. */
+static bool plain_node(struct sl_yaml *yaml, struct fy_token *anchor, struct fy_token *tag)
+{
+	struct sl_pos pos;
+	size_t offset;
+
+	if (!anchor && !tag)
+		return true;
+	offset = token_offset(anchor ? anchor : tag);
+	if (offset >= yaml->len)
+		offset = yaml->len - 1;
+	while (offset && yaml->text[offset] != (anchor ? '&' : '!'))
+		offset--;
+	pos = sl_yaml_locate(yaml, offset);
+	sl_error(yaml->diag, &pos, "%s: policies have none; if it is text, put it into quotes",
+		 anchor ? "& begins an anchor in YAML" : "! begins a tag in YAML");
+	sl_yaml_stop(yaml, -EINVAL);
+	return false;
+}
+
+static void enter(struct sl_yaml *yaml, enum sl_yaml_type type, struct fy_token *anchor,
+		  struct fy_token *tag)
+{
+	if (!plain_node(yaml, anchor, tag))
+		return;
+	yaml->type = type;
+	if (++yaml->depth <= SL_YAML_DEPTH_MAX)
+		return;
+	sl_error(yaml->diag, &yaml->pos, "nested deeper than %d levels", SL_YAML_DEPTH_MAX);
+	sl_yaml_stop(yaml, -EINVAL);
+}
+
+static void leave(struct sl_yaml *yaml, enum sl_yaml_type type)
+{
+	yaml->type = type;
+	yaml->depth--;
+}
+
+static void scalar(struct sl_yaml *yaml)
+{
+	struct fy_token *token = yaml->event->scalar.value;
+	enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
+
+	if (!plain_node(yaml, yaml->event->scalar.anchor, yaml->event->scalar.tag))
+		return;
+	yaml->type = SL_YAML_SCALAR;
+	yaml->plain = style == FYSS_PLAIN;
+	yaml->scalar_len = 0;
+	yaml->scalar = token ? fy_token_get_text(token, &yaml->scalar_len) : "";
+	/* libfyaml's mark is behind the quote. */
+	if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && yaml->pos.column > 1)
+		yaml->pos.column--;
+	if (!yaml->scalar) {
+		sl_yaml_stop(yaml, -ENOMEM);
+	} else if (memchr(yaml->scalar, 0, yaml->scalar_len)) {
+		sl_error(yaml->diag, &yaml->pos, "a NUL character (\\0) in a text");
+		sl_yaml_stop(yaml, -EINVAL);
+	}
+}
+
+/* Takes the event over; false if it is of no interest to a reader. */
+static bool take(struct sl_yaml *yaml)
+{
+	struct fy_event *event = yaml->event;
+	const struct fy_mark *mark = fy_event_start_mark(event);
+
+	if (mark)
+		yaml->pos = sl_yaml_locate(yaml, mark->input_pos);
+	switch (event->type) {
+	case FYET_DOCUMENT_START:
+		if (++yaml->documents == 1)
+			return false;
+		sl_error(yaml->diag, &yaml->pos, "a second document: a policy is one document");
+		sl_yaml_stop(yaml, -EINVAL);
+		break;
+	case FYET_MAPPING_START:
+		enter(yaml, SL_YAML_MAP, event->mapping_start.anchor, event->mapping_start.tag);
+		break;
+	case FYET_SEQUENCE_START:
+		enter(yaml, SL_YAML_LIST, event->sequence_start.anchor, event->sequence_start.tag);
+		break;
+	case FYET_MAPPING_END:
+		leave(yaml, SL_YAML_MAP_END);
+		break;
+	case FYET_SEQUENCE_END:
+		leave(yaml, SL_YAML_LIST_END);
+		break;
+	case FYET_SCALAR:
+		scalar(yaml);
+		break;
+	case FYET_ALIAS:
+		sl_yaml_report_alias(yaml, mark && mark->input_pos ? mark->input_pos - 1 : 0);
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
+void sl_yaml_next(struct sl_yaml *yaml)
+{
+	yaml->type = SL_YAML_END;
+	if (yaml->error || !yaml->parser)
+		return;
+	do {
+		free_event(yaml);
+		yaml->event = fy_parser_parse(yaml->parser);
+		if (!yaml->event) {
+			sl_yaml_report(yaml);
+			return;
+		}
+	} while (!take(yaml));
+}
+
+void sl_yaml_skip(struct sl_yaml *yaml)
+{
+	unsigned depth = yaml->depth;
+
+	if (yaml->type != SL_YAML_MAP && yaml->type != SL_YAML_LIST)
+		return;
+	do {
+		sl_yaml_next(yaml);
+	} while (yaml->type != SL_YAML_END && yaml->depth >= depth);
+}
+
+static bool is_one_of(const struct sl_yaml *yaml, const char *const *words)
+{
+	for (; *words; words++) {
+		if (sl_text_is(yaml->scalar, yaml->scalar_len, *words))
+			return true;
+	}
+	return false;
+}
+
+bool sl_yaml_is_null(const struct sl_yaml *yaml)
+{
+	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
+
+	return yaml->type == SL_YAML_SCALAR && yaml->plain && is_one_of(yaml, nulls);
+}
+
+const char *sl_yaml_describe(const struct sl_yaml *yaml, char *buf, size_t size)
+{
+	static const char *const bools[] = {"true", "True", "TRUE", "false", "False", "FALSE",
+					    NULL};
+	__u64 number;
+
+	if (yaml->type == SL_YAML_MAP)
+		return "a mapping";
+	if (yaml->type == SL_YAML_LIST)
+		return "a list";
+	if (yaml->type != SL_YAML_SCALAR || sl_yaml_is_null(yaml))
+		return "nothing";
+	if (yaml->plain && is_one_of(yaml, bools))
+		snprintf(buf, size, "the boolean %.*s", SL_Q(yaml->scalar, yaml->scalar_len));
+	else if (yaml->plain &&
+		 sl_text_number(yaml->scalar, yaml->scalar_len, ~0ull, &number))
+		snprintf(buf, size, "the number %.*s", SL_Q(yaml->scalar, yaml->scalar_len));
+	else
+		snprintf(buf, size, "the text \"%.*s\"", SL_Q(yaml->scalar, yaml->scalar_len));
+	return buf;
+}

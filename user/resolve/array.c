@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The few containers that this stage needs. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+void *sl_array_grow(void *array, size_t n, size_t *cap, size_t size)
+{
+	size_t want = *cap ? *cap * 2 : 8;
+	void *grown;
+
+	if (n < *cap)
+		return array;
+	grown = reallocarray(array, want, size);
+	if (grown)
+		*cap = want;
+	return grown;
+}
+
+int sl_cidr_list_add(struct sl_cidr_list *list, const struct sl_cidr *cidr)
+{
+	struct sl_cidr *v = sl_array_grow(list->v, list->n, &list->cap, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	list->v = v;
+	v[list->n++] = *cidr;
+	return 0;
+}
+
+static int compare_cidrs(const void *a, const void *b)
+{
+	const struct sl_cidr *x = a, *y = b;
+	int order;
+
+	if (x->family != y->family)
+		return x->family - y->family;
+	order = memcmp(x->addr, y->addr, sizeof(x->addr));
+	return order ? order : x->len - y->len;
+}
+
+void sl_cidr_list_sort(struct sl_cidr_list *list)
+{
+	size_t kept = 0;
+
+	if (!list->n)
+		return;
+	qsort(list->v, list->n, sizeof(*list->v), compare_cidrs);
+	for (size_t i = 1; i < list->n; i++)
+		if (compare_cidrs(&list->v[kept], &list->v[i]))
+			list->v[++kept] = list->v[i];
+	list->n = kept + 1;
+}
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash_string(const char *s)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL;
+
+	for (; *s; s++)
+		hash = (hash ^ (unsigned char)*s) * 0x100000001b3ULL;
+	return hash ^ hash >> 32;
+}
+
+/* The entry of key, or the free slot where it would stand. */
+static struct sl_strtab_entry *slot_of(const struct sl_strtab *tab, const char *key)
+{
+	size_t i = hash_string(key) & (tab->cap - 1);
+
+	while (tab->slots[i].key && strcmp(tab->slots[i].key, key))
+		i = (i + 1) & (tab->cap - 1);
+	return &tab->slots[i];
+}
+
+struct sl_strtab_entry *sl_strtab_find(const struct sl_strtab *tab, const char *key)
+{
+	struct sl_strtab_entry *entry;
+
+	if (!tab->cap)
+		return NULL;
+	entry = slot_of(tab, key);
+	return entry->key ? entry : NULL;
+}
+
+static int strtab_grow(struct sl_strtab *tab)
+{
+	struct sl_strtab grown = {.n = tab->n, .cap = tab->cap ? tab->cap * 2 : 64};
+
+	grown.slots = calloc(grown.cap, sizeof(*grown.slots));
+	if (!grown.slots)
+		return -ENOMEM;
+	for (size_t i = 0; i < tab->cap; i++)
+		if (tab->slots[i].key)
+			*slot_of(&grown, tab->slots[i].key) = tab->slots[i];
+	free(tab->slots);
+	*tab = grown;
+	return 0;
+}
+
+int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value)
+{
+	if (tab->n >= tab->cap / 2 && strtab_grow(tab))
+		return -ENOMEM;
+	*slot_of(tab, key) = (struct sl_strtab_entry){key, value};
+	tab->n++;
+	return 0;
+}
+
+void sl_strtab_free(struct sl_strtab *tab)
+{
+	free(tab->slots);
+	*tab = (struct sl_strtab){0};
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* From a path to a resolved policy. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+int sl_policy_load(const char *path, const struct sl_resolve_options *options,
+		   struct sl_policy **out, struct sl_diag *diag)
+{
+	bool is_stdin = !strcmp(path, "-");
+	const char *file = sl_diag_intern(diag, is_stdin ? "<stdin>" : path);
+	struct sl_policy *policy = NULL;
+	char *text = NULL;
+	size_t len;
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	err = sl_file_read(path, SL_POLICY_BYTES_MAX, NULL, &text, &len, diag);
+	if (err)
+		return err;
+	err = sl_policy_parse(text, len, file, SL_PARSE_POLICY, &policy, diag);
+	free(text);
+	if (err)
+		return err;
+	err = sl_resolve(policy, is_stdin ? NULL : path, options, out, diag);
+	sl_policy_free(policy);
+	return err;
+}

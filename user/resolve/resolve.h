@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Resolve: what a policy means here and now. The only impure stage: it reads
+ * files, users and, for the sets that depend on the machine, the network
+ * namespace of the target. Its result is again a policy (and prints as one):
+ *
+ *  - includes are spliced in, their private sets renamed where they collide;
+ *  - every HOST is any, a CIDR or a set with `set` pointing into the result's
+ *    own sets; built-in sets stand expanded in place;
+ *  - every uid is a number; every rule has an id; durations of `expires` are
+ *    times;
+ *  - no unenforced key is left (the policy is refused).
+ */
+#ifndef SLUICE_RESOLVE_H
+#define SLUICE_RESOLVE_H
+
+#include "policy/policy.h"
+
+/*
+ * What the sets that depend on the machine mean for one target: @gateway and
+ * @subnet as its own network namespace routes, @host the addresses of the
+ * caller's namespace, loopback (127.0.0.0/8, ::1) excepted: a container's own
+ * addresses are not the host's. @resolvers is its resolv.conf.
+ * gateway, subnet and host are sorted and hold nothing twice.
+ */
+struct sl_environment {
+	struct sl_cidr *gateway, *subnet, *host, *resolvers; /* owned */
+	size_t n_gateway, n_subnet, n_host, n_resolvers;
+};
+
+/*
+ * Reads the environment of a network namespace, which needs CAP_SYS_ADMIN if it
+ * is another's. netns_fd: an open
+ * /proc/PID/ns/net, or -1 for the caller's own. resolv_conf: path of the
+ * target's resolv.conf, NULL for /etc/resolv.conf. Uses a thread of its own for
+ * another namespace, so the caller's does not change. 0, or -errno with *env
+ * untouched: -EINTR when the network changed in every one of many tries,
+ * -EOPNOTSUPP when the next hop of a default route is not told
+ * (net.ipv4.nexthop_compat_mode=0).
+ */
+int sl_environment_read(int netns_fd, const char *resolv_conf,
+			struct sl_environment *env);
+void sl_environment_free(struct sl_environment *env);
+
+struct sl_resolve_options {
+	const struct sl_environment *env; /* NULL: read the caller's own when
+					   * a set of that kind is used */
+	const char *profile_dir;	/* where `include: profile/NAME` looks;
+					 * NULL = the installed directory or,
+					 * in a source tree, policies/ */
+	__s64 now_s;			/* Unix time; 0 = the clock */
+	bool trust_clock;		/* take dates although the clock is
+					 * unsynchronised or too old */
+};
+
+/*
+ * Resolves policy (as parsed from file `path`; NULL = standard input, includes
+ * are then relative to the working directory) into *out. 0; -EINVAL with errors
+ * in diag; -ENOMEM. The policy itself is not changed.
+ */
+int sl_resolve(const struct sl_policy *policy, const char *path,
+	       const struct sl_resolve_options *options,
+	       struct sl_policy **out, struct sl_diag *diag);
+
+/*
+ * Reads a whole policy, fragment or set file, refusing one that is not a
+ * regular file, is larger than max bytes, or may be written by others.
+ * *text is owned by the caller and NUL-terminated beyond *len.
+ * `-` reads standard input. Errors go to diag with pos (may be NULL).
+ */
+int sl_file_read(const char *path, size_t max, const struct sl_pos *pos,
+		 char **text, size_t *len, struct sl_diag *diag);
+
+/* sl_file_read + sl_policy_parse + sl_resolve: what every command does. */
+int sl_policy_load(const char *path, const struct sl_resolve_options *options,
+		   struct sl_policy **out, struct sl_diag *diag);
+
+#endif

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The rules of a file, in their order, into the result. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define DEFAULT_ID_BYTES 16
+
+static int copy_string(char **to, const char *from)
+{
+	if (!from)
+		return 0;
+	*to = strdup(from);
+	return *to ? 0 : -ENOMEM;
+}
+
+/* The default id is that of the rule as written: what @gateway is today must
+ * not rename the rule. */
+static int copy_id(const struct sl_rule *src, struct sl_rule *dst)
+{
+	char id[DEFAULT_ID_BYTES];
+
+	dst->id_written = src->id_written;
+	if (src->id)
+		return copy_string(&dst->id, src->id);
+	sl_rule_default_id(src, id, sizeof(id));
+	return copy_string(&dst->id, id);
+}
+
+static int resolve_matches(struct sl_resolver *r, const struct sl_frame *frame,
+			   const struct sl_rule *src, struct sl_rule *dst)
+{
+	dst->matches = calloc(src->n_matches ? src->n_matches : 1, sizeof(*dst->matches));
+	if (!dst->matches)
+		return -ENOMEM;
+	for (size_t i = 0; i < src->n_matches; i++) {
+		struct sl_match *match = &dst->matches[dst->n_matches++];
+		int err = sl_match_resolve(r, frame, &src->matches[i], src->empty_ok, match);
+
+		if (err)
+			return err;
+		/* Every host an empty set: this match covers nothing. */
+		if (!match->n_hosts) {
+			sl_match_clear(match);
+			dst->n_matches--;
+		}
+	}
+	return 0;
+}
+
+static int resolve_rule(struct sl_resolver *r, const struct sl_frame *frame,
+			const struct sl_rule *src, struct sl_rule **out)
+{
+	struct sl_rule *dst = calloc(1, sizeof(*dst));
+	int err;
+
+	if (!dst)
+		return -ENOMEM;
+	dst->action = src->action;
+	dst->empty_ok = src->empty_ok;
+	dst->pos = src->pos;
+	sl_expiry_resolve(r, src, dst);
+	err = copy_id(src, dst);
+	if (!err)
+		err = copy_string(&dst->reason, src->reason);
+	if (!err)
+		err = resolve_matches(r, frame, src, dst);
+	if (err)
+		sl_rule_free(dst);
+	else
+		*out = dst;
+	return err;
+}
+
+static int add_rule(struct sl_resolver *r, const struct sl_frame *frame, const struct sl_item *item)
+{
+	struct sl_item *grown;
+	struct sl_rule *rule = NULL;
+	int err;
+
+	grown = sl_array_grow(r->out->items, r->out->n_items, &r->cap_items, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	r->out->items = grown;
+	err = resolve_rule(r, frame, item->rule, &rule);
+	if (!err)
+		grown[r->out->n_items++] = (struct sl_item){.rule = rule, .pos = item->pos};
+	return err;
+}
+
+int sl_items_add(struct sl_resolver *r, const struct sl_frame *frame)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < frame->policy->n_items; i++) {
+		const struct sl_item *item = &frame->policy->items[i];
+
+		err = item->rule ? add_rule(r, frame, item) : sl_include_add(r, frame, item);
+	}
+	return err;
+}

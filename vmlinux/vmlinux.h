@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The few kernel types that we look into, with the fields that we read: CO-RE
+ * relocates them at load by name, so this is not a copy of any one kernel's
+ * layout. Everything else comes from the UAPI headers.
+ *
+ * Sources: include/linux/sched.h, include/linux/cred.h.
+ */
+#ifndef SLUICE_VMLINUX_H
+#define SLUICE_VMLINUX_H
+
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+	kuid_t fsuid;
+};
+
+struct task_struct {
+	const struct cred *cred;
+};
+
+#pragma clang attribute pop
+
+#endif
