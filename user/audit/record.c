@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Events as text and JSON. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "record.h"
+
+static const char *const reasons[] = {
+#define WORD(name, word, text) word,
+	SL_REASONS(WORD)
+#undef WORD
+};
+
+static const char *const hooks[] = {
+#define WORD(name, word) word,
+	SL_HOOKS(WORD)
+#undef WORD
+};
+
+const char *sl_reason_word(unsigned reason)
+{
+	return reason < SL_REASON_MAX ? reasons[reason] : "unknown";
+}
+
+const char *sl_hook_word(unsigned hook)
+{
+	return hook < SL_HOOK_MAX ? hooks[hook] : "unknown";
+}
+
+const char *sl_verdict_word(unsigned verdict)
+{
+	static const char *const words[] = {"allow", "deny", "audit-deny"};
+
+	return verdict < 3 ? words[verdict] : "unknown";
+}
+
+const char *sl_event_rule(const struct sl_audit_names *names, const struct sl_event *event)
+{
+	if (event->rule >= names->compiled->n_rules)
+		return NULL;
+	return names->compiled->rules[event->rule].id;
+}
+
+static const char *address_text(const struct sl_event *event, const __u8 *address,
+				char buf[INET6_ADDRSTRLEN])
+{
+	return inet_ntop(event->family == 4 ? AF_INET : AF_INET6, address, buf, INET6_ADDRSTRLEN);
+}
+
+static const char *protocol_text(__u8 protocol, char buf[8])
+{
+	const char *name = sl_protocol_name(protocol);
+
+	if (name)
+		return name;
+	snprintf(buf, 8, "%u", protocol);
+	return buf;
+}
+
+static bool is_icmp(const struct sl_event *event)
+{
+	return event->protocol == IPPROTO_ICMP || event->protocol == IPPROTO_ICMPV6;
+}
+
+const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT])
+{
+	bool inbound = event->direction == SL_INGRESS;
+	char address[INET6_ADDRSTRLEN], protocol[8];
+	const char *name;
+
+	if (!(event->flags & SL_EVENT_PARSED))
+		return strcpy(buf, "?");
+	address_text(event, inbound ? event->source : event->destination, address);
+	name = protocol_text(event->protocol, protocol);
+	if (event->flags & SL_EVENT_PORTS)
+		snprintf(buf, SL_ENDPOINT_TEXT, event->family == 6 ? "[%s]:%u/%s" : "%s:%u/%s",
+			 address, inbound ? event->source_port : event->destination_port, name);
+	else if (is_icmp(event))
+		snprintf(buf, SL_ENDPOINT_TEXT, "%s/%s type %u", address, name,
+			 event->destination_port >> 8);
+	else
+		snprintf(buf, SL_ENDPOINT_TEXT, "%s/%s", address, name);
+	return buf;
+}
+
+const char *sl_event_time(const struct sl_audit_names *names, __u64 time_ns, char buf[40])
+{
+	__s64 ns = names->boot_epoch_ns + (__s64)time_ns;
+	time_t seconds = ns / 1000000000;
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&seconds, &tm);
+	n = strftime(buf, 40, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(buf + n, 40 - n, ".%09lldZ", (long long)(ns % 1000000000));
+	return buf;
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+static json_t *endpoint_json(const struct sl_event *event, bool known, const __u8 *address,
+			     __u16 port, bool with_name)
+{
+	bool ports = known && (event->flags & SL_EVENT_PORTS);
+	char text[INET6_ADDRSTRLEN];
+	json_t *j = json_object();
+
+	json_object_set_new(j, "address",
+			    text_or_null(known ? address_text(event, address, text) : NULL));
+	json_object_set_new(j, "port", ports ? json_integer(port) : json_null());
+	if (with_name)
+		json_object_set_new(j, "name", json_null());
+	return j;
+}
+
+static json_t *icmp_json(const struct sl_event *event)
+{
+	if (!(event->flags & SL_EVENT_PARSED) || !is_icmp(event))
+		return json_null();
+	return json_pack("{s:i,s:i}", "type", event->destination_port >> 8, "code",
+			 event->destination_port & 0xff);
+}
+
+/* comm is what the workload calls itself: any bytes. JSON wants UTF-8. */
+static json_t *comm_json(const struct sl_event *event)
+{
+	char comm[sizeof(event->comm) + 1] = {};
+	size_t i;
+
+	memcpy(comm, event->comm, sizeof(event->comm));
+	for (i = 0; comm[i]; i++)
+		if ((unsigned char)comm[i] < 0x20 || (unsigned char)comm[i] >= 0x7f)
+			comm[i] = '?';
+	return json_string(comm);
+}
+
+static json_t *process_json(const struct sl_event *event)
+{
+	bool known = event->flags & SL_EVENT_PROCESS;
+	json_t *j = json_object();
+	json_t *uid = json_null();
+
+	if (event->flags & SL_EVENT_UID)
+		uid = json_integer(event->socket_uid);
+	else if (known)
+		uid = json_integer(event->process_uid);
+	json_object_set_new(j, "pid", known ? json_integer(event->pid) : json_null());
+	json_object_set_new(j, "uid", uid);
+	json_object_set_new(j, "comm", known ? comm_json(event) : json_null());
+	return j;
+}
+
+static json_t *family_json(const struct sl_event *event)
+{
+	if (!(event->flags & SL_EVENT_PARSED))
+		return json_null();
+	return json_string(event->family == 4 ? "ipv4" : "ipv6");
+}
+
+json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event *event,
+		      __u64 count, __u64 sequence)
+{
+	bool parsed = event->flags & SL_EVENT_PARSED;
+	char time[40], protocol[8];
+	json_t *j = json_object();
+
+	if (!j)
+		return NULL;
+	json_object_set_new(j, "time", json_string(sl_event_time(names, event->time_ns, time)));
+	json_object_set_new(j, "seq", json_integer(sequence));
+	json_object_set_new(j, "event", json_string("connection"));
+	json_object_set_new(j, "verdict", json_string(sl_verdict_word(event->verdict)));
+	json_object_set_new(j, "reason", json_string(sl_reason_word(event->reason)));
+	json_object_set_new(j, "policy", json_string(names->policy));
+	json_object_set_new(j, "generation", json_integer(event->generation));
+	json_object_set_new(j, "rule", text_or_null(sl_event_rule(names, event)));
+	json_object_set_new(j, "target", json_pack("{s:s,s:s}", "kind", names->target_kind, "name",
+						   names->target));
+	json_object_set_new(j, "hook", json_string(sl_hook_word(event->hook)));
+	json_object_set_new(j, "direction",
+			    json_string(event->direction == SL_INGRESS ? "ingress" : "egress"));
+	json_object_set_new(j, "family", family_json(event));
+	json_object_set_new(j, "protocol",
+			    text_or_null(parsed ? protocol_text(event->protocol, protocol) : NULL));
+	json_object_set_new(j, "icmp", icmp_json(event));
+	json_object_set_new(j, "source",
+			    endpoint_json(event, event->flags & SL_EVENT_SOURCE, event->source,
+					  event->source_port, false));
+	json_object_set_new(j, "destination",
+			    endpoint_json(event, parsed, event->destination,
+					  event->destination_port, true));
+	json_object_set_new(j, "process", process_json(event));
+	json_object_set_new(j, "count", json_integer(count));
+	return j;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * An event of the kernel as a record for people and programs. docs/events.md
+ * lists the fields; they are stable.
+ */
+#ifndef SLUICE_RECORD_H
+#define SLUICE_RECORD_H
+
+#include <jansson.h>
+
+#include "compile/compile.h"
+#include "sluice_abi.h"
+
+/* What the kernel's numbers mean for one target. Borrowed. */
+struct sl_audit_names {
+	const char *policy;
+	const char *target_kind;	/* "cgroup" */
+	const char *target;
+	const struct sl_compiled *compiled; /* rule numbers -> ids */
+	__s64 boot_epoch_ns;		/* Unix time - boot time */
+};
+
+#define SL_ENDPOINT_TEXT 80
+
+const char *sl_reason_word(unsigned reason);
+const char *sl_hook_word(unsigned hook);
+const char *sl_verdict_word(unsigned verdict);
+
+/* The rule's id, or NULL if no rule decided. */
+const char *sl_event_rule(const struct sl_audit_names *names, const struct sl_event *event);
+
+/* `192.0.2.1:443/tcp`, `[2001:db8::1]:53/udp`, `192.0.2.1/icmp type 8`; `?` if
+ * the packet could not be parsed. For an inbound event the source. */
+const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT]);
+
+/* RFC 3339 with nanoseconds, UTC. buf of 40 bytes. */
+const char *sl_event_time(const struct sl_audit_names *names, __u64 time_ns, char buf[40]);
+
+/*
+ * The JSON record. count: decisions that it stands for; sequence: of the record
+ * in its stream. A new reference, or NULL when out of memory.
+ */
+json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event *event,
+		      __u64 count, __u64 sequence);
+
+#endif

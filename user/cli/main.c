@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* sluice: the table of commands. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+const struct sl_command sl_commands[] = {
+	{"run", "run a command under a policy",
+	 "usage: sluice run [-p POLICY] [--audit] [--log FILE] [-v] [--user USER]\n"
+	 "                  [--wait | --leave] [--keep-privileges] [--trust-clock]\n"
+	 "                  [--] COMMAND [ARGUMENT...]\n"
+	 "\n"
+	 "Puts COMMAND and its children in a fresh cgroup whose egress the kernel\n"
+	 "decides by POLICY, and tells at the end what was blocked. Without -p nothing\n"
+	 "may leave but loopback. Exits as COMMAND does; 125 if sluice itself failed.\n"
+	 "\n"
+	 "  -p, --policy FILE     the policy; - is standard input\n"
+	 "      --audit           let everything pass, report what would be denied\n"
+	 "      --log FILE        append events, one JSON object a line\n"
+	 "  -v, --verbose         show events on stderr as they come\n"
+	 "  -q, --quiet           no summary\n"
+	 "      --user USER       run as USER (name, UID or UID:GID), not as the caller\n"
+	 "      --wait            wait until every process of COMMAND has ended\n"
+	 "      --leave           leave what is still running, enforced, and say where\n"
+	 "      --keep-privileges keep the caller's uid and capabilities\n"
+	 "      --trust-clock     take `expires` although the clock may be wrong\n"
+	 "\n"
+	 "example: sudo sluice run -p agent.yaml --log agent.jsonl -- npm test\n",
+	 cmd_run},
+	{"check", "say whether a policy is valid, and what looks wrong with it",
+	 "usage: sluice check [-o json] [--resolved] [--trust-clock] FILE...\n"
+	 "\n"
+	 "  -o, --output FORMAT   text or json\n"
+	 "      --resolved        print what the policy means here and now\n"
+	 "      --trust-clock     take `expires` although the clock may be wrong\n"
+	 "\n"
+	 "example: sluice check agent.yaml\n",
+	 cmd_check},
+	{"explain", "say which rule decides about a destination, and why not the others",
+	 "usage: sluice explain -p FILE DESTINATION [--uid UID] [--proto PROTO]\n"
+	 "                      [--inbound] [-o json]\n"
+	 "\n"
+	 "DESTINATION is ADDRESS[:PORT][/PROTO]; with a port and no protocol it is TCP.\n"
+	 "\n"
+	 "example: sluice explain -p agent.yaml 169.254.169.254:80\n",
+	 cmd_explain},
+	{"test", "run the tests that stand in policies",
+	 "usage: sluice test [-o json] [--trust-clock] FILE...\n"
+	 "\n"
+	 "example: sluice test policies/*.yaml\n",
+	 cmd_test},
+	{"fmt", "print a policy in canonical form",
+	 "usage: sluice fmt [-w] [--check] [FILE...]\n"
+	 "\n"
+	 "  -w, --write           rewrite the files in place\n"
+	 "      --check           print nothing; exit 1 if a file is not canonical\n"
+	 "\n"
+	 "Comments are not kept: -w refuses a file that has some, unless --force.\n"
+	 "\n"
+	 "example: sluice fmt agent.yaml\n",
+	 cmd_fmt},
+	{"convert", "turn another system's policy into one of ours",
+	 "usage: sluice convert --from sortie [FILE]\n"
+	 "\n"
+	 "example: sluice convert --from sortie app.json > app.yaml\n",
+	 cmd_convert},
+	{"rules", "print the built-in sets",
+	 "usage: sluice rules --sets [-o json]\n"
+	 "\n"
+	 "example: sluice rules --sets\n",
+	 cmd_rules},
+	{"doctor", "try what Sluice needs on this machine, and say what is missing",
+	 "usage: sluice doctor [-o json]\n"
+	 "\n"
+	 "example: sudo sluice doctor\n",
+	 cmd_doctor},
+	{},
+};
+
+static const struct sl_command *find(const char *name)
+{
+	const struct sl_command *c;
+
+	for (c = sl_commands; c->name; c++)
+		if (!strcmp(c->name, name))
+			return c;
+	return NULL;
+}
+
+static int overview(FILE *out)
+{
+	const struct sl_command *c;
+
+	fputs("usage: sluice COMMAND [OPTION...]\n\n"
+	      "Decides in the kernel where a program may connect.\n\n", out);
+	for (c = sl_commands; c->name; c++)
+		fprintf(out, "  %-10s %s\n", c->name, c->summary);
+	fputs("\n`sluice COMMAND --help` says more.\n"
+	      "example: sudo sluice run -p policy.yaml -- curl https://192.0.2.1\n", out);
+	return out == stdout ? SL_EXIT_OK : SL_EXIT_USAGE;
+}
+
+int sl_help(const char *command)
+{
+	fputs(find(command)->usage, stdout);
+	return SL_EXIT_OK;
+}
+
+int sl_usage(const char *command, const char *wrong, ...)
+{
+	va_list args;
+
+	if (wrong) {
+		fprintf(stderr, "sluice %s: ", command);
+		va_start(args, wrong);
+		vfprintf(stderr, wrong, args);
+		va_end(args);
+		fputs("\n", stderr);
+	}
+	fputs(find(command)->usage, stderr);
+	return SL_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	const struct sl_command *command;
+
+	if (argc < 2)
+		return overview(stderr);
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
+		puts("sluice " SLUICE_VERSION);
+		return SL_EXIT_OK;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return overview(stdout);
+	if (!strcmp(argv[1], "help"))
+		return argc > 2 && find(argv[2]) ? sl_help(argv[2]) : overview(stdout);
+	command = find(argv[1]);
+	if (!command) {
+		fprintf(stderr, "sluice: no command '%s'\n\n", argv[1]);
+		return overview(stderr);
+	}
+	return command->run(argc - 1, argv + 1);
+}

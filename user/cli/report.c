@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* What a run reports: records to a file and to stderr, and a summary. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "run.h"
+
+#define SUMMARY_LINES 20
+
+static void write_log(struct sl_report *r, const struct sl_event *event, __u64 count)
+{
+	json_t *record;
+
+	if (!r->log)
+		return;
+	record = sl_event_json(&r->names, event, count, r->sequence);
+	if (!record || json_dumpf(record, r->log, JSON_COMPACT) || fputc('\n', r->log) == EOF ||
+	    fflush(r->log))
+		r->log_failed = true;
+	json_decref(record);
+}
+
+static void write_live(const struct sl_report *r, const struct sl_event *event, __u64 count)
+{
+	const char *rule = sl_event_rule(&r->names, event);
+	char endpoint[SL_ENDPOINT_TEXT];
+
+	if (!r->options->verbose)
+		return;
+	fprintf(stderr, "sluice: %s %s%s  %s  %.16s[%u]", sl_verdict_word(event->verdict),
+		event->direction == SL_INGRESS ? "from " : "", sl_event_endpoint(event, endpoint),
+		rule ? rule : sl_reason_word(event->reason),
+		event->flags & SL_EVENT_PROCESS ? event->comm : "-", event->pid);
+	if (count > 1)
+		fprintf(stderr, "  (%llu times)", (unsigned long long)count);
+	fputc('\n', stderr);
+}
+
+static void on_record(void *context, const struct sl_event *event, __u64 count)
+{
+	struct sl_report *r = context;
+
+	write_log(r, event, count);
+	write_live(r, event, count);
+	r->sequence++;
+}
+
+static void on_event(void *context, const struct sl_event *event)
+{
+	struct sl_report *r = context;
+
+	r->received++;
+	sl_summary_add(r->summary, event);
+	sl_aggregate_add(r->aggregate, event);
+}
+
+int sl_report_open(struct sl_report *r, const struct sl_run_options *options,
+		   const struct sl_policy *policy, const struct sl_compiled *compiled,
+		   const char *target)
+{
+	memset(r, 0, sizeof(*r));
+	r->options = options;
+	r->names = (struct sl_audit_names){.policy = policy->name, .target_kind = "cgroup",
+					   .target = target, .compiled = compiled,
+					   .boot_epoch_ns = sl_boot_epoch_ns()};
+	r->aggregate = sl_aggregate_new(on_record, r);
+	r->summary = sl_summary_new();
+	if (!r->aggregate || !r->summary)
+		return -ENOMEM;
+	if (!options->log)
+		return 0;
+	r->log = fopen(options->log, "ae");
+	if (r->log)
+		return 0;
+	fprintf(stderr, "sluice run: --log %s: %s\n", options->log, strerror(errno));
+	return -EIO;
+}
+
+void sl_report_drain(struct sl_report *r, struct sl_kernel *kernel)
+{
+	struct timespec ts;
+
+	sl_kernel_drain(kernel, on_event, r);
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	sl_aggregate_flush(r->aggregate, ts.tv_sec * 1000000000ull + ts.tv_nsec);
+}
+
+static void print_counts(const struct sl_report *r, const struct sl_stats *s)
+{
+	bool audit = s->audit_denied > 0;
+
+	fprintf(stderr, "sluice: %llu blocked", (unsigned long long)s->denied);
+	if (audit)
+		fprintf(stderr, ", %llu would be blocked (audit mode)",
+			(unsigned long long)s->audit_denied);
+	fprintf(stderr, ", %llu allowed (policy %s)\n", (unsigned long long)s->allowed,
+		r->names.policy);
+}
+
+static void print_hit(void *context, const struct sl_hit_key *key, const struct sl_hit *hit)
+{
+	const struct sl_report *r = context;
+	const struct sl_compiled *compiled = r->names.compiled;
+	bool known = key->rule < compiled->n_rules;
+
+	if (known && compiled->rules[key->rule].action == SL_ALLOW)
+		return;
+	fprintf(stderr, "sluice: %7llu  %s\n", (unsigned long long)hit->count,
+		known ? compiled->rules[key->rule].id : sl_reason_word(key->reason));
+}
+
+/* What the record cannot show: said, with the exact counts by rule. */
+static void print_gaps(const struct sl_report *r, struct sl_kernel *kernel,
+		       const struct sl_stats *s)
+{
+	if (s->over_budget || s->lost) {
+		fprintf(stderr, "sluice: %llu denials over the event budget and %llu that found the "
+			"ring buffer full are counted only; in all, by rule or reason:\n",
+			(unsigned long long)s->over_budget, (unsigned long long)s->lost);
+		sl_kernel_hits(kernel, print_hit, (void *)r);
+	}
+	if (s->decided != s->submitted + s->suppressed + s->lost || r->received != s->submitted)
+		fprintf(stderr, "sluice: the record does not add up: %llu decided, %llu submitted, "
+			"%llu suppressed, %llu lost, %llu received\n",
+			(unsigned long long)s->decided, (unsigned long long)s->submitted,
+			(unsigned long long)s->suppressed, (unsigned long long)s->lost,
+			(unsigned long long)r->received);
+	if (r->log_failed)
+		fprintf(stderr, "sluice: --log %s: some records could not be written\n",
+			r->options->log);
+}
+
+void sl_report_end(struct sl_report *r, struct sl_kernel *kernel)
+{
+	struct sl_stats stats = {};
+
+	sl_report_drain(r, kernel);
+	sl_aggregate_flush(r->aggregate, ~0ull);
+	if (sl_kernel_stats(kernel, &stats))
+		return;
+	if (!r->options->quiet) {
+		print_counts(r, &stats);
+		sl_summary_print(r->summary, &r->names, SUMMARY_LINES, stderr);
+	}
+	print_gaps(r, kernel, &stats);
+}
+
+void sl_report_close(struct sl_report *r)
+{
+	if (r->log)
+		fclose(r->log);
+	sl_aggregate_free(r->aggregate);
+	sl_summary_free(r->summary);
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* From fork to exec. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "target/cgroup.h"
+#include "target/confine.h"
+#include "target/identity.h"
+#include "target/spawn.h"
+
+static const int caught[] = {
+	SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP, SIGCHLD,
+};
+
+/* go: one byte says that the cgroup holds the child. report: a failed step, or
+ * nothing but its end when exec has closed it. */
+struct wires {
+	int go[2], report[2];
+};
+
+static const char *const step_text[] = {
+#define X(name, text) [SL_SPAWN_##name] = text,
+	SL_SPAWN_STEPS(X)
+#undef X
+};
+
+static void child_fail(int report, enum sl_spawn_step step, int err)
+{
+	struct sl_spawn_error error = { .step = step, .error = -err };
+
+	/* Smaller than PIPE_BUF: whole or not at all. If not, the parent sees
+	 * exit status 125 from a command that never ran. */
+	if (write(report, &error, sizeof(error)) != sizeof(error))
+		_exit(125);
+	_exit(125);
+}
+
+static void must(int report, enum sl_spawn_step step, int err)
+{
+	if (err < 0)
+		child_fail(report, step, err);
+}
+
+static void child_confine(const struct sl_spawn_options *o, int report)
+{
+	must(report, SL_SPAWN_MOUNTS, sl_confine_mounts());
+	must(report, SL_SPAWN_BOUNDING, sl_identity_drop_bounding());
+	must(report, SL_SPAWN_USER, sl_identity_switch(o->identity));
+	must(report, SL_SPAWN_CAPABILITIES, sl_identity_drop_capabilities());
+	must(report, SL_SPAWN_SCOPE, sl_confine_scope());
+	must(report, SL_SPAWN_SECCOMP, sl_confine_seccomp());
+	must(report, SL_SPAWN_VERIFY, sl_identity_verify(o->identity));
+}
+
+static void child_main(const struct sl_spawn_options *o, const struct sl_child *c,
+		       struct wires *w) __attribute__((noreturn));
+
+static void child_main(const struct sl_spawn_options *o, const struct sl_child *c, struct wires *w)
+{
+	int report = w->report[1];
+	ssize_t len;
+	char byte;
+
+	close(w->go[1]);
+	do
+		len = read(w->go[0], &byte, 1);
+	while (len < 0 && errno == EINTR);
+	if (len != 1)
+		_exit(125);	/* the parent is gone or has given up */
+
+	must(report, SL_SPAWN_FDS, sl_fds_close(o->fds));
+	if (!o->keep_privileges)
+		child_confine(o, report);
+	else if (o->identity->source != SL_IDENTITY_CALLER)
+		must(report, SL_SPAWN_USER, sl_identity_switch(o->identity));
+	must(report, SL_SPAWN_ENVIRONMENT, sl_identity_set_env(o->identity));
+
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &c->old_mask, NULL);
+	execvp(o->argv[0], o->argv);
+	child_fail(report, SL_SPAWN_EXEC, -errno);
+	_exit(125);
+}
+
+static int take_signals(struct sl_child *c)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
+		sigaddset(&set, caught[i]);
+	if (sigprocmask(SIG_BLOCK, &set, &c->old_mask))
+		return -errno;
+	/* Inherited as ignored it would reap the command before we can. */
+	sigaction(SIGCHLD, &dfl, &c->old_sigchld);
+	c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return c->signal_fd < 0 ? -errno : 0;
+}
+
+static void close_pair(int fds[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+/* Lets the child go and waits for exec. 0, or -errno with *error. */
+static int launch(const struct sl_spawn_options *o, pid_t pid, struct wires *w,
+		  struct sl_spawn_error *error, struct sl_diag *diag)
+{
+	struct sl_spawn_error got;
+	ssize_t len;
+	int err;
+
+	err = sl_cgroup_add(o->cgroup, pid, diag);
+	if (err) {
+		*error = (struct sl_spawn_error){ SL_SPAWN_CGROUP, -err };
+		return err;
+	}
+	/* EPIPE if it has been killed: its status tells, SIGPIPE must not. */
+	signal(SIGPIPE, SIG_IGN);
+	len = write(w->go[1], "g", 1);
+	close(w->report[1]);
+	w->report[1] = -1;
+	do
+		len = read(w->report[0], &got, sizeof(got));
+	while (len < 0 && errno == EINTR);
+	if (len != sizeof(got))
+		return 0;
+	*error = got;
+	return -got.error;
+}
+
+static int start(const struct sl_spawn_options *o, struct sl_child *c, struct wires *w,
+		 struct sl_spawn_error *error, struct sl_diag *diag)
+{
+	struct sigaction old_pipe;
+	int err;
+
+	c->pid = fork();
+	if (c->pid < 0) {
+		*error = (struct sl_spawn_error){ SL_SPAWN_FORK, errno };
+		return -errno;
+	}
+	if (!c->pid)
+		child_main(o, c, w);
+	sigaction(SIGPIPE, NULL, &old_pipe);
+	err = launch(o, c->pid, w, error, diag);
+	sigaction(SIGPIPE, &old_pipe, NULL);
+	if (err) {
+		kill(c->pid, SIGKILL);
+		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	return err;
+}
+
+int sl_spawn(const struct sl_spawn_options *options, struct sl_child *out,
+	     struct sl_spawn_error *error, struct sl_diag *diag)
+{
+	struct wires w = { { -1, -1 }, { -1, -1 } };
+	struct sl_child child = { .signal_fd = -1 };
+	int err;
+
+	*error = (struct sl_spawn_error){ .step = SL_SPAWN_FORK };
+	err = take_signals(&child);
+	if (!err && (pipe2(w.go, O_CLOEXEC) || pipe2(w.report, O_CLOEXEC)))
+		err = -errno;
+	if (err)
+		error->error = -err;
+	else
+		err = start(options, &child, &w, error, diag);
+	close_pair(w.go);
+	close_pair(w.report);
+	if (err)
+		sl_child_close(&child);
+	else
+		*out = child;
+	return err;
+}
+
+const char *sl_spawn_message(const struct sl_spawn_error *error, const char *command, char *buf,
+			     size_t size)
+{
+	const char *text = error->step < SL_SPAWN_N_STEPS ? step_text[error->step] : "?";
+
+	if (error->step == SL_SPAWN_EXEC)
+		snprintf(buf, size, "%s: %s: %s", text, command, strerror(error->error));
+	else
+		snprintf(buf, size, "%s: %s", text, strerror(error->error));
+	return buf;
+}
+
+int sl_spawn_exit_code(const struct sl_spawn_error *error)
+{
+	if (error->step != SL_SPAWN_EXEC)
+		return 125;
+	return error->error == ENOENT ? 127 : 126;
+}
