@@ -23,7 +23,7 @@ struct sl_flow {
 	__u8 icmp_query;	/* ICMP: 1 query, 2 answer, 3 error, 0 none of these */
 	__u8 has_source;
 	__u8 hook;		/* enum sl_hook */
-	__u8 reserved;
+	__u8 from_a;		/* the source is endpoint a of the flow's key */
 };
 
 struct sl_subject {

@@ -163,12 +163,13 @@ static __always_inline int sl_parse_ipv6(struct __sk_buff *skb, __u32 at, struct
 }
 
 /* The IP packet at offset `at`. SL_PARSED, or the reason why it is denied; as
- * much of *f as could be read is filled, for the event. */
-static __always_inline int sl_parse_ip(struct __sk_buff *skb, __u32 at, struct sl_flow *f)
+ * much of *f as could be read is filled, for the event. Not static: verified
+ * once, and what it found does not multiply the caller's paths. */
+__noinline int sl_parse_ip(struct __sk_buff *skb, __u32 at, struct sl_flow *f)
 {
 	__u8 version;
 
-	if (bpf_skb_load_bytes(skb, at, &version, sizeof(version)))
+	if (!f || bpf_skb_load_bytes(skb, at, &version, sizeof(version)))
 		return SL_REASON_MALFORMED;
 	if (version >> 4 == 4)
 		return sl_parse_ipv4(skb, at, f);
@@ -176,7 +177,7 @@ static __always_inline int sl_parse_ip(struct __sk_buff *skb, __u32 at, struct s
 }
 
 /* Where an ICMP error's quoted packet begins. */
-static __always_inline __u32 sl_icmp_quote(struct __sk_buff *skb, __u32 at, const struct sl_flow *f)
+static __always_inline __u32 sl_icmp_quote(__u32 at, const struct sl_flow *f)
 {
 	if (f->family == 4)
 		return at + sizeof(struct sl_ipv4) + 8;

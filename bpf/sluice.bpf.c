@@ -249,8 +249,6 @@ struct sl_packet {
 	struct sl_flow flow;
 	struct sl_subject subject;
 	struct sl_answer answer;
-	struct sl_flow_entry entry;	/* its key is the packet's */
-	bool from_a;
 };
 
 static __always_inline struct sl_socket *sl_packet_note(struct __sk_buff *skb, __u64 flags)
@@ -281,8 +279,8 @@ static __always_inline bool sl_is_reported(struct sl_socket *note, const struct 
 	return true;
 }
 
-/* A packet that the policy, or its shape, denies. What it returns depends on
- * mode and on_deny; audit lets pass all but a missing policy. */
+/* A packet that the policy, or its shape, denies: recorded once, then what mode
+ * and on_deny say. Audit lets pass all but a missing policy. */
 static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packet *p)
 {
 	bool audit = (p->answer.flags & SL_F_AUDIT) && p->answer.reason != SL_REASON_NO_POLICY;
@@ -295,10 +293,10 @@ static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packe
 		sl_process_socket(&process, note);
 	}
 	if (p->flow.inbound || !sl_is_reported(note, &p->flow, &p->subject)) {
-		sl_record(&p->flow, &p->subject, &p->answer, &process,
-			  audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
 		if (tcp)	/* its retransmissions are the same attempt */
 			sl_note(note, &p->flow, &p->subject, SL_SOCK_REPORTED);
+		sl_record(&p->flow, &p->subject, &p->answer, &process,
+			  audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
 	}
 	if (audit)
 		return SL_PASS;
@@ -307,19 +305,18 @@ static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packe
 	return SL_REFUSE;
 }
 
-static __always_inline int sl_deny_reason(struct __sk_buff *skb, struct sl_packet *p, __u8 reason)
+static __always_inline void sl_deny_because(struct sl_packet *p, __u8 reason)
 {
 	p->answer.deny = 1;
 	p->answer.reason = reason;
 	p->answer.rule = SL_NONE;
 	p->answer.flags = sl_generation_flags(p->subject.word);
-	return sl_deny_packet(skb, p);
 }
 
 /* A flow's opener as a flow, to judge it again under a new generation. */
-static __always_inline void sl_opener(const struct sl_flow_entry *e, const struct sl_flow *now,
-				      struct sl_flow *f)
+static __always_inline void sl_opener(const struct sl_flow_entry *e, struct sl_packet *p)
 {
+	struct sl_flow *f = &p->flow;
 	bool a = e->flags & SL_FLOW_FROM_A;
 
 	f->source_high = a ? e->key.a_high : e->key.b_high;
@@ -329,147 +326,111 @@ static __always_inline void sl_opener(const struct sl_flow_entry *e, const struc
 	f->source_port = a ? e->key.a_port : e->key.b_port;
 	f->destination_port = a ? e->key.b_port : e->key.a_port;
 	f->key = e->open_key;
-	f->family = e->key.family;
-	f->protocol = e->key.protocol;
 	f->inbound = !!(e->flags & SL_FLOW_INBOUND);
-	f->has_source = 1;
-	f->hook = now->hook;
-	f->tcp_flags = now->tcp_flags;
-	f->icmp_query = now->icmp_query;
-}
-
-/* Judges a live flow again: the generation changed, or its rule has expired. */
-static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packet *p,
-					  struct sl_flow_entry *e)
-{
-	int verdict;
-
 	p->subject.uid = e->uid;
 	p->subject.has_uid = !!(e->flags & SL_FLOW_HAS_UID);
-	sl_opener(e, &p->flow, &p->flow);
-	sl_verdict(&p->flow, &p->subject, &p->answer);
+}
+
+static __always_inline bool sl_is_current(const struct sl_flow_entry *e, __u64 word)
+{
+	return e->word == word &&
+	       (!e->deadline_ns || bpf_ktime_get_boot_ns() < e->deadline_ns);
+}
+
+/* Notes what the judgement of a flow that we know was. A denied one stays, so
+ * that its next packets are neither judged nor reported again. */
+static __always_inline void sl_flow_judged(struct sl_flow_entry *e, const struct sl_packet *p)
+{
+	bool cut = p->answer.deny && !(p->answer.flags & SL_F_AUDIT);
+
+	if (cut)
+		__sync_fetch_and_or(&e->flags, SL_FLOW_DENIED);
+	else
+		__sync_fetch_and_and(&e->flags, ~SL_FLOW_DENIED);
 	e->rule = p->answer.rule;
 	e->deadline_ns = p->answer.deadline_ns;
-	if (!p->answer.deny) {
-		__sync_fetch_and_and(&e->flags, ~SL_FLOW_DENIED);
-		e->word = p->subject.word;
-		return SL_PASS;
-	}
-	verdict = sl_deny_packet(skb, p);
-	if (verdict != SL_PASS)
-		sl_flow_flag(e, SL_FLOW_DENIED);
-	e->deadline_ns = 0;
-	e->word = p->subject.word;
-	return verdict;
+	WRITE_ONCE(e->word, p->subject.word);
 }
 
-/* A packet of a flow that we know. */
-static __always_inline int sl_known_flow(struct __sk_buff *skb, struct sl_packet *p,
-					 struct sl_flow_entry *e, __u64 now)
-{
-	int verdict = SL_PASS;
-
-	if (e->word != p->subject.word ||
-	    (e->deadline_ns && bpf_ktime_get_boot_ns() >= e->deadline_ns))
-		verdict = sl_judge_again(skb, p, e);
-	else if (e->flags & SL_FLOW_DENIED)	/* reported when it was cut */
-		verdict = SL_REFUSE;
-	if (verdict == SL_PASS)
-		sl_flow_touch(e, &p->flow, p->from_a, now);
-	return verdict;
-}
-
-/* A flow that we do not know: the verdict, then its entry. */
-static __always_inline int sl_new_flow(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
+/* A new flow that passes (allowed, or denied in audit mode): its entry. False:
+ * no room, and the answer is now a denial. */
+static __always_inline bool sl_admit(struct sl_packet *p, __u64 now)
 {
 	struct sl_process nobody = {};
-	struct sl_flow_entry *e = &p->entry;
-	int opened, verdict = SL_PASS;
+	int opened = sl_flow_open(&p->flow, &p->subject, &p->answer, now);
 
-	sl_subject_uid_packet(&p->subject, sl_packet_note(skb, 0), skb);
-	sl_verdict(&p->flow, &p->subject, &p->answer);
-	if (p->answer.deny) {
-		verdict = sl_deny_packet(skb, p);
-		if (verdict != SL_PASS)
-			return verdict;
+	if (opened == SL_NO_ROOM && !p->answer.deny) {
+		sl_deny_because(p, SL_REASON_FLOW_TABLE);
+		return false;
 	}
-	e->word = p->subject.word;
-	e->deadline_ns = p->answer.deadline_ns;
-	e->seen_ns = e->opened_ns = now;
-	e->uid = p->subject.uid;
-	e->rule = p->answer.rule;
-	e->open_key = p->flow.key;
-	e->flags = SL_FLOW_USED | (p->from_a ? SL_FLOW_FROM_A : 0) |
-		   (p->flow.inbound ? SL_FLOW_INBOUND : 0) |
-		   (p->subject.has_uid ? SL_FLOW_HAS_UID : 0);
-	opened = sl_flow_open(e, p->subject.slot);
-	if (p->answer.deny || opened == SL_ALREADY_OPEN)
-		return SL_PASS;
-	if (opened == SL_NO_ROOM) {
-		p->answer.deny = 1;
-		p->answer.reason = SL_REASON_FLOW_TABLE;
-		p->answer.rule = SL_NONE;
-		return sl_deny_packet(skb, p);
-	}
-	sl_record(&p->flow, &p->subject, &p->answer, &nobody, SL_EV_ALLOW);
-	return SL_PASS;
-}
-
-/* May this packet speak for the known flow? A query only from its opener and
- * an answer only to it; a SYN after the end is a new connection. */
-static __always_inline bool sl_speaks_for(const struct sl_flow_entry *e, const struct sl_packet *p)
-{
-	bool opener = !!(e->flags & SL_FLOW_FROM_A) == p->from_a;
-
-	if (p->flow.icmp_query && !sl_flow_is_self(&e->key))
-		return (p->flow.icmp_query == SL_ICMP_QUERY) == opener;
-	if ((p->flow.tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_SYN)
-		return !sl_flow_closed(e);
+	if (opened == SL_OPENED && !p->answer.deny)
+		sl_record(&p->flow, &p->subject, &p->answer, &nobody, SL_EV_ALLOW);
 	return true;
 }
 
 /* An ICMP error comes in if the packet that it quotes is of a flow of ours. */
-static __always_inline int sl_inbound_error(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
+static __always_inline bool sl_error_is_ours(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 {
-	struct sl_target *t = sl_subject_target(&p->subject);
 	struct sl_flow quoted = {};
 	struct sl_flow_entry *e;
 
-	if (!t || sl_parse_ip(skb, sl_icmp_quote(skb, 0, &p->flow), &quoted) != SL_PARSED)
-		return sl_deny_reason(skb, p, SL_REASON_UNSOLICITED);
-	sl_flow_key_of(&quoted, &p->entry.key);
-	e = sl_flow_find(t, &p->entry.key, now);
-	if (!e || (e->flags & SL_FLOW_DENIED))
-		return sl_deny_reason(skb, p, SL_REASON_UNSOLICITED);
-	return SL_PASS;
+	if (sl_parse_ip(skb, sl_icmp_quote(0, &p->flow), &quoted) != SL_PARSED)
+		return false;
+	e = sl_flow_at(sl_flow_find(&quoted, p->subject.slot, now));
+	return e && !(e->flags & SL_FLOW_DENIED);
+}
+
+/*
+ * The packet's verdict. The order: its shape; an error about a flow of ours; a
+ * flow that we know and that this generation judged; else the policy.
+ */
+static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_packet *p)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	struct sl_flow_entry *e = NULL;
+	int reason, verdict;
+
+	reason = sl_parse_ip(skb, 0, &p->flow);
+	if (reason != SL_PARSED) {
+		sl_deny_because(p, reason);
+		return sl_deny_packet(skb, p);
+	}
+	if (p->flow.inbound && p->flow.icmp_query == SL_ICMP_ERROR) {
+		if (sl_error_is_ours(skb, p, now))
+			return SL_PASS;
+	} else {
+		e = sl_flow_at(sl_flow_find(&p->flow, p->subject.slot, now));
+	}
+	if (e && sl_is_current(e, p->subject.word)) {
+		if (e->flags & SL_FLOW_DENIED)
+			return SL_REFUSE;
+		sl_flow_touch(e, &p->flow, now);
+		return SL_PASS;
+	}
+	if (e)
+		sl_opener(e, p);
+	else
+		sl_subject_uid_packet(&p->subject, sl_packet_note(skb, 0), skb);
+	sl_verdict(&p->flow, &p->subject, &p->answer);
+	if (e)
+		sl_flow_judged(e, p);
+	verdict = SL_PASS;
+	if (p->answer.deny || (!e && !sl_admit(p, now)))
+		verdict = sl_deny_packet(skb, p);
+	if (verdict == SL_PASS && p->answer.deny && !e)
+		sl_admit(p, now);
+	return verdict;
 }
 
 static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, __u8 hook)
 {
 	struct sl_packet p = {};
-	struct sl_flow_entry *e;
-	struct sl_target *t;
-	int reason;
-	__u64 now;
 
 	if (!sl_subject_init(&p.subject))
 		return SL_REFUSE;
-	t = sl_subject_target(&p.subject);
-	if (!t)
-		return SL_REFUSE;
 	p.flow.inbound = inbound;
 	p.flow.hook = hook;
-	reason = sl_parse_ip(skb, 0, &p.flow);
-	if (reason != SL_PARSED)
-		return sl_deny_reason(skb, &p, reason);
-	now = bpf_ktime_get_coarse_ns();
-	if (inbound && p.flow.icmp_query == SL_ICMP_ERROR)
-		return sl_inbound_error(skb, &p, now);
-	p.from_a = sl_flow_key_of(&p.flow, &p.entry.key);
-	e = sl_flow_find(t, &p.entry.key, now);
-	if (e && sl_speaks_for(e, &p))
-		return sl_known_flow(skb, &p, e, now);
-	return sl_new_flow(skb, &p, now);
+	return sl_judge_packet(skb, &p);
 }
 
 SEC("cgroup_skb/egress")
@@ -478,6 +439,7 @@ int sluice_egress(struct __sk_buff *skb)
 	return sl_packet_hook(skb, false, SL_HOOK_CGROUP_EGRESS);
 }
 
+/* Ingress may only say 0 or 1. */
 SEC("cgroup_skb/ingress")
 int sluice_ingress(struct __sk_buff *skb)
 {

@@ -6,8 +6,9 @@
  * no room the new flow is denied; nothing alive is ever pushed out.
  *
  * Reading takes no lock: `sequence` is odd while an entry is written, and a
- * reader that sees it change goes to sl_flow_open, which looks again under the
- * slot's lock.
+ * reader that sees it change takes the flow for unknown; sl_flow_open then
+ * looks again under the slot's lock. The searches have no branches (see
+ * sl_less): what a bucket holds must not multiply the verifier's paths.
  */
 #ifndef SLUICE_STATE_BPF_H
 #define SLUICE_STATE_BPF_H
@@ -16,80 +17,57 @@
 
 #include "flow.bpf.h"
 #include "maps.bpf.h"
+#include "verdict.bpf.h"
 
 #define SL_SECOND 1000000000ull
+#define SL_NO_PLACE (-1)
 
-/* Idle time-outs. TCP as RFC 5382 wants at least (2 h 4 min), UDP RFC 4787. */
+/* Idle time-outs: TCP and SCTP as long as conntrack's (RFC 5382 asks for 2 h
+ * 4 min at least), UDP by RFC 4787. */
 static __always_inline __u64 sl_flow_timeout(__u8 protocol, __u32 flags)
 {
-	if (protocol == IPPROTO_TCP) {
-		if (flags & SL_FLOW_RESET)
-			return 10 * SL_SECOND;
-		if ((flags & (SL_FLOW_FIN_A | SL_FLOW_FIN_B)) == (SL_FLOW_FIN_A | SL_FLOW_FIN_B))
+	bool replied = flags & SL_FLOW_REPLIED;
+
+	if (protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP) {
+		if (flags & SL_FLOW_CLOSED)
 			return 60 * SL_SECOND;
-		return flags & SL_FLOW_REPLIED ? 5 * 86400 * SL_SECOND : 120 * SL_SECOND;
+		return replied ? 5 * 86400 * SL_SECOND : 120 * SL_SECOND;
 	}
-	if (protocol == IPPROTO_SCTP)
-		return flags & SL_FLOW_REPLIED ? 5 * 86400 * SL_SECOND : 120 * SL_SECOND;
-	if (protocol == IPPROTO_UDP)
-		return flags & SL_FLOW_REPLIED ? 180 * SL_SECOND : 60 * SL_SECOND;
-	return 60 * SL_SECOND;
+	return replied ? 180 * SL_SECOND : 60 * SL_SECOND;
 }
 
-static __always_inline bool sl_flow_alive(const struct sl_flow_entry *e, __u64 now)
+/* The orientation-free key: the endpoints change places if the source is the
+ * greater. Sets f->from_a. */
+static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key *k)
 {
-	__u32 flags = e->flags;
-
-	return (flags & SL_FLOW_USED) &&
-	       now - e->seen_ns < sl_flow_timeout(e->key.protocol, flags);
-}
-
-/* Over as a connection: still answers stragglers, but gives its place away. */
-static __always_inline bool sl_flow_closed(const struct sl_flow_entry *e)
-{
-	__u32 both = SL_FLOW_FIN_A | SL_FLOW_FIN_B;
-
-	return (e->flags & SL_FLOW_RESET) || (e->flags & both) == both;
-}
-
-/* The orientation-free key. Returns true if endpoint a is the source. */
-static __always_inline bool sl_flow_key_of(const struct sl_flow *f, struct sl_flow_key *k)
-{
-	__u16 source = f->source_port, destination = f->destination_port;
-	bool from_a;
+	__u64 sh = f->source_high, sl = f->source_low, sp = f->source_port;
+	__u64 dh = f->destination_high, dl = f->destination_low, dp = f->destination_port;
+	__u64 swap;
 
 	if (f->protocol == IPPROTO_ICMP || f->protocol == 58)
-		source = destination = f->icmp_query ? f->icmp_id : f->key;
-	if (f->source_high != f->destination_high)
-		from_a = f->source_high < f->destination_high;
-	else if (f->source_low != f->destination_low)
-		from_a = f->source_low < f->destination_low;
-	else
-		from_a = source <= destination;
-	k->a_high = from_a ? f->source_high : f->destination_high;
-	k->a_low = from_a ? f->source_low : f->destination_low;
-	k->b_high = from_a ? f->destination_high : f->source_high;
-	k->b_low = from_a ? f->destination_low : f->source_low;
-	k->a_port = from_a ? source : destination;
-	k->b_port = from_a ? destination : source;
+		sp = dp = f->icmp_query ? f->icmp_id : f->key;
+	swap = sl_less(dh, sh) |
+	       ((sl_less(sh, dh) ^ 1) &
+		(sl_less(dl, sl) | ((sl_less(sl, dl) ^ 1) & sl_less(dp, sp))));
+	k->a_high = sh ^ (sh ^ dh) * swap;
+	k->b_high = dh ^ (sh ^ dh) * swap;
+	k->a_low = sl ^ (sl ^ dl) * swap;
+	k->b_low = dl ^ (sl ^ dl) * swap;
+	k->a_port = sp ^ (sp ^ dp) * swap;
+	k->b_port = dp ^ (sp ^ dp) * swap;
 	k->family = f->family;
 	k->protocol = f->protocol;
 	k->reserved = 0;
-	return from_a;
+	f->from_a = swap ^ 1;
 }
 
-/* Both endpoints are one: which side speaks cannot be told, nor matters. */
-static __always_inline bool sl_flow_is_self(const struct sl_flow_key *k)
-{
-	return k->a_high == k->b_high && k->a_low == k->b_low && k->a_port == k->b_port;
-}
-
-static __always_inline bool sl_flow_key_equal(const struct sl_flow_key *x,
-					      const struct sl_flow_key *y)
+/* Zero if the keys are equal. */
+static __always_inline __u64 sl_flow_key_differs(const struct sl_flow_key *x,
+						 const struct sl_flow_key *y)
 {
 	const __u64 *a = (const __u64 *)x, *b = (const __u64 *)y;
 
-	return a[4] == b[4] && a[1] == b[1] && a[3] == b[3] && a[0] == b[0] && a[2] == b[2];
+	return (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]);
 }
 
 static __always_inline __u64 sl_flow_hash(const struct sl_flow_key *k)
@@ -100,165 +78,248 @@ static __always_inline __u64 sl_flow_hash(const struct sl_flow_key *k)
 	h = (h ^ w[1]) * 0xff51afd7ed558ccdull;
 	h = (h ^ h >> 32 ^ w[3]) * 0xc4ceb9fe1a85ec53ull;
 	h = (h ^ h >> 29 ^ w[4]) * 0x9e3779b97f4a7c15ull;
-	return h ^ h >> 32;
+	return (h ^ h >> 32) | 1;
 }
 
-/* The two buckets of a flow within its slot's slice. */
-static __always_inline struct sl_flow_bucket *
-sl_flow_bucket(const struct sl_target *t, __u64 hash, bool second)
+/* The two buckets of a flow within its slot's slice; they differ. */
+static __always_inline __u32 sl_bucket_index(const struct sl_target *t, __u64 hash, bool second)
 {
-	__u32 at = second ? hash >> 32 : (__u32)hash;
+	__u32 mask = t->buckets - 1, first = hash >> 8 & mask;
+	__u32 step = hash >> 40 & mask;
 
-	if (second && !((at ^ (__u32)hash) & (t->buckets - 1)))
-		at++;
-	at = t->first_bucket + (at & (t->buckets - 1));
-	return bpf_map_lookup_elem(&sl_flows, &at);
+	return t->first_bucket + (second ? (first ^ (step | 1)) & mask : first);
 }
 
-static __always_inline struct sl_flow_entry *
-sl_bucket_find(struct sl_flow_bucket *bucket, const struct sl_flow_key *k)
+/* The way of a tag in a bucket, or one that does not match; no branches. */
+static __always_inline __u32 sl_bucket_way(const struct sl_flow_bucket *b, __u64 tag)
 {
+	__u64 way = 0, differs;
 	int i;
 
 #pragma unroll
-	for (i = 0; i < SL_FLOW_WAYS; i++)
-		if (sl_flow_key_equal(&bucket->entries[i].key, k))
-			return &bucket->entries[i];
-	return NULL;
-}
-
-/* The live entry of a flow, or NULL. */
-static __always_inline struct sl_flow_entry *
-sl_flow_find(const struct sl_target *t, const struct sl_flow_key *k, __u64 now)
-{
-	__u64 hash = sl_flow_hash(k);
-	struct sl_flow_bucket *bucket = sl_flow_bucket(t, hash, false);
-	struct sl_flow_entry *e;
-	__u32 sequence;
-
-	if (!bucket)
-		return NULL;
-	e = sl_bucket_find(bucket, k);
-	if (!e) {
-		bucket = sl_flow_bucket(t, hash, true);
-		if (!bucket)
-			return NULL;
-		e = sl_bucket_find(bucket, k);
-		if (!e)
-			return NULL;
+	for (i = 0; i < SL_FLOW_WAYS; i++) {
+		differs = b->tags[i] ^ tag;
+		way |= i * (1 - sl_less(0, differs));
 	}
-	sequence = READ_ONCE(e->sequence);
-	if ((sequence & 1) || !sl_flow_alive(e, now) || !sl_flow_key_equal(&e->key, k) ||
-	    READ_ONCE(e->sequence) != sequence)
-		return NULL;
-	return e;
+	barrier_var(way);
+	return way & (SL_FLOW_WAYS - 1);
 }
 
-static __always_inline void sl_flow_flag(struct sl_flow_entry *e, __u32 flags)
+static __always_inline struct sl_flow_entry *sl_bucket_entry(struct sl_flow_bucket *b, __u32 way)
 {
-	if ((e->flags & flags) != flags)
-		__sync_fetch_and_or(&e->flags, flags);
+	barrier_var(way);
+	return &b->entries[way & (SL_FLOW_WAYS - 1)];
+}
+
+static __always_inline bool sl_entry_is(const struct sl_flow_bucket *b, __u32 way, __u64 tag,
+					const struct sl_flow_key *k)
+{
+	way &= SL_FLOW_WAYS - 1;
+	return b->tags[way] == tag && !sl_flow_key_differs(&b->entries[way].key, k);
+}
+
+/* May this packet speak for the flow? A query only from its opener and an
+ * answer only to it (where both ends are one, neither can be told); a SYN after
+ * the end is a new connection. */
+static __always_inline bool sl_speaks_for(const struct sl_flow_entry *e, const struct sl_flow *f)
+{
+	bool opener = !!(e->flags & SL_FLOW_FROM_A) == f->from_a;
+	bool self = e->key.a_high == e->key.b_high && e->key.a_low == e->key.b_low &&
+		    e->key.a_port == e->key.b_port;
+
+	if (f->icmp_query && !self)
+		return (f->icmp_query == SL_ICMP_QUERY) == opener;
+	if ((f->tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_SYN)
+		return !(e->flags & SL_FLOW_CLOSED);
+	return true;
+}
+
+/*
+ * Where a live flow's entry is that this packet may speak for: bucket times
+ * SL_FLOW_WAYS plus way, or SL_NO_PLACE. Sets f->from_a. Not static: verified
+ * once.
+ */
+__noinline int sl_flow_find(struct sl_flow *f, __u32 slot, __u64 now)
+{
+	struct sl_target *t = bpf_map_lookup_elem(&sl_targets, &slot);
+	struct sl_flow_bucket *bucket;
+	struct sl_flow_key k = {};
+	struct sl_flow_entry *e;
+	__u32 at, way, sequence;
+	__u64 tag;
+
+	if (!f || !t)
+		return SL_NO_PLACE;
+	sl_flow_key_of(f, &k);
+	tag = sl_flow_hash(&k);
+	at = sl_bucket_index(t, tag, false);
+	bucket = bpf_map_lookup_elem(&sl_flows, &at);
+	if (!bucket)
+		return SL_NO_PLACE;
+	way = sl_bucket_way(bucket, tag);
+	if (!sl_entry_is(bucket, way, tag, &k)) {
+		at = sl_bucket_index(t, tag, true);
+		bucket = bpf_map_lookup_elem(&sl_flows, &at);
+		if (!bucket)
+			return SL_NO_PLACE;
+		way = sl_bucket_way(bucket, tag);
+	}
+	e = sl_bucket_entry(bucket, way);
+	sequence = READ_ONCE(e->sequence);
+	if ((sequence & 1) || !sl_entry_is(bucket, way, tag, &k) || e->expires_ns <= now ||
+	    !sl_speaks_for(e, f) || READ_ONCE(e->sequence) != sequence)
+		return SL_NO_PLACE;
+	return at * SL_FLOW_WAYS + (way & (SL_FLOW_WAYS - 1));
+}
+
+static __always_inline struct sl_flow_entry *sl_flow_at(int place)
+{
+	__u32 at = (__u32)place / SL_FLOW_WAYS, way = (__u32)place % SL_FLOW_WAYS;
+	struct sl_flow_bucket *bucket;
+
+	if (place < 0)
+		return NULL;
+	bucket = bpf_map_lookup_elem(&sl_flows, &at);
+	return bucket ? sl_bucket_entry(bucket, way) : NULL;
 }
 
 /* A packet of a flow that passes. */
 static __always_inline void sl_flow_touch(struct sl_flow_entry *e, const struct sl_flow *f,
-					  bool from_a, __u64 now)
+					  __u64 now)
 {
-	__u32 flags = 0;
+	__u32 both = SL_FLOW_FIN_A | SL_FLOW_FIN_B, flags = e->flags, add = 0;
+	__u64 expires;
 
-	if (!!(e->flags & SL_FLOW_FROM_A) != from_a)
-		flags |= SL_FLOW_REPLIED;
+	if (!!(flags & SL_FLOW_FROM_A) != f->from_a)
+		add |= SL_FLOW_REPLIED;
 	if (f->tcp_flags & SL_TCP_FIN)
-		flags |= from_a ? SL_FLOW_FIN_A : SL_FLOW_FIN_B;
-	if (f->tcp_flags & SL_TCP_RST)
-		flags |= SL_FLOW_RESET;
-	sl_flow_flag(e, flags);
-	if (e->seen_ns != now)
-		WRITE_ONCE(e->seen_ns, now);
+		add |= f->from_a ? SL_FLOW_FIN_A : SL_FLOW_FIN_B;
+	if ((f->tcp_flags & SL_TCP_RST) || ((flags | add) & both) == both)
+		add |= SL_FLOW_CLOSED;
+	if (add & ~flags)
+		__sync_fetch_and_or(&e->flags, add);
+	expires = now + sl_flow_timeout(f->protocol, flags | add);
+	if (e->expires_ns != expires)
+		WRITE_ONCE(e->expires_ns, expires);
 }
 
 enum { SL_OPENED, SL_ALREADY_OPEN, SL_NO_ROOM };
 
-/* A place for a new flow: one that is over, the earlier the better. */
-static __always_inline void sl_pick_victim(struct sl_flow_entry *e, __u64 now,
-					   struct sl_flow_entry **victim, int *rank)
+/* How willingly a place is given away: 3 never used, 2 over, 1 closed, 0 not. */
+static __always_inline __u64 sl_place_rank(const struct sl_flow_entry *e, __u64 now)
 {
-	int own = 0;
+	__u64 over = sl_less(e->expires_ns, now + 1) * 2;
+	__u64 closed = e->flags / SL_FLOW_CLOSED & 1;
+	__u64 unused = ~e->flags & SL_FLOW_USED;
 
-	if (!(e->flags & SL_FLOW_USED))
-		own = 3;
-	else if (!sl_flow_alive(e, now))
-		own = 2;
-	else if (sl_flow_closed(e))
-		own = 1;
-	if (own > *rank) {
-		*rank = own;
-		*victim = e;
-	}
+	return (over | closed) | unused | unused << 1;
 }
 
-static __always_inline void sl_flow_write(struct sl_flow_entry *e, const struct sl_flow_entry *init)
+/* The way of a bucket that is given away most willingly, rank << 8 | way. */
+static __always_inline __u64 sl_bucket_best(const struct sl_flow_bucket *b, __u64 now)
 {
-	__u32 sequence = e->sequence | 1;
+	__u64 best = 0, own;
+	int i;
 
+#pragma unroll
+	for (i = 0; i < SL_FLOW_WAYS; i++) {
+		own = sl_place_rank(&b->entries[i], now) << 8 | i;
+		best ^= (best ^ own) * sl_less(best, own);
+	}
+	return best;
+}
+
+static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, __u64 tag,
+					  const struct sl_flow_key *k, const struct sl_flow *f,
+					  const struct sl_subject *s, const struct sl_answer *a,
+					  __u64 now)
+{
+	struct sl_flow_entry *e;
+	__u32 sequence;
+
+	way &= SL_FLOW_WAYS - 1;
+	barrier_var(way);
+	way &= SL_FLOW_WAYS - 1;
+	e = &b->entries[way];
+	sequence = e->sequence | 1;
 	WRITE_ONCE(e->sequence, sequence);
 	asm volatile("" ::: "memory");
-	e->key = init->key;
-	e->word = init->word;
-	e->deadline_ns = init->deadline_ns;
-	e->seen_ns = init->seen_ns;
-	e->opened_ns = init->opened_ns;
-	e->uid = init->uid;
-	e->flags = init->flags;
-	e->rule = init->rule;
-	e->open_key = init->open_key;
+	e->key = *k;
+	e->word = s->word;
+	e->deadline_ns = a->deadline_ns;
+	e->expires_ns = now + 120 * SL_SECOND; /* sl_flow_touch says it exactly */
+	e->opened_ns = now;
+	e->uid = s->uid;
+	e->rule = a->rule;
+	e->open_key = f->key;
+	e->flags = SL_FLOW_USED | (f->from_a & 1) * SL_FLOW_FROM_A |
+		   (f->inbound & 1) * SL_FLOW_INBOUND | (s->has_uid & 1) * SL_FLOW_HAS_UID;
+	WRITE_ONCE(b->tags[way], tag);
 	asm volatile("" ::: "memory");
 	WRITE_ONCE(e->sequence, sequence + 1);
 }
 
-/* Opens a flow: SL_OPENED (count it), SL_ALREADY_OPEN (another CPU did), or
- * SL_NO_ROOM (deny it). */
-__noinline int sl_flow_open(const struct sl_flow_entry *init, __u32 slot)
+/* The flow is there. Did another CPU open it just now, or is it over or stale? */
+static __always_inline bool sl_is_open(struct sl_flow_bucket *b, __u32 way,
+				       const struct sl_subject *s, const struct sl_flow *f,
+				       __u64 now)
 {
-	struct sl_flow_entry *victim = NULL, *e;
+	struct sl_flow_entry *e = sl_bucket_entry(b, way);
+
+	return e->word == s->word && e->expires_ns > now && sl_speaks_for(e, f);
+}
+
+/* Finds the flow's place in one of two buckets, or the best one to give it.
+ * Under the lock. Returns rank << 8 | way; rank 8: the flow is there. */
+static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u64 tag, __u64 now)
+{
+	__u64 way = sl_bucket_way(b, tag), best = sl_bucket_best(b, now);
+	__u64 there = 1 - sl_less(0, b->tags[way & (SL_FLOW_WAYS - 1)] ^ tag);
+
+	return best ^ (best ^ (8 << 8 | way)) * there;
+}
+
+/* Opens an allowed flow: SL_OPENED (count it), SL_ALREADY_OPEN (another CPU
+ * did), or SL_NO_ROOM (deny it). Not static: verified once. */
+__noinline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
+			    const struct sl_answer *a, __u64 now)
+{
 	struct sl_flow_bucket *one, *two;
 	struct sl_flow_lock *lock;
+	struct sl_flow_key k = {};
 	struct sl_target *t;
-	int rank = 0, i, result = SL_NO_ROOM;
-	__u64 hash, now;
+	__u64 tag, place, place_two;
+	__u32 at, slot;
+	int result = SL_OPENED;
 
-	if (!init)
+	if (!f || !s || !a)
 		return SL_NO_ROOM;
+	slot = s->slot;
 	t = bpf_map_lookup_elem(&sl_targets, &slot);
 	lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
 	if (!t || !lock)
 		return SL_NO_ROOM;
-	hash = sl_flow_hash(&init->key);
-	one = sl_flow_bucket(t, hash, false);
-	two = sl_flow_bucket(t, hash, true);
+	sl_flow_key_of(f, &k);
+	tag = sl_flow_hash(&k);
+	at = sl_bucket_index(t, tag, false);
+	one = bpf_map_lookup_elem(&sl_flows, &at);
+	at = sl_bucket_index(t, tag, true);
+	two = bpf_map_lookup_elem(&sl_flows, &at);
 	if (!one || !two)
 		return SL_NO_ROOM;
-	now = init->seen_ns;
 	bpf_spin_lock(&lock->lock);
-	e = sl_bucket_find(one, &init->key);
-	if (!e)
-		e = sl_bucket_find(two, &init->key);
-	if (e) {
-		result = sl_flow_alive(e, now) && e->word == init->word && !sl_flow_closed(e) ?
-			SL_ALREADY_OPEN : SL_OPENED;
-		if (result == SL_OPENED)
-			sl_flow_write(e, init);
-	} else {
-#pragma unroll
-		for (i = 0; i < SL_FLOW_WAYS; i++) {
-			sl_pick_victim(&one->entries[i], now, &victim, &rank);
-			sl_pick_victim(&two->entries[i], now, &victim, &rank);
-		}
-		if (victim) {
-			sl_flow_write(victim, init);
-			result = SL_OPENED;
-		}
+	place = sl_bucket_place(one, tag, now);
+	place_two = sl_bucket_place(two, tag, now);
+	if (place >> 8 < place_two >> 8) {
+		one = two;
+		place = place_two;
 	}
+	if (!(place >> 8))
+		result = SL_NO_ROOM;
+	else if (place >> 8 == 8 && sl_is_open(one, (__u32)place, s, f, now))
+		result = SL_ALREADY_OPEN;
+	else
+		sl_flow_write(one, (__u32)place, tag, &k, f, s, a, now);
 	bpf_spin_unlock(&lock->lock);
 	return result;
 }

@@ -10,9 +10,10 @@
 #include "flow.bpf.h"
 #include "maps.bpf.h"
 
-typedef void *sl_table_ref;
+typedef __u64 sl_table_ref;	/* a target's word */
+typedef void *sl_table_map;
 
-static __always_inline bool sl_table_word(sl_table_ref table, __u32 i, __u64 *word)
+static __always_inline bool sl_table_word(sl_table_map table, __u32 i, __u64 *word)
 {
 	__u32 at = i / SL_CHUNK_WORDS;
 	struct sl_chunk *chunk = bpf_map_lookup_elem(table, &at);
@@ -26,22 +27,36 @@ static __always_inline bool sl_table_word(sl_table_ref table, __u32 i, __u64 *wo
 	return true;
 }
 
+static __always_inline sl_table_map sl_table_open(sl_table_ref word)
+{
+	__u32 index = SL_WORD_INDEX(word);
+
+	return bpf_map_lookup_elem(&sl_tables, &index);
+}
+
+#define SL_READER __noinline
 #define SL_INLINE static __always_inline
 #include "sluice_reader.h"
 
-static __always_inline sl_table_ref sl_generation(__u64 word)
+/* An index of sl_tables is used again; a generation never is. */
+static __always_inline bool sl_generation_holds(__u64 word)
 {
-	__u32 index = SL_WORD_INDEX(word);
+	sl_table_map table = word ? sl_table_open(word) : NULL;
 	__u64 generation;
-	void *table;
 
-	if (!word)
-		return NULL;
-	table = bpf_map_lookup_elem(&sl_tables, &index);
-	if (!table || !sl_table_word(table, SL_H_GENERATION, &generation))
-		return NULL;
-	/* an index is used again; a generation never is */
-	return generation == SL_WORD_GENERATION(word) ? table : NULL;
+	return table && sl_table_word(table, SL_H_GENERATION, &generation) &&
+	       generation == SL_WORD_GENERATION(word);
+}
+
+/* The flags of a generation, for packets that never reach a verdict. */
+static __always_inline __u32 sl_generation_flags(__u64 word)
+{
+	sl_table_map table = sl_table_open(word);
+	__u64 flags = 0;
+
+	if (table && sl_generation_holds(word))
+		sl_table_word(table, SL_H_FLAGS, &flags);
+	return flags;
 }
 
 /* Not static: verified once, not at each call. Always fills *a. */
@@ -49,8 +64,6 @@ __noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
 			  struct sl_answer *a)
 {
 	struct sl_question q = {};
-	sl_table_ref table;
-	__u64 flags;
 
 	if (!f || !s || !a)
 		return -1;
@@ -59,8 +72,7 @@ __noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
 	a->rule = SL_NONE;
 	a->flags = 0;
 	a->deadline_ns = 0;
-	table = sl_generation(s->word);
-	if (!table || !sl_table_word(table, SL_H_FLAGS, &flags))
+	if (!sl_generation_holds(s->word))
 		return 0;
 	q.family = f->family;
 	q.protocol = f->protocol;
@@ -70,21 +82,10 @@ __noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
 	q.uid = s->uid;
 	q.address_high = f->inbound ? f->source_high : f->destination_high;
 	q.address_low = f->inbound ? f->source_low : f->destination_low;
-	if (flags & SL_F_DEADLINES)
+	if (sl_generation_flags(s->word) & SL_F_DEADLINES)
 		q.now_ns = bpf_ktime_get_boot_ns();
-	sl_table_verdict(table, &q, a);
+	sl_table_verdict(s->word, &q, a);
 	return 0;
-}
-
-/* The flags of a generation, for packets that never reach a verdict. */
-static __always_inline __u32 sl_generation_flags(__u64 word)
-{
-	sl_table_ref table = sl_generation(word);
-	__u64 flags = 0;
-
-	if (table)
-		sl_table_word(table, SL_H_FLAGS, &flags);
-	return flags;
 }
 
 #endif

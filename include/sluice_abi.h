@@ -79,14 +79,14 @@ enum sl_flow_flags {
 	SL_FLOW_REPLIED = 1 << 5,
 	SL_FLOW_FIN_A = 1 << 6,
 	SL_FLOW_FIN_B = 1 << 7,
-	SL_FLOW_RESET = 1 << 8,
+	SL_FLOW_CLOSED = 1 << 8,	/* TCP: reset, or both sides are done */
 };
 
 struct sl_flow_entry {
 	struct sl_flow_key key;
 	__u64 word;		/* the generation that judged it last */
 	__u64 deadline_ns;	/* boot time at which it is judged again; 0 = never */
-	__u64 seen_ns;		/* coarse monotonic time of the last packet */
+	__u64 expires_ns;	/* coarse monotonic time at which it is over */
 	__u64 opened_ns;
 	__u32 uid;
 	__u32 flags;
@@ -96,7 +96,9 @@ struct sl_flow_entry {
 	__u16 reserved[3];
 };
 
+/* A tag is the flow's hash, never 0; 0: the place was never used. */
 struct sl_flow_bucket {
+	__u64 tags[SL_FLOW_WAYS];
 	struct sl_flow_entry entries[SL_FLOW_WAYS];
 };
 

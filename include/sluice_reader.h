@@ -2,12 +2,19 @@
 /*
  * The one reader of a table (sluice_table.h), compiled for the kernel and for
  * user space alike, so that `explain`, the fuzzer and the oracle run what the
- * kernel runs. Whoever includes this defines first a type sl_table_ref and
+ * kernel runs. Whoever includes this defines first
  *
- *	static bool sl_table_word(sl_table_ref t, __u32 i, __u64 *word);
+ *	sl_table_ref	how a table is named between functions
+ *	sl_table_map	the opened table
+ *	static sl_table_map sl_table_open(sl_table_ref t);		NULL: none
+ *	static bool sl_table_word(sl_table_map m, __u32 i, __u64 *word);
  *
- * which is false outside the table. Every false ends in SL_REASON_NO_POLICY,
- * a denial: a table that cannot be read allows nothing.
+ * the last false outside the table. Every false ends in SL_REASON_NO_POLICY, a
+ * denial: a table that cannot be read allows nothing.
+ *
+ * SL_READER is how the functions are declared. In the kernel they are global
+ * functions, which the verifier checks once each, not along every path to them;
+ * so they take scalars and pointers to plain memory only, and open the table.
  */
 #ifndef SLUICE_READER_H
 #define SLUICE_READER_H
@@ -17,140 +24,140 @@
 #ifndef SL_BARRIER
 #define SL_BARRIER(x) asm volatile("" : "+r"(x))
 #endif
-#ifndef SL_INLINE
+#ifndef SL_READER
+#define SL_READER static
 #define SL_INLINE static inline
 #endif
 
-/* All ones if a < b, else 0. No branch, and opaque to the compiler: the kernel's
- * verifier would walk both sides of every comparison of a search. */
-SL_INLINE __u64 sl_mask_less(__u64 a, __u64 b)
+/*
+ * 1 if a < b, else 0, for the searches. No branch, and opaque to the compiler:
+ * the kernel's verifier would walk both sides of every comparison.
+ */
+SL_INLINE __u64 sl_less(__u64 a, __u64 b)
 {
-	__u64 borrow = ((~a & b) | ((~a | b) & (a - b))) >> 63;
+	__u64 borrow;
 
+	SL_BARRIER(a);
+	borrow = ((~a & b) | ((~a | b) & (a - b))) >> 63;
 	SL_BARRIER(borrow);
-	return -borrow;
+	return borrow;
 }
 
-/* The payload of the last word of a section whose high half is <= key. */
-SL_INLINE bool sl_table_search(sl_table_ref t, __u32 first, __u32 count, __u32 key,
-			       __u32 *payload)
+/* The same as a mask: all ones, or 0. Not for AND with a constant, on which
+ * newer verifiers fork (maybe_fork_scalars). */
+SL_INLINE __u64 sl_less_mask(__u64 a, __u64 b)
 {
-	__u64 word, below;
-	__u32 half, best;
+	return -sl_less(a, b);
+}
+
+/* The payload of the last word of a section whose high half is <= key; 0, or
+ * -1 if it cannot be read. */
+SL_READER int sl_table_search(sl_table_ref t, __u64 section, __u32 key, __u64 *found)
+{
+	__u32 first = (__u32)section, count = section >> 32, half;
+	sl_table_map m = sl_table_open(t);
+	__u64 word, below, best;
 	int i;
 
-	if (!count || !sl_table_word(t, first, &word))
-		return false;
-	best = (__u32)word;
+	if (!m || !found || !count || !sl_table_word(m, first, &best))
+		return -1;
 	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
 		half = count / 2;
-		if (!sl_table_word(t, first + half, &word))
-			return false;
-		below = sl_mask_less(word >> 32, (__u64)key + 1);
-		best ^= (best ^ (__u32)word) & below;
+		if (!sl_table_word(m, first + half, &word))
+			return -1;
+		below = sl_less_mask(word >> 32, (__u64)key + 1);
+		best ^= (best ^ word) & below;
 		first += half & below;
 		count -= half;
 		SL_BARRIER(first);
 		SL_BARRIER(count);
 	}
-	*payload = best;
-	return count <= 1;
+	*found = best;
+	return count <= 1 ? 0 : -1;
 }
 
 /* The class of an IPv6 address: the last range that begins at or before it. */
-SL_INLINE bool sl_table_search6(sl_table_ref t, __u32 first, __u32 count, __u64 a_high,
-				__u64 a_low, __u32 *payload)
+SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
+			       __u64 *found)
 {
+	__u32 first = (__u32)section, count = section >> 32, half;
+	sl_table_map m = sl_table_open(t);
 	__u64 high, low, after;
-	__u32 half;
 	int i;
 
-	if (!count)
-		return false;
+	if (!m || !found || !count)
+		return -1;
 	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
 		half = count / 2;
-		if (!sl_table_word(t, first + 3 * half, &high) ||
-		    !sl_table_word(t, first + 3 * half + 1, &low))
-			return false;
-		after = sl_mask_less(a_high, high) |
-			(~sl_mask_less(high, a_high) & sl_mask_less(a_low, low));
+		if (!sl_table_word(m, first + 3 * half, &high) ||
+		    !sl_table_word(m, first + 3 * half + 1, &low))
+			return -1;
+		after = sl_less_mask(a_high, high) |
+			(~sl_less_mask(high, a_high) & sl_less_mask(a_low, low));
 		first += 3 * half & ~after;
 		count -= half;
 		SL_BARRIER(first);
 		SL_BARRIER(count);
 	}
-	if (!sl_table_word(t, first + 2, &low))
-		return false;
-	*payload = (__u32)low;
-	return count <= 1;
+	if (!sl_table_word(m, first + 2, found))
+		return -1;
+	return count <= 1 ? 0 : -1;
+}
+
+/* The first live decision of a port table (its row word) for a key; SL_NONE in
+ * d->id if there is none. */
+struct sl_decided {
+	__u64 rule, deadline;	/* words of the decision */
+	__u64 id;
+};
+
+SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_ns,
+			      struct sl_decided *d)
+{
+	sl_table_map m = sl_table_open(t);
+	__u64 section, next = 0;
+	__u32 at;
+	int i;
+
+	if (!m || !d)
+		return -1;
+	d->id = SL_NONE;
+	if (!(ports >> 32))
+		return 0;
+	if (sl_table_search(t, ports, key, &next) ||
+	    !sl_table_word(m, SL_H_DECISIONS, &section))
+		return -1;
+	for (i = 0; i < SL_OTHERWISE_MAX && (__u32)next != SL_NONE; i++) {
+		at = (__u32)section + (__u32)next * SL_DECISION_WORDS;
+		SL_BARRIER(at);
+		if (!sl_table_word(m, at + SL_D_RULE, &d->rule) ||
+		    !sl_table_word(m, at + SL_D_DEADLINE, &d->deadline))
+			return -1;
+		if (!d->deadline || now_ns < d->deadline) {
+			d->id = (__u32)next;
+			return 0;
+		}
+		if (!sl_table_word(m, at + SL_D_OTHERWISE, &next))
+			return -1;
+	}
+	return (__u32)next == SL_NONE ? 0 : -1;
 }
 
 /* Which view of the rules a flow has. */
-SL_INLINE bool sl_table_view(sl_table_ref t, const struct sl_question *q, __u32 flags,
-			     __u32 *view)
+SL_INLINE int sl_table_view(sl_table_ref t, sl_table_map m, const struct sl_question *q,
+			    __u32 flags, __u32 *view)
 {
-	__u64 section, word, below;
-	__u32 first, count, half;
-	int i;
+	__u64 section, found = 0;
 
 	*view = q->inbound ? SL_VIEW_INBOUND : SL_VIEW_OTHER;
 	if (q->inbound || !q->has_uid || !(flags & SL_F_UIDS))
-		return true;
-	if (!sl_table_word(t, SL_H_UIDS, &section))
-		return false;
-	first = (__u32)section;
-	count = section >> 32;
-	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
-		half = count / 2;
-		if (!sl_table_word(t, first + half, &word))
-			return false;
-		below = sl_mask_less(word >> 32, (__u64)q->uid + 1);
-		first += half & below;
-		count -= half;
-		SL_BARRIER(first);
-		SL_BARRIER(count);
-	}
-	if (!sl_table_word(t, first, &word))
-		return false;
-	if (word >> 32 == q->uid)
-		*view = (__u32)word;
-	return count <= 1;
-}
-
-/* The first decision of a row's view for (protocol, key) that is still alive,
- * SL_NONE if there is none; its words in d. */
-SL_INLINE bool sl_table_decision(sl_table_ref t, __u32 row, __u32 view,
-				 const struct sl_question *q, __u32 *id, __u64 d[3])
-{
-	__u64 ports, section;
-	__u32 at, next = SL_NONE;
-	int i;
-
-	*id = SL_NONE;
-	if (!sl_table_word(t, row + view, &ports))
-		return false;
-	if (!(ports >> 32))
-		return true;
-	if (!sl_table_search(t, (__u32)ports, ports >> 32,
-			     (__u32)q->protocol << 16 | q->key, &next))
-		return false;
-	if (!sl_table_word(t, SL_H_DECISIONS, &section))
-		return false;
-	for (i = 0; i < SL_OTHERWISE_MAX && next != SL_NONE; i++) {
-		at = (__u32)section + next * SL_DECISION_WORDS;
-		SL_BARRIER(at);
-		if (!sl_table_word(t, at + SL_D_RULE, &d[SL_D_RULE]) ||
-		    !sl_table_word(t, at + SL_D_DEADLINE, &d[SL_D_DEADLINE]))
-			return false;
-		if (!d[SL_D_DEADLINE] || q->now_ns < d[SL_D_DEADLINE]) {
-			*id = next;
-			return true;
-		}
-		if (!sl_table_word(t, at + SL_D_OTHERWISE, &d[SL_D_OTHERWISE]))
-			return false;
-		next = (__u32)d[SL_D_OTHERWISE];
-	}
-	return next == SL_NONE;
+		return 0;
+	if (!sl_table_word(m, SL_H_UIDS, &section) ||
+	    sl_table_search(t, section, q->uid, &found))
+		return -1;
+	if (found >> 32 == q->uid)
+		*view = (__u32)found;
+	return 0;
 }
 
 /* 64:ff9b::/96 (RFC 6052) and ::ffff:0:0/96 (RFC 4291) are the IPv4 they embed. */
@@ -166,36 +173,53 @@ SL_INLINE void sl_question_normalise(struct sl_question *q)
 	}
 }
 
-SL_INLINE bool sl_table_class(sl_table_ref t, const struct sl_question *q, __u64 *class_word)
+SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const struct sl_question *q,
+			     __u64 *class_word)
 {
-	__u32 class = 0;
-	__u64 section;
+	__u64 section, class = 0;
 
 	if (q->family == 4) {
-		if (!sl_table_word(t, SL_H_V4, &section) ||
-		    !sl_table_search(t, (__u32)section, section >> 32,
-				     (__u32)q->address_low, &class))
-			return false;
+		if (!sl_table_word(m, SL_H_V4, &section) ||
+		    sl_table_search(t, section, (__u32)q->address_low, &class))
+			return -1;
 	} else {
-		if (!sl_table_word(t, SL_H_V6, &section) ||
-		    !sl_table_search6(t, (__u32)section, section >> 32, q->address_high,
-				      q->address_low, &class))
-			return false;
+		if (!sl_table_word(m, SL_H_V6, &section) ||
+		    sl_table_search6(t, section, q->address_high, q->address_low, &class))
+			return -1;
 	}
-	if (!sl_table_word(t, SL_H_CLASSES, &section) || class >= section >> 32)
-		return false;
-	return sl_table_word(t, (__u32)section + class, class_word);
+	if (!sl_table_word(m, SL_H_CLASSES, &section) || (__u32)class >= section >> 32)
+		return -1;
+	return sl_table_word(m, (__u32)section + (__u32)class, class_word) ? 0 : -1;
+}
+
+/* The two port tables that decide together: the class's and that of `any`. */
+SL_INLINE int sl_table_ports(sl_table_ref t, sl_table_map m, const struct sl_question *q,
+			     __u32 flags, __u64 ports[2], bool *embedded)
+{
+	__u32 view, row_view;
+	__u64 class, base;
+
+	if (sl_table_class(t, m, q, &class) || sl_table_view(t, m, q, flags, &view))
+		return -1;
+	row_view = view;
+	if ((class >> 32 & SL_C_UNIFORM) && view > SL_VIEW_OTHER)
+		row_view = SL_VIEW_OTHER;
+	*embedded = class >> 32 & SL_C_EMBEDDED;
+	ports[1] = 0;
+	if (!sl_table_word(m, (__u32)class + row_view, &ports[0]) ||
+	    !sl_table_word(m, SL_H_BASE, &base))
+		return -1;
+	if (!*embedded && !sl_table_word(m, (__u32)base + view, &ports[1]))
+		return -1;
+	return 0;
 }
 
 SL_INLINE void sl_answer_default(struct sl_answer *a, const struct sl_question *q,
 				 bool embedded)
 {
-	a->rule = SL_NONE;
 	if (q->inbound) {
-		a->deny = 1;
 		a->reason = SL_REASON_UNSOLICITED;
 	} else if (embedded) {
-		a->deny = 1;
 		a->reason = SL_REASON_EMBEDDED;
 	} else {
 		a->deny = !(a->flags & SL_F_DEFAULT_ALLOW);
@@ -204,54 +228,46 @@ SL_INLINE void sl_answer_default(struct sl_answer *a, const struct sl_question *
 }
 
 /*
- * The verdict of one table on one question. False: the table cannot be read,
- * and *a is then a denial with SL_REASON_NO_POLICY.
+ * The verdict of one table on one question: 0, or -1 if the table cannot be
+ * read; *a is then a denial with SL_REASON_NO_POLICY.
  */
-SL_INLINE bool sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_answer *a)
+SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_answer *a)
 {
-	__u32 view, row_view, id = SL_NONE, base_id = SL_NONE, class_flags;
-	__u64 word, d[3] = {}, base_d[3] = {};
+	struct sl_decided d = {}, base = {};
+	sl_table_map m = sl_table_open(t);
+	__u32 key = (__u32)q->protocol << 16 | q->key;
+	__u64 ports[2], flags;
+	bool embedded;
 
 	a->deny = 1;
 	a->reason = SL_REASON_NO_POLICY;
 	a->rule = SL_NONE;
+	a->flags = 0;
 	a->deadline_ns = 0;
-	if (!sl_table_word(t, SL_H_FLAGS, &word))
-		return false;
-	a->flags = (__u32)word;
-	if (q->inbound && (a->flags & SL_F_INBOUND_ALLOW)) {
+	if (!m || !sl_table_word(m, SL_H_FLAGS, &flags))
+		return -1;
+	a->flags = (__u32)flags;
+	if (q->inbound && (flags & SL_F_INBOUND_ALLOW)) {
 		a->deny = 0;
 		a->reason = SL_REASON_INBOUND;
-		return true;
+		return 0;
 	}
 	sl_question_normalise(q);
-	if (!sl_table_class(t, q, &word) || !sl_table_view(t, q, a->flags, &view))
-		return false;
-	class_flags = word >> 32;
-	row_view = view;
-	if ((class_flags & SL_C_UNIFORM) && row_view > SL_VIEW_OTHER)
-		row_view = SL_VIEW_OTHER;
-	if (!sl_table_decision(t, (__u32)word, row_view, q, &id, d))
-		return false;
-	if (!(class_flags & SL_C_EMBEDDED)) {
-		if (!sl_table_word(t, SL_H_BASE, &word) ||
-		    !sl_table_decision(t, (__u32)word, view, q, &base_id, base_d))
-			return false;
-		if (base_id < id) {
-			id = base_id;
-			d[SL_D_RULE] = base_d[SL_D_RULE];
-			d[SL_D_DEADLINE] = base_d[SL_D_DEADLINE];
-		}
+	if (sl_table_ports(t, m, q, a->flags, ports, &embedded) ||
+	    sl_table_decide(t, ports[0], key, q->now_ns, &d) ||
+	    sl_table_decide(t, ports[1], key, q->now_ns, &base))
+		return -1;
+	if (base.id < d.id)
+		d = base;
+	if (d.id == SL_NONE) {
+		sl_answer_default(a, q, embedded);
+		return 0;
 	}
-	if (id == SL_NONE) {
-		sl_answer_default(a, q, class_flags & SL_C_EMBEDDED);
-		return true;
-	}
-	a->rule = (__u32)d[SL_D_RULE];
-	a->deny = d[SL_D_RULE] >> 32 & SL_D_DENY;
-	a->reason = d[SL_D_RULE] >> (32 + SL_D_REASON_SHIFT);
-	a->deadline_ns = d[SL_D_DEADLINE];
-	return true;
+	a->rule = (__u32)d.rule;
+	a->deny = d.rule >> 32 & SL_D_DENY;
+	a->reason = d.rule >> (32 + SL_D_REASON_SHIFT);
+	a->deadline_ns = d.deadline;
+	return 0;
 }
 
 #endif

@@ -86,7 +86,6 @@ struct sl_question {
 	__u64 address_high;	/* remote address, host byte order; IPv4: 0 ... */
 	__u64 address_low;	/* ... and the address in the low 32 bits */
 	__u64 now_ns;		/* boot time; 0 if the table has no deadlines */
-	__u64 word;		/* which table (sluice_abi.h); unused in user space */
 	__u32 uid;		/* if has_uid: the creator's, init user namespace */
 	__u16 key;		/* port, or ICMP type << 8 | code, or 0; host order */
 	__u8 family;		/* 4 or 6 */

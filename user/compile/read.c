@@ -7,8 +7,14 @@
 #include "compile.h"
 
 typedef const struct sl_table *sl_table_ref;
+typedef const struct sl_table *sl_table_map;
 
-static inline bool sl_table_word(sl_table_ref table, __u32 i, __u64 *word)
+static inline sl_table_map sl_table_open(sl_table_ref table)
+{
+	return table;
+}
+
+static inline bool sl_table_word(sl_table_map table, __u32 i, __u64 *word)
 {
 	if (i >= table->n_words)
 		return false;
@@ -21,7 +27,7 @@ static inline bool sl_table_word(sl_table_ref table, __u32 i, __u64 *word)
 bool sl_table_judge(const struct sl_table *table, struct sl_question *question,
 		    struct sl_answer *answer)
 {
-	return sl_table_verdict(table, question, answer);
+	return !sl_table_verdict(table, question, answer);
 }
 
 void sl_question_address(struct sl_question *question, const struct sl_cidr *address)

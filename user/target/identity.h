@@ -14,9 +14,9 @@
 #include "policy/diag.h"
 
 enum sl_identity_source {
-	SL_IDENTITY_CALLER,	/* the real uid, gid and groups of this process */
-	SL_IDENTITY_SUDO,	/* SUDO_UID, SUDO_GID */
-	SL_IDENTITY_USER,	/* --user */
+	SL_IDENTITY_CALLER, /* the real uid, gid and groups of this process */
+	SL_IDENTITY_SUDO,   /* SUDO_UID, SUDO_GID */
+	SL_IDENTITY_USER,   /* --user */
 };
 
 /* Free with sl_identity_free. */
@@ -24,7 +24,7 @@ struct sl_identity {
 	enum sl_identity_source source;
 	uid_t uid;
 	gid_t gid;
-	gid_t *groups;		/* supplementary, owned */
+	gid_t *groups; /* supplementary, owned */
 	size_t n_groups;
 	/* For HOME, USER and LOGNAME; NULL for SL_IDENTITY_CALLER, whose
 	 * environment stays as it is. Owned. */
@@ -52,7 +52,13 @@ int sl_identity_check_caller(struct sl_diag *diag);
  * The steps of the drop, in the order they are called in the child. Each may
  * run only in a process that ends if it fails.
  */
-/* Empties the capability bounding set: no exec can bring one back. */
+/*
+ * Empties the capability bounding set but for these bits (1ULL << CAP_*).
+ * None is kept. Its price: a file with an effective capability cannot be
+ * executed at all (EPERM), Debian's ping (cap_net_raw=ep) among them. With
+ * 1ULL << CAP_NET_RAW here ping starts and, by no_new_privs, still gets nothing.
+ */
+#define SL_BOUNDING_KEPT (1ULL << CAP_NET_RAW)
 int sl_identity_drop_bounding(void);
 /* Supplementary groups, gids, uids (real, effective, saved). */
 int sl_identity_switch(const struct sl_identity *id);
