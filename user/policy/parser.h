@@ -40,7 +40,7 @@ struct sl_map {
 void sl_parser_no_memory(struct sl_parser *p);
 
 /* Reads the mapping that is the current event: each key's value by its function
- * in values (indexed as the table). name: what a wrong type is said to be of. */
+ * in values (indexed as the table). */
 void sl_map_read(struct sl_parser *p, const struct sl_key_table *table,
 		 sl_value_fn *const *values, void *object, struct sl_map *map);
 

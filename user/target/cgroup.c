@@ -14,8 +14,8 @@
 
 #include "target/cgroup.h"
 
-#define MAX_TRIES 1000	/* names taken by other threads or a pid namespace */
-#define MAX_DEPTH 128	/* an open directory each; deeper trees stay */
+#define MAX_TRIES 1000 /* names taken by other threads or a pid namespace */
+#define MAX_DEPTH 128  /* an open directory each; deeper trees stay */
 
 static long long now_ms(void)
 {
@@ -55,7 +55,7 @@ static int get_id(int dir_fd, __u64 *id)
 	union {
 		struct file_handle handle;
 		char room[sizeof(struct file_handle) + sizeof(__u64)];
-	} h = { .handle.handle_bytes = sizeof(__u64) };
+	} h = {.handle.handle_bytes = sizeof(__u64)};
 	int mount_id;
 
 	if (name_to_handle_at(dir_fd, "", &h.handle, &mount_id, AT_EMPTY_PATH))
@@ -108,10 +108,12 @@ static int make_dir(const struct sl_cgroup2 *fs, char **path, struct sl_diag *di
 
 static int explain_type(const char *path, const char *type, struct sl_diag *diag)
 {
-	sl_error(diag, NULL,
-		 "the new cgroup %s is \"%s\": its parent is threaded and takes no whole processes; "
-		 "start `sluice run` from a cgroup of type \"domain\" (another shell, or "
-		 "`systemd-run --scope`)", path, type);
+	sl_error(
+		diag, NULL,
+		"the new cgroup %s is \"%s\": its parent is threaded and takes no whole processes; "
+		"start `sluice run` from a cgroup of type \"domain\" (another shell, or "
+		"`systemd-run --scope`)",
+		path, type);
 	return -EOPNOTSUPP;
 }
 
@@ -165,11 +167,13 @@ static int explain_add(int err, const struct sl_cgroup *cg, pid_t pid, struct sl
 		read_file(parent, "cgroup.subtree_control", control, sizeof(control));
 		if (parent >= 0)
 			close(parent);
-		sl_error(diag, NULL,
-			 "cgroup %s takes no processes (%s): the parent's cgroup.type is \"%s\" and "
-			 "its cgroup.subtree_control \"%s\"; start `sluice run` from a cgroup of type "
-			 "\"domain\" (another shell, or `systemd-run --scope`)",
-			 cg->path, strerror(err), type, control);
+		sl_error(
+			diag, NULL,
+			"cgroup %s takes no processes (%s): the parent's cgroup.type is \"%s\" and "
+			"its cgroup.subtree_control \"%s\"; start `sluice run` from a cgroup of "
+			"type "
+			"\"domain\" (another shell, or `systemd-run --scope`)",
+			cg->path, strerror(err), type, control);
 		return -err;
 	}
 	if (err == EACCES || err == EPERM)
@@ -212,7 +216,7 @@ int sl_cgroup_populated(const struct sl_cgroup *cg)
 int sl_cgroup_wait_empty(const struct sl_cgroup *cg, int timeout_ms)
 {
 	long long deadline = now_ms() + timeout_ms, left;
-	struct pollfd p = { .fd = cg->events_fd, .events = POLLPRI };
+	struct pollfd p = {.fd = cg->events_fd, .events = POLLPRI};
 	int populated;
 
 	/* Each read arms the next POLLPRI, so a change between is not missed. */
@@ -304,7 +308,7 @@ int sl_cgroup_kill(const struct sl_cgroup *cg)
 static int remove_child(int dir_fd, int parent_fd, const char *name)
 {
 	(void)dir_fd;
-	if (parent_fd < 0)	/* the top itself: its caller knows its name */
+	if (parent_fd < 0) /* the top itself: its caller knows its name */
 		return 0;
 	return unlinkat(parent_fd, name, AT_REMOVEDIR) ? -errno : 0;
 }
@@ -332,7 +336,7 @@ void sl_cgroup_close(struct sl_cgroup *cg)
 	if (cg->dir_fd >= 0)
 		close(cg->dir_fd);
 	free(cg->path);
-	*cg = (struct sl_cgroup){ .dir_fd = -1, .events_fd = -1 };
+	*cg = (struct sl_cgroup){.dir_fd = -1, .events_fd = -1};
 }
 
 /* Is it a run's name, of a process that is gone? */
@@ -341,8 +345,8 @@ static bool is_left_over(const char *name)
 	unsigned serial;
 	int pid, used = 0;
 
-	if (sscanf(name, SL_RUN_CGROUP_PREFIX "%d-%u%n", &pid, &serial, &used) != 2 ||
-	    name[used] || pid <= 0)
+	if (sscanf(name, SL_RUN_CGROUP_PREFIX "%d-%u%n", &pid, &serial, &used) != 2 || name[used] ||
+	    pid <= 0)
 		return false;
 	return kill(pid, 0) && errno == ESRCH;
 }

@@ -24,10 +24,10 @@
 
 /* Where the caller is. Strings owned; free with sl_cgroup2_free. */
 struct sl_cgroup2 {
-	char *mount;		/* mount point of cgroup2 */
-	char *own;		/* the caller's own cgroup: a directory at or below it */
-	char *path;		/* the same as the kernel names it: "/" or "/a/b" */
-	unsigned level;		/* of the caller's own cgroup; the root is 0 */
+	char *mount;	/* mount point of cgroup2 */
+	char *own;	/* the caller's own cgroup: a directory at or below it */
+	char *path;	/* the same as the kernel names it: "/" or "/a/b" */
+	unsigned level; /* of the caller's own cgroup; the root is 0 */
 	/* false: a cgroup namespace hides the top of the hierarchy, and level
 	 * counts from the namespace's root (too small for the kernel). */
 	bool level_exact;
@@ -37,8 +37,8 @@ struct sl_cgroup2 {
 struct sl_cgroup2_way {
 	char *mount, *own;
 	bool writable;
-	bool whole;		/* the mount shows the hierarchy from its root */
-	size_t line;		/* a later mount lies over an earlier one */
+	bool whole;  /* the mount shows the hierarchy from its root */
+	size_t line; /* a later mount lies over an earlier one */
 };
 
 /*
@@ -63,11 +63,11 @@ void sl_cgroup2_free(struct sl_cgroup2 *fs);
 /* The run's cgroup. Holds a lock (flock) on the directory as long as dir_fd is
  * open, so that no other `sluice` takes it for a left-over. */
 struct sl_cgroup {
-	char *path;		/* directory, owned */
-	int dir_fd;		/* owned, close-on-exec; attach programs here */
-	int events_fd;		/* owned; cgroup.events, POLLPRI when it changes */
-	__u64 id;		/* what bpf_skb_cgroup_id() and friends return */
-	unsigned level;		/* see sl_cgroup2.level */
+	char *path;	/* directory, owned */
+	int dir_fd;	/* owned, close-on-exec; attach programs here */
+	int events_fd;	/* owned; cgroup.events, POLLPRI when it changes */
+	__u64 id;	/* what bpf_skb_cgroup_id() and friends return */
+	unsigned level; /* see sl_cgroup2.level */
 	bool level_exact;
 };
 

@@ -42,10 +42,10 @@ static int way_add(struct sl_cgroup2_way **ways, size_t *n, const struct sl_moun
 		   const char *rest, size_t line)
 {
 	struct sl_cgroup2_way *grown, way = {
-		.writable = !mount->readonly,
-		.whole = !strcmp(mount->root, "/"),
-		.line = line,
-	};
+					      .writable = !mount->readonly,
+					      .whole = !strcmp(mount->root, "/"),
+					      .line = line,
+				      };
 
 	grown = realloc(*ways, (*n + 1) * sizeof(**ways));
 	if (!grown)
@@ -164,7 +164,8 @@ static int explain_none(const char *path, size_t n_mounts, struct sl_diag *diag)
 		sl_error(diag, NULL,
 			 "no cgroup2 mount shows this process's own cgroup \"%s\" (a cgroup "
 			 "namespace or a partial mount hides it); mount one that does: "
-			 "mount -t cgroup2 none DIR", path);
+			 "mount -t cgroup2 none DIR",
+			 path);
 	return -ENOENT;
 }
 
@@ -198,10 +199,12 @@ static int choose(const struct sl_cgroup2_way *ways, size_t n, size_t n_mounts, 
 		if (!is_cgroup2(ways[i].own))
 			continue;
 		if (!ways[i].writable) {
-			sl_error(diag, NULL,
-				 "cgroup2 at %s is mounted read-only (as in most containers), so no "
-				 "cgroup can be made for the command; remount it: "
-				 "mount -o remount,rw,bind %s", ways[i].mount, ways[i].mount);
+			sl_error(
+				diag, NULL,
+				"cgroup2 at %s is mounted read-only (as in most containers), so no "
+				"cgroup can be made for the command; remount it: "
+				"mount -o remount,rw,bind %s",
+				ways[i].mount, ways[i].mount);
 			return -EROFS;
 		}
 		return take_way(&ways[i], path, out, diag);
@@ -217,7 +220,8 @@ static int read_own_path(char **path, struct sl_diag *diag)
 	if (in)
 		fclose(in);
 	if (err == -ENOENT)
-		sl_error(diag, NULL, "/proc/self/cgroup names no cgroup2 (no line `0::`); is /proc "
+		sl_error(diag, NULL,
+			 "/proc/self/cgroup names no cgroup2 (no line `0::`); is /proc "
 			 "mounted, and the kernel built with cgroup2?");
 	else if (err)
 		sl_error(diag, NULL, "/proc/self/cgroup: %s", strerror(-err));
@@ -255,5 +259,5 @@ void sl_cgroup2_free(struct sl_cgroup2 *fs)
 	free(fs->mount);
 	free(fs->own);
 	free(fs->path);
-	*fs = (struct sl_cgroup2){ 0 };
+	*fs = (struct sl_cgroup2){0};
 }

@@ -29,7 +29,7 @@ static bool must_forward(const struct sl_child *child, const struct signalfd_sig
  */
 static void stop_with(const struct sl_child *child)
 {
-	const struct timespec at_once = { 0 };
+	const struct timespec at_once = {0};
 	sigset_t cont;
 
 	/* init of a pid namespace cannot stop itself: leave the command stopped,
@@ -102,7 +102,7 @@ void sl_child_close(struct sl_child *child)
 
 void sl_exit_like(int status)
 {
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
 	sigset_t set;
 	int sig;
 

@@ -49,7 +49,7 @@ static int open_mount(const struct sl_mount *mnt)
 
 static int make_readonly(int fd)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
 	struct statvfs st;
 
 	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)))
@@ -111,7 +111,7 @@ static int check_cwd(void)
 	struct statfs st;
 
 	if (statfs(".", &st))
-		return 0;	/* cannot be used either */
+		return 0; /* cannot be used either */
 	if (st.f_type != CGROUP_SUPER_MAGIC && st.f_type != CGROUP2_SUPER_MAGIC)
 		return 0;
 	return !statvfs(".", &flags) && flags.f_flag & ST_RDONLY ? 0 : -EPERM;
@@ -146,7 +146,7 @@ bool sl_confine_has_scope(void)
 
 int sl_confine_scope(void)
 {
-	struct scope_ruleset rules = { .scoped = SCOPE_ABSTRACT_UNIX_SOCKET };
+	struct scope_ruleset rules = {.scoped = SCOPE_ABSTRACT_UNIX_SOCKET};
 	int fd, err = 0;
 
 	if (!sl_confine_has_scope())

@@ -54,14 +54,14 @@ struct sl_cgroup2;
 /* An inherited descriptor that the command does not get. */
 struct sl_fd_closed {
 	int fd;
-	char what[64];		/* "inet stream socket", "directory", ... */
+	char what[64]; /* "inet stream socket", "directory", ... */
 };
 
 /* Free with sl_fds_free. */
 struct sl_fds {
-	struct sl_fd_closed *closed;	/* owned */
+	struct sl_fd_closed *closed; /* owned */
 	size_t n_closed;
-	size_t n_unix;		/* inherited AF_UNIX sockets, kept */
+	size_t n_unix; /* inherited AF_UNIX sockets, kept */
 };
 
 /*
@@ -89,7 +89,7 @@ int sl_confine_seccomp(void);
 bool sl_confine_has_scope(void);
 
 struct sl_open_points {
-	char **lines;		/* owned */
+	char **lines; /* owned */
 	size_t n;
 };
 

@@ -15,19 +15,24 @@
 
 #include "target/confine.h"
 
-#define TUN_MAJOR 10	/* misc devices */
-#define TUN_MINOR 200	/* include/linux/miscdevice.h */
+#define TUN_MAJOR 10  /* misc devices */
+#define TUN_MINOR 200 /* include/linux/miscdevice.h */
 
 enum verdict { KEEP, KEEP_UNIX, CLOSE };
 
 static const char *family_name(int family)
 {
 	switch (family) {
-	case AF_INET: return "inet";
-	case AF_INET6: return "inet6";
-	case AF_NETLINK: return "netlink";
-	case AF_PACKET: return "packet";
-	case AF_VSOCK: return "vsock";
+	case AF_INET:
+		return "inet";
+	case AF_INET6:
+		return "inet6";
+	case AF_NETLINK:
+		return "netlink";
+	case AF_PACKET:
+		return "packet";
+	case AF_VSOCK:
+		return "vsock";
 	}
 	return NULL;
 }
@@ -35,9 +40,12 @@ static const char *family_name(int family)
 static const char *type_name(int type)
 {
 	switch (type) {
-	case SOCK_STREAM: return "stream ";
-	case SOCK_DGRAM: return "datagram ";
-	case SOCK_RAW: return "raw ";
+	case SOCK_STREAM:
+		return "stream ";
+	case SOCK_DGRAM:
+		return "datagram ";
+	case SOCK_RAW:
+		return "raw ";
 	}
 	return "";
 }
@@ -72,9 +80,8 @@ static bool on_guarded_fs(int fd)
 {
 	struct statfs st;
 
-	return !fstatfs(fd, &st) &&
-	       (st.f_type == CGROUP_SUPER_MAGIC || st.f_type == CGROUP2_SUPER_MAGIC ||
-		st.f_type == BPF_FS_MAGIC);
+	return !fstatfs(fd, &st) && (st.f_type == CGROUP_SUPER_MAGIC ||
+				     st.f_type == CGROUP2_SUPER_MAGIC || st.f_type == BPF_FS_MAGIC);
 }
 
 /* What anonymous inodes are shows only in the name of their link. */
@@ -130,8 +137,8 @@ static int add(struct sl_fds *fds, const struct sl_fd_closed *item)
 
 static int scan_one(int fd, bool confined, struct sl_fds *fds, struct sl_diag *diag)
 {
-	static const char *const names[] = { "input", "output", "error" };
-	struct sl_fd_closed item = { .fd = fd };
+	static const char *const names[] = {"input", "output", "error"};
+	struct sl_fd_closed item = {.fd = fd};
 	int flags = fcntl(fd, F_GETFD);
 
 	if (flags < 0 || flags & FD_CLOEXEC)
@@ -147,16 +154,17 @@ static int scan_one(int fd, bool confined, struct sl_fds *fds, struct sl_diag *d
 	}
 	if (fd > 2)
 		return add(fds, &item);
-	sl_error(diag, NULL, "standard %s is a %s made outside the command's cgroup, so no policy "
-		 "would hold for it; put a pipe between: `... | sluice run ... | ...`", names[fd],
-		 item.what);
+	sl_error(diag, NULL,
+		 "standard %s is a %s made outside the command's cgroup, so no policy "
+		 "would hold for it; put a pipe between: `... | sluice run ... | ...`",
+		 names[fd], item.what);
 	return -ENOTSUP;
 }
 
 int sl_fds_scan(bool confined, struct sl_fds *out, struct sl_diag *diag)
 {
 	DIR *dir = opendir("/proc/self/fd");
-	struct sl_fds fds = { 0 };
+	struct sl_fds fds = {0};
 	struct dirent *e;
 	int err = 0;
 
@@ -184,7 +192,7 @@ int sl_fds_close(const struct sl_fds *fds)
 {
 	for (size_t i = 0; i < fds->n_closed; i++)
 		if (close(fds->closed[i].fd) && errno == EBADF)
-			return -EBADF;	/* not the descriptors that were scanned */
+			return -EBADF; /* not the descriptors that were scanned */
 	return 0;
 }
 
@@ -193,5 +201,5 @@ void sl_fds_free(struct sl_fds *fds)
 	if (!fds)
 		return;
 	free(fds->closed);
-	*fds = (struct sl_fds){ 0 };
+	*fds = (struct sl_fds){0};
 }

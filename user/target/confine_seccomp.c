@@ -19,7 +19,7 @@
 static bool allowed(unsigned family)
 {
 	switch (family) {
-	case AF_UNSPEC:		/* EAFNOSUPPORT by itself */
+	case AF_UNSPEC: /* EAFNOSUPPORT by itself */
 	case AF_UNIX:
 	case AF_INET:
 	case AF_INET6:
@@ -54,7 +54,7 @@ static int deny_calls(scmp_filter_ctx ctx)
 {
 	static const int calls[] = {
 		SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
-		SCMP_SYS(socketcall),	/* i386 alone has it */
+		SCMP_SYS(socketcall), /* i386 alone has it */
 	};
 	int err = 0;
 

@@ -12,7 +12,7 @@
 
 #include "target/identity.h"
 
-#define MAX_GROUPS 65536	/* NGROUPS_MAX of the kernel, limits.h */
+#define MAX_GROUPS 65536 /* NGROUPS_MAX of the kernel, limits.h */
 
 static int no_memory(struct sl_diag *diag)
 {
@@ -41,7 +41,7 @@ static bool parse_id(const char *text, unsigned *id)
 
 static int take_caller(struct sl_identity *out, struct sl_diag *diag)
 {
-	struct sl_identity id = { .source = SL_IDENTITY_CALLER, .uid = getuid(), .gid = getgid() };
+	struct sl_identity id = {.source = SL_IDENTITY_CALLER, .uid = getuid(), .gid = getgid()};
 	int n = getgroups(0, NULL);
 
 	if (n > 0) {
@@ -127,7 +127,7 @@ static const struct passwd *sudo_passwd(uid_t uid)
 
 static int take_sudo(const char *uid_text, struct sl_identity *out, struct sl_diag *diag)
 {
-	struct sl_identity id = { .source = SL_IDENTITY_SUDO };
+	struct sl_identity id = {.source = SL_IDENTITY_SUDO};
 	const char *gid_text = getenv("SUDO_GID");
 	const struct passwd *pw;
 
@@ -137,14 +137,16 @@ static int take_sudo(const char *uid_text, struct sl_identity *out, struct sl_di
 		return -EINVAL;
 	}
 	if (gid_text && !parse_id(gid_text, &id.gid)) {
-		sl_error(diag, NULL, "SUDO_GID=\"%s\" is not a group number; unset it or say --user",
-			 gid_text);
+		sl_error(diag, NULL,
+			 "SUDO_GID=\"%s\" is not a group number; unset it or say --user", gid_text);
 		return -EINVAL;
 	}
 	pw = sudo_passwd(id.uid);
 	if (!pw && !gid_text) {
-		sl_error(diag, NULL, "SUDO_UID=%u has no passwd entry and SUDO_GID is not set; "
-			 "say --user UID:GROUP", id.uid);
+		sl_error(diag, NULL,
+			 "SUDO_UID=%u has no passwd entry and SUDO_GID is not set; "
+			 "say --user UID:GROUP",
+			 id.uid);
 		return -ENOENT;
 	}
 	return complete(id, pw, gid_text, false, out, diag);
@@ -167,14 +169,15 @@ static int parse_group(const char *text, gid_t *gid, struct sl_diag *diag)
 
 static int take_user(const char *user, struct sl_identity *out, struct sl_diag *diag)
 {
-	struct sl_identity id = { .source = SL_IDENTITY_USER };
+	struct sl_identity id = {.source = SL_IDENTITY_USER};
 	const char *colon = strchr(user, ':');
 	const struct passwd *pw;
 	char name[256];
 	int err;
 
 	if (snprintf(name, sizeof(name), "%.*s", (int)(colon ? colon - user : INT_MAX), user) >=
-		    (int)sizeof(name) || !*name) {
+		    (int)sizeof(name) ||
+	    !*name) {
 		sl_error(diag, NULL, "--user \"%s\": wanted NAME, UID, NAME:GROUP or UID:GROUP",
 			 user);
 		return -EINVAL;
@@ -195,8 +198,10 @@ static int take_user(const char *user, struct sl_identity *out, struct sl_diag *
 		id.uid = pw->pw_uid;
 	}
 	if (!pw && !colon) {
-		sl_error(diag, NULL, "--user: uid %u has no passwd entry; give its group too: "
-			 "--user %u:GROUP", id.uid, id.uid);
+		sl_error(diag, NULL,
+			 "--user: uid %u has no passwd entry; give its group too: "
+			 "--user %u:GROUP",
+			 id.uid, id.uid);
 		return -ENOENT;
 	}
 	return complete(id, pw, colon, colon, out, diag);
@@ -221,7 +226,7 @@ void sl_identity_free(struct sl_identity *id)
 	free(id->groups);
 	free(id->name);
 	free(id->home);
-	*id = (struct sl_identity){ 0 };
+	*id = (struct sl_identity){0};
 }
 
 int sl_identity_check_caller(struct sl_diag *diag)
@@ -230,14 +235,14 @@ int sl_identity_check_caller(struct sl_diag *diag)
 		unsigned cap;
 		const char *name;
 	} needed[] = {
-		{ CAP_BPF, "CAP_BPF" },			/* load the programs */
-		{ CAP_NET_ADMIN, "CAP_NET_ADMIN" },	/* attach them */
-		{ CAP_PERFMON, "CAP_PERFMON" },		/* verifier: bounded pointers */
-		{ CAP_SYS_ADMIN, "CAP_SYS_ADMIN" },	/* private mounts */
-		{ CAP_SETUID, "CAP_SETUID" },
-		{ CAP_SETGID, "CAP_SETGID" },
-		{ CAP_SETPCAP, "CAP_SETPCAP" },		/* empty the bounding set */
-		{ CAP_KILL, "CAP_KILL" },		/* signals to another uid */
+		{CAP_BPF, "CAP_BPF"},		  /* load the programs */
+		{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, /* attach them */
+		{CAP_PERFMON, "CAP_PERFMON"},	  /* verifier: bounded pointers */
+		{CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, /* private mounts */
+		{CAP_SETUID, "CAP_SETUID"},
+		{CAP_SETGID, "CAP_SETGID"},
+		{CAP_SETPCAP, "CAP_SETPCAP"}, /* empty the bounding set */
+		{CAP_KILL, "CAP_KILL"},	      /* signals to another uid */
 	};
 	char missing[256] = "";
 	size_t len = 0;
@@ -252,8 +257,10 @@ int sl_identity_check_caller(struct sl_diag *diag)
 						needed[i].name);
 	if (!len)
 		return 0;
-	sl_error(diag, NULL, "`sluice run` needs root (sudo) to attach its programs and to drop "
+	sl_error(diag, NULL,
+		 "`sluice run` needs root (sudo) to attach its programs and to drop "
 		 "what the command must not have; missing:%s. `sluice check`, `explain` and `test` "
-		 "need no privilege", missing);
+		 "need no privilege",
+		 missing);
 	return -EPERM;
 }

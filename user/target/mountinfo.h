@@ -10,10 +10,10 @@
 /* The strings point into the parsed line and live as long as it. */
 struct sl_mount {
 	int id;
-	const char *root;	/* the directory of the file system that is mounted */
-	const char *point;	/* where, as this process sees it */
-	const char *type;	/* "cgroup2", "cgroup", "bpf", ... */
-	bool readonly;		/* the mount or its file system */
+	const char *root;  /* the directory of the file system that is mounted */
+	const char *point; /* where, as this process sees it */
+	const char *type;  /* "cgroup2", "cgroup", "bpf", ... */
+	bool readonly;	   /* the mount or its file system */
 };
 
 /* Parses in place: cuts the line into words and resolves the octal escapes.

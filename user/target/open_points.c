@@ -71,7 +71,7 @@ static int add_socket(const struct sl_identity *id, const char *path, const char
 	struct stat st;
 	int open;
 
-	if (stat(path, &st))	/* as root: what is not there needs no child */
+	if (stat(path, &st)) /* as root: what is not there needs no child */
 		return 0;
 	open = as_command(id, can_connect, path);
 	if (open <= 0)
@@ -83,12 +83,18 @@ static int add_sockets(const struct sl_identity *id, struct sl_open_points *poin
 {
 	static const char starts[] = "it starts processes outside the cgroup";
 	static const char *const system[] = {
-		"/run/docker.sock", "/run/podman/podman.sock",
-		"/run/containerd/containerd.sock", "/run/crio/crio.sock",
-		"/run/libvirt/libvirt-sock", "/run/systemd/private",
+		"/run/docker.sock",
+		"/run/podman/podman.sock",
+		"/run/containerd/containerd.sock",
+		"/run/crio/crio.sock",
+		"/run/libvirt/libvirt-sock",
+		"/run/systemd/private",
 	};
 	static const char *const user[] = {
-		"systemd/private", "bus", "docker.sock", "podman/podman.sock",
+		"systemd/private",
+		"bus",
+		"docker.sock",
+		"podman/podman.sock",
 	};
 	char path[64];
 	int err = 0;
@@ -104,8 +110,8 @@ static int add_sockets(const struct sl_identity *id, struct sl_open_points *poin
 		err = add_socket(id, "/run/dbus/system_bus_socket",
 				 "systemd starts units for uid 0", points);
 	if (!err)
-		err = add_socket(id, "/tmp/.X11-unix/X0",
-				 "an X client may type into other windows", points);
+		err = add_socket(id, "/tmp/.X11-unix/X0", "an X client may type into other windows",
+				 points);
 	return err;
 }
 
@@ -129,15 +135,19 @@ static int add_tracing(const struct sl_identity *id, struct sl_open_points *poin
 
 	if (sl_confine_has_scope())
 		return 0;
-	if (!id->uid)	/* their capabilities are more than the command's: refused */
+	if (!id->uid) /* their capabilities are more than the command's: refused */
 		return 0;
 	if (scope <= 0)
-		return add_line(points, "processes of uid %u outside may be traced and their "
+		return add_line(points,
+				"processes of uid %u outside may be traced and their "
 				"sockets taken (%s is 0 or missing, and the kernel has no Landlock "
-				"scopes): set it to 1, or use --user", id->uid, yama);
-	return add_line(points, "/proc/PID/root and /proc/PID/fd of uid %u's processes outside may "
+				"scopes): set it to 1, or use --user",
+				id->uid, yama);
+	return add_line(points,
+			"/proc/PID/root and /proc/PID/fd of uid %u's processes outside may "
 			"be opened (%s is %d: no tracing; the kernel has no Landlock scopes); use "
-			"--user", id->uid, yama, scope);
+			"--user",
+			id->uid, yama, scope);
 }
 
 static bool can_write(const void *path)
@@ -162,9 +172,12 @@ static int add_delegation(const struct sl_identity *id, const struct sl_cgroup2 
 		if (open < 0)
 			return open;
 		if (open)
-			return add_line(points, "cgroup %s is delegated to uid %u: the command may "
-					"move there through /proc/PID/root of a process outside; start "
-					"from a cgroup that is root's", dir, id->uid);
+			return add_line(
+				points,
+				"cgroup %s is delegated to uid %u: the command may "
+				"move there through /proc/PID/root of a process outside; start "
+				"from a cgroup that is root's",
+				dir, id->uid);
 		slash = strrchr(dir, '/');
 		if (!strcmp(dir, fs->mount) || !slash || slash == dir)
 			return 0;
@@ -185,8 +198,10 @@ static int add_tuns(const struct sl_identity *id, struct sl_open_points *points)
 			continue;
 		snprintf(path, sizeof(path), "/sys/class/net/%s/owner", e->d_name);
 		if (read_number(path, -1) == (int)id->uid)
-			err = add_line(points, "tun device %s belongs to uid %u: packets written to it "
-				       "are forwarded, not judged here", e->d_name, id->uid);
+			err = add_line(points,
+				       "tun device %s belongs to uid %u: packets written to it "
+				       "are forwarded, not judged here",
+				       e->d_name, id->uid);
 	}
 	if (dir)
 		closedir(dir);
@@ -197,27 +212,33 @@ static int add_kept(const struct sl_identity *id, struct sl_open_points *points)
 {
 	int err;
 
-	err = add_line(points, "--keep-privileges: the command keeps what it was given (it runs as "
+	err = add_line(points,
+		       "--keep-privileges: the command keeps what it was given (it runs as "
 		       "uid %u, may become others, and may be traced into from outside): a hostile "
 		       "one leaves its cgroup, opens packet and vsock sockets or detaches the "
-		       "programs", id->uid);
+		       "programs",
+		       id->uid);
 	return err;
 }
 
 static int add_identity(const struct sl_identity *id, struct sl_open_points *points)
 {
 	if (!id->uid)
-		return add_line(points, "the command runs as uid 0, without capabilities: files that "
-				"are root's (cron tables, units, /proc/sys/kernel/core_pattern) let it "
-				"leave; use --user");
-	return add_line(points, "files of uid %u that run later outside the cgroup (shell start files, "
-			"user units, git hooks, authorized_keys) may be written", id->uid);
+		return add_line(
+			points,
+			"the command runs as uid 0, without capabilities: files that "
+			"are root's (cron tables, units, /proc/sys/kernel/core_pattern) let it "
+			"leave; use --user");
+	return add_line(points,
+			"files of uid %u that run later outside the cgroup (shell start files, "
+			"user units, git hooks, authorized_keys) may be written",
+			id->uid);
 }
 
 int sl_confine_open_points(const struct sl_identity *id, bool keep_privileges,
 			   const struct sl_cgroup2 *fs, struct sl_open_points *out)
 {
-	struct sl_open_points points = { 0 };
+	struct sl_open_points points = {0};
 	int err;
 
 	if (keep_privileges) {
@@ -248,5 +269,5 @@ void sl_open_points_free(struct sl_open_points *points)
 	for (size_t i = 0; i < points->n; i++)
 		free(points->lines[i]);
 	free(points->lines);
-	*points = (struct sl_open_points){ 0 };
+	*points = (struct sl_open_points){0};
 }

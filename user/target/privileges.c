@@ -59,6 +59,11 @@ static int has_groups(const struct sl_identity *id)
 	return err;
 }
 
+static bool kept(int cap)
+{
+	return SL_BOUNDING_KEPT >> cap & 1;
+}
+
 int sl_identity_drop_bounding(void)
 {
 	/* The highest is learned by asking: the header's CAP_LAST_CAP may be
@@ -68,7 +73,7 @@ int sl_identity_drop_bounding(void)
 
 		if (set < 0)
 			break;
-		if (set && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+		if (set && !kept(cap) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
 			return -errno;
 	}
 	return 0;
@@ -117,7 +122,7 @@ static bool ids_hold(const struct sl_identity *id)
 /* By the system call itself, not by the library that dropped them. */
 static bool no_capabilities(void)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
 	if (syscall(SYS_capget, &header, data))
@@ -126,7 +131,7 @@ static bool no_capabilities(void)
 		if (data[i].effective || data[i].permitted || data[i].inheritable)
 			return false;
 	for (int cap = 0; cap < CAP_END; cap++)
-		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) > 0 ||
+		if ((prctl(PR_CAPBSET_READ, cap, 0, 0, 0) > 0 && !kept(cap)) ||
 		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0)
 			return false;
 	return true;

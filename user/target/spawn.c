@@ -32,7 +32,7 @@ static const char *const step_text[] = {
 
 static void child_fail(int report, enum sl_spawn_step step, int err)
 {
-	struct sl_spawn_error error = { .step = step, .error = -err };
+	struct sl_spawn_error error = {.step = step, .error = -err};
 
 	/* Smaller than PIPE_BUF: whole or not at all. If not, the parent sees
 	 * exit status 125 from a command that never ran. */
@@ -58,8 +58,27 @@ static void child_confine(const struct sl_spawn_options *o, int report)
 	must(report, SL_SPAWN_VERIFY, sl_identity_verify(o->identity));
 }
 
-static void child_main(const struct sl_spawn_options *o, const struct sl_child *c,
-		       struct wires *w) __attribute__((noreturn));
+/* execvp() says EACCES for a command that is nowhere if the user may not search
+ * one folder of PATH (root's own, under --user): that is "not found". */
+static int exec_error(const char *command, int err)
+{
+	const char *path = getenv("PATH"), *end;
+	char file[4096];
+
+	if (err != EACCES || strchr(command, '/') || !path)
+		return -err;
+	for (; *path; path = *end ? end + 1 : end) {
+		end = path + strcspn(path, ":");
+		snprintf(file, sizeof(file), "%.*s/%s", end > path ? (int)(end - path) : 1,
+			 end > path ? path : ".", command);
+		if (!access(file, F_OK))
+			return -err;
+	}
+	return -ENOENT;
+}
+
+static void child_main(const struct sl_spawn_options *o, const struct sl_child *c, struct wires *w)
+	__attribute__((noreturn));
 
 static void child_main(const struct sl_spawn_options *o, const struct sl_child *c, struct wires *w)
 {
@@ -72,7 +91,7 @@ static void child_main(const struct sl_spawn_options *o, const struct sl_child *
 		len = read(w->go[0], &byte, 1);
 	while (len < 0 && errno == EINTR);
 	if (len != 1)
-		_exit(125);	/* the parent is gone or has given up */
+		_exit(125); /* the parent is gone or has given up */
 
 	must(report, SL_SPAWN_FDS, sl_fds_close(o->fds));
 	if (!o->keep_privileges)
@@ -85,13 +104,13 @@ static void child_main(const struct sl_spawn_options *o, const struct sl_child *
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &c->old_mask, NULL);
 	execvp(o->argv[0], o->argv);
-	child_fail(report, SL_SPAWN_EXEC, -errno);
+	child_fail(report, SL_SPAWN_EXEC, exec_error(o->argv[0], errno));
 	_exit(125);
 }
 
 static int take_signals(struct sl_child *c)
 {
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -122,7 +141,7 @@ static int launch(const struct sl_spawn_options *o, pid_t pid, struct wires *w,
 
 	err = sl_cgroup_add(o->cgroup, pid, diag);
 	if (err) {
-		*error = (struct sl_spawn_error){ SL_SPAWN_CGROUP, -err };
+		*error = (struct sl_spawn_error){SL_SPAWN_CGROUP, -err};
 		return err;
 	}
 	/* EPIPE if it has been killed: its status tells, SIGPIPE must not. */
@@ -147,7 +166,7 @@ static int start(const struct sl_spawn_options *o, struct sl_child *c, struct wi
 
 	c->pid = fork();
 	if (c->pid < 0) {
-		*error = (struct sl_spawn_error){ SL_SPAWN_FORK, errno };
+		*error = (struct sl_spawn_error){SL_SPAWN_FORK, errno};
 		return -errno;
 	}
 	if (!c->pid)
@@ -166,11 +185,11 @@ static int start(const struct sl_spawn_options *o, struct sl_child *c, struct wi
 int sl_spawn(const struct sl_spawn_options *options, struct sl_child *out,
 	     struct sl_spawn_error *error, struct sl_diag *diag)
 {
-	struct wires w = { { -1, -1 }, { -1, -1 } };
-	struct sl_child child = { .signal_fd = -1 };
+	struct wires w = {{-1, -1}, {-1, -1}};
+	struct sl_child child = {.signal_fd = -1};
 	int err;
 
-	*error = (struct sl_spawn_error){ .step = SL_SPAWN_FORK };
+	*error = (struct sl_spawn_error){.step = SL_SPAWN_FORK};
 	err = take_signals(&child);
 	if (!err && (pipe2(w.go, O_CLOEXEC) || pipe2(w.report, O_CLOEXEC)))
 		err = -errno;

@@ -23,38 +23,38 @@ struct sl_fds;
 struct sl_identity;
 
 /* What can fail between fork and exec; the text is what the user reads. */
-#define SL_SPAWN_STEPS(X)                                     \
-	X(FORK, "fork")                                       \
-	X(CGROUP, "cgroup")                                   \
-	X(FDS, "closing inherited descriptors")               \
-	X(MOUNTS, "private mounts (read-only cgroups)")       \
-	X(BOUNDING, "emptying the capability bounding set")   \
-	X(USER, "changing user and groups")                   \
-	X(CAPABILITIES, "dropping capabilities")              \
-	X(SCOPE, "Landlock scope")                            \
-	X(SECCOMP, "system call filter")                      \
-	X(VERIFY, "privileges are not gone")                  \
-	X(ENVIRONMENT, "environment")                         \
+#define SL_SPAWN_STEPS(X)                                                                          \
+	X(FORK, "fork")                                                                            \
+	X(CGROUP, "cgroup")                                                                        \
+	X(FDS, "closing inherited descriptors")                                                    \
+	X(MOUNTS, "private mounts (read-only cgroups)")                                            \
+	X(BOUNDING, "emptying the capability bounding set")                                        \
+	X(USER, "changing user and groups")                                                        \
+	X(CAPABILITIES, "dropping capabilities")                                                   \
+	X(SCOPE, "Landlock scope")                                                                 \
+	X(SECCOMP, "system call filter")                                                           \
+	X(VERIFY, "privileges are not gone")                                                       \
+	X(ENVIRONMENT, "environment")                                                              \
 	X(EXEC, "exec")
 
 enum sl_spawn_step {
 #define X(name, text) SL_SPAWN_##name,
 	SL_SPAWN_STEPS(X)
 #undef X
-	SL_SPAWN_N_STEPS
+		SL_SPAWN_N_STEPS
 };
 
 struct sl_spawn_error {
 	enum sl_spawn_step step;
-	int error;		/* errno value, positive */
+	int error; /* errno value, positive */
 };
 
 /* All borrowed for the call. */
 struct sl_spawn_options {
-	char *const *argv;	/* NULL-terminated; argv[0] is looked up in PATH as the user */
+	char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH as the user */
 	const struct sl_identity *identity;
 	const struct sl_cgroup *cgroup;
-	const struct sl_fds *fds;	/* from sl_fds_scan(!keep_privileges, ...) */
+	const struct sl_fds *fds; /* from sl_fds_scan(!keep_privileges, ...) */
 	/* Only the descriptors are closed and, with SL_IDENTITY_USER, the ids
 	 * changed; capabilities, no_new_privs, mounts, filter: as the caller's. */
 	bool keep_privileges;
@@ -62,8 +62,8 @@ struct sl_spawn_options {
 
 struct sl_child {
 	pid_t pid;
-	int signal_fd;		/* owned; poll it for POLLIN */
-	bool ended;		/* status is that of waitpid() */
+	int signal_fd; /* owned; poll it for POLLIN */
+	bool ended;    /* status is that of waitpid() */
 	int status;
 	/* The caller's, given to the command and put back by sl_child_close. */
 	sigset_t old_mask;
