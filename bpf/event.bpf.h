@@ -10,32 +10,7 @@
 
 #include "flow.bpf.h"
 #include "maps.bpf.h"
-
-/* Who made the attempt, as far as is known. */
-struct sl_process {
-	__u32 known;
-	__u32 pid, uid;
-	__u32 reserved;
-	char comm[16];
-};
-
-static __always_inline void sl_process_current(struct sl_process *p)
-{
-	p->known = 1;
-	p->pid = bpf_get_current_pid_tgid() >> 32;
-	p->uid = (__u32)bpf_get_current_uid_gid();
-	bpf_get_current_comm(p->comm, sizeof(p->comm));
-}
-
-static __always_inline void sl_process_socket(struct sl_process *p, const struct sl_socket *s)
-{
-	if (!s || !(s->flags & SL_SOCK_PROCESS))
-		return;
-	p->known = 1;
-	p->pid = s->pid;
-	p->uid = s->process_uid;
-	__builtin_memcpy(p->comm, s->comm, sizeof(p->comm));
-}
+#include "socket.bpf.h"
 
 static __always_inline void sl_hit_count(struct sl_stats *stats, const struct sl_subject *s,
 					 const struct sl_answer *a)

@@ -103,12 +103,4 @@ struct {
 	__uint(max_entries, 1 << 20);	/* loader */
 } sl_events SEC(".maps");
 
-/* No storage to be had: the socket has no stamp, see subject.bpf.h. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
-	__type(key, int);
-	__type(value, struct sl_socket);
-} sl_sockets SEC(".maps");
-
 #endif

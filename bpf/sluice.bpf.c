@@ -110,16 +110,6 @@ static __always_inline void sl_note(struct sl_socket *note, const struct sl_flow
 	note->flags |= flags;
 }
 
-static __always_inline void sl_note_process(struct sl_socket *note, const struct sl_process *p)
-{
-	if (!note)
-		return;
-	note->pid = p->pid;
-	note->process_uid = p->uid;
-	__builtin_memcpy(note->comm, p->comm, sizeof(note->comm));
-	note->flags |= SL_SOCK_PROCESS;
-}
-
 static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, const struct sl_flow *f,
 					    const struct sl_subject *s, const struct sl_answer *a)
 {
@@ -218,28 +208,19 @@ int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 
 /* ---- sockets: creation ---- */
 
-/* Stamps the creator's fsuid where the policy has uid rules, and the process on
- * sockets that only the packet hooks will see (raw, ping). Never refuses. */
+/* Notes the process on sockets that only the packet hooks will see (raw, ping).
+ * Never refuses. stamp.bpf.c stamps the uid. */
 SEC("cgroup/sock_create")
 int sluice_sock_create(struct bpf_sock *ctx)
 {
-	bool packets_only = ctx->type == SL_SOCK_RAW || ctx->protocol == IPPROTO_ICMP ||
-			    ctx->protocol == SL_PROTO_ICMPV6;
-	struct task_struct *task = (void *)bpf_get_current_task();
 	struct sl_process process = {};
-	struct sl_socket *stamp;
-	__u32 uid;
 
-	if (!sl_stamp_all && !packets_only)
+	if (ctx->type != SL_SOCK_RAW && ctx->protocol != IPPROTO_ICMP &&
+	    ctx->protocol != SL_PROTO_ICMPV6)
 		return SL_PASS;
-	stamp = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!stamp)
-		return SL_PASS; /* the subject falls back to sk_uid */
-	uid = BPF_CORE_READ(task, cred, fsuid.val);
-	stamp->uid = uid;
-	stamp->flags |= SL_SOCK_UID;
 	sl_process_current(&process);
-	sl_note_process(stamp, &process);
+	sl_note_process(bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE),
+			&process);
 	return SL_PASS;
 }
 

@@ -11,14 +11,11 @@
 #ifndef SLUICE_SUBJECT_BPF_H
 #define SLUICE_SUBJECT_BPF_H
 
-#include <bpf/bpf_core_read.h>
-
-#include "vmlinux.h"
 #include "flow.bpf.h"
 #include "maps.bpf.h"
+#include "socket.bpf.h"
 
 const volatile __u32 sl_slot = 0;	/* the slot of this object's target */
-const volatile bool sl_stamp_all = false; /* stamp every socket: uid rules */
 
 static __always_inline bool sl_subject_init(struct sl_subject *s)
 {

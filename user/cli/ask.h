@@ -3,6 +3,7 @@
 #ifndef SLUICE_CLI_ASK_H
 #define SLUICE_CLI_ASK_H
 
+#include "audit/record.h"
 #include "cli.h"
 
 struct sl_asked {
@@ -16,8 +17,7 @@ struct sl_asked {
 void sl_ask(const struct sl_loaded *loaded, const struct sl_test *flow, bool inbound,
 	    struct sl_asked *out);
 
-/* The word and the sentence of a reason (sluice_reasons.h). */
-const char *sl_reason_word(unsigned reason);
+/* The sentence of a reason (sluice_reasons.h); its word is record.h's. */
 const char *sl_reason_text(unsigned reason);
 
 /* The id of the rule that decided, or NULL. */

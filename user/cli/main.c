@@ -39,23 +39,43 @@ const struct sl_command sl_commands[] = {
 	 "example: sluice check agent.yaml\n",
 	 cmd_check},
 	{"explain", "say which rule decides about a destination, and why not the others",
-	 "usage: sluice explain -p FILE DESTINATION [--uid UID] [--proto PROTO]\n"
-	 "                      [--inbound] [-o json]\n"
+	 "usage: sluice explain -p FILE DESTINATION [--uid USER] [--proto PROTO]\n"
+	 "                      [--icmp TYPE[:CODE]] [--inbound] [--trust-clock] [-o json]\n"
 	 "\n"
 	 "DESTINATION is ADDRESS[:PORT][/PROTO]; with a port and no protocol it is TCP.\n"
+	 "The answer is that of the compiled table, which the kernel reads too.\n"
+	 "\n"
+	 "  -p, --policy FILE     the policy; - is standard input\n"
+	 "      --uid USER        the flow is of this user (name or number)\n"
+	 "      --proto PROTO     tcp, udp, icmp, icmpv6, sctp or a number\n"
+	 "      --icmp TYPE:CODE  of icmp and icmpv6; without it an echo request\n"
+	 "      --inbound         the address is the remote side of a flow that comes in,\n"
+	 "                        the port is the local one\n"
+	 "      --trust-clock     take `expires` although the clock may be wrong\n"
+	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
 	 "example: sluice explain -p agent.yaml 169.254.169.254:80\n",
 	 cmd_explain},
 	{"test", "run the tests that stand in policies",
 	 "usage: sluice test [-o json] [--trust-clock] FILE...\n"
 	 "\n"
+	 "What counts is the policy's decision, in audit mode too.\n"
+	 "\n"
+	 "  -o, --output FORMAT   text or json\n"
+	 "      --trust-clock     take `expires` although the clock may be wrong\n"
+	 "\n"
 	 "example: sluice test policies/*.yaml\n",
 	 cmd_test},
 	{"fmt", "print a policy in canonical form",
-	 "usage: sluice fmt [-w] [--check] [FILE...]\n"
+	 "usage: sluice fmt [--fragment] [FILE]\n"
+	 "       sluice fmt -w [--force] [--fragment] FILE...\n"
+	 "       sluice fmt --check [--fragment] FILE...\n"
 	 "\n"
 	 "  -w, --write           rewrite the files in place\n"
-	 "      --check           print nothing; exit 1 if a file is not canonical\n"
+	 "      --force           rewrite a file that has comments: they are lost\n"
+	 "      --check           print no policy; name each file that is not canonical\n"
+	 "                        (comments and blank lines aside) and exit 1\n"
+	 "      --fragment        the files are fragments, as `include` takes them\n"
 	 "\n"
 	 "Comments are not kept: -w refuses a file that has some, unless --force.\n"
 	 "\n"
@@ -63,6 +83,8 @@ const struct sl_command sl_commands[] = {
 	 cmd_fmt},
 	{"convert", "turn another system's policy into one of ours",
 	 "usage: sluice convert --from sortie [FILE]\n"
+	 "\n"
+	 "Reads JSON, an application or its egress_policy, and prints a policy.\n"
 	 "\n"
 	 "example: sluice convert --from sortie app.json > app.yaml\n",
 	 cmd_convert},

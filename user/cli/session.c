@@ -86,11 +86,10 @@ static int enforce(struct session *s, struct sl_diag *diag)
 		.cgroup_id = s->cgroup.level_exact ? s->cgroup.id : 0,
 		.cgroup_level = s->cgroup.level,
 		.uids = s->compiled.has_uids,
+		.table = &s->compiled.table,
 	};
 	int err = sl_kernel_load(&options, &s->kernel, diag);
 
-	if (!err)
-		err = sl_kernel_switch(s->kernel, &s->compiled.table, diag);
 	return err ? err : sl_kernel_attach_cgroup(s->kernel, s->cgroup.dir_fd, diag);
 }
 

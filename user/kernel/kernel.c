@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include "kernel.h"
 #include "sluice.skel.h"
+#include "stamp.skel.h"
 
 #define SLOT 0
 #define TABLES 2		/* places in sl_tables: the one in force, the next */
@@ -18,6 +20,8 @@
 
 struct sl_kernel {
 	struct sluice *skel;
+	struct stamp *stamp;	/* NULL: no uid rules */
+	int tables_fd;		/* sl_tables, owned */
 	__u64 *word;		/* sl_words[SLOT], mapped */
 	struct ring_buffer *ring;
 	sl_event_handler handler;
@@ -65,8 +69,6 @@ static int size_maps(struct sluice *skel, __u32 buckets)
 	int err = bpf_map__set_max_entries(skel->maps.sl_flows, buckets);
 
 	if (!err)
-		err = bpf_map__set_max_entries(skel->maps.sl_tables, TABLES);
-	if (!err)
 		err = bpf_map__set_max_entries(skel->maps.sl_events, RING_BYTES);
 	return err;
 }
@@ -107,7 +109,69 @@ static int open_ring(struct sl_kernel *k)
 	return k->ring ? 0 : -errno;
 }
 
-static int load(struct sl_kernel *k, const struct sl_kernel_options *options)
+/* Linking a map into a map of maps ends with synchronize_rcu() (kernel/bpf/
+ * syscall.c, maybe_wait_bpf_programs): after it no program still runs that read
+ * the word before the last store. */
+static int link_table(const struct sl_kernel *k, __u32 index, int fd)
+{
+	return bpf_map_update_elem(k->tables_fd, &index, &fd, 0) ? -errno : 0;
+}
+
+/* The first generation waits for its grace period, 8 to 20 ms, while the
+ * programs are verified, which takes as long. */
+struct first_link {
+	struct sl_kernel *kernel;
+	int fd, err;
+};
+
+static void *link_first(void *context)
+{
+	struct first_link *first = context;
+
+	first->err = link_table(first->kernel, 0, first->fd);
+	return NULL;
+}
+
+static int make_tables(struct sl_kernel *k, int inner_fd)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = inner_fd);
+
+	k->tables_fd = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "sl_tables", sizeof(__u32),
+				      sizeof(__u32), TABLES, &options);
+	if (k->tables_fd < 0)
+		return -errno;
+	return bpf_map__reuse_fd(k->skel->maps.sl_tables, k->tables_fd);
+}
+
+static int load_with_first(struct sl_kernel *k, int fd)
+{
+	struct first_link first = {.kernel = k, .fd = fd};
+	pthread_t thread;
+	int err = make_tables(k, fd);
+
+	if (err)
+		return err;
+	err = -pthread_create(&thread, NULL, link_first, &first);
+	if (err)
+		return err;
+	err = sluice__load(k->skel);
+	pthread_join(thread, NULL);
+	return err ? err : first.err;
+}
+
+static int load_stamp(struct sl_kernel *k)
+{
+	int err;
+
+	k->stamp = stamp__open();
+	if (!k->stamp)
+		return -errno;
+	err = bpf_map__reuse_fd(k->stamp->maps.sl_sockets,
+				bpf_map__fd(k->skel->maps.sl_sockets));
+	return err ? err : stamp__load(k->stamp);
+}
+
+static int load(struct sl_kernel *k, const struct sl_kernel_options *options, int first_fd)
 {
 	__u32 buckets = power_of_two((options->flows ? options->flows : SL_FLOWS_DEFAULT) /
 				     SL_FLOW_WAYS);
@@ -117,30 +181,44 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options)
 	if (!k->skel)
 		return -errno;
 	k->skel->rodata->sl_slot = SLOT;
-	k->skel->rodata->sl_stamp_all = options->uids;
 	err = size_maps(k->skel, buckets);
 	if (!err)
-		err = sluice__load(k->skel);
+		err = load_with_first(k, first_fd);
+	if (!err && options->uids)
+		err = load_stamp(k);
 	if (!err)
 		err = write_target(k, options, buckets);
 	if (!err)
 		err = map_word(k);
+	if (!err)
+		__atomic_store_n(k->word, options->table->words[SL_H_GENERATION]
+						  << SL_WORD_INDEX_BITS, __ATOMIC_RELEASE);
 	return err ? err : open_ring(k);
 }
 
 int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **out,
 		   struct sl_diag *diag)
 {
-	struct sl_kernel *k = calloc(1, sizeof(*k));
 	libbpf_print_fn_t before;
-	int err;
+	struct sl_kernel *k;
+	int err, first_fd;
 
+	if (!options->table)
+		return sl_error(diag, NULL, "no first generation to load (options.table)");
+	k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;
+	k->tables_fd = -1;
+	first_fd = sl_kernel_table_map(options->table, diag);
+	if (first_fd < 0) {
+		free(k);
+		return first_fd;
+	}
 	last_complaint[0] = 0;
 	before = libbpf_set_print(keep_complaint);
-	err = load(k, options);
+	err = load(k, options, first_fd);
 	libbpf_set_print(before);
+	close(first_fd);
 	if (err) {
 		say_why(diag, "the kernel programs cannot be loaded", err);
 		sl_kernel_free(k);
@@ -157,27 +235,21 @@ void sl_kernel_free(struct sl_kernel *k)
 	ring_buffer__free(k->ring);
 	if (k->word)
 		munmap(k->word, sysconf(_SC_PAGESIZE));
+	stamp__destroy(k->stamp);
 	sluice__destroy(k->skel);
+	if (k->tables_fd >= 0)
+		close(k->tables_fd);
 	free(k);
-}
-
-/* Linking a map into a map of maps ends with synchronize_rcu() (kernel/bpf/
- * syscall.c, maybe_wait_bpf_programs): after it no program still runs that read
- * the word before the last store. */
-static int link_table(const struct sl_kernel *k, __u32 index, int fd)
-{
-	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.sl_tables), &index, &fd, 0) ?
-		       -errno : 0;
 }
 
 int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct sl_diag *diag)
 {
 	__u64 old = __atomic_load_n(k->word, __ATOMIC_ACQUIRE);
 	__u64 generation = table->words[SL_H_GENERATION];
-	__u32 index = old ? (SL_WORD_INDEX(old) + 1) % TABLES : 0, old_index = SL_WORD_INDEX(old);
+	__u32 old_index = SL_WORD_INDEX(old), index = (old_index + 1) % TABLES;
 	int fd, err;
 
-	if (old && generation <= SL_WORD_GENERATION(old))
+	if (generation <= SL_WORD_GENERATION(old))
 		return sl_error(diag, NULL, "generation %llu is not newer than %llu",
 				(unsigned long long)generation,
 				(unsigned long long)SL_WORD_GENERATION(old));
@@ -190,8 +262,8 @@ int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct s
 				 __ATOMIC_RELEASE);
 		/* nobody may be reading the old table when it goes: link the new
 		 * one once more, for the grace period */
-		if (old && !link_table(k, index, fd))
-			bpf_map_delete_elem(bpf_map__fd(k->skel->maps.sl_tables), &old_index);
+		if (!link_table(k, index, fd))
+			bpf_map_delete_elem(k->tables_fd, &old_index);
 	} else {
 		say_why(diag, "the new generation cannot be linked", err);
 	}
@@ -199,23 +271,27 @@ int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct s
 	return err;
 }
 
-int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *diag)
+static int attach_all(const struct bpf_object *object, int cgroup_fd)
 {
 	struct bpf_program *program;
-	int err;
 
-	bpf_object__for_each_program(program, k->skel->obj) {
-		if (!bpf_program__autoload(program))
-			continue;
-		if (!bpf_prog_attach(bpf_program__fd(program), cgroup_fd,
-				     bpf_program__expected_attach_type(program),
-				     BPF_F_ALLOW_MULTI))
-			continue;
-		err = -errno;
-		say_why(diag, "a program cannot be attached to the cgroup", err);
-		return err;
-	}
+	bpf_object__for_each_program(program, object)
+		if (bpf_prog_attach(bpf_program__fd(program), cgroup_fd,
+				    bpf_program__expected_attach_type(program),
+				    BPF_F_ALLOW_MULTI))
+			return -errno;
 	return 0;
+}
+
+int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *diag)
+{
+	int err = attach_all(k->skel->obj, cgroup_fd);
+
+	if (!err && k->stamp)
+		err = attach_all(k->stamp->obj, cgroup_fd);
+	if (err)
+		say_why(diag, "a program cannot be attached to the cgroup", err);
+	return err;
 }
 
 int sl_kernel_events_fd(const struct sl_kernel *k)

@@ -17,11 +17,12 @@ struct sl_kernel_options {
 	__u32 cgroup_level;	/* its depth in the hierarchy, root = 0 */
 	__u32 flows;		/* entries of flow state; 0 = SL_FLOWS_DEFAULT */
 	bool uids;		/* stamp every socket: the policy has uid rules */
+	const struct sl_table *table; /* borrowed: the first generation */
 };
 
 #define SL_FLOWS_DEFAULT 16384	/* 1.5 MiB */
 
-/* Loads and verifies the programs. *out is owned by the caller. -errno; what is
+/* Loads and verifies the programs, the first generation in place. *out is owned by the caller. -errno; what is
  * missing (a capability, a kernel feature) is said in diag. */
 int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **out,
 		   struct sl_diag *diag);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What is noted on a socket: its creator's uid, a process, a reported denial. */
+#ifndef SLUICE_SOCKET_BPF_H
+#define SLUICE_SOCKET_BPF_H
+
+#include "sluice_abi.h"
+
+/* No storage to be had: the socket has no stamp, see subject.bpf.h. Accepted
+ * sockets inherit theirs (BPF_F_CLONE). */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct sl_socket);
+} sl_sockets SEC(".maps");
+
+/* Who made the attempt, as far as is known. */
+struct sl_process {
+	__u32 known;
+	__u32 pid, uid;
+	__u32 reserved;
+	char comm[16];
+};
+
+/* Only in connect, sendmsg and sock_create: elsewhere `current` is anybody. */
+static __always_inline void sl_process_current(struct sl_process *p)
+{
+	p->known = 1;
+	p->pid = bpf_get_current_pid_tgid() >> 32;
+	p->uid = (__u32)bpf_get_current_uid_gid();
+	bpf_get_current_comm(p->comm, sizeof(p->comm));
+}
+
+static __always_inline void sl_process_socket(struct sl_process *p, const struct sl_socket *s)
+{
+	if (!s || !(s->flags & SL_SOCK_PROCESS))
+		return;
+	p->known = 1;
+	p->pid = s->pid;
+	p->uid = s->process_uid;
+	__builtin_memcpy(p->comm, s->comm, sizeof(p->comm));
+}
+
+static __always_inline void sl_note_process(struct sl_socket *note, const struct sl_process *p)
+{
+	if (!note)
+		return;
+	note->pid = p->pid;
+	note->process_uid = p->uid;
+	__builtin_memcpy(note->comm, p->comm, sizeof(note->comm));
+	note->flags |= SL_SOCK_PROCESS;
+}
+
+#endif
