@@ -151,8 +151,6 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	}
 	if (!a.deny)
 		return SL_PASS;
-	if ((a.flags & SL_F_UIDS) && !s.has_uid && a.reason != SL_REASON_FOREIGN_TASK)
-		return SL_PASS; /* the packet's hook knows the uid */
 	if (a.reason != SL_REASON_FOREIGN_TASK && sl_is_sort_probe(f, &s)) {
 		stamp = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		sl_process_current(&process);
@@ -260,6 +258,12 @@ static __always_inline bool sl_is_reported(struct sl_socket *note, const struct 
 	return true;
 }
 
+/* How a packet that is not to pass ends. */
+static __always_inline int sl_refuse_packet(const struct sl_packet *p, __u32 flags)
+{
+	return !p->flow.inbound && (flags & SL_F_DROP) ? SL_DROP_SILENTLY : SL_REFUSE;
+}
+
 /* A packet that the policy, or its shape, denies: recorded once, then what mode
  * and on_deny say. Audit lets pass all but a missing policy. */
 static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packet *p)
@@ -279,11 +283,7 @@ static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packe
 		sl_record(&p->flow, &p->subject, &p->answer, &process,
 			  audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
 	}
-	if (audit)
-		return SL_PASS;
-	if (!p->flow.inbound && (p->answer.flags & SL_F_DROP))
-		return SL_DROP_SILENTLY;
-	return SL_REFUSE;
+	return audit ? SL_PASS : sl_refuse_packet(p, p->answer.flags);
 }
 
 static __always_inline void sl_deny_because(struct sl_packet *p, __u8 reason)
@@ -384,14 +384,14 @@ static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_pack
 	}
 	if (e && sl_is_current(e, p->subject.word)) {
 		if (e->flags & SL_FLOW_DENIED)
-			return SL_REFUSE;
+			return sl_refuse_packet(p, sl_generation_flags(p->subject.word));
 		sl_flow_touch(e, &p->flow, now);
 		return SL_PASS;
 	}
 	if (e)
 		sl_opener(e, p);
 	else
-		sl_subject_uid_packet(&p->subject, sl_packet_note(skb, 0), skb);
+		sl_subject_stamp(&p->subject, sl_packet_note(skb, 0));
 	sl_verdict(&p->flow, &p->subject, &p->answer);
 	if (e)
 		sl_flow_judged(e, p);

@@ -5,7 +5,8 @@
 
 #include "sluice_abi.h"
 
-/* No storage to be had: the socket has no stamp, see subject.bpf.h. Accepted
+/* No storage to be had: a socket that needs a stamp is refused (stamp.bpf.c); a
+ * note is left out, and the packet's denial reported once more. Accepted
  * sockets inherit theirs (BPF_F_CLONE). */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

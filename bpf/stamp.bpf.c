@@ -12,8 +12,9 @@
 #include "vmlinux.h"
 #include "socket.bpf.h"
 
-/* Stamps the creator's fsuid, which is what sk_uid begins as (net/socket.c).
- * Never refuses. */
+/* Stamps the creator's fsuid, which is what sk_uid begins as (net/socket.c). A
+ * socket that cannot be stamped is refused: a rule that denies its user would
+ * not know it. */
 SEC("cgroup/sock_create")
 int sluice_stamp(struct bpf_sock *ctx)
 {
@@ -23,7 +24,7 @@ int sluice_stamp(struct bpf_sock *ctx)
 
 	stamp = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!stamp)
-		return 1; /* the subject falls back to sk_uid */
+		return 0;
 	stamp->uid = BPF_CORE_READ(task, cred, fsuid.val);
 	stamp->flags |= SL_SOCK_UID;
 	sl_process_current(&process);

@@ -2,11 +2,11 @@
 /*
  * Who is judged. The target is the one that the program was attached for; the
  * uid is the socket creator's, stamped at sock_create and inherited by accepted
- * sockets, because the helpers disagree between hooks (a socket made as root
- * and used after setuid is one user at connect and another at egress) and
- * sk_uid follows fchown. A socket older than the stamp counts with its sk_uid,
- * which only a packet's hook can read: connect and sendmsg leave the decision
- * on such a socket to the packet. Without either the flow has no uid.
+ * sockets, and every hook reads that stamp. The helpers would disagree: a socket
+ * made as root and used after setuid is one user at connect and another at
+ * egress, and bpf_get_socket_uid() gives the number inside the user namespace
+ * that owns the socket's network namespace; sk_uid follows fchown. A socket
+ * older than the stamp has no uid.
  */
 #ifndef SLUICE_SUBJECT_BPF_H
 #define SLUICE_SUBJECT_BPF_H
@@ -36,23 +36,11 @@ static __always_inline struct sl_target *sl_subject_target(const struct sl_subje
 	return bpf_map_lookup_elem(&sl_targets, &slot);
 }
 
-static __always_inline bool sl_subject_stamp(struct sl_subject *s, const struct sl_socket *stamp)
+static __always_inline void sl_subject_stamp(struct sl_subject *s, const struct sl_socket *stamp)
 {
 	if (!stamp || !(stamp->flags & SL_SOCK_UID))
-		return false;
-	s->uid = stamp->uid;
-	s->has_uid = 1;
-	return true;
-}
-
-/* The uid of a packet's socket. */
-static __always_inline void sl_subject_uid_packet(struct sl_subject *s,
-						  const struct sl_socket *stamp,
-						  struct __sk_buff *skb)
-{
-	if (sl_subject_stamp(s, stamp) || !stamp)
 		return;
-	s->uid = bpf_get_socket_uid(skb);
+	s->uid = stamp->uid;
 	s->has_uid = 1;
 }
 
