@@ -3,7 +3,7 @@
 #ifndef SLUICE_SOCKET_BPF_H
 #define SLUICE_SOCKET_BPF_H
 
-#include "sluice_abi.h"
+#include "flow.bpf.h"
 
 /* No storage to be had: a socket that needs a stamp is refused (stamp.bpf.c); a
  * note is left out, and the packet's denial reported once more. Accepted
@@ -50,6 +50,21 @@ static __always_inline void sl_note_process(struct sl_socket *note, const struct
 	note->process_uid = p->uid;
 	__builtin_memcpy(note->comm, p->comm, sizeof(note->comm));
 	note->flags |= SL_SOCK_PROCESS;
+}
+
+/* Leaves a note on the socket that the denial of this destination is reported,
+ * and by whom, so that its packets are not counted again. */
+static __always_inline void sl_note(struct sl_socket *note, const struct sl_flow *f,
+				    const struct sl_subject *s, __u32 flags)
+{
+	if (!note)
+		return;
+	note->word = s->word;
+	note->address_high = f->destination_high;
+	note->address_low = f->destination_low;
+	note->key = f->key;
+	note->protocol = f->protocol;
+	note->flags |= flags;
 }
 
 #endif

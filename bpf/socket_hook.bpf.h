@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * connect and sendmsg: the early, typed error. What passes here is judged again
+ * as a packet; what is refused here never becomes one.
+ */
+#ifndef SLUICE_SOCKET_HOOK_BPF_H
+#define SLUICE_SOCKET_HOOK_BPF_H
+
+#include <asm/errno.h>
+#include <linux/in.h>
+#include <bpf/bpf_endian.h>
+
+#include "subject.bpf.h"
+#include "verdict.bpf.h"
+#include "event.bpf.h"
+#include "hook.bpf.h"
+
+#define SL_PROTO_MPTCP 262	/* IPPROTO_MPTCP, larger than the field in a packet */
+
+/* What the hook can say of the attempt. False: a protocol whose destination is
+ * only known from its packets (ping, raw): the packet hook decides. */
+static __always_inline bool sl_flow_of_socket(struct bpf_sock_addr *ctx, struct sl_flow *f,
+					      __u8 hook)
+{
+	__u32 protocol = ctx->protocol;
+
+	if (protocol == SL_PROTO_MPTCP)
+		protocol = IPPROTO_TCP;
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_SCTP)
+		return false;
+	f->protocol = protocol;
+	f->hook = hook;
+	f->destination_port = bpf_ntohs((__u16)ctx->user_port);
+	f->key = f->destination_port;
+	return true;
+}
+
+/* connect(0.0.0.0) and connect(::) reach the host itself (ip_route_output). */
+static __always_inline void sl_destination4(struct bpf_sock_addr *ctx, struct sl_flow *f)
+{
+	f->family = 4;
+	f->destination_low = bpf_ntohl(ctx->user_ip4);
+	if (!f->destination_low)
+		f->destination_low = 0x7f000001;
+}
+
+static __always_inline void sl_destination6(struct bpf_sock_addr *ctx, struct sl_flow *f)
+{
+	f->family = 6;
+	f->destination_high = (__u64)bpf_ntohl(ctx->user_ip6[0]) << 32 |
+			      bpf_ntohl(ctx->user_ip6[1]);
+	f->destination_low = (__u64)bpf_ntohl(ctx->user_ip6[2]) << 32 |
+			     bpf_ntohl(ctx->user_ip6[3]);
+	if (!f->destination_high && !f->destination_low)
+		f->destination_low = 1;
+}
+
+/* The socket belongs to the target; does the task? */
+static __always_inline bool sl_task_is_foreign(const struct sl_subject *s)
+{
+	struct sl_target *t = sl_subject_target(s);
+
+	if (!t || !t->cgroup_id)
+		return false;
+	return bpf_get_current_ancestor_cgroup_id(t->cgroup_level) != t->cgroup_id;
+}
+
+/*
+ * A UDP connect() sends nothing: getaddrinfo connects to every address it
+ * found, only to sort them (glibc with the service's port, musl with 65535).
+ * Where TCP may go, or where no packet can follow, it passes undecided; what
+ * the socket then sends is judged as a packet.
+ */
+static __always_inline bool sl_is_sort_probe(const struct sl_flow *f, const struct sl_subject *s)
+{
+	struct sl_answer tcp = {};
+	struct sl_flow as_tcp = *f;
+
+	if (f->protocol != IPPROTO_UDP ||
+	    (f->hook != SL_HOOK_CONNECT4 && f->hook != SL_HOOK_CONNECT6))
+		return false;
+	if (f->key == 0 || f->key == 65535)
+		return true;
+	as_tcp.protocol = IPPROTO_TCP;
+	sl_verdict(&as_tcp, s, &tcp);
+	return !tcp.deny;
+}
+
+static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, const struct sl_flow *f,
+					    const struct sl_subject *s, const struct sl_answer *a)
+{
+	bool pass = (a->flags & SL_F_AUDIT) && a->reason != SL_REASON_NO_POLICY;
+	struct sl_process process = {};
+	struct sl_socket *note;
+
+	sl_process_current(&process);
+	if (!(pass || (a->flags & SL_F_DROP))) {
+		sl_record(f, s, a, &process, SL_EV_DENY);
+		bpf_set_retval(f->protocol == IPPROTO_TCP ? -ECONNREFUSED : -EHOSTUNREACH);
+		return SL_REFUSE;
+	}
+	sl_record(f, s, a, &process, pass ? SL_EV_AUDIT_DENY : SL_EV_DENY);
+	note = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	sl_note(note, f, s, SL_SOCK_REPORTED);
+	sl_note_process(note, &process);
+	return SL_PASS;
+}
+
+static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f)
+{
+	struct sl_process process = {};
+	struct sl_subject s = {};
+	struct sl_answer a = {};
+	struct sl_socket *stamp;
+
+	if (!sl_subject_init(&s))
+		return SL_REFUSE;
+	if (!ctx->sk)
+		return SL_REFUSE;
+	stamp = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0);
+	sl_subject_stamp(&s, stamp);
+	sl_verdict(f, &s, &a);
+	if (sl_task_is_foreign(&s)) {
+		a.deny = 1;
+		a.reason = SL_REASON_FOREIGN_TASK;
+		a.rule = SL_NONE;
+	}
+	if (!a.deny)
+		return SL_PASS;
+	if (a.reason != SL_REASON_FOREIGN_TASK && sl_is_sort_probe(f, &s)) {
+		stamp = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		sl_process_current(&process);
+		sl_note_process(stamp, &process);
+		return SL_PASS;
+	}
+	return sl_refuse_socket(ctx, f, &s, &a);
+}
+
+#endif
