@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "policy/text.h"
 
 /* ---- options.c ---- */
 
@@ -19,11 +20,9 @@ int sl_output_done(const char *command, int status);
 
 /* ---- text.c ---- */
 
-/* Text from a file or an argument: what would steer the terminal shows as \xNN. */
-void sl_put_text(const char *text, FILE *out);
 /* `file:line`, or `file` where the line is unknown. */
 void sl_put_place(const struct sl_pos *pos, FILE *out);
-/* The same as strings, owned; NULL when out of memory. */
+/* sl_put_text and sl_put_place as strings, owned; NULL when out of memory. */
 char *sl_escaped(const char *text);
 char *sl_place(const struct sl_pos *pos);
 

@@ -6,28 +6,6 @@
 #include "output.h"
 #include "policy/text.h"
 
-void sl_put_text(const char *text, FILE *out)
-{
-	size_t left = strlen(text);
-
-	while (left) {
-		__u32 cp;
-		int n = sl_utf8_decode(text, left, &cp);
-		bool escape = n < 0 || sl_utf8_hidden(cp) || cp == '\t' || cp == '\n';
-
-		if (n < 0)
-			n = 1;
-		for (int i = 0; i < n; i++) {
-			if (escape)
-				fprintf(out, "\\x%02x", (unsigned char)text[i]);
-			else
-				putc(text[i], out);
-		}
-		text += n;
-		left -= (size_t)n;
-	}
-}
-
 void sl_put_place(const struct sl_pos *pos, FILE *out)
 {
 	sl_put_text(pos->file ? pos->file : "<stdin>", out);

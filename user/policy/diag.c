@@ -101,33 +101,10 @@ void sl_warn(struct sl_diag *diag, const struct sl_pos *pos, const char *fmt, ..
 	va_end(args);
 }
 
-/* Quoted text comes from a file: it must not steer the terminal. */
-static void print_text(const char *text, FILE *out)
-{
-	size_t left = strlen(text);
-
-	while (left) {
-		__u32 cp;
-		int n = sl_utf8_decode(text, left, &cp);
-		bool escape = n < 0 || sl_utf8_hidden(cp) || cp == '\t' || cp == '\n';
-
-		if (n < 0)
-			n = 1;
-		for (int i = 0; i < n; i++) {
-			if (escape)
-				fprintf(out, "\\x%02x", (unsigned char)text[i]);
-			else
-				putc(text[i], out);
-		}
-		text += n;
-		left -= (size_t)n;
-	}
-}
-
 static void print_entry(const struct sl_diag_entry *entry, FILE *out)
 {
 	if (entry->pos.file) {
-		print_text(entry->pos.file, out);
+		sl_put_text(entry->pos.file, out);
 		putc(':', out);
 	}
 	if (entry->pos.line)
@@ -137,7 +114,7 @@ static void print_entry(const struct sl_diag_entry *entry, FILE *out)
 	if (entry->pos.file || entry->pos.line)
 		putc(' ', out);
 	fputs(entry->severity == SL_ERROR ? "error: " : "warning: ", out);
-	print_text(entry->message ? entry->message : "out of memory", out);
+	sl_put_text(entry->message ? entry->message : "out of memory", out);
 	putc('\n', out);
 }
 

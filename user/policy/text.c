@@ -42,6 +42,28 @@ bool sl_utf8_hidden(__u32 cp)
 	       (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff || cp == 0xfffe || cp == 0xffff;
 }
 
+void sl_put_text(const char *text, FILE *out)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		__u32 cp;
+		int n = sl_utf8_decode(text, left, &cp);
+		bool escape = n < 0 || sl_utf8_hidden(cp) || cp == '\t' || cp == '\n';
+
+		if (n < 0)
+			n = 1;
+		for (int i = 0; i < n; i++) {
+			if (escape)
+				fprintf(out, "\\x%02x", (unsigned char)text[i]);
+			else
+				putc(text[i], out);
+		}
+		text += n;
+		left -= (size_t)n;
+	}
+}
+
 bool sl_text_is(const char *text, size_t len, const char *word)
 {
 	return strlen(word) == len && !memcmp(text, word, len);

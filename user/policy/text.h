@@ -6,6 +6,7 @@
 #include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Precision and text for "%.*s": what an error quotes is bounded. */
 #define SL_QUOTE_MAX 80
@@ -19,6 +20,9 @@ int sl_utf8_decode(const char *s, size_t n, __u32 *cp);
  * characters, line separators, the byte order mark, and the characters that
  * reverse the direction of text. Tab and newline are not among them. */
 bool sl_utf8_hidden(__u32 cp);
+
+/* Text from a file or an argument: what would steer the terminal shows as \xNN. */
+void sl_put_text(const char *text, FILE *out);
 
 bool sl_text_is(const char *text, size_t len, const char *word);
 
