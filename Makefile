@@ -41,13 +41,14 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps demo test unit tools oracle system lint format clean install
+.PHONY: all help deps demo test test-kernels unit tools oracle lint format clean install
 
 all: $(O)/sluice
 
 help:
 	@echo 'sudo make demo      install what is missing, build, show allowed and blocked connections'
 	@echo 'sudo make test      build and run every test'
+	@echo 'sudo make test-kernels   the programs and a suite on Debian 6.1, 6.12 and this kernel'
 	@echo 'make                build $(O)/sluice'
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
@@ -55,9 +56,10 @@ help:
 	@echo 'make install        PREFIX=$(PREFIX)'
 
 deps:
-	@tools/install-deps
+	@tools/install-deps test
 
-demo: deps
+demo:
+	@tools/install-deps demo
 	$(Q)$(MAKE) --no-print-directory all
 	@tools/demo $(O)/sluice
 
@@ -67,6 +69,11 @@ test: deps
 
 $(O)/.unit-built: $(UNIT_BIN)
 	@touch $@
+
+test-kernels:
+	@tools/install-deps kernels
+	$(Q)$(MAKE) --no-print-directory -j2 all tools
+	@tools/test-kernels $(O)
 
 unit: $(UNIT_BIN)
 	@set -e; for t in $(UNIT_BIN); do $$t; done

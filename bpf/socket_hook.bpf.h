@@ -53,6 +53,12 @@ static __always_inline void sl_destination6(struct bpf_sock_addr *ctx, struct sl
 			     bpf_ntohl(ctx->user_ip6[3]);
 	if (!f->destination_high && !f->destination_low)
 		f->destination_low = 1;
+	if (!f->destination_high && f->destination_low >> 32 == 0xffff) {
+		f->family = 4;	/* its packets are IPv4 */
+		f->destination_low = (__u32)f->destination_low;
+		if (!f->destination_low)
+			f->destination_low = 0x7f000001;
+	}
 }
 
 /* The socket belongs to the target; does the task? */
@@ -71,69 +77,67 @@ static __always_inline bool sl_task_is_foreign(const struct sl_subject *s)
  * Where TCP may go, or where no packet can follow, it passes undecided; what
  * the socket then sends is judged as a packet.
  */
-static __always_inline bool sl_is_sort_probe(const struct sl_flow *f, const struct sl_subject *s)
+static __always_inline bool sl_is_sort_probe(struct sl_flow *f, const struct sl_subject *s)
 {
 	struct sl_answer tcp = {};
-	struct sl_flow as_tcp = *f;
 
 	if (f->protocol != IPPROTO_UDP ||
 	    (f->hook != SL_HOOK_CONNECT4 && f->hook != SL_HOOK_CONNECT6))
 		return false;
 	if (f->key == 0 || f->key == 65535)
 		return true;
-	as_tcp.protocol = IPPROTO_TCP;
-	sl_verdict(&as_tcp, s, &tcp);
+	f->protocol = IPPROTO_TCP;
+	sl_verdict(f, s, &tcp);
+	f->protocol = IPPROTO_UDP;
 	return !tcp.deny;
 }
 
-static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, const struct sl_flow *f,
+/* Notes who made the attempt, for the events of its packets. */
+static __always_inline struct sl_socket *sl_note_current(struct bpf_sock_addr *ctx,
+							  struct sl_process *process)
+{
+	struct sl_socket *note = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0,
+						     BPF_SK_STORAGE_GET_F_CREATE);
+
+	sl_note_process(note, process);
+	return note;
+}
+
+static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, struct sl_flow *f,
 					    const struct sl_subject *s, const struct sl_answer *a)
 {
-	bool pass = (a->flags & SL_F_AUDIT) && a->reason != SL_REASON_NO_POLICY;
+	bool audit = (a->flags & SL_F_AUDIT) && a->reason != SL_REASON_NO_POLICY;
 	struct sl_process process = {};
-	struct sl_socket *note;
 
 	sl_process_current(&process);
-	if (!(pass || (a->flags & SL_F_DROP))) {
-		sl_record(f, s, a, &process, SL_EV_DENY);
+	if (a->reason != SL_REASON_FOREIGN_TASK && sl_is_sort_probe(f, s)) {
+		sl_note_current(ctx, &process);
+		return SL_PASS;
+	}
+	sl_record(f, s, a, &process, audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
+	if (!audit && !(a->flags & SL_F_DROP)) {
 		bpf_set_retval(f->protocol == IPPROTO_TCP ? -ECONNREFUSED : -EHOSTUNREACH);
 		return SL_REFUSE;
 	}
-	sl_record(f, s, a, &process, pass ? SL_EV_AUDIT_DENY : SL_EV_DENY);
-	note = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	sl_note(note, f, s, SL_SOCK_REPORTED);
-	sl_note_process(note, &process);
+	sl_note(sl_note_current(ctx, &process), f, s, SL_SOCK_REPORTED);
 	return SL_PASS;
 }
 
 static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f)
 {
-	struct sl_process process = {};
 	struct sl_subject s = {};
 	struct sl_answer a = {};
-	struct sl_socket *stamp;
 
-	if (!sl_subject_init(&s))
+	if (!sl_subject_init(&s) || !ctx->sk)
 		return SL_REFUSE;
-	if (!ctx->sk)
-		return SL_REFUSE;
-	stamp = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0);
-	sl_subject_stamp(&s, stamp);
+	sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
 	sl_verdict(f, &s, &a);
 	if (sl_task_is_foreign(&s)) {
 		a.deny = 1;
 		a.reason = SL_REASON_FOREIGN_TASK;
 		a.rule = SL_NONE;
 	}
-	if (!a.deny)
-		return SL_PASS;
-	if (a.reason != SL_REASON_FOREIGN_TASK && sl_is_sort_probe(f, &s)) {
-		stamp = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-		sl_process_current(&process);
-		sl_note_process(stamp, &process);
-		return SL_PASS;
-	}
-	return sl_refuse_socket(ctx, f, &s, &a);
+	return a.deny ? sl_refuse_socket(ctx, f, &s, &a) : SL_PASS;
 }
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "kernel.h"
+#include "lsm.h"
 #include "sluice.skel.h"
 #include "stamp.skel.h"
 
@@ -283,6 +284,23 @@ static int attach_all(const struct bpf_object *object, int cgroup_fd)
 	return 0;
 }
 
+/* Optional: the command's seccomp filter says the same. */
+static int attach_lsm(const struct sl_kernel *k, int cgroup_fd, struct sl_diag *diag)
+{
+	const struct sl_lsm_maps maps = {
+		.tables = k->tables_fd,
+		.words = bpf_map__fd(k->skel->maps.sl_words),
+		.stats = bpf_map__fd(k->skel->maps.sl_stats),
+		.hits = bpf_map__fd(k->skel->maps.sl_hits),
+		.budgets = bpf_map__fd(k->skel->maps.sl_budgets),
+		.events = bpf_map__fd(k->skel->maps.sl_events),
+		.slot = SLOT,
+	};
+	int err = sl_lsm_attach(cgroup_fd, &maps, diag);
+
+	return err == -EPERM || err == -EOPNOTSUPP ? 0 : err;
+}
+
 int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *diag)
 {
 	int err = attach_all(k->skel->obj, cgroup_fd);
@@ -291,7 +309,7 @@ int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *
 		err = attach_all(k->stamp->obj, cgroup_fd);
 	if (err)
 		say_why(diag, "a program cannot be attached to the cgroup", err);
-	return err;
+	return err ? err : attach_lsm(k, cgroup_fd, diag);
 }
 
 int sl_kernel_events_fd(const struct sl_kernel *k)
