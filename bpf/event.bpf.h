@@ -74,8 +74,6 @@ static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_fl
 					  const struct sl_subject *s, const struct sl_answer *a,
 					  const struct sl_process *p, __u8 verdict)
 {
-	bool ports = f->protocol == 6 || f->protocol == 17 || f->protocol == 132;
-
 	__builtin_memset(e, 0, sizeof(*e));
 	e->time_ns = bpf_ktime_get_boot_ns();
 	e->generation = SL_WORD_GENERATION(s->word);
@@ -90,8 +88,8 @@ static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_fl
 	if (f->family)
 		e->flags |= SL_EVENT_PARSED;
 	sl_write_address(e->destination, f->family, f->destination_high, f->destination_low);
-	e->destination_port = ports ? f->destination_port : f->key;
-	if (ports)
+	e->destination_port = f->has_ports ? f->destination_port : f->key;
+	if (f->has_ports)
 		e->flags |= SL_EVENT_PORTS;
 	if (f->has_source) {
 		e->flags |= SL_EVENT_SOURCE;

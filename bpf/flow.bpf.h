@@ -21,9 +21,14 @@ struct sl_flow {
 	__u8 inbound;
 	__u8 tcp_flags;
 	__u8 icmp_query;	/* ICMP: 1 query, 2 answer, 3 error, 0 none of these */
+	__u8 icmp_class;	/* ICMP: the query's type for it and its answer; else 255 */
 	__u8 has_source;
+	__u8 has_ports;
 	__u8 hook;		/* enum sl_hook */
 	__u8 from_a;		/* the source is endpoint a of the flow's key */
+	__u8 local;		/* a packet on the loopback device */
+	__u8 raw;		/* a packet of a raw socket: its source may be forged */
+	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
 };
 
 struct sl_subject {

@@ -5,6 +5,9 @@
 
 #define SL_PASS 1
 #define SL_REFUSE 0		/* egress: EPERM for the caller; ingress: dropped */
-#define SL_DROP_SILENTLY 2	/* egress only (NET_XMIT_CN): the caller sees success */
+#define SL_DROP_SILENTLY 2	/* egress only (NET_XMIT_DROP): TCP and UDP see success,
+				 * a ping socket ENOBUFS */
+
+#define SL_SOCK_RAW 3		/* include/linux/net.h */
 
 #endif

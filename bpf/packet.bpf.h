@@ -13,6 +13,8 @@
 #include "flow.bpf.h"
 
 #define SL_PARSED (-1)		/* else an enum sl_reason */
+#define SL_ETHERTYPE_IPV4 0x0800
+#define SL_ETHERTYPE_IPV6 0x86dd
 #define SL_EXTENSIONS_MAX 6	/* IPv6 extension headers that we walk */
 
 /* Protocol numbers that <linux/in.h> lacks. */
@@ -35,25 +37,25 @@ struct sl_ipv6 {
 	__be64 source[2], destination[2];
 } __attribute__((packed, aligned(4)));
 
-/* ICMP queries and their answers share an identifier; errors quote a packet. */
-static __always_inline __u8 sl_icmp_kind(__u8 protocol, __u8 type)
+#define SL_ICMP_NO_CLASS 255
+
+/* ICMP queries and their answers share an identifier, and the query's type is
+ * their class; errors quote a packet. */
+static __always_inline void sl_icmp_kind(struct sl_flow *f, __u8 type)
 {
-	if (protocol == IPPROTO_ICMP) {
-		switch (type) {
-		case 8: case 13: case 15: case 17:
-			return SL_ICMP_QUERY;
-		case 0: case 14: case 16: case 18:
-			return SL_ICMP_ANSWER;
-		case 3: case 4: case 5: case 11: case 12:
-			return SL_ICMP_ERROR;
-		}
-		return 0;
+	bool v4 = f->protocol == IPPROTO_ICMP;
+
+	f->icmp_class = SL_ICMP_NO_CLASS;
+	if (v4 ? type == 8 || type == 13 || type == 15 || type == 17 : type == 128) {
+		f->icmp_query = SL_ICMP_QUERY;
+		f->icmp_class = type;
+	} else if (v4 ? type == 0 || type == 14 || type == 16 || type == 18 : type == 129) {
+		f->icmp_query = SL_ICMP_ANSWER;
+		f->icmp_class = type ? type - 1 : 8;
+	} else if (v4 ? type == 3 || type == 4 || type == 5 || type == 11 || type == 12 :
+			type >= 1 && type <= 4) {
+		f->icmp_query = SL_ICMP_ERROR;
 	}
-	if (type == 128)
-		return SL_ICMP_QUERY;
-	if (type == 129)
-		return SL_ICMP_ANSWER;
-	return type >= 1 && type <= 4 ? SL_ICMP_ERROR : 0;
 }
 
 static __always_inline int sl_parse_transport(struct __sk_buff *skb, __u32 at, struct sl_flow *f)
@@ -74,13 +76,14 @@ static __always_inline int sl_parse_transport(struct __sk_buff *skb, __u32 at, s
 		return SL_REASON_MALFORMED;
 	if (f->protocol == IPPROTO_ICMP || f->protocol == SL_PROTO_ICMPV6) {
 		f->key = (__u16)head[0] << 8 | head[1];
-		f->icmp_query = sl_icmp_kind(f->protocol, head[0]);
+		sl_icmp_kind(f, head[0]);
 		f->icmp_id = (__u16)head[4] << 8 | head[5];
 		return SL_PARSED;
 	}
 	f->source_port = (__u16)head[0] << 8 | head[1];
 	f->destination_port = (__u16)head[2] << 8 | head[3];
 	f->key = f->destination_port;
+	f->has_ports = 1;
 	if (f->protocol == IPPROTO_TCP &&
 	    bpf_skb_load_bytes(skb, at + 13, &f->tcp_flags, sizeof(f->tcp_flags)))
 		return SL_REASON_MALFORMED;
@@ -162,18 +165,19 @@ static __always_inline int sl_parse_ipv6(struct __sk_buff *skb, __u32 at, struct
 	return sl_parse_transport(skb, at, f);
 }
 
-/* The IP packet at offset `at`. SL_PARSED, or the reason why it is denied; as
- * much of *f as could be read is filled, for the event. Not static: verified
+/* The IP packet at offset `at`: what the kernel sends it as decides how it is
+ * read, not what its first byte says. SL_PARSED, or the reason why it is denied;
+ * as much of *f as could be read is filled, for the event. Not static: verified
  * once, and what it found does not multiply the caller's paths. */
 __noinline int sl_parse_ip(struct __sk_buff *skb, __u32 at, struct sl_flow *f)
 {
-	__u8 version;
-
-	if (!f || bpf_skb_load_bytes(skb, at, &version, sizeof(version)))
+	if (!f)
 		return SL_REASON_MALFORMED;
-	if (version >> 4 == 4)
+	if (skb->protocol == bpf_htons(SL_ETHERTYPE_IPV4))
 		return sl_parse_ipv4(skb, at, f);
-	return sl_parse_ipv6(skb, at, f);
+	if (skb->protocol == bpf_htons(SL_ETHERTYPE_IPV6))
+		return sl_parse_ipv6(skb, at, f);
+	return SL_REASON_MALFORMED;
 }
 
 /* Where an ICMP error's quoted packet begins. */

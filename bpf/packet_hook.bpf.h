@@ -44,6 +44,29 @@ static __always_inline bool sl_is_reported(struct sl_socket *note, const struct 
 	return true;
 }
 
+#define SL_LOOPBACK_IFINDEX 1	/* in every network namespace (LOOPBACK_IFINDEX) */
+
+/* What the packet says of itself beyond its headers. */
+static __always_inline void sl_packet_origin(struct __sk_buff *skb, struct sl_flow *f)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	f->local = skb->ifindex == SL_LOOPBACK_IFINDEX;
+	if (!sk)
+		return;
+	sk = bpf_sk_fullsock(sk);
+	if (sk)
+		f->raw = sk->type == SL_SOCK_RAW;
+}
+
+/* A raw socket gets a copy of everybody's packets of its protocol. A copy that
+ * is none of its business is not passed on, and is no attempt to reach it. */
+static __always_inline bool sl_is_stray_copy(const struct sl_packet *p)
+{
+	return p->flow.inbound && p->flow.raw && p->answer.reason == SL_REASON_UNSOLICITED &&
+	       !(p->answer.flags & SL_F_AUDIT);
+}
+
 /* How a packet that is not to pass ends. */
 static __always_inline int sl_refuse_packet(const struct sl_packet *p, __u32 flags)
 {
@@ -59,6 +82,8 @@ static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packe
 	struct sl_process process = {};
 	struct sl_socket *note = NULL;
 
+	if (sl_is_stray_copy(p))
+		return SL_REFUSE;
 	if (!p->flow.inbound) {
 		note = sl_packet_note(skb, tcp ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 		sl_process_socket(&process, note);
@@ -100,23 +125,8 @@ static __always_inline void sl_opener(const struct sl_flow_entry *e, struct sl_p
 
 static __always_inline bool sl_is_current(const struct sl_flow_entry *e, __u64 word)
 {
-	return e->word == word &&
+	return (e->word & ~SL_WORD_DENIED) == word &&
 	       (!e->deadline_ns || bpf_ktime_get_boot_ns() < e->deadline_ns);
-}
-
-/* Notes what the judgement of a flow that we know was. A denied one stays, so
- * that its next packets are neither judged nor reported again. */
-static __always_inline void sl_flow_judged(struct sl_flow_entry *e, const struct sl_packet *p)
-{
-	bool cut = p->answer.deny && !(p->answer.flags & SL_F_AUDIT);
-
-	if (cut)
-		__sync_fetch_and_or(&e->flags, SL_FLOW_DENIED);
-	else
-		__sync_fetch_and_and(&e->flags, ~SL_FLOW_DENIED);
-	e->rule = p->answer.rule;
-	e->deadline_ns = p->answer.deadline_ns;
-	WRITE_ONCE(e->word, p->subject.word);
 }
 
 /* A new flow that passes (allowed, or denied in audit mode): its entry. False:
@@ -135,16 +145,49 @@ static __always_inline bool sl_admit(struct sl_packet *p, __u64 now)
 	return true;
 }
 
+/* The place of the flow that an ICMP error quotes a packet of, or SL_NO_PLACE.
+ * Not static: its frame does not add to the hook's. */
+__noinline int sl_find_quoted(struct __sk_buff *skb, const struct sl_flow *error, __u32 slot,
+			      __u64 now)
+{
+	struct sl_flow quoted = {};
+
+	if (!error || sl_parse_ip(skb, sl_icmp_quote(0, error), &quoted) != SL_PARSED)
+		return SL_NO_PLACE;
+	return sl_flow_find(&quoted, slot, now);
+}
+
 /* An ICMP error comes in if the packet that it quotes is of a flow of ours. */
 static __always_inline bool sl_error_is_ours(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 {
-	struct sl_flow quoted = {};
 	struct sl_flow_entry *e;
 
-	if (sl_parse_ip(skb, sl_icmp_quote(0, &p->flow), &quoted) != SL_PARSED)
+	e = sl_flow_at(sl_find_quoted(skb, &p->flow, p->subject.slot, now));
+	return e && !(e->word & SL_WORD_DENIED);
+}
+
+/* A UDP socket that an admitted flow reached answers it with sendto(): tells the
+ * sendmsg hook to leave that to the packet. */
+static __always_inline void sl_note_server(struct __sk_buff *skb, const struct sl_flow *f)
+{
+	struct sl_socket *note;
+
+	if (!f->inbound || f->protocol != IPPROTO_UDP)
+		return;
+	note = sl_packet_note(skb, BPF_SK_STORAGE_GET_F_CREATE);
+	if (note && !(note->flags & SL_SOCK_SERVES))
+		note->flags |= SL_SOCK_SERVES;
+}
+
+/* A flow that a uid rule let out is its user's: another's socket that has come
+ * to the same addresses and ports is judged by itself. */
+static __always_inline bool sl_is_anothers(struct __sk_buff *skb, struct sl_packet *p,
+					   const struct sl_flow_entry *e)
+{
+	if (p->flow.inbound || !(e->flags & SL_FLOW_HAS_UID) || !sl_is_opener(e, &p->flow))
 		return false;
-	e = sl_flow_at(sl_flow_find(&quoted, p->subject.slot, now));
-	return e && !(e->flags & SL_FLOW_DENIED);
+	sl_subject_stamp(&p->subject, sl_packet_note(skb, 0));
+	return !p->subject.has_uid || p->subject.uid != e->uid;
 }
 
 /*
@@ -155,8 +198,9 @@ static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_pack
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct sl_flow_entry *e = NULL;
-	int reason, verdict;
+	int reason, verdict, place = SL_NO_PLACE;
 
+	sl_packet_origin(skb, &p->flow);
 	reason = sl_parse_ip(skb, 0, &p->flow);
 	if (reason != SL_PARSED) {
 		sl_deny_because(p, reason);
@@ -166,11 +210,16 @@ static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_pack
 		if (sl_error_is_ours(skb, p, now))
 			return SL_PASS;
 	} else {
-		e = sl_flow_at(sl_flow_find(&p->flow, p->subject.slot, now));
+		place = sl_flow_find(&p->flow, p->subject.slot, now);
+		e = sl_flow_at(place);
+		if (e && sl_is_anothers(skb, p, e))
+			e = NULL;
 	}
 	if (e && sl_is_current(e, p->subject.word)) {
-		if (e->flags & SL_FLOW_DENIED)
+		if (e->word & SL_WORD_DENIED)	/* reported when it was cut */
 			return sl_refuse_packet(p, sl_generation_flags(p->subject.word));
+		if (sl_is_opener(e, &p->flow))
+			sl_note_server(skb, &p->flow);
 		sl_flow_touch(e, &p->flow, now);
 		return SL_PASS;
 	}
@@ -180,13 +229,20 @@ static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_pack
 		sl_subject_stamp(&p->subject, sl_packet_note(skb, 0));
 	sl_verdict(&p->flow, &p->subject, &p->answer);
 	if (e)
-		sl_flow_judged(e, p);
+		sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
 	verdict = SL_PASS;
 	if (p->answer.deny || (!e && !sl_admit(p, now)))
 		verdict = sl_deny_packet(skb, p);
-	if (verdict == SL_PASS && p->answer.deny && !e)
-		sl_admit(p, now);
-	return verdict;
+	if (verdict != SL_PASS)
+		return verdict;
+	if (e) {
+		sl_flow_touch(e, &p->flow, now);
+	} else {
+		sl_note_server(skb, &p->flow);
+		if (p->answer.deny)	/* audit: one event for the flow */
+			sl_admit(p, now);
+	}
+	return SL_PASS;
 }
 
 #endif

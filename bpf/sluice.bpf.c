@@ -10,8 +10,6 @@
 #include "socket_hook.bpf.h"
 #include "packet_hook.bpf.h"
 
-#define SL_SOCK_RAW 3
-
 SEC("cgroup/connect4")
 int sluice_connect4(struct bpf_sock_addr *ctx)
 {

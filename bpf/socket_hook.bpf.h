@@ -32,6 +32,7 @@ static __always_inline bool sl_flow_of_socket(struct bpf_sock_addr *ctx, struct 
 	f->hook = hook;
 	f->destination_port = bpf_ntohs((__u16)ctx->user_port);
 	f->key = f->destination_port;
+	f->has_ports = 1;
 	return true;
 }
 
@@ -72,24 +73,25 @@ static __always_inline bool sl_task_is_foreign(const struct sl_subject *s)
 }
 
 /*
- * A UDP connect() sends nothing: getaddrinfo connects to every address it
- * found, only to sort them (glibc with the service's port, musl with 65535).
- * Where TCP may go, or where no packet can follow, it passes undecided; what
- * the socket then sends is judged as a packet.
+ * What only the packet's hook can decide; the process is noted for its event.
+ *  - A UDP connect() sends nothing, and many are never followed by a packet:
+ *    getaddrinfo connects to every address it found, only to sort them, ping to
+ *    learn its own address. So it is no attempt.
+ *  - A UDP server's answer belongs to the flow that reached its socket, and the
+ *    local address of that flow is not known here.
+ *  - In audit mode a flow is reported once, and whether it is new is not known.
  */
-static __always_inline bool sl_is_sort_probe(struct sl_flow *f, const struct sl_subject *s)
+static __always_inline bool sl_leave_to_packet(struct bpf_sock_addr *ctx, const struct sl_flow *f,
+					       bool audit)
 {
-	struct sl_answer tcp = {};
+	struct sl_socket *note;
 
-	if (f->protocol != IPPROTO_UDP ||
-	    (f->hook != SL_HOOK_CONNECT4 && f->hook != SL_HOOK_CONNECT6))
+	if (f->protocol != IPPROTO_UDP)
 		return false;
-	if (f->key == 0 || f->key == 65535)
+	if (audit || f->hook == SL_HOOK_CONNECT4 || f->hook == SL_HOOK_CONNECT6)
 		return true;
-	f->protocol = IPPROTO_TCP;
-	sl_verdict(f, s, &tcp);
-	f->protocol = IPPROTO_UDP;
-	return !tcp.deny;
+	note = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0);
+	return note && (note->flags & SL_SOCK_SERVES);
 }
 
 /* Notes who made the attempt, for the events of its packets. */
@@ -110,7 +112,7 @@ static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, struct sl
 	struct sl_process process = {};
 
 	sl_process_current(&process);
-	if (a->reason != SL_REASON_FOREIGN_TASK && sl_is_sort_probe(f, s)) {
+	if (a->reason != SL_REASON_FOREIGN_TASK && sl_leave_to_packet(ctx, f, audit)) {
 		sl_note_current(ctx, &process);
 		return SL_PASS;
 	}
@@ -130,7 +132,8 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 
 	if (!sl_subject_init(&s) || !ctx->sk)
 		return SL_REFUSE;
-	sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
+	if (ctx->protocol != SL_PROTO_MPTCP) /* its packets are of sockets without a stamp */
+		sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
 	sl_verdict(f, &s, &a);
 	if (sl_task_is_foreign(&s)) {
 		a.deny = 1;

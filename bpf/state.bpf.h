@@ -57,7 +57,7 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 	k->b_port = dp ^ (sp ^ dp) * swap;
 	k->family = f->family;
 	k->protocol = f->protocol;
-	k->reserved = 0;
+	k->icmp_class = f->icmp_class;
 	f->from_a = swap ^ 1;
 }
 
@@ -118,20 +118,36 @@ static __always_inline bool sl_entry_is(const struct sl_flow_bucket *b, __u32 wa
 	return b->tags[way] == tag && !sl_flow_key_differs(&b->entries[way].key, k);
 }
 
-/* May this packet speak for the flow? A query only from its opener and an
- * answer only to it (where both ends are one, neither can be told); a SYN after
- * the end is a new connection. */
+/*
+ * May this packet speak for the flow?
+ *  - Its opener speaks where the flow was opened, the other side elsewhere: out
+ *    of an outbound flow only its opener, into it only its answers. Two
+ *    processes of one target meet on the loopback device, where both ends pass
+ *    both hooks; not if the opener was a raw socket, whose source may be forged.
+ *  - A query comes only from its opener and an answer goes only to it (where
+ *    both ends are one, neither can be told).
+ *  - A SYN after the end is a new connection.
+ */
 static __always_inline bool sl_speaks_for(const struct sl_flow_entry *e, const struct sl_flow *f)
 {
-	bool opener = !!(e->flags & SL_FLOW_FROM_A) == f->from_a;
+	__u32 flags = e->flags;
+	bool opener = !!(flags & SL_FLOW_FROM_A) == f->from_a;
+	bool opened_here = !!(flags & SL_FLOW_INBOUND) == f->inbound;
 	bool self = e->key.a_high == e->key.b_high && e->key.a_low == e->key.b_low &&
 		    e->key.a_port == e->key.b_port;
 
+	if (opener != opened_here && !self && (!f->local || (flags & SL_FLOW_RAW)))
+		return false;
 	if (f->icmp_query && !self)
 		return (f->icmp_query == SL_ICMP_QUERY) == opener;
 	if ((f->tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_SYN)
-		return !(e->flags & SL_FLOW_CLOSED);
+		return !(flags & SL_FLOW_CLOSED);
 	return true;
+}
+
+static __always_inline bool sl_is_opener(const struct sl_flow_entry *e, const struct sl_flow *f)
+{
+	return !!(e->flags & SL_FLOW_FROM_A) == f->from_a;
 }
 
 /*
@@ -169,6 +185,7 @@ __noinline int sl_flow_find(struct sl_flow *f, __u32 slot, __u64 now)
 	if ((sequence & 1) || !sl_entry_is(bucket, way, tag, &k) || e->expires_ns <= now ||
 	    !sl_speaks_for(e, f) || READ_ONCE(e->sequence) != sequence)
 		return SL_NO_PLACE;
+	f->entry_sequence = sequence;
 	return at * SL_FLOW_WAYS + (way & (SL_FLOW_WAYS - 1));
 }
 
@@ -190,7 +207,7 @@ static __always_inline void sl_flow_touch(struct sl_flow_entry *e, const struct 
 	__u32 both = SL_FLOW_FIN_A | SL_FLOW_FIN_B, flags = e->flags, add = 0;
 	__u64 expires;
 
-	if (!!(flags & SL_FLOW_FROM_A) != f->from_a)
+	if (!sl_is_opener(e, f))
 		add |= SL_FLOW_REPLIED;
 	if (f->tcp_flags & SL_TCP_FIN)
 		add |= f->from_a ? SL_FLOW_FIN_A : SL_FLOW_FIN_B;
@@ -201,6 +218,38 @@ static __always_inline void sl_flow_touch(struct sl_flow_entry *e, const struct 
 	expires = now + sl_flow_timeout(f->protocol, flags | add);
 	if (e->expires_ns != expires)
 		WRITE_ONCE(e->expires_ns, expires);
+}
+
+/*
+ * Notes a new judgement of a flow that is known. Under the lock, and never back
+ * to an older generation: two CPUs may judge by the old and the new one at once,
+ * and what is noted must be one verdict with its own deadline. An entry that has
+ * become another flow's is left alone. Not static: verified once.
+ */
+__noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct sl_subject *s,
+			      const struct sl_answer *a)
+{
+	struct sl_flow_lock *lock;
+	struct sl_flow_entry *e;
+	__u64 cut = SL_WORD_DENIED;
+	__u32 slot;
+
+	if (!f || !s || !a)
+		return 0;
+	slot = s->slot;
+	lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
+	e = sl_flow_at(place);
+	if (!lock || !e)
+		return 0;
+	cut *= a->deny && !(a->flags & SL_F_AUDIT);
+	bpf_spin_lock(&lock->lock);
+	if (e->sequence == f->entry_sequence && (e->word & ~SL_WORD_DENIED) <= s->word) {
+		e->rule = a->rule;
+		e->deadline_ns = a->deny ? 0 : a->deadline_ns;
+		WRITE_ONCE(e->word, s->word | cut);
+	}
+	bpf_spin_unlock(&lock->lock);
+	return 0;
 }
 
 enum { SL_OPENED, SL_ALREADY_OPEN, SL_NO_ROOM };
@@ -253,7 +302,8 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->rule = a->rule;
 	e->open_key = f->key;
 	e->flags = SL_FLOW_USED | (f->from_a & 1) * SL_FLOW_FROM_A |
-		   (f->inbound & 1) * SL_FLOW_INBOUND | (s->has_uid & 1) * SL_FLOW_HAS_UID;
+		   (f->inbound & 1) * SL_FLOW_INBOUND | (f->raw & 1) * SL_FLOW_RAW |
+		   (s->has_uid & 1) * SL_FLOW_HAS_UID;
 	WRITE_ONCE(b->tags[way], tag);
 	asm volatile("" ::: "memory");
 	WRITE_ONCE(e->sequence, sequence + 1);

@@ -16,6 +16,8 @@
 #define SL_WORD_INDEX_BITS 16
 #define SL_WORD_INDEX(word) ((__u32)((word) & 0xffff))
 #define SL_WORD_GENERATION(word) ((word) >> SL_WORD_INDEX_BITS)
+/* In a flow's entry: this generation denies the flow, and that is reported. */
+#define SL_WORD_DENIED (1ull << 63)
 
 /* sl_words[slot]: the word alone, in a map that user space maps, so that the
  * switch is one aligned 64-bit store. */
@@ -65,9 +67,9 @@ struct sl_hit {
  * addresses stand in the low 32 bits of a_low, b_low; host byte order. */
 struct sl_flow_key {
 	__u64 a_high, a_low, b_high, b_low;
-	__u16 a_port, b_port;	/* ICMP echo: both are the identifier */
+	__u16 a_port, b_port;	/* ICMP: both are the identifier, or type << 8 | code */
 	__u8 family, protocol;
-	__u16 reserved;
+	__u16 icmp_class;	/* ICMP: the query's type; 255: type and code, no identifier */
 };
 
 enum sl_flow_flags {
@@ -75,16 +77,16 @@ enum sl_flow_flags {
 	SL_FLOW_FROM_A = 1 << 1,	/* endpoint a opened it */
 	SL_FLOW_INBOUND = 1 << 2,	/* opened from outside, admitted by `inbound` */
 	SL_FLOW_HAS_UID = 1 << 3,
-	SL_FLOW_DENIED = 1 << 4,	/* a later generation denies it; reported */
 	SL_FLOW_REPLIED = 1 << 5,
 	SL_FLOW_FIN_A = 1 << 6,
 	SL_FLOW_FIN_B = 1 << 7,
 	SL_FLOW_CLOSED = 1 << 8,	/* TCP: reset, or both sides are done */
+	SL_FLOW_RAW = 1 << 9,		/* opened by a raw socket */
 };
 
 struct sl_flow_entry {
 	struct sl_flow_key key;
-	__u64 word;		/* the generation that judged it last */
+	__u64 word;		/* the generation that judged it last, and SL_WORD_DENIED */
 	__u64 deadline_ns;	/* boot time at which it is judged again; 0 = never */
 	__u64 expires_ns;	/* coarse monotonic time at which it is over */
 	__u64 opened_ns;
@@ -108,6 +110,7 @@ enum sl_socket_flags {
 	SL_SOCK_UID = 1 << 0,		/* uid is stamped */
 	SL_SOCK_PROCESS = 1 << 1,	/* pid and comm are known */
 	SL_SOCK_REPORTED = 1 << 2,	/* the denial of (address, key) is reported */
+	SL_SOCK_SERVES = 1 << 3,	/* UDP: an admitted flow reached this socket */
 };
 
 struct sl_socket {
@@ -153,7 +156,8 @@ enum sl_event_flags {
 /* One decision, in sl_events. */
 struct sl_event {
 	__u64 time_ns;		/* boot time */
-	__u64 sequence;		/* per target, from 0, no gaps */
+	__u64 sequence;		/* per target, from 0, no gaps; two CPUs may submit
+				 * neighbouring ones in the other order */
 	__u64 generation;
 	__u8 source[16];	/* network byte order; IPv4: the first 4 bytes */
 	__u8 destination[16];

@@ -1021,7 +1021,8 @@ static void dispositions_are_the_callers(void **state)
 	assert_int_equal(
 		sscanf(strstr(out, "SigBlk:"), "SigBlk: %lx SigIgn: %lx", &blocked, &ignored), 2);
 	assert_true(blocked == 0);
-	assert_true(ignored == 1UL << (SIGHUP - 1));
+	/* 32 and 33 are the C library's: some callers (make) leave them ignored */
+	assert_true((ignored & 0x7fffffff) == 1UL << (SIGHUP - 1));
 }
 
 static void stop_and_continue_together(void **state)

@@ -32,6 +32,7 @@ struct identity {
 	__u16 port;
 	__u8 family, protocol, verdict, reason, direction, hook;
 	char comm[16];
+	__u32 reserved;		/* no padding: it is compared as bytes */
 };
 
 static struct identity identity_of(const struct sl_event *e)

@@ -127,16 +127,34 @@ static json_t *icmp_json(const struct sl_event *event)
 			 event->destination_port & 0xff);
 }
 
-/* comm is what the workload calls itself: any bytes. JSON wants UTF-8. */
-static json_t *comm_json(const struct sl_event *event)
+/* comm is what the workload calls itself: any bytes. */
+static void comm_text(const struct sl_event *event, char comm[sizeof(event->comm) + 1])
 {
-	char comm[sizeof(event->comm) + 1] = {};
 	size_t i;
 
 	memcpy(comm, event->comm, sizeof(event->comm));
+	comm[sizeof(event->comm)] = 0;
 	for (i = 0; comm[i]; i++)
 		if ((unsigned char)comm[i] < 0x20 || (unsigned char)comm[i] >= 0x7f)
 			comm[i] = '?';
+}
+
+const char *sl_event_process(const struct sl_event *event, char buf[SL_PROCESS_TEXT])
+{
+	char comm[sizeof(event->comm) + 1];
+
+	if (!(event->flags & SL_EVENT_PROCESS))
+		return strcpy(buf, "-");
+	comm_text(event, comm);
+	snprintf(buf, SL_PROCESS_TEXT, "%s[%u]", comm, event->pid);
+	return buf;
+}
+
+static json_t *comm_json(const struct sl_event *event)
+{
+	char comm[sizeof(event->comm) + 1];
+
+	comm_text(event, comm);
 	return json_string(comm);
 }
 

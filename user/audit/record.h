@@ -33,6 +33,10 @@ const char *sl_event_rule(const struct sl_audit_names *names, const struct sl_ev
  * the packet could not be parsed. For an inbound event the source. */
 const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT]);
 
+/* `curl[123]`, `-` if unknown; bytes that are not printable ASCII as `?`. */
+#define SL_PROCESS_TEXT 32
+const char *sl_event_process(const struct sl_event *event, char buf[SL_PROCESS_TEXT]);
+
 /* RFC 3339 with nanoseconds, UTC. buf of 40 bytes. */
 const char *sl_event_time(const struct sl_audit_names *names, __u64 time_ns, char buf[40]);
 

@@ -10,6 +10,7 @@
 struct group {
 	struct sl_event first;
 	__u64 count;
+	bool several;		/* processes */
 };
 
 struct sl_summary {
@@ -43,6 +44,7 @@ void sl_summary_add(struct sl_summary *s, const struct sl_event *e)
 	for (i = 0; i < s->n; i++) {
 		if (same_group(&s->groups[i].first, e)) {
 			s->groups[i].count++;
+			s->groups[i].several |= s->groups[i].first.pid != e->pid;
 			return;
 		}
 	}
@@ -56,7 +58,7 @@ void sl_summary_add(struct sl_summary *s, const struct sl_event *e)
 		s->groups = groups;
 		s->cap = cap;
 	}
-	s->groups[s->n++] = (struct group){*e, 1};
+	s->groups[s->n++] = (struct group){*e, 1, false};
 }
 
 static int compare(const void *a, const void *b)
@@ -81,31 +83,16 @@ static void print_rule(const struct group *g, const struct sl_audit_names *names
 		snprintf(buf, 160, "%s", rule);
 }
 
-static void print_process(const struct group *g, char buf[64])
-{
-	size_t i;
-
-	if (!(g->first.flags & SL_EVENT_PROCESS)) {
-		strcpy(buf, "-");
-		return;
-	}
-	snprintf(buf, 64, "%.16s[%u]", g->first.comm, g->first.pid);
-	for (i = 0; buf[i]; i++)
-		if ((unsigned char)buf[i] < 0x20 || (unsigned char)buf[i] >= 0x7f)
-			buf[i] = '?';
-}
-
 static void print_group(const struct group *g, const struct sl_audit_names *names, FILE *out)
 {
-	char endpoint[SL_ENDPOINT_TEXT], rule[160], process[64], where[SL_ENDPOINT_TEXT + 16];
+	char endpoint[SL_ENDPOINT_TEXT], rule[160], process[SL_PROCESS_TEXT], where[SL_ENDPOINT_TEXT + 16];
 
 	sl_event_endpoint(&g->first, endpoint);
 	snprintf(where, sizeof(where), "%s%s",
 		 g->first.direction == SL_INGRESS ? "from " : "", endpoint);
 	print_rule(g, names, rule);
-	print_process(g, process);
-	fprintf(out, "sluice: %7llu  %-36s  %-28s  %s\n", (unsigned long long)g->count, where, rule,
-		process);
+	fprintf(out, "sluice: %7llu  %-36s  %-28s  %s%s\n", (unsigned long long)g->count, where,
+		rule, sl_event_process(&g->first, process), g->several ? " and others" : "");
 }
 
 void sl_summary_print(const struct sl_summary *s, const struct sl_audit_names *names, size_t max,

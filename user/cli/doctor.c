@@ -5,26 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <bpf/libbpf.h>
 #include <jansson.h>
 
 #include "cli.h"
 #include "doctor.h"
+#include "output.h"
 
 static const char *const health_names[] = {
-	[SL_OK] = "ok", [SL_DEGRADED] = "degraded", [SL_MISSING] = "missing",
+	[SL_OK] = "ok",
+	[SL_DEGRADED] = "degraded",
+	[SL_MISSING] = "missing",
 	[SL_UNKNOWN] = "unknown",
 };
-
-static size_t n_features(void)
-{
-	size_t n = 0;
-
-	while (sl_features[n].name)
-		n++;
-	return n;
-}
 
 /* Without privileges the kernel's EPERM says nothing about a feature that asks
  * for some; these ask for none. */
@@ -50,7 +43,7 @@ static void examine(struct sl_doctor *d, const struct sl_feature *f, struct sl_f
 
 static void examine_all(struct sl_finding *findings, size_t n)
 {
-	struct sl_doctor d = { .privileged = true, .cgroup_fd = -1 };
+	struct sl_doctor d = {.privileged = true, .cgroup_fd = -1};
 	struct sl_diag diag = {};
 
 	libbpf_set_print(NULL);
@@ -156,21 +149,24 @@ static int print_json(const struct sl_finding *findings, size_t n, const struct 
 int cmd_doctor(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"output", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {},
+		{"output", required_argument, NULL, 'o'},
+		{"help", no_argument, NULL, 'h'},
+		{},
 	};
 	const struct sl_feature *bad;
 	struct sl_finding *findings;
-	size_t n = n_features();
+	size_t n = sl_n_features;
 	bool json = false;
 	int c, err = 0;
 
-	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":o:h", options, NULL)) != -1) {
 		if (c == 'h')
 			return sl_help("doctor");
 		if (c != 'o')
-			return sl_usage("doctor", NULL);
+			return sl_option_wrong("doctor", c, argv);
 		if (!sl_output_option(optarg, &json))
-			return sl_usage("doctor", "'%s' is not text or json", optarg);
+			return sl_usage("doctor", "-o is text or json, not '%s'", optarg);
 	}
 	if (optind < argc)
 		return sl_usage("doctor", "unexpected '%s'", argv[optind]);
@@ -186,5 +182,5 @@ int cmd_doctor(int argc, char **argv)
 	else
 		print_text(findings, n, bad);
 	free(findings);
-	return bad || err ? SL_EXIT_FAILED : SL_EXIT_OK;
+	return sl_output_done("doctor", bad || err ? SL_EXIT_FAILED : SL_EXIT_OK);
 }

@@ -11,38 +11,39 @@
 
 enum sl_health {
 	SL_OK,
-	SL_DEGRADED,	/* works, with what `without` says */
+	SL_DEGRADED, /* works, with what `without` says */
 	SL_MISSING,
-	SL_UNKNOWN,	/* refused for lack of a privilege: the kernel may have it */
+	SL_UNKNOWN, /* refused for lack of a privilege: the kernel may have it */
 };
 
 struct sl_finding {
 	enum sl_health health;
-	int error;		/* errno value, positive; 0 = none */
+	int error; /* errno value, positive; 0 = none */
 	char detail[200];
 };
 
 /* What the tries share, in the order of the table. */
 struct sl_doctor {
-	bool privileged;	/* every capability of the table is there */
+	bool privileged; /* every capability of the table is there */
 	struct sl_cgroup2 cgroup2;
 	bool has_cgroup2;
 	struct sl_cgroup scratch;
-	int cgroup_fd;		/* the scratch cgroup's, -1 without one */
-	struct sl_identity identity;	/* whom `run` would run the command as */
+	int cgroup_fd;		     /* the scratch cgroup's, -1 without one */
+	struct sl_identity identity; /* whom `run` would run the command as */
 	bool has_identity;
 };
 
 struct sl_feature {
 	const char *name;
-	bool required;		/* `sluice run` cannot work without it */
+	bool required; /* `sluice run` cannot work without it */
 	const char *needed_for, *without, *hint;
 	/* 0: there (finding->health may say degraded); -errno: missing. */
 	int (*try)(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
-	int type, value;	/* the try's own: program type, attach type, capability */
+	int type, value; /* the try's own: program type, attach type, capability */
 };
 
 extern const struct sl_feature sl_features[];
+extern const size_t sl_n_features;
 
 /* doctor_host.c */
 int sl_try_capability(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);

@@ -23,8 +23,7 @@
 #define OLDEST_MAJOR 6
 #define OLDEST_MINOR 1
 
-static void say(struct sl_finding *out, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+static void say(struct sl_finding *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static void say(struct sl_finding *out, const char *fmt, ...)
 {

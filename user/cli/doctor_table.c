@@ -18,11 +18,11 @@ static int try_cgroup_program(struct sl_doctor *d, const struct sl_feature *f,
 }
 
 /* A try that takes nothing, or only the scratch cgroup. */
-#define TRY(name, call)                                                                         \
-	static int try_##name(struct sl_doctor *d, const struct sl_feature *f,                  \
-			      struct sl_finding *out)                                           \
-	{                                                                                       \
-		return call;                                                                    \
+#define TRY(name, call)                                                                            \
+	static int try_##name(struct sl_doctor *d, const struct sl_feature *f,                     \
+			      struct sl_finding *out)                                              \
+	{                                                                                          \
+		return call;                                                                       \
 	}
 
 TRY(retval, sl_probe_retval(d->cgroup_fd))
@@ -40,10 +40,15 @@ TRY(tcx, sl_probe_tcx())
 TRY(clsact, sl_probe_clsact())
 TRY(sock_destroy, sl_probe_sock_destroy())
 
-#define CAPABILITY(cap, purpose) \
-	{ #cap, true, purpose, NO_RUN, ROOT, sl_try_capability, 0, cap }
-#define HOOK(name, type, attach, purpose, gone) \
-	{ name, true, purpose, gone, CGROUP_BPF, try_cgroup_program, type, attach }
+#define CAPABILITY(cap, purpose)                                                                   \
+	{                                                                                          \
+		.name = #cap, .required = true, .needed_for = purpose, .without = NO_RUN,          \
+		.hint = ROOT, .try = sl_try_capability, .value = cap                               \
+	}
+#define HOOK(name, type, attach, purpose, gone)                                                    \
+	{                                                                                          \
+		name, true, purpose, gone, CGROUP_BPF, try_cgroup_program, type, attach            \
+	}
 
 const struct sl_feature sl_features[] = {
 	CAPABILITY(CAP_BPF, "load programs and maps"),
@@ -100,17 +105,19 @@ const struct sl_feature sl_features[] = {
 	{"spin locks", true, "flow state and event budgets", "programs cannot be loaded",
 	 "a kernel 6.1 or later", try_spin_lock, 0, 0},
 	{"atomic operations", true, "exact counters", "programs cannot be loaded",
-	 "a kernel 5.12 or later; on other machines than x86-64 and arm64 maybe later",
-	 try_atomics, 0, 0},
+	 "a kernel 5.12 or later; on other machines than x86-64 and arm64 maybe later", try_atomics,
+	 0, 0},
 	{"global functions", true, "one verdict for all hooks", "programs cannot be loaded",
 	 "a kernel 5.6 or later", try_function, 0, 0},
 	{"private mounts", true, "read-only cgroups for the command (tried for real)",
 	 "only `sluice run --keep-privileges` can work",
 	 "in a container allow mount(2): CAP_SYS_ADMIN, and the seccomp and AppArmor profiles",
 	 sl_try_mounts, 0, 0},
-	{"seccomp filters", true, "no AF_PACKET, AF_VSOCK, io_uring for the command "
-	 "(tried for real)", "only `sluice run --keep-privileges` can work",
-	 "a kernel with CONFIG_SECCOMP_FILTER", sl_try_seccomp, 0, 0},
+	{"seccomp filters", true,
+	 "no AF_PACKET, AF_VSOCK, io_uring for the command "
+	 "(tried for real)",
+	 "only `sluice run --keep-privileges` can work", "a kernel with CONFIG_SECCOMP_FILTER",
+	 sl_try_seccomp, 0, 0},
 
 	{"BPF JIT", false, "speed", "programs are interpreted: several times slower",
 	 "sysctl -w net.core.bpf_jit_enable=1", sl_try_jit, 0, 0},
@@ -126,20 +133,22 @@ const struct sl_feature sl_features[] = {
 	 sl_try_lsm, 0, 0},
 	{"BPF LSM for a cgroup", false, "the same, for one cgroup alone",
 	 "with --keep-privileges AF_PACKET and other families are open",
-	 "a kernel 6.0 or later with CONFIG_BPF_LSM that does not refuse them",
-	 sl_try_lsm_cgroup, 0, 0},
+	 "a kernel 6.0 or later with CONFIG_BPF_LSM that does not refuse them", sl_try_lsm_cgroup,
+	 0, 0},
 	{"tcx", false, "network devices: taps and veths", "a clsact queueing discipline instead",
 	 "a kernel 6.6 or later", try_tcx, 0, 0},
 	{"clsact", false, "network devices where there is no tcx",
-	 "none, if there is tcx; else only cgroups can be targets",
-	 "the module sch_ingress", try_clsact, 0, 0},
+	 "none, if there is tcx; else only cgroups can be targets", "the module sch_ingress",
+	 try_clsact, 0, 0},
 	{"bpf_sock_destroy", false, "end live connections that a new policy denies",
 	 "they are cut off: packets are dropped, the program sees a time-out",
 	 "a kernel 6.5 or later", try_sock_destroy, 0, 0},
-	{"Landlock scope", false, "keep the command from tracing the caller's other processes, "
-	 "and from their abstract unix sockets", "these are open to a command of the same user",
-	 "a kernel 6.12 or later with CONFIG_SECURITY_LANDLOCK, and landlock in lsm=",
-	 sl_try_scope, 0, 0},
+	{"Landlock scope", false,
+	 "keep the command from tracing the caller's other processes, "
+	 "and from their abstract unix sockets",
+	 "these are open to a command of the same user",
+	 "a kernel 6.12 or later with CONFIG_SECURITY_LANDLOCK, and landlock in lsm=", sl_try_scope,
+	 0, 0},
 	{"yama", false, "keep the command from tracing the caller's other processes",
 	 "a command may take over another process of its user, which is not bound by the policy",
 	 "sysctl -w kernel.yama.ptrace_scope=1, or give the command a user of its own: --user",
@@ -151,7 +160,8 @@ const struct sl_feature sl_features[] = {
 	 "such programs need their own switch (--no-sandbox)",
 	 "sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces", sl_try_userns, 0, 0},
 	{"clock", false, "`expires` in policies", "a policy with `expires` is refused",
-	 "start a time service (systemd-timesyncd, chrony), or give --trust-clock", sl_try_clock,
-	 0, 0},
-	{},
+	 "start a time service (systemd-timesyncd, chrony), or give --trust-clock", sl_try_clock, 0,
+	 0},
 };
+
+const size_t sl_n_features = sizeof(sl_features) / sizeof(sl_features[0]);

@@ -22,17 +22,17 @@ static void write_log(struct sl_report *r, const struct sl_event *event, __u64 c
 	json_decref(record);
 }
 
+/* comm is what the workload calls itself: it must not steer the terminal. */
 static void write_live(const struct sl_report *r, const struct sl_event *event, __u64 count)
 {
 	const char *rule = sl_event_rule(&r->names, event);
-	char endpoint[SL_ENDPOINT_TEXT];
+	char endpoint[SL_ENDPOINT_TEXT], process[SL_PROCESS_TEXT];
 
 	if (!r->options->verbose)
 		return;
-	fprintf(stderr, "sluice: %s %s%s  %s  %.16s[%u]", sl_verdict_word(event->verdict),
+	fprintf(stderr, "sluice: %s %s%s  %s  %s", sl_verdict_word(event->verdict),
 		event->direction == SL_INGRESS ? "from " : "", sl_event_endpoint(event, endpoint),
-		rule ? rule : sl_reason_word(event->reason),
-		event->flags & SL_EVENT_PROCESS ? event->comm : "-", event->pid);
+		rule ? rule : sl_reason_word(event->reason), sl_event_process(event, process));
 	if (count > 1)
 		fprintf(stderr, "  (%llu times)", (unsigned long long)count);
 	fputc('\n', stderr);

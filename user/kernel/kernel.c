@@ -47,13 +47,15 @@ static int keep_complaint(enum libbpf_print_level level, const char *format, va_
 
 static void say_why(struct sl_diag *diag, const char *what, int err)
 {
-	if (err == -EPERM || err == -EACCES)
+	const char *colon = last_complaint[0] ? ": " : "";
+
+	if (err == -EPERM || (err == -EACCES && !last_complaint[0]))
 		sl_error(diag, NULL, "%s: %s: CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed "
-			 "(run with sudo; `sluice doctor` lists what is missing)", what,
-			 strerror(-err));
+			 "(run with sudo; `sluice doctor` lists what is missing)%s%s", what,
+			 strerror(-err), colon, last_complaint);
 	else
 		sl_error(diag, NULL, "%s: %s%s%s (`sluice doctor` lists what this kernel lacks)",
-			 what, strerror(-err), last_complaint[0] ? ": " : "", last_complaint);
+			 what, strerror(-err), colon, last_complaint);
 }
 
 static __u32 power_of_two(__u32 n)

@@ -22,8 +22,8 @@
 #define TCX_INGRESS 46
 #define LOOPBACK_IFINDEX 1
 
-int sl_probe_load(enum bpf_prog_type type, enum bpf_attach_type attach, const struct bpf_insn *insns,
-		  size_t n)
+int sl_probe_load(enum bpf_prog_type type, enum bpf_attach_type attach,
+		  const struct bpf_insn *insns, size_t n)
 {
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach);
 	int fd = bpf_prog_load(type, "sluice_probe", "Dual BSD/GPL", insns, n, &opts);
@@ -63,7 +63,7 @@ int sl_probe_in_child(int (*fn)(void *arg), void *arg)
 
 int sl_probe_cgroup_program(enum bpf_prog_type type, enum bpf_attach_type attach, int cgroup_fd)
 {
-	const struct bpf_insn pass[] = { MOV_IMM(BPF_REG_0, 1), EXIT };
+	const struct bpf_insn pass[] = {MOV_IMM(BPF_REG_0, 1), EXIT};
 	int fd = sl_probe_load(type, attach, pass, N_INSNS(pass)), err = 0;
 
 	if (fd < 0)
@@ -81,7 +81,7 @@ int sl_probe_cgroup_program(enum bpf_prog_type type, enum bpf_attach_type attach
 /* A UDP connect sends nothing and cannot be refused by anybody else. */
 static int connect_inside(void *arg)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
 	int cgroup_fd = *(int *)arg, procs, fd;
 
 	procs = openat(cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
@@ -99,8 +99,10 @@ static int connect_inside(void *arg)
 int sl_probe_retval(int cgroup_fd)
 {
 	const struct bpf_insn refuse[] = {
-		MOV_IMM(BPF_REG_1, -ECONNREFUSED), CALL(BPF_FUNC_set_retval),
-		MOV_IMM(BPF_REG_0, 0), EXIT,
+		MOV_IMM(BPF_REG_1, -ECONNREFUSED),
+		CALL(BPF_FUNC_set_retval),
+		MOV_IMM(BPF_REG_0, 0),
+		EXIT,
 	};
 	int fd, err;
 
@@ -125,8 +127,10 @@ int sl_probe_retval(int cgroup_fd)
 int sl_probe_ancestor(void)
 {
 	const struct bpf_insn insns[] = {
-		MOV_IMM(BPF_REG_1, 0), CALL(BPF_FUNC_get_current_ancestor_cgroup_id),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MOV_IMM(BPF_REG_1, 0),
+		CALL(BPF_FUNC_get_current_ancestor_cgroup_id),
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	return sl_probe_load_once(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, insns,
@@ -138,9 +142,12 @@ int sl_probe_process(void)
 	const struct bpf_insn insns[] = {
 		CALL(BPF_FUNC_get_current_pid_tgid),
 		CALL(BPF_FUNC_get_current_uid_gid),
-		MOV_REG(BPF_REG_1, BPF_REG_10), ADD_IMM(BPF_REG_1, -16), MOV_IMM(BPF_REG_2, 16),
+		MOV_REG(BPF_REG_1, BPF_REG_10),
+		ADD_IMM(BPF_REG_1, -16),
+		MOV_IMM(BPF_REG_2, 16),
 		CALL(BPF_FUNC_get_current_comm),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	return sl_probe_load_once(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, insns,
@@ -150,11 +157,10 @@ int sl_probe_process(void)
 int sl_probe_creator(void)
 {
 	const struct bpf_insn insns[] = {
-		CALL(BPF_FUNC_get_current_task),
-		MOV_REG(BPF_REG_3, BPF_REG_0),
-		MOV_REG(BPF_REG_1, BPF_REG_10), ADD_IMM(BPF_REG_1, -8), MOV_IMM(BPF_REG_2, 8),
-		CALL(BPF_FUNC_probe_read_kernel),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		CALL(BPF_FUNC_get_current_task), MOV_REG(BPF_REG_3, BPF_REG_0),
+		MOV_REG(BPF_REG_1, BPF_REG_10),	 ADD_IMM(BPF_REG_1, -8),
+		MOV_IMM(BPF_REG_2, 8),		 CALL(BPF_FUNC_probe_read_kernel),
+		MOV_IMM(BPF_REG_0, 1),		 EXIT,
 	};
 
 	return sl_probe_load_once(BPF_PROG_TYPE_CGROUP_SOCK, BPF_CGROUP_INET_SOCK_CREATE, insns,
@@ -168,10 +174,14 @@ int sl_probe_packet(void)
 		CALL(BPF_FUNC_get_socket_uid),
 		CALL(BPF_FUNC_ktime_get_boot_ns),
 		CALL(BPF_FUNC_ktime_get_coarse_ns),
-		MOV_REG(BPF_REG_1, BPF_REG_6), MOV_IMM(BPF_REG_2, 0),
-		MOV_REG(BPF_REG_3, BPF_REG_10), ADD_IMM(BPF_REG_3, -8), MOV_IMM(BPF_REG_4, 8),
+		MOV_REG(BPF_REG_1, BPF_REG_6),
+		MOV_IMM(BPF_REG_2, 0),
+		MOV_REG(BPF_REG_3, BPF_REG_10),
+		ADD_IMM(BPF_REG_3, -8),
+		MOV_IMM(BPF_REG_4, 8),
 		CALL(BPF_FUNC_skb_load_bytes),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	return sl_probe_load_once(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, insns,
@@ -181,10 +191,12 @@ int sl_probe_packet(void)
 int sl_probe_atomics(void)
 {
 	const struct bpf_insn insns[] = {
-		STORE_IMM(BPF_REG_10, -8, 0), MOV_IMM(BPF_REG_1, 1),
+		STORE_IMM(BPF_REG_10, -8, 0),
+		MOV_IMM(BPF_REG_1, 1),
 		ATOMIC(BPF_REG_10, -8, BPF_REG_1, BPF_ADD | BPF_FETCH),
 		ATOMIC(BPF_REG_10, -8, BPF_REG_1, BPF_OR | BPF_FETCH),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	return sl_probe_load_once(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, insns,
@@ -195,8 +207,8 @@ int sl_probe_atomics(void)
 
 static int load_lsm(enum bpf_attach_type attach)
 {
-	const struct bpf_insn pass[] = { MOV_IMM(BPF_REG_0, 1), EXIT };
-	const struct bpf_insn zero[] = { MOV_IMM(BPF_REG_0, 0), EXIT };
+	const struct bpf_insn pass[] = {MOV_IMM(BPF_REG_0, 1), EXIT};
+	const struct bpf_insn zero[] = {MOV_IMM(BPF_REG_0, 0), EXIT};
 	/* the function's name is the same for both attach types */
 	int id = libbpf_find_vmlinux_btf_id("socket_create", BPF_LSM_MAC), fd;
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach,
@@ -241,7 +253,7 @@ int sl_probe_lsm_cgroup(int cgroup_fd)
 
 static int load_tc(void)
 {
-	const struct bpf_insn next[] = { MOV_IMM(BPF_REG_0, -1), EXIT };
+	const struct bpf_insn next[] = {MOV_IMM(BPF_REG_0, -1), EXIT};
 
 	return sl_probe_load(BPF_PROG_TYPE_SCHED_CLS, 0, next, N_INSNS(next));
 }
@@ -289,10 +301,8 @@ int sl_probe_clsact(void)
 int sl_probe_sock_destroy(void)
 {
 	struct bpf_insn insns[] = {
-		LOAD(BPF_REG_1, BPF_REG_1, 8),	/* struct bpf_iter__tcp: sk_common */
-		SKIP_IF_ZERO(BPF_REG_1, 1),
-		KFUNC(0),
-		MOV_IMM(BPF_REG_0, 0), EXIT,
+		LOAD(BPF_REG_1, BPF_REG_1, 8), /* struct bpf_iter__tcp: sk_common */
+		SKIP_IF_ZERO(BPF_REG_1, 1),    KFUNC(0), MOV_IMM(BPF_REG_0, 0), EXIT,
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_ITER);
 	struct btf *kernel = btf__load_vmlinux_btf();

@@ -15,9 +15,9 @@
 struct types {
 	struct btf *btf;
 	int integer;
-	int locked;		/* { struct bpf_spin_lock lock; int value; }: 8 bytes */
-	int function;		/* int sluice_part(int) */
-	int program;		/* int sluice_probe(int) */
+	int locked;   /* { struct bpf_spin_lock lock; int value; }: 8 bytes */
+	int function; /* int sluice_part(int) */
+	int program;  /* int sluice_probe(int) */
 };
 
 static int fill_types(struct types *t)
@@ -46,7 +46,7 @@ static int fill_types(struct types *t)
 /* 0 or -errno; free with btf__free(t->btf). */
 static int make_types(struct types *t)
 {
-	struct types made = { .btf = btf__new_empty() };
+	struct types made = {.btf = btf__new_empty()};
 	int err = made.btf ? fill_types(&made) : -ENOMEM;
 
 	if (err) {
@@ -82,9 +82,12 @@ static int storage_in_connect(int map)
 	const struct bpf_insn insns[] = {
 		LOAD(BPF_REG_2, BPF_REG_1, offsetof(struct bpf_sock_addr, sk)),
 		SKIP_IF_ZERO(BPF_REG_2, 5),
-		MAP_FD(BPF_REG_1, map), MOV_IMM(BPF_REG_3, 0),
-		MOV_IMM(BPF_REG_4, BPF_SK_STORAGE_GET_F_CREATE), CALL(BPF_FUNC_sk_storage_get),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MAP_FD(BPF_REG_1, map),
+		MOV_IMM(BPF_REG_3, 0),
+		MOV_IMM(BPF_REG_4, BPF_SK_STORAGE_GET_F_CREATE),
+		CALL(BPF_FUNC_sk_storage_get),
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	return sl_probe_load_once(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, insns,
@@ -95,9 +98,12 @@ static int storage_at_creation(int map)
 {
 	const struct bpf_insn insns[] = {
 		MOV_REG(BPF_REG_2, BPF_REG_1),
-		MAP_FD(BPF_REG_1, map), MOV_IMM(BPF_REG_3, 0),
-		MOV_IMM(BPF_REG_4, BPF_SK_STORAGE_GET_F_CREATE), CALL(BPF_FUNC_sk_storage_get),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MAP_FD(BPF_REG_1, map),
+		MOV_IMM(BPF_REG_3, 0),
+		MOV_IMM(BPF_REG_4, BPF_SK_STORAGE_GET_F_CREATE),
+		CALL(BPF_FUNC_sk_storage_get),
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	return sl_probe_load_once(BPF_PROG_TYPE_CGROUP_SOCK, BPF_CGROUP_INET_SOCK_CREATE, insns,
@@ -112,9 +118,12 @@ static int storage_at_egress(int map)
 		CALL(BPF_FUNC_sk_fullsock),
 		SKIP_IF_ZERO(BPF_REG_0, 6),
 		MOV_REG(BPF_REG_2, BPF_REG_0),
-		MAP_FD(BPF_REG_1, map), MOV_IMM(BPF_REG_3, 0), MOV_IMM(BPF_REG_4, 0),
+		MAP_FD(BPF_REG_1, map),
+		MOV_IMM(BPF_REG_3, 0),
+		MOV_IMM(BPF_REG_4, 0),
 		CALL(BPF_FUNC_sk_storage_get),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	return sl_probe_load_once(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, insns,
@@ -145,13 +154,17 @@ int sl_probe_spin_lock(void)
 	const struct bpf_insn insns[] = {
 		STORE_IMM(BPF_REG_10, -8, 0),
 		MAP_FD(BPF_REG_1, map),
-		MOV_REG(BPF_REG_2, BPF_REG_10), ADD_IMM(BPF_REG_2, -8),
+		MOV_REG(BPF_REG_2, BPF_REG_10),
+		ADD_IMM(BPF_REG_2, -8),
 		CALL(BPF_FUNC_map_lookup_elem),
 		SKIP_IF_ZERO(BPF_REG_0, 5),
 		MOV_REG(BPF_REG_6, BPF_REG_0),
-		MOV_REG(BPF_REG_1, BPF_REG_6), CALL(BPF_FUNC_spin_lock),
-		MOV_REG(BPF_REG_1, BPF_REG_6), CALL(BPF_FUNC_spin_unlock),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MOV_REG(BPF_REG_1, BPF_REG_6),
+		CALL(BPF_FUNC_spin_lock),
+		MOV_REG(BPF_REG_1, BPF_REG_6),
+		CALL(BPF_FUNC_spin_unlock),
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	if (map < 0)
@@ -169,13 +182,17 @@ int sl_probe_ringbuf(void)
 	int err, map = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "sluice_probe", 0, 0,
 				      (__u32)sysconf(_SC_PAGESIZE), NULL);
 	const struct bpf_insn insns[] = {
-		MAP_FD(BPF_REG_1, map), MOV_IMM(BPF_REG_2, 8), MOV_IMM(BPF_REG_3, 0),
+		MAP_FD(BPF_REG_1, map),
+		MOV_IMM(BPF_REG_2, 8),
+		MOV_IMM(BPF_REG_3, 0),
 		CALL(BPF_FUNC_ringbuf_reserve),
 		SKIP_IF_ZERO(BPF_REG_0, 4),
 		STORE_IMM(BPF_REG_0, 0, 0),
-		MOV_REG(BPF_REG_1, BPF_REG_0), MOV_IMM(BPF_REG_2, 0),
+		MOV_REG(BPF_REG_1, BPF_REG_0),
+		MOV_IMM(BPF_REG_2, 0),
 		CALL(BPF_FUNC_ringbuf_submit),
-		MOV_IMM(BPF_REG_0, 1), EXIT,
+		MOV_IMM(BPF_REG_0, 1),
+		EXIT,
 	};
 
 	if (map < 0)
@@ -244,11 +261,11 @@ int sl_probe_table_maps(void)
 int sl_probe_function(void)
 {
 	const struct bpf_insn insns[] = {
-		MOV_IMM(BPF_REG_1, 1), CALL_LOCAL(2), MOV_IMM(BPF_REG_0, 1), EXIT,
+		MOV_IMM(BPF_REG_1, 1),	       CALL_LOCAL(2), MOV_IMM(BPF_REG_0, 1), EXIT,
 		MOV_REG(BPF_REG_0, BPF_REG_1), EXIT,
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_CGROUP_INET_EGRESS);
-	struct bpf_func_info info[2] = { { .insn_off = 0 }, { .insn_off = 4 } };
+	struct bpf_func_info info[2] = {{.insn_off = 0}, {.insn_off = 4}};
 	struct types t;
 	int fd, err = make_types(&t);
 

@@ -8,6 +8,7 @@
 #ifndef SLUICE_IDENTITY_H
 #define SLUICE_IDENTITY_H
 
+#include <linux/capability.h>
 #include <stdbool.h>
 #include <sys/types.h>
 

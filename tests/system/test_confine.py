@@ -1,0 +1,502 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Ways out through processes, descriptors, cgroups and uids."""
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from lab import ECHO, PEER4, PEER6, PYTHON, Agent, cgroup2, environment, sh, total, until
+
+INET, STREAM, DGRAM = socket.AF_INET, socket.SOCK_STREAM, socket.SOCK_DGRAM
+KEEP = "--keep-privileges"
+ONLY_PROBE = f'sluice: 1\nname: confine\nrules:\n  - allow: [{PEER4}, "{PEER6}"]\n    id: probe\n'
+
+
+def probe(agent):
+    assert agent.do("tcp", to=PEER4, port=ECHO)["reply"] == "hello"
+
+
+def refused(agent, lab, kind="tcp"):
+    to = lab.fresh()
+    result = agent.do(kind, to=to, port=ECHO, timeout=0.5)
+    assert result["errno"], result
+    assert not lab.wire.seen(to)
+
+
+@pytest.fixture(scope="module")
+def outside(lab):
+    return lab.agent()
+
+
+# ---- descriptors ----
+
+@pytest.mark.parametrize("options", [(), (KEEP,)], ids=["confined", "kept"])
+def test_inherited_sockets_are_closed(lab, options):
+    """Their cgroup is their creator's: no policy would hold for them."""
+    s = lab.socket(lab.workload, INET, DGRAM)
+    r, w = os.pipe()
+    with s:
+        agent = lab.sluice(ONLY_PROBE, *options, pass_fds=[s.fileno(), r])
+        fds = agent.do("descriptors")["reply"]
+        assert "socket" not in fds and r in fds.values() or "pipe" in fds
+        done = agent.close()
+        assert f"not passed on: descriptor {s.fileno()} (inet datagram socket)" in done.err
+    os.close(r)
+    os.close(w)
+
+
+def test_none_of_our_own_descriptors_are_passed_on(lab):
+    names = lab.sluice(ONLY_PROBE).do("descriptors")["reply"]
+    assert not [n for n in names if "bpf" in n or "anon" in n or "cgroup" in n], names
+
+
+@pytest.mark.parametrize("descriptor", ["stdin", "stdout", "stderr"])
+def test_a_socket_as_standard_stream_is_refused(lab, descriptor):
+    with lab.socket(lab.workload, INET, DGRAM) as s:
+        _, _, words = lab.prepare(ONLY_PROBE, ())
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+                   "stderr": subprocess.PIPE, descriptor: s}
+        done = subprocess.run(lab.inside() + words + ["true"], text=True, timeout=30,
+                              check=False, **streams)
+        assert done.returncode == 125
+        if descriptor != "stderr":
+            assert "made outside the command's cgroup" in done.stderr
+
+
+class Handover:
+    """A unix socket at which a process outside takes a socket, or gives one."""
+
+    def __init__(self, path, give=None):
+        self.path, self.give, self.got = str(path), give, None
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        os.chmod(self.path, 0o777)
+        self.listener.listen()
+        self.listener.settimeout(10)
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self):
+        with self.listener, self.listener.accept()[0] as c:
+            if self.give:
+                socket.send_fds(c, [b"x"], [self.give.fileno()])
+                return
+            _, fds, _, _ = socket.recv_fds(c, 1, 1)
+            self.got = socket.socket(fileno=fds[0])
+            self.got.settimeout(2)
+            c.send(b"x")
+
+
+def test_a_socket_from_outside_keeps_its_creators_cgroup(lab):
+    """Documented as open: a helper outside that hands over sockets speaks for it."""
+    path = lab.new_folder() / "give"
+    to = lab.fresh()
+    with lab.socket(lab.workload, INET, STREAM) as s:
+        helper = Handover(path, s)
+        agent = lab.sluice(ONLY_PROBE)
+        assert agent.do("take", path=str(path), hold="s")["errno"] is None
+        helper.thread.join()
+        assert agent.do("use", use="s", to=to, port=ECHO)["reply"] == "hello"
+    assert not agent.close().events
+    assert lab.wire.seen(to)
+
+
+def test_a_socket_given_to_a_task_outside(lab):
+    """The target's policy stays on it, and a task outside may not connect it."""
+    path, to = lab.new_folder() / "take", lab.fresh()
+    helper = Handover(path)
+    agent = lab.sluice(ONLY_PROBE)
+    agent.do("open_socket", family=INET, type=STREAM, hold="s")
+    assert agent.do("give", use="s", path=str(path))["errno"] is None
+    helper.thread.join()
+    for destination in (PEER4, to):
+        with pytest.raises(ConnectionRefusedError):
+            helper.got.connect((destination, ECHO))
+    helper.got.close()
+    events = agent.close().events
+    assert [e["reason"] for e in events] == ["foreign-task"] * 2
+    assert {e["process"]["pid"] for e in events} == {os.getpid()}
+    assert not lab.wire.seen(to)
+
+
+def test_a_datagram_socket_given_to_a_task_outside(lab):
+    """Unconnected sends are foreign-task; on a connected one only the policy speaks."""
+    path, to = lab.new_folder() / "take", lab.fresh()
+    helper = Handover(path)
+    agent = lab.sluice(ONLY_PROBE)
+    agent.do("open_socket", family=INET, type=DGRAM, hold="s")
+    assert agent.do("use", use="s", to=PEER4, port=ECHO)["reply"] == "hello"
+    agent.do("give", use="s", path=str(path))
+    helper.thread.join()
+    helper.got.send(b"hello")
+    assert helper.got.recv(64) == b"hello"
+    for destination in (PEER4, to):
+        with pytest.raises(OSError, match="No route to host"):
+            helper.got.sendto(b"hello", (destination, ECHO))
+    helper.got.close()
+    assert [e["reason"] for e in agent.close().events] == ["foreign-task"] * 2
+    assert not lab.wire.seen(to)
+
+
+def test_pidfd_getfd_takes_no_socket_from_outside(lab):
+    code = ("import os,ctypes,sys\n"
+            "fd=os.pidfd_open(int(sys.argv[1]))\n"
+            "l=ctypes.CDLL(None,use_errno=True)\n"
+            "got=[n for n in range(3,300) if l.syscall(438,fd,n,0)>=0]\n"
+            "print(got, os.path.exists(f'/proc/{sys.argv[1]}/root/etc'))\n")
+    with lab.socket(lab.workload, INET, STREAM) as s:
+        holder = subprocess.Popen(["sleep", "30"], pass_fds=[s.fileno()], user="nobody",
+                                  group="nogroup", extra_groups=[])
+        try:
+            free = sh(PYTHON, "-c", code, str(holder.pid), user="nobody", group="nogroup",
+                      extra_groups=[])
+            if free.startswith("[]"):
+                pytest.skip("this kernel forbids it to everybody (yama)")
+            done = lab.run(ONLY_PROBE, PYTHON, "-c", code, str(holder.pid),
+                           options=["--user", "nobody"])
+            if "/proc/PID/root" in done.err or "may be traced" in done.err:
+                pytest.skip("no Landlock scopes here; the summary names it as open")
+            assert done.out == "[] False\n"
+        finally:
+            holder.kill()
+            holder.wait()
+
+
+# ---- cgroups and programs ----
+
+def end(path):
+    """Ends every process of a cgroup; removes it and what is below."""
+    (path / "cgroup.kill").write_text("1")
+    assert until(lambda: "populated 0" in (path / "cgroup.events").read_text())
+    for below in path.glob("*/"):
+        below.rmdir()
+    path.rmdir()
+
+
+@pytest.fixture
+def elsewhere():
+    """A cgroup that nobody may write to: delegated to him."""
+    path = pathlib.Path(cgroup2()) / f"sl-delegated-{os.getpid()}"
+    path.mkdir()
+    for name in ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"):
+        shutil.chown(path / name, "nobody")
+    yield path
+    end(path)
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_a_task_cannot_leave_its_cgroup(lab, elsewhere, user):
+    options = ["--user", user]
+    agent = lab.sluice(ONLY_PROBE, *options)
+    own = agent.cgroup()
+    for path in (elsewhere, pathlib.Path(cgroup2()), pathlib.Path(own)):
+        for name in ("cgroup.procs", "cgroup.threads"):
+            assert agent.do("write", path=str(path / name))["errno"] in ("EROFS", "EACCES", "EPERM")
+    assert agent.do("command", argv=["mkdir", own + "/child"])["errno"]
+    assert agent.do("command", argv=["mount", "-t", "cgroup2", "none", "/mnt"])["errno"]
+    assert agent.do("command", argv=["mount", "-o", "remount,rw", cgroup2()])["errno"]
+    assert agent.cgroup() == own
+    refused(agent, lab)
+
+
+def test_a_delegated_parent_cgroup_lets_nobody_out(lab, elsewhere):
+    """Run from inside a cgroup that is the user's own, as systemd's user slices are."""
+    into = [PYTHON, "-c", "import os,sys; open(sys.argv[1],'w').write('0'); "
+            "os.execvp(sys.argv[2], sys.argv[2:])", str(elsewhere / "cgroup.procs")]
+    agent = lab.sluice(ONLY_PROBE, "--user", "nobody", before=into)
+    own = agent.cgroup()
+    assert own.startswith(str(elsewhere) + "/")
+    for path in (elsewhere, elsewhere.parent):
+        assert agent.do("write", path=str(path / "cgroup.procs"))["errno"] in ("EROFS", "EACCES")
+    userns = ["unshare", "-Urm", "sh", "-c", f"mount -o remount,rw,bind {cgroup2()} || "
+              f"echo 0 > {elsewhere}/cgroup.procs"]
+    assert agent.do("command", argv=userns)["errno"]
+    fresh = ["unshare", "-UrmC", "sh", "-c", "mount -t cgroup2 none /mnt && "
+             "echo $$ > /mnt/../cgroup.procs && cat /mnt/cgroup.procs"]
+    agent.do("command", argv=fresh)
+    assert agent.cgroup() == own
+    refused(agent, lab)
+    agent.close()
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_a_child_cannot_be_born_outside(lab, elsewhere, user):
+    """nobody: from inside a cgroup that is delegated to him."""
+    into = [PYTHON, "-c", "import os,sys; open(sys.argv[1],'w').write('0'); "
+            "os.execvp(sys.argv[2], sys.argv[2:])", str(elsewhere / "cgroup.procs")]
+    agent = lab.sluice(ONLY_PROBE, "--user", user, before=into)
+    to = lab.fresh()
+    try:
+        result = agent.do("clone_into", path=str(elsewhere if user == "nobody" else cgroup2()),
+                          action={"kind": "tcp", "to": to, "port": ECHO})
+        assert result["at"] == "clone3", result
+        assert not lab.wire.seen(to)
+    finally:
+        agent.close()
+
+
+@pytest.mark.parametrize("options", [(), ("--user", "nobody")], ids=["root", "nobody"])
+def test_programs_cannot_be_detached_from_inside(lab, options):
+    """Neither by attach nor by opening pins; with all capabilities gone bpf() is EPERM."""
+    agent = lab.sluice(ONLY_PROBE, *options)
+    path = agent.cgroup()
+    shown = sh("bpftool", "cgroup", "show", path)
+    assert "sluice_egress" in shown and "sluice_connect4" in shown
+    ids = [line.split()[0] for line in shown.splitlines() if "sluice_egress" in line]
+    assert agent.do("command", argv=["/usr/sbin/bpftool", "cgroup", "detach", path,
+                                     "cgroup_inet_egress", "id", ids[0], "multi"])["errno"]
+    assert agent.do("command", argv=["/usr/sbin/bpftool", "map", "update", "name", "sl_words",
+                                     "key", "0", "0", "0", "0", "value", *["0"] * 8])["errno"]
+    assert sh("bpftool", "cgroup", "show", path) == shown
+    refused(agent, lab)
+
+
+# ---- namespaces, setuid, ptrace ----
+
+@pytest.mark.parametrize("flags", [["-Ur"], ["-Urn"], ["-Urnm"], ["-UrpfC"]])
+def test_namespaces_inside(lab, flags):
+    """A user namespace brings no capability over the wire; a network namespace no way to it."""
+    agent = lab.sluice(ONLY_PROBE, "--user", "nobody")
+    to = lab.fresh()
+    for kind, extra in (("tcp", {}), ("udp", {}), ("ping", {}), ("raw_icmp", {"no_reply": True}),
+                        ("make_socket", {"family": 17, "type": 3})):
+        request = '{"kind": "%s", "to": "%s", "port": %d, "timeout": 0.5%s}' % (
+            kind, to, ECHO, "".join(f', "{k}": {str(v).lower()}' for k, v in extra.items()))
+        result = agent.do("command", argv=["unshare", *flags, PYTHON, str(lab.client), request])
+        if "Operation not permitted" in str(result["errno"]) and "unshare" in result["errno"]:
+            pytest.skip("no user namespaces for ordinary users here")
+        assert '"errno": null' not in str(result["reply"]), (kind, result)
+    assert not lab.wire.seen(to)
+    refused(agent, lab)
+
+
+def test_setuid_programs_bring_nothing(lab):
+    """A copy of python, setuid root: no_new_privs keeps the user."""
+    copy = lab.new_folder() / "python"
+    shutil.copy("/usr/bin/python3", copy)
+    copy.chmod(0o4755)
+    plain = ["setpriv", "--reuid=nobody", "--clear-groups", str(copy), "-c",
+             "import os; print(os.geteuid())"]
+    if sh(*plain).strip() != "0":
+        pytest.skip("setuid has no effect on this file system")
+    done = lab.run(ONLY_PROBE, str(copy), "-c", "import os; print(os.geteuid())",
+                   options=["--user", "nobody"])
+    assert done.out == "65534\n"
+
+
+def test_ptrace_reaches_nothing_outside(lab):
+    code = ("import ctypes,sys\n"
+            "l=ctypes.CDLL(None,use_errno=True)\n"
+            "print(l.ptrace(16,int(sys.argv[1]),0,0))\n")    # PTRACE_ATTACH
+    victim = subprocess.Popen(["sleep", "30"], user="nobody", group="nogroup", extra_groups=[])
+    try:
+        done = lab.run(ONLY_PROBE, PYTHON, "-c", code, str(victim.pid),
+                       options=["--user", "nobody"])
+        if "may be traced" in done.err:
+            pytest.skip("no Landlock scopes here; the summary names it as open")
+        assert done.out == "-1\n"
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+# ---- daemons ----
+
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for fd in (0, 1, 2):
+            os.close(fd)
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        time.sleep(float(sys.argv[2]))
+        open(sys.argv[1] + ".end", "w").close()
+    os._exit(0)
+os.wait()
+while not os.path.exists(sys.argv[1]) or not os.path.getsize(sys.argv[1]):
+    time.sleep(0.01)
+"""
+
+
+def alive(pid):
+    return os.path.exists(f"/proc/{pid}") and \
+        "State:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
+
+
+def test_a_daemon_that_stays_behind_is_killed(lab):
+    mark = lab.new_folder() / "pid"
+    assert lab.run(ONLY_PROBE, PYTHON, "-c", DAEMON, str(mark), "60").code == 0
+    assert not alive(int(mark.read_text()))
+
+
+def test_wait_waits_for_it(lab):
+    mark = lab.new_folder() / "pid"
+    assert lab.run(ONLY_PROBE, PYTHON, "-c", DAEMON, str(mark), "0.5", options=["--wait"]).code == 0
+    assert os.path.exists(str(mark) + ".end")
+
+
+SERVES = """
+import os, socket, sys
+u = socket.socket(socket.AF_UNIX)
+u.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o777)
+u.listen()
+if os.fork():
+    os._exit(0)
+os.setsid()
+null = os.open("/dev/null", os.O_RDWR)
+for fd in (0, 1, 2):
+    os.dup2(null, fd)
+c, _ = u.accept()
+os.dup2(c.fileno(), 0)
+os.dup2(c.fileno(), 1)
+os.execv("/usr/bin/python3", ["python3", sys.argv[2]])
+"""
+
+
+class Remote:
+    """A client that listens at a unix socket instead of standing behind pipes."""
+    do, send, receive, cgroup = Agent.do, Agent.send, Agent.receive, Agent.cgroup
+
+    def __init__(self, path):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(str(path))
+        self.process = type("Process", (), {"stdin": s.makefile("w"),
+                                            "stdout": s.makefile("r")})
+        self.stderr = lambda: ""
+
+
+def test_leave_leaves_it_enforced(lab):
+    path = lab.new_folder() / "remote"
+    done = lab.run(ONLY_PROBE, PYTHON, "-c", SERVES, str(path), str(lab.client),
+                   options=["--leave"])
+    assert done.code == 0
+    where = done.err.split("left running, enforced, in ")[1].splitlines()[0]
+    remote = Remote(path)
+    probe(remote)
+    refused(remote, lab)
+    refused(remote, lab, "ping")
+    assert os.path.isdir(where)
+    pathlib.Path(where, "cgroup.kill").write_text("1")
+    until(lambda: "populated 0" in pathlib.Path(where, "cgroup.events").read_text())
+    lab.run(ONLY_PROBE, "true")
+    assert not os.path.exists(where), "the next run removes what is left over"
+
+
+def test_killed_run_still_enforces(lab):
+    """kill -9 of `sluice run` while the command goes on."""
+    path = lab.new_folder() / "remote"
+    script = SERVES.replace("if os.fork():", "if False:")
+    _, _, words = lab.prepare(ONLY_PROBE, ())
+    run = subprocess.Popen(lab.inside() + words + [PYTHON, "-c", script, str(path),
+                                                   str(lab.client)],
+                           stderr=subprocess.DEVNULL, env=environment())
+    assert until(path.exists)
+    remote = Remote(path)
+    probe(remote)
+    run.kill()      # nsenter has become sluice
+    run.wait()
+    probe(remote)
+    refused(remote, lab)
+    refused(remote, lab, "udp")
+    refused(remote, lab, "ping")
+    where = pathlib.Path(remote.cgroup())
+    (where / "cgroup.kill").write_text("1")
+    assert until(lambda: "populated 0" in (where / "cgroup.events").read_text())
+    lab.run(ONLY_PROBE, "true")
+    assert not where.exists()
+
+
+# ---- uids ----
+
+def uid_policy(uid, on_deny="reject"):
+    return f"""sluice: 1
+name: uids
+on_deny: {on_deny}
+rules:
+  - allow: {{to: [203.0.113.0/24, "2001:db8:1::/48"], uid: {uid}}}
+    id: by-uid
+"""
+
+
+@pytest.mark.parametrize("to", ["203.0.113.9", "2001:db8:1::9"])
+@pytest.mark.parametrize("kind", [
+    "tcp", "udp", "udp_connected", "ping", "udplite"])
+def test_uid_rules_hold_at_every_hook(lab, kind, to):
+    for uid, passes in ((1000, True), (1001, False)):
+        agent = lab.sluice(uid_policy(1000), "--user", f"{uid}:{uid}")
+        result = agent.do(kind, to=to, port=ECHO, timeout=0.7)
+        assert (result["errno"] is None) == passes, result
+        events = agent.close().events
+        assert total(events) == (not passes)
+        assert passes or events[0]["process"]["uid"] == uid
+
+
+@pytest.mark.parametrize("to", ["203.0.113.9", "2001:db8:1::9"])
+def test_mptcp_has_no_uid(lab, to):
+    """The kernel makes the sockets that send, so nobody's rule lets them out: at
+    once, not after a time-out."""
+    for uid in (1000, 1001):
+        agent = lab.sluice(uid_policy(1000), "--user", f"{uid}:{uid}")
+        result = agent.do("mptcp", to=to, port=ECHO, timeout=2)
+        if result["at"] == "socket":
+            pytest.skip(f"this kernel has no mptcp sockets: {result['errno']}")
+        assert result["errno"] == "ECONNREFUSED", result
+        assert total(agent.close().events) == 1
+
+
+def as_root(lab, uid):
+    return lab.sluice(uid_policy(uid), KEEP)
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["tcp", "udp"])
+def test_a_socket_made_as_root_stays_roots(lab, kind):
+    """setuid before connect changes nothing: the creator counts, at every hook."""
+    for uid, passes in ((0, True), (1000, False)):
+        agent = as_root(lab, uid)
+        agent.do("open_socket", family=INET, type=kind, hold="s")
+        assert agent.do("become", uid=1000)["errno"] is None
+        result = agent.do("use", use="s", to="203.0.113.9", port=ECHO)
+        assert (result["errno"] is None) == passes, result
+        agent.do("open_socket", family=INET, type=kind, hold="t")
+        result = agent.do("use", use="t", to="203.0.113.9", port=ECHO)
+        assert (result["errno"] is None) != passes, result
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["tcp", "udp"])
+def test_fchown_changes_no_verdict(lab, kind):
+    agent = as_root(lab, 1000)
+    agent.do("open_socket", family=INET, type=kind, hold="s")
+    assert agent.do("chown", use="s", uid=1000)["errno"] is None
+    assert agent.do("use", use="s", to="203.0.113.9", port=ECHO)["errno"]
+    event, = agent.close().events
+    assert event["process"]["uid"] == 0
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp", "ping"])
+def test_uid_in_a_user_namespace_is_the_hosts(lab, kind):
+    """Root in a user namespace of uid 1000 is 1000."""
+    request = '{"kind": "%s", "to": "203.0.113.9", "port": %d, "timeout": 0.7}' % (kind, ECHO)
+    for uid, passes in ((1000, True), (0, False)):
+        agent = lab.sluice(uid_policy(uid), "--user", "1000:1000")
+        result = agent.do("command", argv=["unshare", "-Ur", PYTHON, str(lab.client), request])
+        if result["errno"]:
+            pytest.skip("no user namespaces for ordinary users here")
+        assert ('"errno": null' in result["reply"]) == passes, result
+
+
+def test_accepted_sockets_are_their_listeners(lab):
+    """Answers leave whatever the rules say; the accepted socket's uid is the listener's."""
+    port = 6100 + lab.runs
+    agent = lab.sluice(uid_policy(1000) + "inbound: allow\n", KEEP)
+    agent.do("listen", to="0.0.0.0", port=port, hold="s")
+    agent.do("become", uid=1000)
+    agent.send("accept", use="s")
+    assert lab.agent(lab.peer).do("tcp", to="192.0.2.1", port=port)["reply"] == "hello"
+    assert agent.receive()["reply"] == "hello"
+    assert not agent.close().events

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""sluice doctor against what this machine really has."""
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build"))
+SLUICE = BUILD / "sluice"
+CAPABILITIES = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SETUID",
+                "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"]
+PROGRAMS = ["cgroup/connect4", "cgroup/connect6", "cgroup/sendmsg4", "cgroup/sendmsg6",
+            "cgroup_skb/egress", "cgroup_skb/ingress", "cgroup/sock_create"]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="loads programs: needs root")
+
+
+def run(*words, prefix=()):
+    return subprocess.run([*prefix, SLUICE, "doctor", *words], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=60)
+
+
+def examine(prefix=()):
+    """(report, features by name, exit code)"""
+    done = run("-o", "json", prefix=prefix)
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    return report, {f["name"]: f for f in report["features"]}, done.returncode
+
+
+def without(*capabilities):
+    """setpriv's words for root without some capabilities."""
+    gone = ",".join("-" + name.removeprefix("CAP_").lower() for name in capabilities)
+    return ["setpriv", "--bounding-set", gone, "--inh-caps", gone]
+
+
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+
+
+@pytest.fixture
+def readable_sluice(monkeypatch):
+    """A copy outside of folders that only root may enter."""
+    folder = pathlib.Path(subprocess.run(["mktemp", "-d"], check=True, text=True,
+                                         stdout=subprocess.PIPE).stdout.strip())
+    try:
+        folder.chmod(0o755)
+        monkeypatch.setitem(globals(), "SLUICE", shutil.copy(SLUICE, folder / "sluice"))
+        yield
+    finally:
+        shutil.rmtree(folder)
+
+
+def cgroup2_mount():
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        if rest.split()[0] == "cgroup2":
+            return fields.split()[4]
+    return None
+
+
+@as_root
+def test_root_has_all_that_run_needs():
+    report, features, code = examine()
+    bad = [f for f in report["features"] if f["required"] and f["status"] not in ("ok", "degraded")]
+    assert not bad
+    assert report["ok"] is True and report["first_missing"] is None and code == 0
+    for name in CAPABILITIES + PROGRAMS:
+        assert features[name]["status"] == "ok" and features[name]["required"], name
+
+
+def test_every_feature_says_all_about_itself():
+    report, features, _ = examine()
+    assert len(features) == len(report["features"]), "names are unique"
+    for feature in report["features"]:
+        assert set(feature) == {"name", "status", "required", "needed_for", "without", "detail",
+                                "errno", "error", "hint"}
+        assert feature["status"] in ("ok", "missing", "degraded", "unknown")
+        assert feature["needed_for"] and feature["without"] and feature["hint"]
+        assert (feature["errno"] is None) == (feature["error"] is None)
+        if feature["status"] == "missing":
+            assert feature["error"] == os.strerror(feature["errno"])
+        if feature["status"] == "ok":
+            assert feature["errno"] is None
+
+
+def test_text_has_the_same_features():
+    report, _, code = examine()
+    done = run()
+    assert done.returncode == code
+    for feature in report["features"]:
+        assert any(line.startswith(feature["status"]) and feature["name"] in line
+                   for line in done.stdout.splitlines()), feature["name"]
+    verdict = "can work here" if code == 0 else "cannot work here"
+    assert verdict in done.stdout.splitlines()[-1]
+
+
+def test_kernel_and_cgroup2_are_the_machines():
+    _, features, _ = examine()
+    assert platform.release() in features["kernel release"]["detail"]
+    assert cgroup2_mount() in features["cgroup2"]["detail"]
+    assert (features["BTF of the kernel"]["status"] == "ok") == \
+        os.access("/sys/kernel/btf/vmlinux", os.R_OK)
+
+
+def ping_socket_works():
+    """A child without capabilities, as `run` leaves its command."""
+    code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)"
+    return not subprocess.run(["/usr/bin/python3", "-c", code], stderr=subprocess.DEVNULL).returncode
+
+
+@as_root
+@pytest.mark.parametrize("admitted", ["0 2147483647", "1 0"])
+def test_ping_follows_ping_group_range(admitted):
+    """In a network namespace of its own: the sysctl belongs to that."""
+    inside = ["unshare", "--net", "sh", "-c",
+              f"echo {admitted} > /proc/sys/net/ipv4/ping_group_range; exec \"$@\"", "sh"]
+    _, features, code = examine(prefix=inside)
+    assert features["ping"]["status"] == ("missing" if admitted == "1 0" else "ok")
+    assert admitted in features["ping"]["detail"]
+    assert code == 0, "ping is no reason not to run"
+
+
+def test_ping_as_this_machine_is():
+    if os.environ.get("SUDO_UID"):
+        pytest.skip("the command's group is not this test's")
+    _, features, _ = examine()
+    assert (features["ping"]["status"] == "ok") == ping_socket_works()
+
+
+@as_root
+def test_nobody_is_told_what_is_missing(readable_sluice):
+    report, features, code = examine(prefix=NOBODY)
+    assert code == 1 and report["ok"] is False
+    assert report["first_missing"] == "CAP_BPF"
+    for name in CAPABILITIES:
+        assert features[name]["status"] == "missing"
+        assert "sudo" in features[name]["hint"]
+    # what nobody may not try is not called missing
+    for name in PROGRAMS:
+        assert features[name]["status"] == "unknown"
+    last = run(prefix=NOBODY).stdout.splitlines()[-1]
+    assert "cannot work here" in last and "CAP_BPF" in last and "sudo" in last
+
+
+@as_root
+@pytest.mark.parametrize("gone", CAPABILITIES)
+def test_each_capability_is_named(gone):
+    report, features, code = examine(prefix=without(gone))
+    assert features[gone]["status"] == "missing"
+    assert code == 1 and report["first_missing"] == gone
+    others = [name for name in CAPABILITIES if name != gone]
+    assert all(features[name]["status"] == "ok" for name in others)
+
+
+@as_root
+def test_cgroup2_that_is_not_there_is_missing():
+    hidden = ["unshare", "--mount", "sh", "-c",
+              f"umount -l {cgroup2_mount()} && exec \"$@\"", "sh"]
+    report, features, code = examine(prefix=hidden)
+    assert features["cgroup2"]["status"] == "missing"
+    assert "mount" in features["cgroup2"]["hint"]
+    assert code == 1 and report["first_missing"] == "cgroup2"
+
+
+@as_root
+def test_nothing_stays_behind():
+    def leftovers():
+        return {p.name for p in pathlib.Path(cgroup2_mount()).glob("**/sluice-run-*")}
+
+    before = leftovers()
+    process = subprocess.Popen([SLUICE, "doctor"], stdout=subprocess.DEVNULL)
+    process.wait(timeout=60)
+    assert not [name for name in leftovers() - before
+                if name.startswith(f"sluice-run-{process.pid}-")]
+
+
+@pytest.mark.parametrize("words", [["-o", "xml"], ["--nonsense"], ["now"]])
+def test_bad_usage_is_2(words):
+    done = run(*words)
+    assert done.returncode == 2 and done.stdout == "" and "usage: sluice doctor" in done.stderr

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""`sluice run` as a command: exit codes, signals, streams, users, what it leaves."""
+import os
+import pathlib
+import pwd
+import re
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from lab import ECHO, PEER4, PYTHON, SLUICE, cgroup2, environment, sh, total, until
+
+ONLY_PROBE = f"sluice: 1\nname: only-probe\nrules:\n  - allow: {PEER4}\n    id: probe\n"
+
+
+def left_over():
+    return set(pathlib.Path(cgroup2()).glob("sluice-run-*"))
+
+
+# ---- exit codes and signals ----
+
+def test_exit_codes_pass_through(lab):
+    for code in (0, 1, 2, 42, 124, 128, 200, 255):
+        assert lab.run(ONLY_PROBE, "sh", "-c", f"exit {code}").code == code
+
+
+def test_exit_codes_of_our_own(lab):
+    assert lab.run(ONLY_PROBE, "no-such-command").code == 127
+    assert "no-such-command" in lab.run(ONLY_PROBE, "no-such-command").err
+    plain = lab.new_folder() / "plain"
+    plain.write_text("no program\n")
+    assert lab.run(ONLY_PROBE, str(plain)).code == 126
+    assert lab.run(ONLY_PROBE, str(plain.parent)).code == 126
+    assert lab.run("sluice: 1\nrules: [nonsense]\n", "true").code == 125
+    assert lab.run(ONLY_PROBE, "true", options=["-p", "/no/such/policy.yaml"]).code == 125
+
+
+def test_usage_errors(lab):
+    for words in ([], ["--no-such-option", "true"], ["--wait", "--leave", "true"]):
+        done = subprocess.run([SLUICE, "run", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=30, check=False)
+        assert done.returncode == 2 and done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
+def test_death_by_signal_is_passed_on(lab, number):
+    assert lab.run(ONLY_PROBE, "sh", "-c", f"kill -{int(number)} $$").code == -number
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
+def test_signals_are_forwarded(lab, number):
+    """The command handles it and says so; its own exit code stays."""
+    code = (f"import signal,sys\n"
+            f"signal.signal({int(number)}, lambda *a: sys.exit(33))\n"
+            f"print('ready', flush=True)\n"
+            f"signal.pause()\n")
+    _, _, words = lab.prepare(ONLY_PROBE, ())
+    run = subprocess.Popen(lab.inside() + words + [PYTHON, "-c", code], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, env=environment())
+    assert run.stdout.readline() == "ready\n"
+    run.send_signal(number)
+    run.communicate(timeout=15)
+    assert run.returncode == 33
+
+
+def test_an_unhandled_term_ends_both(lab):
+    _, _, words = lab.prepare(ONLY_PROBE, ())
+    run = subprocess.Popen(lab.inside() + words + ["sh", "-c", "echo ready; exec sleep 60"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                           env=environment())
+    assert run.stdout.readline() == "ready\n"
+    run.terminate()
+    _, err = run.communicate(timeout=15)
+    assert run.returncode == -signal.SIGTERM
+    assert "0 blocked" in err
+
+
+def test_stop_and_continue(lab):
+    _, _, words = lab.prepare(ONLY_PROBE, ())
+    run = subprocess.Popen(lab.inside() + words + ["sh", "-c", "echo ready; kill -STOP $$; exit 5"],
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                           env=environment())
+    try:
+        status = os.waitpid(run.pid, os.WUNTRACED)[1]
+        assert os.WIFSTOPPED(status)
+        run.send_signal(signal.SIGCONT)
+        assert run.wait(15) == 5
+    finally:
+        run.kill()
+        run.stdout.close()
+
+
+def test_streams_pass_through(lab):
+    done = lab.run(ONLY_PROBE, "sh", "-c", "cat; echo to-stderr >&2", input="to-stdin\n" * 10000)
+    assert done.out == "to-stdin\n" * 10000
+    assert "to-stderr\n" in done.err and "sluice: 0 blocked" in done.err
+    quiet = lab.run(ONLY_PROBE, "sh", "-c", "echo to-stderr >&2", options=["-q"])
+    assert quiet.err == "to-stderr\n"
+
+
+# ---- who it runs as ----
+
+IDENTITY = "id -u; id -g; id -G; echo $HOME $USER; grep -E '^(Cap|NoNewPrivs)' /proc/self/status"
+
+
+def identity(done):
+    lines = done.out.splitlines()
+    status = dict(line.split(":\t") for line in lines[4:])
+    return lines[0], lines[1], lines[2].split(), lines[3], status
+
+
+def assert_powerless(status):
+    assert {k: int(v, 16) for k, v in status.items()} == {
+        "CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 1 << 13, "CapAmb": 0, "NoNewPrivs": 1}
+
+
+def test_root_alone_keeps_its_uid_and_loses_the_rest(lab):
+    uid, _, _, _, status = identity(lab.run(ONLY_PROBE, "sh", "-c", IDENTITY))
+    assert uid == "0"
+    assert_powerless(status)
+
+
+def test_sudo_callers_get_their_own_uid(lab):
+    nobody = pwd.getpwnam("nobody")
+    env = {"SUDO_UID": str(nobody.pw_uid), "SUDO_GID": str(nobody.pw_gid), "SUDO_USER": "nobody"}
+    uid, gid, groups, home, status = identity(lab.run(ONLY_PROBE, "sh", "-c", IDENTITY, env=env))
+    assert (uid, gid, groups) == (str(nobody.pw_uid), str(nobody.pw_gid), [str(nobody.pw_gid)])
+    assert home == f"{nobody.pw_dir} nobody"
+    assert_powerless(status)
+
+
+@pytest.mark.parametrize("value", ["", "root", "-1", "4294967295", "99999999999", "0x10", "1000 "])
+def test_a_strange_sudo_uid_is_never_root(lab, value):
+    done = lab.run(ONLY_PROBE, "id", "-u", env={"SUDO_UID": value, "SUDO_GID": "1000"})
+    assert done.code == 125 and not done.out and "SUDO_UID" in done.err
+
+
+@pytest.mark.parametrize("user, expected", [("nobody", ("65534", "65534", ["65534"])),
+                                            ("65534", ("65534", "65534", ["65534"])),
+                                            ("1234:2345", ("1234", "2345", ["2345"]))])
+def test_user(lab, user, expected):
+    done = lab.run(ONLY_PROBE, "sh", "-c", IDENTITY, options=["--user", user])
+    uid, gid, groups, _, status = identity(done)
+    assert (uid, gid, groups) == expected
+    assert_powerless(status)
+
+
+@pytest.mark.parametrize("user", ["no-such-user", "1234", "", "nobody:no-such-group", "1:2:3"])
+def test_a_wrong_user_runs_nothing(lab, user):
+    done = lab.run(ONLY_PROBE, "echo", "ran", options=["--user", user])
+    assert done.code == 125 and not done.out and done.err
+
+
+def test_keep_privileges_keeps_them_and_says_what_is_open(lab):
+    done = lab.run(ONLY_PROBE, "sh", "-c", IDENTITY, options=["--keep-privileges"],
+                   env={"SUDO_UID": "1000", "SUDO_GID": "1000"})
+    uid, _, _, _, status = identity(done)
+    assert uid == "0" and int(status["CapEff"], 16) and status["NoNewPrivs"] == "0"
+    assert "sluice: open: --keep-privileges" in done.err
+
+
+def test_without_privileges_it_refuses(lab):
+    done = sh("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--inh-caps=-all",
+              "sh", "-c", f"cp {SLUICE} /dev/null 2>&1; {SLUICE} run -- true; echo code $?",
+              check=False)
+    if "not found" in done or "Permission denied" in done:
+        pytest.skip(f"nobody may not execute {SLUICE}")
+    assert "code 125" in done and "CAP_" in done
+
+
+# ---- what it leaves ----
+
+def test_nothing_is_left(lab):
+    """Cgroup, programs and maps end with the run."""
+    agent = lab.sluice(ONLY_PROBE)
+    path = agent.cgroup()
+    programs = re.findall(r"^(\d+)", sh("bpftool", "cgroup", "show", path), re.M)
+    assert len(programs) >= 6
+    maps = set()
+    for program in programs:
+        found = re.search(r"map_ids ([\d,]+)", sh("bpftool", "prog", "show", "id", program))
+        maps |= set(found.group(1).split(",")) if found else set()
+    assert maps
+    agent.close()
+    assert not os.path.exists(path)
+
+    def gone(kind, number):
+        return until(lambda: "Error" in sh("bpftool", kind, "show", "id", number, check=False))
+    assert all(gone("prog", p) for p in programs) and all(gone("map", m) for m in maps)
+
+
+def test_the_next_run_removes_left_over_cgroups(lab):
+    left = pathlib.Path(cgroup2()) / "sluice-run-999999-0"
+    left.mkdir()
+    lab.run(ONLY_PROBE, "true")
+    assert not left.exists()
+
+
+def test_a_foreign_cgroup_of_like_name_stays(lab):
+    other = pathlib.Path(cgroup2()) / f"sluice-runner-{os.getpid()}"
+    other.mkdir()
+    try:
+        lab.run(ONLY_PROBE, "true")
+        assert other.exists()
+    finally:
+        other.rmdir()
+
+
+def test_twenty_at_once(lab):
+    """Each with its own policy: its own verdicts and nobody else's."""
+    before = left_over()
+    agents = [lab.sluice(f"sluice: 1\nrules:\n  - allow: 203.0.113.{n}\n") for n in range(1, 21)]
+    for shift in (0, 1):
+        for n, agent in enumerate(agents):
+            agent.send("tcp", to=f"203.0.113.{(n + shift) % 20 + 1}", port=ECHO)
+        for agent in agents:
+            result = agent.receive(60)
+            assert result["errno"] == ("ECONNREFUSED" if shift else None), result
+    for agent in agents:
+        done = agent.close()
+        assert done.code == 0 and total(done.events) == 1
+    assert not left_over() - before
+
+
+def test_nested_runs_must_both_allow(lab):
+    both, inner, outer = "203.0.113.1", "203.0.113.2", "203.0.113.3"
+    folder = lab.new_folder()
+    inside = folder / "inner.yaml"
+    inside.write_text(f"sluice: 1\nrules:\n  - allow: [{both}, {inner}]\n")
+    agent = lab.sluice(f"sluice: 1\nrules:\n  - allow: [{both}, {outer}]\n", "--keep-privileges")
+    for to, code in ((both, 0), (inner, 1), (outer, 1)):
+        request = '{"kind": "tcp", "to": "%s", "port": %d}' % (to, ECHO)
+        result = agent.do("command", argv=[SLUICE, "run", "-q", "-p", str(inside), "--", PYTHON,
+                                           str(lab.client), request])
+        assert ('"hello"' in result["reply"]) == (code == 0), result
+        assert code == 0 or "ECONNREFUSED" in result["reply"]
+    assert [e["destination"]["address"] for e in agent.close().events] == [inner]
+
+
+# ---- policies ----
+
+@pytest.mark.parametrize("text", ["", "sluice: 1\nrules: [", "sluice: 2\n",
+                                  "sluice: 1\nrules:\n  - allow: 10.0.0.0/99\n",
+                                  "sluice: 1\nrules:\n  - allow: example.com\n",
+                                  "sluice: 1\nlog: all\n"])
+def test_an_invalid_policy_changes_nothing(lab, text):
+    before = left_over()
+    mark = lab.new_folder() / "ran"
+    done = lab.run(text, "touch", str(mark))
+    assert done.code == 125 and "policy.yaml" in done.err
+    assert not mark.exists() and not done.events
+    assert not left_over() - before
+
+
+def test_a_policy_that_others_may_write_is_refused(lab):
+    path = lab.new_folder() / "p.yaml"
+    path.write_text(ONLY_PROBE)
+    path.chmod(0o666)
+    done = lab.run(None, "true", options=["-p", str(path)])
+    assert done.code == 125 and "writ" in done.err
+
+
+def test_the_policy_from_standard_input(lab):
+    request = '{"kind": "tcp", "to": "%s", "port": %d}'
+    script = (f"{PYTHON} {lab.client} '{request % (PEER4, ECHO)}';"
+              f"{PYTHON} {lab.client} '{request % ('203.0.113.1', ECHO)}'")
+    done = lab.run(None, "sh", "-c", script, options=["-p", "-"], input=ONLY_PROBE)
+    first, second = done.out.splitlines()
+    assert '"hello"' in first and "ECONNREFUSED" in second
+
+
+def test_without_a_policy_nothing_but_loopback(lab):
+    agent = lab.sluice(None)
+    server = lab.agent()
+    for kind, port in (("tcp", 7001), ("udp", 7002)):
+        server.do("listen", to="127.0.0.1", port=port, hold="s", type=kind)
+        server.send("accept", use="s")
+        assert agent.do(kind, to="127.0.0.1", port=port)["reply"] == "hello"
+        server.receive()
+        server.do("close", use="s")
+        assert agent.do(kind, to=PEER4, port=ECHO)["errno"]
+    done = agent.close()
+    assert {e["policy"] for e in done.events} == {"default"} and total(done.events) == 2
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder/log", "/"])
+def test_a_log_that_cannot_be_written(lab, path):
+    """Said before the command is started."""
+    mark = lab.new_folder() / "ran"
+    done = lab.run(ONLY_PROBE, "touch", str(mark), options=["--log", path])
+    assert done.code == 125 and f"--log {path}" in done.err and not mark.exists()
+
+
+def test_a_log_that_fills_up_changes_no_verdict(lab):
+    request = '{"kind": "tcp", "to": "203.0.113.1", "port": 7}'
+    done = lab.run(ONLY_PROBE, PYTHON, str(lab.client), request, options=["--log", "/dev/full"])
+    assert done.code == 0 and "ECONNREFUSED" in done.out
+    assert "some records could not be written" in done.err
+
+
+def test_the_log_is_appended_to(lab):
+    log = lab.new_folder() / "log"
+    request = '{"kind": "tcp", "to": "203.0.113.1", "port": 7}'
+    for n in (1, 2):
+        lab.run(ONLY_PROBE, PYTHON, str(lab.client), request, options=["--log", str(log)])
+        assert len(log.read_text().splitlines()) == n
+    assert not stat.S_IMODE(log.stat().st_mode) & 0o022
+
+
+def test_the_summary_names_count_destination_rule_and_process(lab):
+    text = ONLY_PROBE + "  - deny: 203.0.113.0/24\n    id: no-test-net\n"
+    agent = lab.sluice(text, "-v")
+    for _ in range(3):
+        agent.do("tcp", to="203.0.113.1", port=ECHO)
+    agent.do("udp", to="198.51.100.1", port=53)
+    done = agent.close()
+    assert "sluice: 4 blocked, 0 allowed (policy only-probe)" in done.err
+    assert re.search(r"sluice: +3  203\.0\.113\.1:7/tcp +no-test-net \(line 6\) +python3\[\d+\]",
+                     done.err)
+    assert re.search(r"sluice: +1  198\.51\.100\.1:53/udp +no rule \(default\) +python3", done.err)
+    assert "sluice: deny 203.0.113.1:7/tcp  no-test-net  python3[" in done.err
