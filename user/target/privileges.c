@@ -98,6 +98,8 @@ int sl_identity_drop_capabilities(void)
 	/* Not -EINVAL where the kernel lacks it: every supported one has ambient sets. */
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 		return -errno;
+	/* it remembers which process it was loaded in, and only fork() tells it */
+	capng_setpid(getpid());
 	capng_clear(CAPNG_SELECT_CAPS);
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return -EPERM;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* From fork to exec. */
 #include <errno.h>
+#include <linux/sched.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,21 +134,15 @@ static void close_pair(int fds[2])
 }
 
 /* Lets the child go and waits for exec. 0, or -errno with *error. */
-static int launch(const struct sl_spawn_options *o, pid_t pid, struct wires *w,
-		  struct sl_spawn_error *error, struct sl_diag *diag)
+static int launch(struct wires *w, struct sl_spawn_error *error)
 {
 	struct sl_spawn_error got;
 	ssize_t len;
-	int err;
 
-	err = sl_cgroup_add(o->cgroup, pid, diag);
-	if (err) {
-		*error = (struct sl_spawn_error){SL_SPAWN_CGROUP, -err};
-		return err;
-	}
 	/* EPIPE if it has been killed: its status tells, SIGPIPE must not. */
 	signal(SIGPIPE, SIG_IGN);
-	len = write(w->go[1], "g", 1);
+	if (write(w->go[1], "g", 1) != 1)
+		return 0;
 	close(w->report[1]);
 	w->report[1] = -1;
 	do
@@ -158,21 +154,53 @@ static int launch(const struct sl_spawn_options *o, pid_t pid, struct wires *w,
 	return -got.error;
 }
 
+/* A child that is born in the cgroup. Moving one there takes the whole system's
+ * cgroup lock for writing, a grace period: 8 ms. */
+static pid_t fork_into(const struct sl_cgroup *cgroup)
+{
+	struct clone_args args = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD,
+				  .cgroup = (__u64)cgroup->dir_fd};
+
+	return syscall(SYS_clone3, &args, sizeof(args));
+}
+
+/* A child in the cgroup, by either way. In the child 0; else its pid or -errno. */
+static pid_t fork_in_cgroup(const struct sl_spawn_options *o, struct sl_spawn_error *error,
+			    struct sl_diag *diag)
+{
+	pid_t pid = fork_into(o->cgroup);
+	int err;
+
+	if (pid >= 0)
+		return pid;
+	pid = fork();	/* a filter around us may know no clone3 */
+	if (pid < 0) {
+		*error = (struct sl_spawn_error){SL_SPAWN_FORK, errno};
+		return -errno;
+	}
+	err = pid ? sl_cgroup_add(o->cgroup, pid, diag) : 0;
+	if (!err)
+		return pid;
+	*error = (struct sl_spawn_error){SL_SPAWN_CGROUP, -err};
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return err;
+}
+
 static int start(const struct sl_spawn_options *o, struct sl_child *c, struct wires *w,
 		 struct sl_spawn_error *error, struct sl_diag *diag)
 {
 	struct sigaction old_pipe;
 	int err;
 
-	c->pid = fork();
-	if (c->pid < 0) {
-		*error = (struct sl_spawn_error){SL_SPAWN_FORK, errno};
-		return -errno;
-	}
+	c->pid = fork_in_cgroup(o, error, diag);
+	if (c->pid < 0)
+		return c->pid;
 	if (!c->pid)
 		child_main(o, c, w);
 	sigaction(SIGPIPE, NULL, &old_pipe);
-	err = launch(o, c->pid, w, error, diag);
+	err = launch(w, error);
 	sigaction(SIGPIPE, &old_pipe, NULL);
 	if (err) {
 		kill(c->pid, SIGKILL);
