@@ -41,7 +41,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps demo test test-kernels unit tools oracle lint format clean install
+.PHONY: all help deps demo test test-kernels unit tools oracle fuzz lint format clean install
 
 all: $(O)/sluice
 
@@ -52,6 +52,7 @@ help:
 	@echo 'make                build $(O)/sluice'
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
+	@echo 'make fuzz TIME=     the parser, printer and compiler under libFuzzer'
 	@echo 'make lint format    clang-tidy, cppcheck, shellcheck; clang-format'
 	@echo 'make install        PREFIX=$(PREFIX)'
 
@@ -84,6 +85,15 @@ SEED ?=
 TIME ?= 120
 oracle: all tools
 	$(PYTHON) tests/oracle/differential.py --build $(O) --time $(TIME) $(if $(SEED),--seed $(SEED))
+
+# libfyaml leaks a little on scanner errors: leaks are the unit tests' matter.
+fuzz:
+	$(Q)mkdir -p $(O)/fuzz/corpus && cp tests/golden/policy/*.in $(O)/fuzz/corpus/
+	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/policy tests/fuzz/policy.c \
+		$(wildcard user/policy/*.c user/resolve/*.c user/compile/*.c) -lfyaml -lmnl
+	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/policy -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
+		-max_total_time=$(TIME) $(O)/fuzz/corpus
 
 $(O)/sluice: $(CLI_OBJ) $(O)/libsluice.a
 	$(call msg,LINK,$@)

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Any bytes as a policy: parse, print, parse again (the same text comes out),
+ * resolve, compile, judge. libFuzzer; `make fuzz TIME=`. What reads files is
+ * left out: a fuzzer's input shall not name paths.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compile/compile.h"
+#include "resolve/resolve.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char *print(const struct sl_policy *policy)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	sl_policy_print(policy, out);
+	fclose(out);
+	return text;
+}
+
+static void check_round_trip(const struct sl_policy *policy)
+{
+	char *once = print(policy), *twice;
+	struct sl_policy *again = NULL;
+	struct sl_diag diag = {0};
+
+	if (sl_policy_parse(once, strlen(once), "again", SL_PARSE_POLICY, &again, &diag))
+		abort();
+	twice = print(again);
+	if (strcmp(once, twice))
+		abort();
+	free(once);
+	free(twice);
+	sl_policy_free(again);
+	sl_diag_free(&diag);
+}
+
+static void check_table(const struct sl_policy *policy, struct sl_diag *diag)
+{
+	struct sl_compile_options options = {.generation = 1,
+					     .boot_epoch_ns = 1000000000000000000ll};
+	struct sl_question questions[] = {
+		{.family = 4, .address_low = 0x0a000001, .protocol = 6, .key = 443,
+		 .has_uid = 1, .uid = 5},
+		{.family = 6, .address_high = 0x2002000000000000, .protocol = 17, .key = 53},
+		{.family = 6, .address_low = 1, .protocol = 58, .inbound = 1},
+	};
+	struct sl_compiled compiled;
+	struct sl_answer answer;
+
+	if (sl_compile(policy, &options, &compiled, diag))
+		return;
+	for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++)
+		if (!sl_table_judge(&compiled.table, &questions[i], &answer))
+			abort();
+	sl_compiled_free(&compiled);
+}
+
+static void check(const char *text, size_t size)
+{
+	struct sl_environment nothing = {0};
+	struct sl_resolve_options options = {.trust_clock = true, .now_s = 1700000000,
+					     .env = &nothing};
+	struct sl_policy *policy = NULL, *resolved = NULL;
+	struct sl_diag diag = {0};
+
+	if (!sl_policy_parse(text, size, "fuzz", SL_PARSE_POLICY, &policy, &diag)) {
+		if (!policy->n_unenforced)
+			check_round_trip(policy);
+		if (!sl_resolve(policy, NULL, &options, &resolved, &diag))
+			check_table(resolved, &diag);
+	}
+	sl_policy_free(resolved);
+	sl_policy_free(policy);
+	sl_diag_free(&diag);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text;
+
+	if (memmem(data, size, "include", 7) || memmem(data, size, "file", 4))
+		return 0;
+	text = malloc(size + 1);
+	memcpy(text, data, size);
+	text[size] = 0;
+	check(text, size);
+	free(text);
+	return 0;
+}
