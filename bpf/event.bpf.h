@@ -91,6 +91,8 @@ static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_fl
 	e->destination_port = f->has_ports ? f->destination_port : f->key;
 	if (f->has_ports)
 		e->flags |= SL_EVENT_PORTS;
+	if (f->icmp_class)
+		e->flags |= SL_EVENT_ICMP;
 	if (f->has_source) {
 		e->flags |= SL_EVENT_SOURCE;
 		sl_write_address(e->source, f->family, f->source_high, f->source_low);

@@ -29,6 +29,7 @@ struct sl_flow {
 	__u8 local;		/* a packet on the loopback device */
 	__u8 raw;		/* a packet of a raw socket: its source may be forged */
 	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
+	__u64 netns;		/* 0: the target's own network namespace, else a cookie */
 };
 
 struct sl_subject {

@@ -39,24 +39,31 @@ static __always_inline bool sl_is_reported(struct sl_socket *note, const struct 
 	    note->address_low != f->destination_low || note->key != f->key ||
 	    note->protocol != f->protocol)
 		return false;
-	if (f->protocol != IPPROTO_TCP)
+	if (f->protocol != IPPROTO_TCP || f->raw)
 		note->flags &= ~SL_SOCK_REPORTED;
 	return true;
 }
 
 #define SL_LOOPBACK_IFINDEX 1	/* in every network namespace (LOOPBACK_IFINDEX) */
 
-/* What the packet says of itself beyond its headers. */
+/* What the packet says of itself beyond its headers. Addresses mean something
+ * only within a network namespace, and a command may make its own: a flow there
+ * is none of the target's namespace. */
 static __always_inline void sl_packet_origin(struct __sk_buff *skb, struct sl_flow *f)
 {
 	struct bpf_sock *sk = skb->sk;
+	struct sl_socket *note;
 
 	f->local = skb->ifindex == SL_LOOPBACK_IFINDEX;
 	if (!sk)
 		return;
 	sk = bpf_sk_fullsock(sk);
-	if (sk)
-		f->raw = sk->type == SL_SOCK_RAW;
+	if (!sk)
+		return;
+	f->raw = sk->type == SL_SOCK_RAW;
+	note = bpf_sk_storage_get(&sl_sockets, sk, 0, 0);
+	if (note && (note->flags & SL_SOCK_ELSEWHERE))
+		f->netns = note->netns;
 }
 
 /* A raw socket gets a copy of everybody's packets of its protocol. A copy that
@@ -70,7 +77,8 @@ static __always_inline bool sl_is_stray_copy(const struct sl_packet *p)
 /* How a packet that is not to pass ends. */
 static __always_inline int sl_refuse_packet(const struct sl_packet *p, __u32 flags)
 {
-	return !p->flow.inbound && (flags & SL_F_DROP) ? SL_DROP_SILENTLY : SL_REFUSE;
+	return p->flow.hook == SL_HOOK_CGROUP_EGRESS && (flags & SL_F_DROP) ? SL_DROP_SILENTLY :
+									   SL_REFUSE;
 }
 
 /* A packet that the policy, or its shape, denies: recorded once, then what mode
@@ -78,12 +86,10 @@ static __always_inline int sl_refuse_packet(const struct sl_packet *p, __u32 fla
 static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packet *p)
 {
 	bool audit = (p->answer.flags & SL_F_AUDIT) && p->answer.reason != SL_REASON_NO_POLICY;
-	bool tcp = p->flow.protocol == IPPROTO_TCP;
+	bool tcp = p->flow.protocol == IPPROTO_TCP && !p->flow.raw;
 	struct sl_process process = {};
 	struct sl_socket *note = NULL;
 
-	if (sl_is_stray_copy(p))
-		return SL_REFUSE;
 	if (!p->flow.inbound) {
 		note = sl_packet_note(skb, tcp ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 		sl_process_socket(&process, note);
@@ -152,6 +158,8 @@ __noinline int sl_find_quoted(struct __sk_buff *skb, const struct sl_flow *error
 {
 	struct sl_flow quoted = {};
 
+	if (error)
+		quoted.netns = error->netns;
 	if (!error || sl_parse_ip(skb, sl_icmp_quote(0, error), &quoted) != SL_PARSED)
 		return SL_NO_PLACE;
 	return sl_flow_find(&quoted, slot, now);
@@ -163,7 +171,7 @@ static __always_inline bool sl_error_is_ours(struct __sk_buff *skb, struct sl_pa
 	struct sl_flow_entry *e;
 
 	e = sl_flow_at(sl_find_quoted(skb, &p->flow, p->subject.slot, now));
-	return e && !(e->word & SL_WORD_DENIED);
+	return e && e->word == p->subject.word;
 }
 
 /* A UDP socket that an admitted flow reached answers it with sendto(): tells the
@@ -230,6 +238,8 @@ static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_pack
 	sl_verdict(&p->flow, &p->subject, &p->answer);
 	if (e)
 		sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
+	if (!e && sl_is_stray_copy(p))
+		return SL_REFUSE;
 	verdict = SL_PASS;
 	if (p->answer.deny || (!e && !sl_admit(p, now)))
 		verdict = sl_deny_packet(skb, p);

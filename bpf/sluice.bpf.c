@@ -54,13 +54,32 @@ int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 	return sl_socket_hook(ctx, &f);
 }
 
+/* Notes the namespace of a socket that is made in another than the target's, and
+ * refuses one that it cannot note it on. */
+static __always_inline bool sl_note_netns(struct bpf_sock *ctx)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct sl_socket *note;
+
+	if (netns == sl_netns)
+		return true;
+	note = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!note)
+		return false;
+	note->netns = netns;
+	note->flags |= SL_SOCK_ELSEWHERE;
+	return true;
+}
+
 /* Notes the process on sockets that only the packet hooks will see (raw, ping).
- * Never refuses. stamp.bpf.c stamps the uid. */
+ * stamp.bpf.c stamps the uid. */
 SEC("cgroup/sock_create")
 int sluice_sock_create(struct bpf_sock *ctx)
 {
 	struct sl_process process = {};
 
+	if (!sl_note_netns(ctx))
+		return SL_REFUSE;
 	if (ctx->type != SL_SOCK_RAW && ctx->protocol != IPPROTO_ICMP &&
 	    ctx->protocol != SL_PROTO_ICMPV6)
 		return SL_PASS;

@@ -15,6 +15,8 @@ struct {
 	__type(value, struct sl_socket);
 } sl_sockets SEC(".maps");
 
+#define SL_PROTO_MPTCP 262	/* IPPROTO_MPTCP, larger than the field in a packet */
+
 /* Who made the attempt, as far as is known. */
 struct sl_process {
 	__u32 known;

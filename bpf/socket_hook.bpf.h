@@ -15,8 +15,6 @@
 #include "event.bpf.h"
 #include "hook.bpf.h"
 
-#define SL_PROTO_MPTCP 262	/* IPPROTO_MPTCP, larger than the field in a packet */
-
 /* What the hook can say of the attempt. False: a protocol whose destination is
  * only known from its packets (ping, raw): the packet hook decides. */
 static __always_inline bool sl_flow_of_socket(struct bpf_sock_addr *ctx, struct sl_flow *f,
@@ -132,8 +130,7 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 
 	if (!sl_subject_init(&s) || !ctx->sk)
 		return SL_REFUSE;
-	if (ctx->protocol != SL_PROTO_MPTCP) /* its packets are of sockets without a stamp */
-		sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
+	sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
 	sl_verdict(f, &s, &a);
 	if (sl_task_is_foreign(&s)) {
 		a.deny = 1;

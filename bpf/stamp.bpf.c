@@ -13,8 +13,8 @@
 #include "socket.bpf.h"
 
 /* Stamps the creator's fsuid, which is what sk_uid begins as (net/socket.c). A
- * socket that cannot be stamped is refused: a rule that denies its user would
- * not know it. */
+ * socket that cannot be stamped is refused, a rule that denies its user would
+ * not know it; and so is an MPTCP one: the kernel makes the sockets that send. */
 SEC("cgroup/sock_create")
 int sluice_stamp(struct bpf_sock *ctx)
 {
@@ -22,6 +22,8 @@ int sluice_stamp(struct bpf_sock *ctx)
 	struct sl_process process = {};
 	struct sl_socket *stamp;
 
+	if (ctx->protocol == SL_PROTO_MPTCP)
+		return 0;
 	stamp = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!stamp)
 		return 0;

@@ -17,9 +17,12 @@
 
 #include "flow.bpf.h"
 #include "maps.bpf.h"
+#include "packet.bpf.h"
 #include "verdict.bpf.h"
 
 #define SL_SECOND 1000000000ull
+
+const volatile __u64 sl_seed = 0;	/* random: which flows share a bucket is no one's choice */
 #define SL_NO_PLACE (-1)
 
 /* Idle time-outs: TCP and SCTP as long as conntrack's (RFC 5382 asks for 2 h
@@ -45,7 +48,7 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 	__u64 swap;
 
 	if (f->protocol == IPPROTO_ICMP || f->protocol == 58)
-		sp = dp = f->icmp_query ? f->icmp_id : f->key;
+		sp = dp = f->icmp_class != SL_ICMP_NO_CLASS ? f->icmp_id : f->key;
 	swap = sl_less(dh, sh) |
 	       ((sl_less(sh, dh) ^ 1) &
 		(sl_less(dl, sl) | ((sl_less(sl, dl) ^ 1) & sl_less(dp, sp))));
@@ -58,6 +61,7 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 	k->family = f->family;
 	k->protocol = f->protocol;
 	k->icmp_class = f->icmp_class;
+	k->netns = f->netns;
 	f->from_a = swap ^ 1;
 }
 
@@ -67,17 +71,18 @@ static __always_inline __u64 sl_flow_key_differs(const struct sl_flow_key *x,
 {
 	const __u64 *a = (const __u64 *)x, *b = (const __u64 *)y;
 
-	return (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]);
+	return (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]) |
+	       (a[5] ^ b[5]);
 }
 
 static __always_inline __u64 sl_flow_hash(const struct sl_flow_key *k)
 {
 	const __u64 *w = (const __u64 *)k;
-	__u64 h = w[0] ^ w[2] * 0x9e3779b97f4a7c15ull;
+	__u64 seed = sl_seed, h = w[0] ^ w[2] * 0x9e3779b97f4a7c15ull ^ seed;
 
-	h = (h ^ w[1]) * 0xff51afd7ed558ccdull;
-	h = (h ^ h >> 32 ^ w[3]) * 0xc4ceb9fe1a85ec53ull;
-	h = (h ^ h >> 29 ^ w[4]) * 0x9e3779b97f4a7c15ull;
+	h = (h ^ h >> 31 ^ w[1]) * (0xff51afd7ed558ccdull ^ seed << 1);
+	h = (h ^ h >> 32 ^ w[3]) * (0xc4ceb9fe1a85ec53ull ^ seed << 2);
+	h = (h ^ h >> 29 ^ w[4] ^ w[5]) * 0x9e3779b97f4a7c15ull;
 	return (h ^ h >> 32) | 1;
 }
 
@@ -124,9 +129,10 @@ static __always_inline bool sl_entry_is(const struct sl_flow_bucket *b, __u32 wa
  *    of an outbound flow only its opener, into it only its answers. Two
  *    processes of one target meet on the loopback device, where both ends pass
  *    both hooks; not if the opener was a raw socket, whose source may be forged.
- *  - A query comes only from its opener and an answer goes only to it (where
- *    both ends are one, neither can be told).
- *  - A SYN after the end is a new connection.
+ *  - A query comes only from its opener, with the type and code that were
+ *    judged, and an answer goes only to it (where both ends are one, neither
+ *    can be told).
+ *  - A SYN is its opener's, and after the end it is a new connection.
  */
 static __always_inline bool sl_speaks_for(const struct sl_flow_entry *e, const struct sl_flow *f)
 {
@@ -138,10 +144,12 @@ static __always_inline bool sl_speaks_for(const struct sl_flow_entry *e, const s
 
 	if (opener != opened_here && !self && (!f->local || (flags & SL_FLOW_RAW)))
 		return false;
-	if (f->icmp_query && !self)
-		return (f->icmp_query == SL_ICMP_QUERY) == opener;
+	if (f->icmp_query == SL_ICMP_QUERY)
+		return (opener || self) && f->key == e->open_key;
+	if (f->icmp_query == SL_ICMP_ANSWER)
+		return !opener || self;
 	if ((f->tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) == SL_TCP_SYN)
-		return !(flags & SL_FLOW_CLOSED);
+		return (opener || self) && !(flags & SL_FLOW_CLOSED);
 	return true;
 }
 
@@ -245,7 +253,7 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 	bpf_spin_lock(&lock->lock);
 	if (e->sequence == f->entry_sequence && (e->word & ~SL_WORD_DENIED) <= s->word) {
 		e->rule = a->rule;
-		e->deadline_ns = a->deny ? 0 : a->deadline_ns;
+		e->deadline_ns = a->deadline_ns;
 		WRITE_ONCE(e->word, s->word | cut);
 	}
 	bpf_spin_unlock(&lock->lock);
@@ -316,16 +324,22 @@ static __always_inline bool sl_is_open(struct sl_flow_bucket *b, __u32 way,
 {
 	struct sl_flow_entry *e = sl_bucket_entry(b, way);
 
-	return e->word == s->word && e->expires_ns > now && sl_speaks_for(e, f);
+	return e->word == s->word && e->expires_ns > now && sl_speaks_for(e, f) &&
+	       !!(e->flags & SL_FLOW_HAS_UID) == s->has_uid &&
+	       (!s->has_uid || e->uid == s->uid);
 }
 
 /* Finds the flow's place in one of two buckets, or the best one to give it.
  * Under the lock. Returns rank << 8 | way; rank 8: the flow is there. */
-static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u64 tag, __u64 now)
+static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u64 tag,
+					     const struct sl_flow_key *k, __u64 now)
 {
 	__u64 way = sl_bucket_way(b, tag), best = sl_bucket_best(b, now);
-	__u64 there = 1 - sl_less(0, b->tags[way & (SL_FLOW_WAYS - 1)] ^ tag);
+	__u64 differs = b->tags[way] ^ tag;
+	__u64 there;
 
+	differs |= sl_flow_key_differs(&b->entries[way].key, k);
+	there = 1 - sl_less(0, differs);
 	return best ^ (best ^ (8 << 8 | way)) * there;
 }
 
@@ -358,8 +372,8 @@ __noinline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
 	if (!one || !two)
 		return SL_NO_ROOM;
 	bpf_spin_lock(&lock->lock);
-	place = sl_bucket_place(one, tag, now);
-	place_two = sl_bucket_place(two, tag, now);
+	place = sl_bucket_place(one, tag, &k, now);
+	place_two = sl_bucket_place(two, tag, &k, now);
 	if (place >> 8 < place_two >> 8) {
 		one = two;
 		place = place_two;

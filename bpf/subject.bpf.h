@@ -16,6 +16,7 @@
 #include "socket.bpf.h"
 
 const volatile __u32 sl_slot = 0;	/* the slot of this object's target */
+const volatile __u64 sl_netns = 0;	/* cookie of the target's network namespace */
 
 static __always_inline bool sl_subject_init(struct sl_subject *s)
 {

@@ -70,6 +70,7 @@ struct sl_flow_key {
 	__u16 a_port, b_port;	/* ICMP: both are the identifier, or type << 8 | code */
 	__u8 family, protocol;
 	__u16 icmp_class;	/* ICMP: the query's type; 255: type and code, no identifier */
+	__u64 netns;		/* 0: the target's own network namespace, else a cookie */
 };
 
 enum sl_flow_flags {
@@ -111,10 +112,12 @@ enum sl_socket_flags {
 	SL_SOCK_PROCESS = 1 << 1,	/* pid and comm are known */
 	SL_SOCK_REPORTED = 1 << 2,	/* the denial of (address, key) is reported */
 	SL_SOCK_SERVES = 1 << 3,	/* UDP: an admitted flow reached this socket */
+	SL_SOCK_ELSEWHERE = 1 << 4,	/* made in another network namespace: netns */
 };
 
 struct sl_socket {
 	__u64 word;		/* generation of the reported denial */
+	__u64 netns;		/* cookie */
 	__u64 address_high, address_low;
 	__u32 flags;
 	__u32 uid;		/* fsuid of the creator, init user namespace */
@@ -150,7 +153,8 @@ enum sl_event_flags {
 	SL_EVENT_UID = 1 << 1,		/* socket_uid is known */
 	SL_EVENT_SOURCE = 1 << 2,	/* source address and port are known */
 	SL_EVENT_PARSED = 1 << 3,	/* destination and protocol are known */
-	SL_EVENT_PORTS = 1 << 4,	/* the protocol has ports */
+	SL_EVENT_PORTS = 1 << 4,	/* the ports are known */
+	SL_EVENT_ICMP = 1 << 5,		/* ICMP's type and code are known */
 };
 
 /* One decision, in sl_events. */

@@ -60,11 +60,6 @@ static const char *protocol_text(__u8 protocol, char buf[8])
 	return buf;
 }
 
-static bool is_icmp(const struct sl_event *event)
-{
-	return event->protocol == IPPROTO_ICMP || event->protocol == IPPROTO_ICMPV6;
-}
-
 const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT])
 {
 	bool inbound = event->direction == SL_INGRESS;
@@ -78,7 +73,7 @@ const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT
 	if (event->flags & SL_EVENT_PORTS)
 		snprintf(buf, SL_ENDPOINT_TEXT, event->family == 6 ? "[%s]:%u/%s" : "%s:%u/%s",
 			 address, inbound ? event->source_port : event->destination_port, name);
-	else if (is_icmp(event))
+	else if (event->flags & SL_EVENT_ICMP)
 		snprintf(buf, SL_ENDPOINT_TEXT, "%s/%s type %u", address, name,
 			 event->destination_port >> 8);
 	else
@@ -121,7 +116,7 @@ static json_t *endpoint_json(const struct sl_event *event, bool known, const __u
 
 static json_t *icmp_json(const struct sl_event *event)
 {
-	if (!(event->flags & SL_EVENT_PARSED) || !is_icmp(event))
+	if (!(event->flags & SL_EVENT_ICMP))
 		return json_null();
 	return json_pack("{s:i,s:i}", "type", event->destination_port >> 8, "code",
 			 event->destination_port & 0xff);

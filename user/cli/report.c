@@ -65,6 +65,7 @@ int sl_report_open(struct sl_report *r, const struct sl_run_options *options,
 	r->names = (struct sl_audit_names){.policy = policy->name, .target_kind = "cgroup",
 					   .target = target, .compiled = compiled,
 					   .boot_epoch_ns = sl_boot_epoch_ns()};
+	r->default_allows = policy->default_action == SL_ALLOW;
 	r->aggregate = sl_aggregate_new(on_record, r);
 	r->summary = sl_summary_new();
 	if (!r->aggregate || !r->summary)
@@ -75,7 +76,7 @@ int sl_report_open(struct sl_report *r, const struct sl_run_options *options,
 	if (r->log)
 		return 0;
 	fprintf(stderr, "sluice run: --log %s: %s\n", options->log, strerror(errno));
-	return -EIO;
+	return -EINVAL;	/* said */
 }
 
 void sl_report_drain(struct sl_report *r, struct sl_kernel *kernel)
@@ -105,7 +106,9 @@ static void print_hit(void *context, const struct sl_hit_key *key, const struct 
 	const struct sl_compiled *compiled = r->names.compiled;
 	bool known = key->rule < compiled->n_rules;
 
-	if (known && compiled->rules[key->rule].action == SL_ALLOW)
+	if (known ? compiled->rules[key->rule].action == SL_ALLOW :
+		    key->reason == SL_REASON_INBOUND ||
+		    (key->reason == SL_REASON_DEFAULT && r->default_allows))
 		return;
 	fprintf(stderr, "sluice: %7llu  %s\n", (unsigned long long)hit->count,
 		known ? compiled->rules[key->rule].id : sl_reason_word(key->reason));

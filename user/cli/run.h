@@ -35,7 +35,7 @@ struct sl_report {
 	FILE *log;
 	__u64 sequence;		/* of the next record */
 	__u64 received;		/* events from the kernel */
-	bool log_failed;
+	bool log_failed, default_allows;
 };
 
 int sl_report_open(struct sl_report *report, const struct sl_run_options *options,

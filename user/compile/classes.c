@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/*
- * The classes: the distinct sets of entries that cover some address. Two sets
- * are taken for equal when their 128-bit hashes are; the hash is made of mixed
- * entry numbers, so a policy's author has nothing to steer it with.
- */
+/* The classes: the distinct sets of entries that cover some address, found by a
+ * hash and compared entry by entry. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,19 +59,29 @@ static int fill(struct compiler *c, struct class *class, const __u64 *active)
 	return 0;
 }
 
+static bool same_class(const struct compiler *c, const struct class *class, const __u64 *active,
+		       const __u64 hash[2])
+{
+	__u32 i;
+
+	if (memcmp(class->hash, hash, sizeof(class->hash)) ||
+	    count_active(c, active) != class->n_entries + class->embedded)
+		return false;
+	for (i = 0; i < class->n_entries; i++)
+		if (!(active[class->entries[i] / 64] >> class->entries[i] % 64 & 1))
+			return false;
+	return true;
+}
+
 static int add_class(struct compiler *c, const __u64 *active, const __u64 hash[2])
 {
 	static const struct class none;
 	struct class *v;
-	size_t cap, i, total = 0;
+	size_t cap;
 
 	if (c->n_classes == SL_CLASSES_MAX + 1)
 		return too_large(c, "65,535 address classes");
 	if (c->n_classes == c->cap_classes) {
-		for (i = 0; i < c->n_classes; i++)
-			total += c->classes[i].n_entries;
-		if (total > LIST_ENTRIES_MAX)
-			return too_large(c, "what the compiler holds of overlapping rules");
 		cap = c->cap_classes ? c->cap_classes * 2 : 64;
 		v = realloc(c->classes, cap * sizeof(*v));
 		if (!v)
@@ -88,6 +95,9 @@ static int add_class(struct compiler *c, const __u64 *active, const __u64 hash[2
 	if (fill(c, v, active))
 		return -ENOMEM;
 	c->n_classes++;
+	c->n_listed += v->n_entries;
+	if (c->n_listed > LIST_ENTRIES_MAX)
+		return too_large(c, "what the compiler holds of overlapping rules");
 	return 0;
 }
 
@@ -101,7 +111,7 @@ int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u3
 	at = hash[0] & (c->n_class_slots - 1);
 	for (; c->class_slots[at] != SL_NONE; at = (at + 1) & (c->n_class_slots - 1)) {
 		*class = c->class_slots[at];
-		if (!memcmp(c->classes[*class].hash, hash, sizeof(c->classes[0].hash)))
+		if (same_class(c, &c->classes[*class], active, hash))
 			return 0;
 	}
 	err = add_class(c, active, hash);

@@ -93,7 +93,7 @@ struct compiler {
 	__u32 *view_uid;	/* a uid that has the view; [0], [1] unused */
 
 	struct class *classes;
-	size_t n_classes, cap_classes;
+	size_t n_classes, cap_classes, n_listed; /* listed: entries of all classes */
 	__u32 *class_slots;
 	size_t n_class_slots;
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -162,6 +164,22 @@ static int load_with_first(struct sl_kernel *k, int fd)
 	return err ? err : first.err;
 }
 
+/* Of this process's network namespace, which the command will be in. 0 if the
+ * kernel does not tell (before 5.14): every socket is then noted with its own. */
+static __u64 netns_cookie(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(__u64);
+	__u64 cookie = 0;
+
+	if (fd < 0)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size))
+		cookie = 0;
+	close(fd);
+	return cookie;
+}
+
 static int load_stamp(struct sl_kernel *k)
 {
 	int err;
@@ -178,12 +196,17 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options, in
 {
 	__u32 buckets = power_of_two((options->flows ? options->flows : SL_FLOWS_DEFAULT) /
 				     SL_FLOW_WAYS);
+	__u64 seed;
 	int err;
 
 	k->skel = sluice__open();
 	if (!k->skel)
 		return -errno;
 	k->skel->rodata->sl_slot = SLOT;
+	k->skel->rodata->sl_netns = netns_cookie();
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return -EIO;
+	k->skel->rodata->sl_seed = seed;
 	err = size_maps(k->skel, buckets);
 	if (!err)
 		err = load_with_first(k, first_fd);
@@ -256,6 +279,9 @@ int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct s
 		return sl_error(diag, NULL, "generation %llu is not newer than %llu",
 				(unsigned long long)generation,
 				(unsigned long long)SL_WORD_GENERATION(old));
+	if ((table->words[SL_H_FLAGS] & SL_F_UIDS) && !k->stamp)
+		return sl_error(diag, NULL, "the policy has uid rules, and the target was loaded "
+				"without the programs that know a socket's uid");
 	fd = sl_kernel_table_map(table, diag);
 	if (fd < 0)
 		return fd;
