@@ -42,8 +42,9 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind({ALLOWED})
 s.settimeout(1)
 try:
-    s.sendto(b"hello", {SERVICE})
-    print(json.dumps(s.recvfrom(100)[0].decode()))
+    s.connect({SERVICE})    # sendto() would be refused before it is a packet
+    s.send(b"hello")
+    print(json.dumps(s.recv(100).decode()))
 except OSError as error:
     print(json.dumps(str(error)))
 """
