@@ -321,3 +321,44 @@ def test_the_summary_names_count_destination_rule_and_process(lab):
                      done.err)
     assert re.search(r"sluice: +1  198\.51\.100\.1:53/udp +no rule \(default\) +python3", done.err)
     assert "sluice: deny 203.0.113.1:7/tcp  no-test-net  python3[" in done.err
+
+
+def raw_run(lab, command, policy=None, **kw):
+    _, log, words = lab.prepare(policy or "sluice: 1\nname: raw\n", ("-v",))
+    return subprocess.Popen(lab.inside() + words + command, stdin=subprocess.DEVNULL, **kw), log
+
+
+def test_a_reader_of_stderr_that_is_gone_changes_nothing(lab):
+    """Neither the exit code nor the record: SIGPIPE is not the end of a run."""
+    denied = "import socket; s = socket.socket(); s.connect_ex(('203.0.113.1', 9))"
+    child, log = raw_run(lab, ["/usr/bin/python3", "-c", denied + "; raise SystemExit(9)"],
+                         stderr=subprocess.PIPE)
+    child.stderr.close()
+    assert child.wait(20) == 9
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_a_full_nonblocking_stderr_does_not_swallow_the_summary(lab):
+    fill = ("import fcntl, os\n"
+            "fcntl.fcntl(2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_NONBLOCK)\n"
+            "try:\n"
+            "    while True: os.write(2, b'x' * 4096)\n"
+            "except BlockingIOError: pass\n")
+    child, _ = raw_run(lab, ["/usr/bin/python3", "-c", fill], stderr=subprocess.PIPE)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert b"sluice: 0 blocked, 0 allowed (policy raw)" in err
+
+
+def test_the_command_cannot_kill_what_keeps_its_record(lab):
+    done = lab.run("sluice: 1\nname: raw\n", "sh", "-c", "kill -9 $PPID || exit 3")
+    if "Landlock" in done.err:
+        pytest.skip("this kernel has no Landlock scope")
+    assert done.code == 3
+    assert "sluice: 0 blocked" in done.err
+
+
+def test_an_unprintable_command_does_not_steer_the_terminal(lab):
+    done = lab.run("sluice: 1\nname: raw\n", "\x1b[31mno\nsuch")
+    assert done.code == 127
+    assert "exec: \\x1b[31mno\\x0asuch" in done.err and "\x1b" not in done.err

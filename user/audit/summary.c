@@ -73,7 +73,8 @@ static int compare(const void *a, const void *b)
 static void print_rule(const struct group *g, const struct sl_audit_names *names, char buf[160])
 {
 	const char *rule = sl_event_rule(names, &g->first);
-	unsigned line = rule ? names->compiled->rules[g->first.rule].pos.line : 0;
+	const struct sl_rule_info *info = rule ? &names->compiled->rules[g->first.rule] : NULL;
+	unsigned line = info && info->rule ? info->pos.line : 0;
 
 	if (!rule)
 		snprintf(buf, 160, "no rule (%s)", sl_reason_word(g->first.reason));
@@ -118,7 +119,7 @@ void sl_summary_print(const struct sl_summary *s, const struct sl_audit_names *n
 			left += sorted[i]->count;
 	}
 	if (left)
-		fprintf(out, "sluice: %7llu  to other destinations (--log FILE has all)\n",
+		fprintf(out, "sluice: %7llu  to other destinations\n",
 			(unsigned long long)left);
 	free(sorted);
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* What a run reports: records to a file and to stderr, and a summary. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "run.h"
 
@@ -139,6 +141,8 @@ void sl_report_end(struct sl_report *r, struct sl_kernel *kernel)
 {
 	struct sl_stats stats = {};
 
+	/* the command shares it and may have made it non-blocking, and full */
+	fcntl(STDERR_FILENO, F_SETFL, fcntl(STDERR_FILENO, F_GETFL) & ~O_NONBLOCK);
 	sl_report_drain(r, kernel);
 	sl_aggregate_flush(r->aggregate, ~0ull);
 	if (sl_kernel_stats(kernel, &stats))

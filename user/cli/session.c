@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "policy/text.h"
 #include "run.h"
 
 #define DRAIN_MS 250		/* the ring buffer is drained at least this often */
@@ -116,6 +118,14 @@ static int prepare(struct session *s, struct sl_diag *diag)
 					  s->cgroup.path);
 }
 
+/* With an argument's words in it: what would steer the terminal is escaped. */
+static void say(const char *text)
+{
+	fputs("sluice run: ", stderr);
+	sl_put_text(text, stderr);
+	fputc('\n', stderr);
+}
+
 static int start(struct session *s, struct sl_diag *diag, int *status)
 {
 	struct sl_spawn_options options = {.argv = s->options->command, .identity = &s->identity,
@@ -131,8 +141,7 @@ static int start(struct session *s, struct sl_diag *diag, int *status)
 	}
 	*status = sl_spawn_exit_code(&error);
 	if (error.step != SL_SPAWN_CGROUP)
-		fprintf(stderr, "sluice run: %s\n",
-			sl_spawn_message(&error, s->options->command[0], text, sizeof(text)));
+		say(sl_spawn_message(&error, s->options->command[0], text, sizeof(text)));
 	return err;
 }
 
@@ -206,7 +215,11 @@ int sl_session(const struct sl_run_options *options)
 	struct session s = {.options = options,
 			    .cgroup = {.dir_fd = -1, .events_fd = -1}};
 	struct sl_diag diag = {};
-	int status = SL_EXIT_RUN, err = prepare(&s, &diag);
+	int status = SL_EXIT_RUN, err;
+
+	/* A reader of ours that goes away ends neither the run nor its record. */
+	signal(SIGPIPE, SIG_IGN);
+	err = prepare(&s, &diag);
 
 	if (!err)
 		err = start(&s, &diag, &status);

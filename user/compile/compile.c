@@ -81,25 +81,30 @@ static int make_views(struct compiler *c)
 	return err;
 }
 
-static size_t rule_weight(const struct compiler *c, __u32 rule)
+/* The ranges of the rule whose entries begin at *at, which then stands behind them:
+ * a rule's entries are neighbours. */
+static size_t rule_weight(const struct compiler *c, size_t *at)
 {
-	size_t i, n = 0;
+	__u32 rule = c->entries[*at].rule;
+	const struct entry *e;
+	size_t n = 0;
 
-	for (i = 0; i < c->n_entries; i++)
-		if (c->entries[i].rule == rule)
-			n += (c->entries[i].n_v4 + c->entries[i].n_v6 + c->entries[i].any) *
-			     c->entries[i].n_keys;
+	for (; *at < c->n_entries && c->entries[*at].rule == rule; (*at)++) {
+		e = &c->entries[*at];
+		n += (e->n_v4 + e->n_v6 + e->any) * e->n_keys;
+	}
 	return n;
 }
 
 /* Says that a bound is exceeded and names the three heaviest rules. */
 int too_large(struct compiler *c, const char *what)
 {
-	size_t weight[3] = {}, i, k, m, n;
-	__u32 rule[3] = {};
+	size_t weight[3] = {}, at = 0, k, m, n;
+	__u32 rule[3] = {}, own;
 
-	for (i = 0; i < c->n_rules && i < 10000; i++) {
-		n = rule_weight(c, i);
+	while (at < c->n_entries && !c->entries[at].marker) {
+		own = c->entries[at].rule;
+		n = rule_weight(c, &at);
 		for (k = 0; k < 3 && n <= weight[k]; k++)
 			;
 		if (k == 3)
@@ -109,7 +114,7 @@ int too_large(struct compiler *c, const char *what)
 			rule[m] = rule[m - 1];
 		}
 		weight[k] = n;
-		rule[k] = i;
+		rule[k] = own;
 	}
 	sl_error(c->diag, &c->policy->pos,
 		 "the policy does not fit: %s exceeded; its rules multiply (addresses times "

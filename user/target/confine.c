@@ -21,6 +21,7 @@
 
 /* linux/landlock.h of 6.12 and later; Debian 12's header is of 6.1. */
 #define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
+#define SCOPE_SIGNAL (1ULL << 1)
 #define SCOPE_ABI 6
 
 struct scope_ruleset {
@@ -146,7 +147,7 @@ bool sl_confine_has_scope(void)
 
 int sl_confine_scope(void)
 {
-	struct scope_ruleset rules = {.scoped = SCOPE_ABSTRACT_UNIX_SOCKET};
+	struct scope_ruleset rules = {.scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL};
 	int fd, err = 0;
 
 	if (!sl_confine_has_scope())
