@@ -358,6 +358,15 @@ def test_the_command_cannot_kill_what_keeps_its_record(lab):
     assert "sluice: 0 blocked" in done.err
 
 
+def test_a_missing_bpffs_is_mounted(lab):
+    """In a mount namespace of the test's own, which has none."""
+    script = ("umount -l /sys/fs/bpf 2>/dev/null; stat -f -c %T /sys/fs/bpf; "
+              f"{SLUICE} run -q -- true && stat -f -c %T /sys/fs/bpf")
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True,
+                          timeout=20, env=environment())
+    assert done.stdout.split() == ["sysfs", "bpf_fs"], done
+
+
 def test_an_unprintable_command_does_not_steer_the_terminal(lab):
     done = lab.run("sluice: 1\nname: raw\n", "\x1b[31mno\nsuch")
     assert done.code == 127

@@ -231,6 +231,7 @@ int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **o
 
 	if (!options->table)
 		return sl_error(diag, NULL, "no first generation to load (options.table)");
+	sl_bpffs_ensure(); /* a failure is said where something is pinned: doctor, attach */
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;

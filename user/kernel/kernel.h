@@ -55,6 +55,9 @@ typedef void (*sl_hit_handler)(void *context, const struct sl_hit_key *key,
 			       const struct sl_hit *hit);
 int sl_kernel_hits(const struct sl_kernel *kernel, sl_hit_handler handler, void *context);
 
+/* Mounts the bpf file system where a system has none (no systemd). 0 or -errno. */
+int sl_bpffs_ensure(void);
+
 /* Copies a table into a new frozen map, checked; its descriptor or -errno. */
 int sl_kernel_table_map(const struct sl_table *table, struct sl_diag *diag);
 
