@@ -23,7 +23,20 @@
 	X(FLOW_TABLE, "flow-table", "the target's flow table has no room for a new flow") \
 	X(FOREIGN_TASK, "foreign-task", "a task outside the target used the target's socket") \
 	X(NO_POLICY, "no-policy", "no generation is loaded, or its table cannot be read") \
-	X(SOCKET_FAMILY, "socket-family", "a socket family or type that no hook can judge")
+	X(SOCKET_FAMILY, "socket-family", "a socket family or type that no hook can judge") \
+	X(VLAN, "vlan", "a VLAN tag that the device's binding does not list") \
+	X(ETHERTYPE, "ethertype", "a frame that is neither ARP nor IP") \
+	X(MAC_BINDING, "mac-binding", "an Ethernet source address that is not the workload's") \
+	X(ADDRESS_BINDING, "address-binding", "a source address that is not the workload's") \
+	X(ARP, "arp", "ARP for an address that is not the workload's, or `arp: deny`") \
+	X(ND, "nd", "neighbour discovery for what is not the workload's, or `nd: deny`") \
+	X(ROGUE_RA, "rogue-ra", "a router's message from one that is no router") \
+	X(DHCP, "dhcp", "DHCP that is not the workload's own, or `dhcp: deny`") \
+	X(ROGUE_DHCP, "rogue-dhcp", "the workload as a DHCP server") \
+	X(STRAY, "stray", "a frame that is not for the workload") \
+	X(TCP_FLAGS, "tcp-flags", "TCP flags that open or continue nothing") \
+	X(CONNECTION_LIMIT, "connection-limit", "a new flow over limits: connections") \
+	X(BANDWIDTH, "bandwidth", "a packet over limits: bandwidth")
 
 enum sl_reason {
 #define SL_REASON_ENUM(name, word, text) SL_REASON_##name,

@@ -19,7 +19,7 @@
 #include <linux/types.h>
 #include "sluice_reasons.h"
 
-#define SL_TABLE_MAGIC 0x534c554943450001ull	/* "SLUICE", layout 1 */
+#define SL_TABLE_MAGIC 0x534c554943450002ull	/* "SLUICE", layout 2 */
 #define SL_CHUNK_WORDS 8			/* words of one array element */
 #define SL_TABLE_WORDS_MAX (8u << 20)		/* 64 MiB */
 #define SL_CLASSES_MAX 65535u
@@ -40,7 +40,9 @@ enum sl_table_header {
 	SL_H_BASE,		/* a row: what rules to `any` say */
 	SL_H_DECISIONS,		/* SL_DECISION_WORDS words each */
 	SL_H_RULES,		/* number of rules (no section) */
-	SL_H_RESERVED,
+	SL_H_DEVICE,		/* SL_CHUNK_WORDS words each, chunk-aligned: the binding */
+	SL_H_LIMITS,		/* one chunk, enum sl_limit_word; 0 entries: no limits */
+	SL_H_LABELS,		/* 1 word: 8 bytes of text, see below */
 	SL_HEADER_WORDS = 16,
 };
 
@@ -51,7 +53,49 @@ enum sl_table_flags {
 	SL_F_INBOUND_ALLOW = 1 << 3,
 	SL_F_UIDS = 1 << 4,		/* some rule has a uid */
 	SL_F_DEADLINES = 1 << 5,	/* some rule expires */
+	SL_F_FRAGMENTS = 1 << 6,	/* fragments: first-decides */
+	SL_F_LIMIT_OUT = 1 << 7,	/* the limits section holds an out rate ... */
+	SL_F_LIMIT_IN = 1 << 8,
+	SL_F_LIMIT_FLOWS = 1 << 9,
+	SL_F_ARP_DENY = 1 << 10,	/* device: arp, nd, dhcp: deny */
+	SL_F_ND_DENY = 1 << 11,
+	SL_F_DHCP_DENY = 1 << 12,
 };
+
+/*
+ * The binding of a device (docs/devices.md): who the workload is. Each chunk has
+ * room for two IPv4 prefixes and one IPv6 prefix; the first also says the rest.
+ * A table for a cgroup has none; a device whose table has none denies all.
+ */
+enum sl_binding_word {
+	SL_B_MAC,	/* SL_B_ flags << 48 | MAC as a number, first byte highest */
+	SL_B_VLANS,	/* four VIDs of 16 bits; 0xffff: none */
+	SL_B_V4,	/* 2 words: address << 32 | mask; unused: 1 << 32 */
+	SL_B_V6 = SL_B_V4 + 2, /* 4 words: address high, low, mask high, low; unused: 0 1 0 0 */
+	SL_B_WORDS = SL_B_V6 + 4,
+};
+
+#define SL_B_HAS_MAC (1ull << 48)
+#define SL_B_HAS_ADDRESSES (1ull << 49)
+#define SL_B_LEASE (1ull << 50)		/* and what DHCP leased to it */
+#define SL_B_MAC_MASK 0xffffffffffffull
+#define SL_BINDING_CHUNKS_MAX 8		/* 16 IPv4 and 8 IPv6 prefixes */
+#define SL_VID_NONE 0xffff
+
+/* Rates in bytes a second, bursts in bytes; 0: none. */
+enum sl_limit_word {
+	SL_L_OUT_RATE, SL_L_OUT_PEAK, SL_L_OUT_BURST,
+	SL_L_IN_RATE, SL_L_IN_PEAK, SL_L_IN_BURST,
+	SL_L_FLOW_NS,		/* between two new flows */
+	SL_L_FLOW_BURST,	/* new flows at once */
+	SL_L_WORDS,
+};
+
+/*
+ * Labels: texts that each end in NUL, padded with NUL: the policy's name, then
+ * the id of each rule by its number. So a table tells who decided without the
+ * policy's file.
+ */
 
 enum sl_class_flags {
 	SL_C_EMBEDDED = 1 << 0,		/* rules to `any` and default do not apply:

@@ -33,7 +33,20 @@ struct sl_compiled {
 	bool has_uids;
 };
 
+/* Who the workload on a device is (docs/devices.md). Addresses borrowed. */
+struct sl_binding {
+	bool has_mac;
+	__u8 mac[6];
+	bool has_addresses;		/* only these, and, if lease, what DHCP gave */
+	bool lease;
+	const struct sl_cidr *addresses; /* prefixes, either family */
+	size_t n_addresses;
+	__u16 vlans[4];
+	size_t n_vlans;
+};
+
 struct sl_compile_options {
+	const struct sl_binding *binding; /* NULL: the target is no device */
 	__u64 generation;
 	/* boot time = Unix time - this, in ns: turns `expires` into a deadline.
 	 * Only read where a rule expires. */
@@ -49,6 +62,10 @@ struct sl_compile_options {
 int sl_compile(const struct sl_policy *policy, const struct sl_compile_options *options,
 	       struct sl_compiled *out, struct sl_diag *diag);
 void sl_compiled_free(struct sl_compiled *compiled);
+
+/* The label of a table: 0 the policy's name, 1 + N the id of rule N. Borrowed from
+ * the table; NULL beyond the last. words: a table of n_words. */
+const char *sl_table_label(const __u64 *words, size_t n_words, __u32 index);
 
 /* The verdict of a table in user space: the reader that the kernel runs. */
 bool sl_table_judge(const struct sl_table *table, struct sl_question *question,

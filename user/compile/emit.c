@@ -108,6 +108,14 @@ static __u64 table_flags(const struct compiler *c)
 	for (i = 0; i < c->n_rules; i++)
 		if (c->deadlines[i])
 			flags |= SL_F_DEADLINES;
+	if (p->fragments_first)
+		flags |= SL_F_FRAGMENTS;
+	if (p->device.arp_deny)
+		flags |= SL_F_ARP_DENY;
+	if (p->device.nd_deny)
+		flags |= SL_F_ND_DENY;
+	if (p->device.dhcp_deny)
+		flags |= SL_F_DHCP_DENY;
 	return flags;
 }
 
@@ -189,7 +197,7 @@ static int write_decisions(const struct compiler *c, struct words *t, const __u3
 	return 0;
 }
 
-static int pad(struct words *t)
+int pad(struct words *t)
 {
 	while (t->n % SL_CHUNK_WORDS)
 		if (words_push(t, 0))
@@ -218,7 +226,7 @@ static int write_table(struct compiler *c, const __u32 *rank, size_t n_classes, 
 	    write_rows(c, t, ports_at) || write_ports(c, t, rank) || pad(t))
 		return -ENOMEM;
 	h[SL_H_DECISIONS] = section(c->n_chains, t->n);
-	if (write_decisions(c, t, rank) || pad(t))
+	if (write_decisions(c, t, rank) || pad(t) || write_sections(c, t, h))
 		return -ENOMEM;
 	h[SL_H_WORDS] = t->n;
 	memcpy(t->v, h, sizeof(h));

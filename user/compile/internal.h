@@ -6,6 +6,7 @@
  *   sweep.c     entries -> ranges of addresses, each with the class of entries over it
  *   classes.c   the classes, found by a hash of their entries
  *   ports.c     (class, view) -> port table of decisions
+ *   sections.c  device binding, limits, labels -> words
  *   emit.c      everything -> words
  *   review.c    warnings
  */
@@ -113,6 +114,9 @@ int sweep(struct compiler *c);
 int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u32 *class);
 int build_rows(struct compiler *c);
 int emit(struct compiler *c, struct sl_compiled *out);
+/* Appends the sections of sections.c to a table, and says in its header where. */
+int write_sections(const struct compiler *c, struct words *t, __u64 h[SL_HEADER_WORDS]);
+int pad(struct words *t);
 void review(struct compiler *c, const struct sl_compiled *compiled);
 int too_large(struct compiler *c, const char *what);
 

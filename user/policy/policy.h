@@ -137,6 +137,24 @@ struct sl_unenforced {
 	struct sl_pos pos;
 };
 
+/* Bytes a second, and bytes; 0 = not given. */
+struct sl_bandwidth {
+	__u64 average, peak, burst;
+};
+
+/* Bandwidth is out of the workload and into it. */
+struct sl_limits {
+	struct sl_bandwidth out, in;
+	__u64 flow_interval_ns;		/* connections: 1 / rate; 0 = no limit */
+	__u32 flow_burst;		/* at once: one second's worth, at least 1 */
+	struct sl_pos pos;
+};
+
+/* Switches that only devices read (docs/devices.md). */
+struct sl_device_switches {
+	bool arp_deny, nd_deny, dhcp_deny;
+};
+
 struct sl_policy {
 	char *name;			/* owned; NULL = take the file's */
 	enum sl_mode mode;
@@ -149,6 +167,9 @@ struct sl_policy {
 	enum sl_inbound inbound;
 	struct sl_match *inbound_matches; /* owned; hosts = `from`, ports = local */
 	size_t n_inbound;
+	bool fragments_first;		/* fragments: first-decides */
+	struct sl_limits limits;
+	struct sl_device_switches device;
 	struct sl_set **sets;		/* owned, each owned (stable addresses) */
 	size_t n_sets;
 	struct sl_item *items;		/* owned */

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The sections of a table that no rule makes: a device's binding, limits, labels. */
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+static __u64 section(size_t entries, size_t first)
+{
+	return (__u64)entries << 32 | first;
+}
+
+/* ---- binding ---- */
+
+static const __u64 unused_chunk[SL_CHUNK_WORDS] = {
+	[SL_B_VLANS] = ~0ull,
+	[SL_B_V4] = 1ull << 32, [SL_B_V4 + 1] = 1ull << 32,
+	[SL_B_V6 + 1] = 1,
+};
+
+static __u64 mask_of(unsigned len)
+{
+	return len ? ~0ull << (64 - len) : 0;
+}
+
+static void put_v4(__u64 *word, const struct sl_cidr *cidr)
+{
+	__be32 address;
+
+	memcpy(&address, cidr->addr, sizeof(address));
+	*word = (__u64)be32toh(address) << 32 | (__u32)(mask_of(cidr->len) >> 32);
+}
+
+static void put_v6(__u64 word[4], const struct sl_cidr *cidr)
+{
+	__be64 address[2];
+
+	memcpy(address, cidr->addr, sizeof(address));
+	word[0] = be64toh(address[0]);
+	word[1] = be64toh(address[1]);
+	word[2] = mask_of(cidr->len > 64 ? 64 : cidr->len);
+	word[3] = mask_of(cidr->len > 64 ? cidr->len - 64 : 0);
+}
+
+static __u64 binding_head(const struct sl_binding *b)
+{
+	__u64 head = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(b->mac) && b->has_mac; i++)
+		head = head << 8 | b->mac[i];
+	return head | (b->has_mac ? SL_B_HAS_MAC : 0) |
+	       (b->has_addresses ? SL_B_HAS_ADDRESSES : 0) | (b->lease ? SL_B_LEASE : 0);
+}
+
+static __u64 binding_vlans(const struct sl_binding *b)
+{
+	__u64 vlans = ~0ull;
+	size_t i;
+
+	for (i = 0; i < b->n_vlans && i < 4; i++)
+		vlans = vlans << 16 | b->vlans[i];
+	return vlans;
+}
+
+/* -E2BIG: more addresses than a binding holds. */
+static int fill_binding(const struct sl_binding *b, __u64 *w, size_t *n_chunks)
+{
+	size_t n4 = 0, n6 = 0, i;
+
+	for (i = 0; i < SL_BINDING_CHUNKS_MAX; i++)
+		memcpy(w + i * SL_CHUNK_WORDS, unused_chunk, sizeof(unused_chunk));
+	w[SL_B_MAC] = binding_head(b);
+	w[SL_B_VLANS] = binding_vlans(b);
+	for (i = 0; i < b->n_addresses; i++) {
+		const struct sl_cidr *a = &b->addresses[i];
+
+		if (a->family == 4 ? n4 == 2 * SL_BINDING_CHUNKS_MAX : n6 == SL_BINDING_CHUNKS_MAX)
+			return -E2BIG;
+		if (a->family == 4) {
+			put_v4(w + n4 / 2 * SL_CHUNK_WORDS + SL_B_V4 + n4 % 2, a);
+			n4++;
+		} else {
+			put_v6(w + n6 * SL_CHUNK_WORDS + SL_B_V6, a);
+			n6++;
+		}
+	}
+	*n_chunks = (n4 + 1) / 2 > n6 ? (n4 + 1) / 2 : n6;
+	if (!*n_chunks)
+		*n_chunks = 1;
+	return 0;
+}
+
+static int write_binding(const struct compiler *c, struct words *t, __u64 *header)
+{
+	__u64 w[SL_BINDING_CHUNKS_MAX * SL_CHUNK_WORDS];
+	size_t n_chunks;
+	int err;
+
+	if (!c->options->binding)
+		return 0;
+	err = fill_binding(c->options->binding, w, &n_chunks);
+	if (err)
+		return sl_error(c->diag, NULL, "the device's binding has %zu addresses: it holds at "
+				"most %d IPv4 and %d IPv6 ones; give prefixes",
+				c->options->binding->n_addresses, 2 * SL_BINDING_CHUNKS_MAX,
+				SL_BINDING_CHUNKS_MAX);
+	*header = section(n_chunks, t->n);
+	return words_append(t, w, n_chunks * SL_CHUNK_WORDS);
+}
+
+/* ---- limits ---- */
+
+static int write_limits(const struct compiler *c, struct words *t, __u64 *header, __u64 *flags)
+{
+	const struct sl_limits *l = &c->policy->limits;
+	const __u64 w[SL_CHUNK_WORDS] = {
+		[SL_L_OUT_RATE] = l->out.average, [SL_L_OUT_PEAK] = l->out.peak,
+		[SL_L_OUT_BURST] = l->out.burst, [SL_L_IN_RATE] = l->in.average,
+		[SL_L_IN_PEAK] = l->in.peak, [SL_L_IN_BURST] = l->in.burst,
+		[SL_L_FLOW_NS] = l->flow_interval_ns, [SL_L_FLOW_BURST] = l->flow_burst,
+	};
+
+	*flags |= (l->out.average ? SL_F_LIMIT_OUT : 0) | (l->in.average ? SL_F_LIMIT_IN : 0) |
+		  (l->flow_interval_ns ? SL_F_LIMIT_FLOWS : 0);
+	if (!l->out.average && !l->in.average && !l->flow_interval_ns)
+		return 0;
+	*header = section(1, t->n);
+	return words_append(t, w, SL_CHUNK_WORDS);
+}
+
+/* ---- labels ---- */
+
+/* Appends a text and its NUL behind *bytes bytes of the section. */
+static int write_label(struct words *t, size_t first, size_t *bytes, const char *text)
+{
+	size_t n = strlen(text) + 1;
+
+	while ((t->n - first) * sizeof(__u64) < *bytes + n)
+		if (words_push(t, 0))
+			return -ENOMEM;
+	memcpy((char *)(t->v + first) + *bytes, text, n);
+	*bytes += n;
+	return 0;
+}
+
+static int write_labels(const struct compiler *c, struct words *t, __u64 *header)
+{
+	size_t first = t->n, bytes = 0, i;
+	int err = write_label(t, first, &bytes, c->policy->name ? c->policy->name : "");
+
+	for (i = 0; i < c->n_rules && !err; i++)
+		err = write_label(t, first, &bytes, c->rules[i].id ? c->rules[i].id : "");
+	*header = section(t->n - first, first);
+	return err;
+}
+
+const char *sl_table_label(const __u64 *words, size_t n_words, __u32 index)
+{
+	__u64 s = n_words > SL_H_LABELS ? words[SL_H_LABELS] : 0;
+	const char *at = (const char *)(words + (__u32)s), *end;
+
+	if ((__u32)s + (s >> 32) > n_words || index > words[SL_H_RULES])
+		return NULL;
+	end = at + (s >> 32) * sizeof(*words);
+	while (index-- && at < end)
+		at += strnlen(at, end - at) + 1;
+	return at < end ? at : NULL;
+}
+
+int write_sections(const struct compiler *c, struct words *t, __u64 h[SL_HEADER_WORDS])
+{
+	int err = write_binding(c, t, &h[SL_H_DEVICE]);
+
+	if (!err)
+		err = write_limits(c, t, &h[SL_H_LIMITS], &h[SL_H_FLAGS]);
+	if (!err)
+		err = write_labels(c, t, &h[SL_H_LABELS]);
+	return err ? err : pad(t);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Targets that outlive a process: one set of maps and programs for many devices,
+ * pinned in the bpf file system (or private, for tests). `attach`, `detach`,
+ * `status` and, later, the daemon work on it. A target has a slot; what switches
+ * its policy is one word (include/sluice_abi.h).
+ *
+ * Everything that changes the state is done under a lock that is held from
+ * sl_state_open to sl_state_close.
+ */
+#ifndef SLUICE_STATE_H
+#define SLUICE_STATE_H
+
+#include "compile/compile.h"
+#include "sluice_abi.h"
+
+struct sl_state;
+
+#define SL_STATE_PATH "/sys/fs/bpf/sluice"
+#define SL_SLOTS 4096		/* targets at once */
+
+struct sl_state_options {
+	const char *path;	/* of the pins; NULL: private, gone with the process */
+	bool create;		/* make what is missing; else -ENOENT without a word */
+};
+
+/*
+ * Opens (adopts) or makes the state for the caller's network namespace. 0 or
+ * -errno with the reason in diag: pins of another ABI, of a wrong type, or half
+ * written are refused with their path. Close with sl_state_close.
+ */
+int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
+		  struct sl_diag *diag);
+void sl_state_close(struct sl_state *state);
+
+/* A device, as the caller's network namespace knows it. */
+struct sl_device {
+	unsigned ifindex;
+	char name[16];
+};
+
+/* -ENODEV, or -EOPNOTSUPP for what is no Ethernet device, with the reason in diag. */
+int sl_device_find(const char *name, struct sl_device *out, struct sl_diag *diag);
+
+/* The generation number for the next table; never given twice. */
+__u64 sl_state_next_generation(struct sl_state *state);
+
+/*
+ * Makes the device obey the table, which was compiled with a binding: a device
+ * that has a target gets the new generation (its flows stay and are judged
+ * again), another a new target, attached last, so that nothing is judged before
+ * all is in place. *slot tells where. On failure nothing has changed.
+ */
+int sl_state_attach_device(struct sl_state *state, const struct sl_device *device,
+			   const struct sl_table *table, __u32 *slot, struct sl_diag *diag);
+
+/* Takes the programs off the device and forgets the target. -ENOENT: it has none. */
+int sl_state_detach_device(struct sl_state *state, const struct sl_device *device,
+			   struct sl_diag *diag);
+
+/* Forgets targets whose device is gone; returns how many. */
+int sl_state_sweep(struct sl_state *state);
+
+/* One target, as status shows it. */
+struct sl_target_view {
+	__u32 slot;
+	struct sl_target target;
+	__u64 generation;
+	__u32 flags;		/* SL_F_ of its table */
+	bool attached;		/* its programs are on the device */
+	struct sl_stats stats;
+	struct sl_meter meter;
+};
+
+typedef void (*sl_target_handler)(void *context, const struct sl_target_view *view);
+int sl_state_targets(struct sl_state *state, sl_target_handler handler, void *context);
+
+/* The words of a target's table, a copy owned by the caller. 0 or -errno. */
+int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
+
+/* Decisions of a slot, by (rule or reason). 0 or -errno. */
+typedef void (*sl_hit_handler)(void *context, const struct sl_hit_key *key,
+			       const struct sl_hit *hit);
+int sl_state_hits(const struct sl_state *state, __u32 slot, sl_hit_handler handler,
+		  void *context);
+
+/* Events of all targets: a descriptor to poll; a drain that calls back for each
+ * and returns how many, or -errno. One reader at a time. */
+typedef void (*sl_event_handler)(void *context, const struct sl_event *event);
+int sl_state_events_fd(struct sl_state *state);
+int sl_state_drain(struct sl_state *state, sl_event_handler handler, void *context);
+
+/*
+ * For tests, on a private state: a target without a device, whose frames are
+ * those of interface ifindex (1: what BPF_PROG_TEST_RUN uses), and the programs.
+ */
+int sl_state_add_unattached(struct sl_state *state, unsigned ifindex,
+			    const struct sl_table *table, __u32 *slot, struct sl_diag *diag);
+void sl_state_forget(struct sl_state *state, __u32 slot);
+int sl_state_program_fd(const struct sl_state *state, enum sl_direction direction);
+
+#endif
