@@ -102,6 +102,15 @@ static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_fl
 		e->flags |= SL_EVENT_UID;
 		e->socket_uid = s->uid;
 	}
+	e->vlan = SL_VLAN_NONE;
+	if (f->has_link) {
+		e->flags |= SL_EVENT_LINK;
+		__builtin_memcpy(e->mac_source, f->link.source, sizeof(e->mac_source));
+		__builtin_memcpy(e->mac_destination, f->link.destination,
+				 sizeof(e->mac_destination));
+		e->ethertype = f->link.ethertype;
+		e->vlan = f->link.vlan;
+	}
 	if (p->known) {
 		e->flags |= SL_EVENT_PROCESS;
 		e->pid = p->pid;
@@ -132,6 +141,10 @@ __noinline int sl_record(const struct sl_flow *f, const struct sl_subject *s,
 		return 0;
 	}
 	__sync_fetch_and_add(verdict == SL_EV_DENY ? &stats->denied : &stats->audit_denied, 1);
+	if (a->quiet) {
+		__sync_fetch_and_add(&stats->suppressed, 1);
+		return 0;
+	}
 	if (!sl_budget_take(slot)) {
 		__sync_fetch_and_add(&stats->suppressed, 1);
 		__sync_fetch_and_add(&stats->over_budget, 1);

@@ -9,6 +9,13 @@
 #include "sluice_abi.h"
 #include "sluice_table.h"
 
+/* The Ethernet frame around a packet; devices only. */
+struct sl_link {
+	__u8 source[6], destination[6];
+	__u16 ethertype;	/* host byte order */
+	__u16 vlan;		/* VID, or SL_VLAN_NONE */
+};
+
 /* An attempt or a packet. Host byte order; IPv4 in the low 32 bits of _low. */
 struct sl_flow {
 	__u64 source_high, source_low;
@@ -28,8 +35,20 @@ struct sl_flow {
 	__u8 from_a;		/* the source is endpoint a of the flow's key */
 	__u8 local;		/* a packet on the loopback device */
 	__u8 raw;		/* a packet of a raw socket: its source may be forged */
+	__u8 fragment;		/* SL_FRAGMENT_ */
+	__u8 take_fragments;	/* for the parser: `fragments: first-decides` */
+	__u8 more;		/* a fragment that is not the last */
+	__u8 extended;		/* IPv6 with extension headers */
+	__u8 hop_limit;
+	__u8 group;		/* a frame sent to an Ethernet group address */
+	__u8 has_link;
+	__u8 judged_again;	/* shows the flow's opener, not this packet */
+	struct sl_link link;
 	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
 	__u64 netns;		/* 0: the target's own network namespace, else a cookie */
+	__u32 at, end;		/* where the transport header begins, where the packet ends */
+	__u32 fragment_id;
+	__u32 fragment_begin;	/* of the payload, in bytes */
 };
 
 struct sl_subject {
@@ -40,8 +59,12 @@ struct sl_subject {
 	__u32 reserved;
 };
 
+/* The last is no packet's: a first fragment's own place among the flows. */
+enum { SL_FRAGMENT_NONE, SL_FRAGMENT_FIRST, SL_FRAGMENT_LATER, SL_FRAGMENT_KEY };
 enum { SL_ICMP_QUERY = 1, SL_ICMP_ANSWER = 2, SL_ICMP_ERROR = 3 };
 enum { SL_TCP_FIN = 0x01, SL_TCP_SYN = 0x02, SL_TCP_RST = 0x04, SL_TCP_ACK = 0x10 };
+
+#define SL_SECOND 1000000000ull
 
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))

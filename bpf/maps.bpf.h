@@ -63,13 +63,24 @@ struct {
 	__type(value, struct sl_hit);
 } sl_hits SEC(".maps");
 
-/* Buckets of all slots. A full pair of buckets denies a new flow (flow-table):
- * nothing that is alive is ever pushed out. */
-struct {
+/* The buckets of one slot. BPF_F_INNER_MAP: slots may differ in size. */
+struct sl_flow_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 512);	/* loader */
-	__type(key, __u32);
-	__type(value, struct sl_flow_bucket);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct sl_flow_bucket));
+};
+
+/* Flow state by slot: a target's flows are its own, made and gone with it. A full
+ * pair of buckets denies a new flow (flow-table): nothing that is alive is ever
+ * pushed out. An empty place denies new flows too. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);		/* loader */
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__array(values, struct sl_flow_map);
 } sl_flows SEC(".maps");
 
 struct sl_flow_lock {
@@ -96,6 +107,19 @@ struct {
 	__type(key, __u32);
 	__type(value, struct sl_budget);
 } sl_budgets SEC(".maps");
+
+struct sl_limiter {
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+	__u64 due_ns[SL_LIMITS_MAX];	/* by enum sl_limit: limit.bpf.h */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);		/* loader */
+	__type(key, __u32);
+	__type(value, struct sl_limiter);
+} sl_limiters SEC(".maps");
 
 /* Full: the verdict stands, `lost` grows. */
 struct {

@@ -15,7 +15,14 @@
 #define SL_PARSED (-1)		/* else an enum sl_reason */
 #define SL_ETHERTYPE_IPV4 0x0800
 #define SL_ETHERTYPE_IPV6 0x86dd
-#define SL_EXTENSIONS_MAX 6	/* IPv6 extension headers that we walk */
+#define SL_EXTENSIONS_MAX 5	/* IPv6 extension headers that we walk */
+
+#define SL_IPV4_MORE 0x2000	/* of the fragment field */
+#define SL_IPV4_OFFSET 0x1fff
+
+/* How a packet is read: as one that is to be judged, or as what an ICMP error
+ * quotes, of which the beginning must do (RFC 792: 8 bytes of transport). */
+enum sl_parse_kind { SL_PARSE_PACKET, SL_PARSE_QUOTE };
 
 /* Protocol numbers that <linux/in.h> lacks. */
 enum { SL_PROTO_HOPOPTS = 0, SL_PROTO_ROUTING = 43, SL_PROTO_FRAGMENT = 44,
@@ -28,6 +35,12 @@ struct sl_ipv4 {
 	__u8 ttl, protocol;
 	__be16 checksum;
 	__be32 source, destination;
+};
+
+struct sl_ipv6_fragment {
+	__u8 next_header, reserved;
+	__be16 offset_more;
+	__be32 id;
 };
 
 struct sl_ipv6 {
@@ -58,21 +71,57 @@ static __always_inline void sl_icmp_kind(struct sl_flow *f, __u8 type)
 	}
 }
 
-static __always_inline int sl_parse_transport(struct __sk_buff *skb, __u32 at, struct sl_flow *f)
+/* The transport header's fixed part, in bytes; 0: a protocol that has none for us. */
+static __always_inline __u32 sl_transport_size(const struct sl_flow *f)
 {
-	__u8 head[8];
-
 	switch (f->protocol) {
 	case IPPROTO_TCP:
-	case IPPROTO_UDP:
+		return 20;
 	case IPPROTO_SCTP:
+		return 12;
+	case IPPROTO_UDP:
+		return 8;
 	case IPPROTO_ICMP:
+		return f->family == 4 ? 8 : 0;
 	case SL_PROTO_ICMPV6:
-		break;
-	default:
-		return SL_PARSED;
+		return f->family == 6 ? 8 : 0;
 	}
-	if (bpf_skb_load_bytes(skb, at, head, sizeof(head)))
+	return 0;
+}
+
+static __always_inline int sl_parse_tcp(struct __sk_buff *skb, struct sl_flow *f)
+{
+	__u8 head[2];
+	__u32 size;
+
+	if (bpf_skb_load_bytes(skb, f->at + 12, head, sizeof(head)))
+		return SL_REASON_MALFORMED;
+	f->tcp_flags = head[1];
+	size = (head[0] >> 4) * 4;
+	return size < 20 || f->at + size > f->end ? SL_REASON_MALFORMED : SL_PARSED;
+}
+
+/* The length of a first fragment's datagram, and of a GSO frame's, lies beyond. */
+static __always_inline int sl_parse_udp(struct __sk_buff *skb, struct sl_flow *f, __u32 length)
+{
+	if (length < 8)
+		return SL_REASON_MALFORMED;
+	if (f->fragment || skb->gso_size)
+		return SL_PARSED;
+	return f->at + length > f->end ? SL_REASON_MALFORMED : SL_PARSED;
+}
+
+static __always_inline int sl_parse_transport(struct __sk_buff *skb, struct sl_flow *f,
+					      enum sl_parse_kind kind)
+{
+	__u32 size = sl_transport_size(f);
+	__u8 head[8];
+
+	if (!size)
+		return SL_PARSED;
+	if (kind == SL_PARSE_QUOTE)
+		size = sizeof(head);
+	if (f->at + size > f->end || bpf_skb_load_bytes(skb, f->at, head, sizeof(head)))
 		return SL_REASON_MALFORMED;
 	if (f->protocol == IPPROTO_ICMP || f->protocol == SL_PROTO_ICMPV6) {
 		f->key = (__u16)head[0] << 8 | head[1];
@@ -84,14 +133,47 @@ static __always_inline int sl_parse_transport(struct __sk_buff *skb, __u32 at, s
 	f->destination_port = (__u16)head[2] << 8 | head[3];
 	f->key = f->destination_port;
 	f->has_ports = 1;
-	if (f->protocol == IPPROTO_TCP &&
-	    bpf_skb_load_bytes(skb, at + 13, &f->tcp_flags, sizeof(f->tcp_flags)))
-		return SL_REASON_MALFORMED;
+	if (kind == SL_PARSE_QUOTE)
+		return SL_PARSED;
+	if (f->protocol == IPPROTO_TCP)
+		return sl_parse_tcp(skb, f);
+	if (f->protocol == IPPROTO_UDP)
+		return sl_parse_udp(skb, f, (__u32)head[4] << 8 | head[5]);
 	return SL_PARSED;
 }
 
-static __always_inline int sl_parse_ipv4(struct __sk_buff *skb, __u32 at, struct sl_flow *f)
+/* What stands behind the IP header, of a fragment too. A first fragment decides
+ * for the others, so its transport header must be whole (RFC 1858, RFC 7112). */
+static __always_inline int sl_parse_payload(struct __sk_buff *skb, struct sl_flow *f,
+					    enum sl_parse_kind kind)
 {
+	int reason;
+
+	if (f->fragment == SL_FRAGMENT_LATER)
+		return SL_PARSED;
+	reason = sl_parse_transport(skb, f, kind);
+	if (f->fragment == SL_FRAGMENT_FIRST &&
+	    (reason != SL_PARSED || ((f->end - f->at) & 7)))
+		return SL_REASON_FRAGMENT;
+	return reason;
+}
+
+/* Where the packet ends: its own length must not pass the frame's. A GSO frame may
+ * be longer than the field can say (BIG TCP); a quote is shorter than it says. */
+static __always_inline bool sl_packet_ends(struct __sk_buff *skb, struct sl_flow *f, __u32 at,
+					   __u32 length, enum sl_parse_kind kind)
+{
+	f->end = skb->len;
+	if (kind == SL_PARSE_QUOTE || skb->gso_size)
+		return true;
+	f->end = at + length;
+	return f->end <= skb->len;
+}
+
+static __always_inline int sl_parse_ipv4(struct __sk_buff *skb, __u32 at, struct sl_flow *f,
+					 enum sl_parse_kind kind)
+{
+	__u32 length, fragment;
 	struct sl_ipv4 ip;
 
 	if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
@@ -101,30 +183,86 @@ static __always_inline int sl_parse_ipv4(struct __sk_buff *skb, __u32 at, struct
 	f->source_low = bpf_ntohl(ip.source);
 	f->destination_low = bpf_ntohl(ip.destination);
 	f->protocol = ip.protocol;
-	if (ip.version_ihl >> 4 != 4 || (ip.version_ihl & 15) < 5)
+	f->hop_limit = ip.ttl;
+	length = bpf_ntohs(ip.length);
+	if (ip.version_ihl >> 4 != 4 || (ip.version_ihl & 15) < 5 ||
+	    (length < sizeof(ip) && !skb->gso_size) || !sl_packet_ends(skb, f, at, length, kind))
 		return SL_REASON_MALFORMED;
 	if ((ip.version_ihl & 15) > 5)
 		return SL_REASON_IP_OPTIONS;
-	if (ip.fragment & bpf_htons(0x3fff))	/* more fragments, or an offset */
-		return SL_REASON_FRAGMENT;
-	return sl_parse_transport(skb, at + sizeof(ip), f);
+	f->at = at + sizeof(ip);
+	fragment = bpf_ntohs(ip.fragment);
+	if (fragment & (SL_IPV4_MORE | SL_IPV4_OFFSET)) {
+		if (!f->take_fragments)
+			return SL_REASON_FRAGMENT;
+		f->fragment_id = bpf_ntohs(ip.id);
+		f->fragment_begin = (fragment & SL_IPV4_OFFSET) * 8;
+		f->fragment = f->fragment_begin ? SL_FRAGMENT_LATER : SL_FRAGMENT_FIRST;
+		f->more = !!(fragment & SL_IPV4_MORE);
+	}
+	return sl_parse_payload(skb, f, kind);
 }
 
-/* Walks to the upper-layer header; *at then points to it. */
-static __always_inline int sl_walk_extensions(struct __sk_buff *skb, __u32 *at, __u8 *next)
+static __always_inline bool sl_is_extension(__u8 next)
 {
-	__u8 head[2];
-	int i;
+	switch (next) {
+	case SL_PROTO_HOPOPTS:
+	case SL_PROTO_DSTOPTS:
+	case SL_PROTO_ROUTING:
+	case SL_PROTO_FRAGMENT:
+	case SL_PROTO_MOBILITY:
+	case SL_PROTO_HIP:
+	case SL_PROTO_SHIM6:
+		return true;
+	}
+	return false;
+}
 
-	for (i = 0; i < SL_EXTENSIONS_MAX; i++) {
-		switch (*next) {
+/* A fragment header at f->at. An atomic fragment (RFC 6946) is walked over; of the
+ * others the next header is the transport. */
+static __always_inline int sl_parse_fragment6(struct __sk_buff *skb, struct sl_flow *f)
+{
+	struct sl_ipv6_fragment head;
+	__u32 offset_more;
+
+	if (!f->take_fragments)
+		return SL_REASON_FRAGMENT;
+	if (f->at + sizeof(head) > f->end || bpf_skb_load_bytes(skb, f->at, &head, sizeof(head)))
+		return SL_REASON_MALFORMED;
+	f->at += sizeof(head);
+	f->protocol = head.next_header;
+	offset_more = bpf_ntohs(head.offset_more);
+	if (!(offset_more & 0xfff9))
+		return SL_PARSED;
+	f->fragment_id = bpf_ntohl(head.id);
+	f->fragment_begin = offset_more & 0xfff8;
+	f->fragment = f->fragment_begin ? SL_FRAGMENT_LATER : SL_FRAGMENT_FIRST;
+	f->more = offset_more & 1;
+	return f->fragment == SL_FRAGMENT_FIRST && sl_is_extension(f->protocol) ?
+		       SL_REASON_FRAGMENT : SL_PARSED;
+}
+
+/* Walks f->at and f->protocol to the upper-layer header. */
+static __always_inline int sl_walk_extensions(struct __sk_buff *skb, struct sl_flow *f)
+{
+	int i, reason;
+	__u8 head[2];
+
+	for (i = 0; i <= SL_EXTENSIONS_MAX; i++) {
+		switch (f->protocol) {
 		case SL_PROTO_HOPOPTS:
 		case SL_PROTO_DSTOPTS:
+			if (i == SL_EXTENSIONS_MAX)
+				return SL_REASON_EXTENSION_HEADERS;
 			break;
 		case SL_PROTO_ROUTING:
 			return SL_REASON_ROUTING_HEADER;
 		case SL_PROTO_FRAGMENT:
-			return SL_REASON_FRAGMENT;
+			f->extended = 1;
+			reason = sl_parse_fragment6(skb, f);
+			if (reason != SL_PARSED || f->fragment)
+				return reason;
+			continue;
 		case SL_PROTO_MOBILITY:
 		case SL_PROTO_HIP:
 		case SL_PROTO_SHIM6:
@@ -132,19 +270,22 @@ static __always_inline int sl_walk_extensions(struct __sk_buff *skb, __u32 *at, 
 		default:
 			return SL_PARSED;
 		}
-		if (bpf_skb_load_bytes(skb, *at, head, sizeof(head)))
+		f->extended = 1;
+		if (bpf_skb_load_bytes(skb, f->at, head, sizeof(head)))
 			return SL_REASON_MALFORMED;
-		*next = head[0];
-		*at += ((__u32)head[1] + 1) * 8;
+		f->protocol = head[0];
+		f->at += ((__u32)head[1] + 1) * 8;
+		if (f->at > f->end)
+			return SL_REASON_MALFORMED;
 	}
 	return SL_REASON_EXTENSION_HEADERS;
 }
 
-static __always_inline int sl_parse_ipv6(struct __sk_buff *skb, __u32 at, struct sl_flow *f)
+static __always_inline int sl_parse_ipv6(struct __sk_buff *skb, __u32 at, struct sl_flow *f,
+					 enum sl_parse_kind kind)
 {
 	struct sl_ipv6 ip;
 	int reason;
-	__u8 next;
 
 	if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)))
 		return SL_REASON_MALFORMED;
@@ -154,38 +295,29 @@ static __always_inline int sl_parse_ipv6(struct __sk_buff *skb, __u32 at, struct
 	f->source_low = bpf_be64_to_cpu(ip.source[1]);
 	f->destination_high = bpf_be64_to_cpu(ip.destination[0]);
 	f->destination_low = bpf_be64_to_cpu(ip.destination[1]);
-	if (bpf_ntohl(ip.version_class_label) >> 28 != 6)
+	f->hop_limit = ip.hop_limit;
+	f->protocol = ip.next_header;
+	if (bpf_ntohl(ip.version_class_label) >> 28 != 6 ||
+	    !sl_packet_ends(skb, f, at, sizeof(ip) + bpf_ntohs(ip.payload_length), kind))
 		return SL_REASON_MALFORMED;
-	next = ip.next_header;
-	at += sizeof(ip);
-	reason = sl_walk_extensions(skb, &at, &next);
-	f->protocol = next;
-	if (reason != SL_PARSED)
-		return reason;
-	return sl_parse_transport(skb, at, f);
+	f->at = at + sizeof(ip);
+	reason = sl_walk_extensions(skb, f);
+	return reason != SL_PARSED ? reason : sl_parse_payload(skb, f, kind);
 }
 
 /* The IP packet at offset `at`: what the kernel sends it as decides how it is
  * read, not what its first byte says. SL_PARSED, or the reason why it is denied;
  * as much of *f as could be read is filled, for the event. Not static: verified
  * once, and what it found does not multiply the caller's paths. */
-__noinline int sl_parse_ip(struct __sk_buff *skb, __u32 at, struct sl_flow *f)
+__noinline int sl_parse_ip(struct __sk_buff *skb, __u32 at, struct sl_flow *f, int kind)
 {
 	if (!f)
 		return SL_REASON_MALFORMED;
 	if (skb->protocol == bpf_htons(SL_ETHERTYPE_IPV4))
-		return sl_parse_ipv4(skb, at, f);
+		return sl_parse_ipv4(skb, at, f, kind);
 	if (skb->protocol == bpf_htons(SL_ETHERTYPE_IPV6))
-		return sl_parse_ipv6(skb, at, f);
+		return sl_parse_ipv6(skb, at, f, kind);
 	return SL_REASON_MALFORMED;
-}
-
-/* Where an ICMP error's quoted packet begins. */
-static __always_inline __u32 sl_icmp_quote(__u32 at, const struct sl_flow *f)
-{
-	if (f->family == 4)
-		return at + sizeof(struct sl_ipv4) + 8;
-	return at + sizeof(struct sl_ipv6) + 8; /* with extension headers: no match, denied */
 }
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Packets: the hooks that decide. */
+/*
+ * Packets: the hooks that decide, of a cgroup and of a device. Whoever includes
+ * this defines SL_ON_DEVICE: 0 or 1.
+ */
 #ifndef SLUICE_PACKET_HOOK_BPF_H
 #define SLUICE_PACKET_HOOK_BPF_H
 
@@ -8,6 +11,8 @@
 #include "state.bpf.h"
 #include "verdict.bpf.h"
 #include "event.bpf.h"
+#include "limit.bpf.h"
+#include "fragment.bpf.h"
 #include "hook.bpf.h"
 
 struct sl_packet {
@@ -20,7 +25,7 @@ static __always_inline struct sl_socket *sl_packet_note(struct __sk_buff *skb, _
 {
 	struct bpf_sock *sk = skb->sk;
 
-	if (!sk)
+	if (SL_ON_DEVICE || !sk)
 		return NULL;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk)
@@ -75,10 +80,28 @@ static __always_inline bool sl_is_stray_copy(const struct sl_packet *p)
 }
 
 /* How a packet that is not to pass ends. */
-static __always_inline int sl_refuse_packet(const struct sl_packet *p, __u32 flags)
+static __always_inline int sl_refuse_packet(const struct sl_packet *p)
 {
-	return p->flow.hook == SL_HOOK_CGROUP_EGRESS && (flags & SL_F_DROP) ? SL_DROP_SILENTLY :
-									   SL_REFUSE;
+	return p->flow.hook == SL_HOOK_CGROUP_EGRESS && (p->answer.flags & SL_F_DROP) ?
+		       SL_DROP_SILENTLY : SL_REFUSE;
+}
+
+/* Has this packet's denial been reported? On a device by its memory of denials;
+ * else by a note on the socket. */
+static __always_inline bool sl_is_same_attempt(struct __sk_buff *skb, struct sl_packet *p,
+					       struct sl_socket *note)
+{
+	if (SL_ON_DEVICE)
+		return sl_is_retransmission(skb, &p->flow, p->subject.slot);
+	return !p->flow.inbound && sl_is_reported(note, &p->flow, &p->subject);
+}
+
+/* What a network sends to everybody is no attempt to reach this workload. */
+static __always_inline bool sl_is_noise(const struct sl_packet *p)
+{
+	return SL_ON_DEVICE && (p->answer.reason == SL_REASON_STRAY ||
+				(p->flow.inbound && (p->flow.group ||
+						     p->answer.reason == SL_REASON_ETHERTYPE)));
 }
 
 /* A packet that the policy, or its shape, denies: recorded once, then what mode
@@ -90,17 +113,20 @@ static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packe
 	struct sl_process process = {};
 	struct sl_socket *note = NULL;
 
+	if (sl_is_noise(p))
+		p->answer.quiet = 1;
+
 	if (!p->flow.inbound) {
 		note = sl_packet_note(skb, tcp ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 		sl_process_socket(&process, note);
 	}
-	if (p->flow.inbound || !sl_is_reported(note, &p->flow, &p->subject)) {
+	if (!sl_is_same_attempt(skb, p, note)) {
 		if (tcp)	/* its retransmissions are the same attempt */
 			sl_note(note, &p->flow, &p->subject, SL_SOCK_REPORTED);
 		sl_record(&p->flow, &p->subject, &p->answer, &process,
 			  audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
 	}
-	return audit ? SL_PASS : sl_refuse_packet(p, p->answer.flags);
+	return audit ? SL_PASS : sl_refuse_packet(p);
 }
 
 static __always_inline void sl_deny_because(struct sl_packet *p, __u8 reason)
@@ -109,6 +135,25 @@ static __always_inline void sl_deny_because(struct sl_packet *p, __u8 reason)
 	p->answer.reason = reason;
 	p->answer.rule = SL_NONE;
 	p->answer.flags = sl_generation_flags(p->subject.word);
+}
+
+/* The packet's shape, or what the frame around it says, denies it. */
+static __always_inline int sl_deny_shape(struct __sk_buff *skb, struct sl_packet *p, __u8 reason)
+{
+	sl_deny_because(p, reason);
+	return sl_deny_packet(skb, p);
+}
+
+/* A TCP packet that opens a flow: the first of a connection, or one of a
+ * connection that was there before Sluice (its other side must then be allowed
+ * too). A lone SYN+ACK or RST continues nothing. */
+static __always_inline bool sl_opens(const struct sl_flow *f)
+{
+	__u8 kind = f->tcp_flags & (SL_TCP_SYN | SL_TCP_ACK | SL_TCP_RST);
+
+	if (!SL_ON_DEVICE || f->protocol != IPPROTO_TCP)
+		return true;
+	return (kind & ~SL_TCP_RST) == SL_TCP_SYN || kind == SL_TCP_ACK;
 }
 
 /* A flow's opener as a flow, to judge it again under a new generation. */
@@ -125,6 +170,7 @@ static __always_inline void sl_opener(const struct sl_flow_entry *e, struct sl_p
 	f->destination_port = a ? e->key.b_port : e->key.a_port;
 	f->key = e->open_key;
 	f->inbound = !!(e->flags & SL_FLOW_INBOUND);
+	f->judged_again = 1;
 	p->subject.uid = e->uid;
 	p->subject.has_uid = !!(e->flags & SL_FLOW_HAS_UID);
 }
@@ -140,8 +186,14 @@ static __always_inline bool sl_is_current(const struct sl_flow_entry *e, __u64 w
 static __always_inline bool sl_admit(struct sl_packet *p, __u64 now)
 {
 	struct sl_process nobody = {};
-	int opened = sl_flow_open(&p->flow, &p->subject, &p->answer, now);
+	int opened;
 
+	if (!p->answer.deny && !p->flow.inbound && (p->answer.flags & SL_F_LIMIT_FLOWS) &&
+	    !sl_may_open_flow(&p->subject)) {
+		sl_deny_because(p, SL_REASON_CONNECTION_LIMIT);
+		return false;
+	}
+	opened = sl_flow_open(&p->flow, &p->subject, &p->answer, now);
 	if (opened == SL_NO_ROOM && !p->answer.deny) {
 		sl_deny_because(p, SL_REASON_FLOW_TABLE);
 		return false;
@@ -158,20 +210,30 @@ __noinline int sl_find_quoted(struct __sk_buff *skb, const struct sl_flow *error
 {
 	struct sl_flow quoted = {};
 
-	if (error)
-		quoted.netns = error->netns;
-	if (!error || sl_parse_ip(skb, sl_icmp_quote(0, error), &quoted) != SL_PARSED)
+	if (!error || error->extended)
+		return SL_NO_PLACE;
+	quoted.netns = error->netns;
+	quoted.inbound = !error->inbound;
+	if (sl_parse_ip(skb, error->at + 8, &quoted, SL_PARSE_QUOTE) != SL_PARSED ||
+	    quoted.extended || quoted.source_high != error->destination_high ||
+	    quoted.source_low != error->destination_low)
 		return SL_NO_PLACE;
 	return sl_flow_find(&quoted, slot, now);
 }
 
-/* An ICMP error comes in if the packet that it quotes is of a flow of ours. */
+/* An ICMP error passes if the packet that it quotes is of a flow of ours, and went
+ * the other way. Out of a cgroup no socket sends one but a raw one. */
 static __always_inline bool sl_error_is_ours(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 {
 	struct sl_flow_entry *e;
 
-	e = sl_flow_at(sl_find_quoted(skb, &p->flow, p->subject.slot, now));
+	e = sl_flow_at(p->subject.slot, sl_find_quoted(skb, &p->flow, p->subject.slot, now));
 	return e && e->word == p->subject.word;
+}
+
+static __always_inline bool sl_is_error(const struct sl_flow *f)
+{
+	return f->icmp_query == SL_ICMP_ERROR && (SL_ON_DEVICE || f->inbound);
 }
 
 /* A UDP socket that an admitted flow reached answers it with sendto(): tells the
@@ -198,61 +260,118 @@ static __always_inline bool sl_is_anothers(struct __sk_buff *skb, struct sl_pack
 	return !p->subject.has_uid || p->subject.uid != e->uid;
 }
 
+/* A flow that we know, and that the generation in force has judged. */
+static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet *p,
+					 struct sl_flow_entry *e, __u64 now)
+{
+	if (e->word & SL_WORD_DENIED) {	/* reported when it was cut */
+		p->answer.flags = sl_generation_flags(p->subject.word);
+		return sl_refuse_packet(p);
+	}
+	if (sl_is_opener(e, &p->flow))
+		sl_note_server(skb, &p->flow);
+	sl_flow_touch(e, &p->flow, now);
+	return SL_PASS;
+}
+
+/* A packet of no flow that we know: the policy's answer, and its entry. */
+static __always_inline int sl_judge_new(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
+{
+	sl_subject_stamp(&p->subject, sl_packet_note(skb, 0));
+	sl_verdict(&p->flow, &p->subject, &p->answer);
+	if (sl_is_stray_copy(p))
+		return SL_REFUSE;
+	if (!p->answer.deny && !sl_opens(&p->flow))
+		return sl_deny_shape(skb, p, SL_REASON_TCP_FLAGS);
+	if (p->answer.deny || !sl_admit(p, now)) {
+		if (sl_deny_packet(skb, p) != SL_PASS)
+			return sl_refuse_packet(p);
+		if (sl_opens(&p->flow))
+			sl_admit(p, now);	/* audit: one event for the flow */
+	}
+	sl_note_server(skb, &p->flow);
+	return SL_PASS;
+}
+
+/* A flow that an older generation judged, or whose rule has expired. */
+static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packet *p,
+					  struct sl_flow_entry *e, int place, __u64 now)
+{
+	sl_opener(e, p);
+	sl_verdict(&p->flow, &p->subject, &p->answer);
+	sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
+	if (p->answer.deny && sl_deny_packet(skb, p) != SL_PASS)
+		return sl_refuse_packet(p);
+	sl_flow_touch(e, &p->flow, now);
+	return SL_PASS;
+}
+
 /*
- * The packet's verdict. The order: its shape; an error about a flow of ours; a
- * flow that we know and that this generation judged; else the policy.
+ * The verdict on a packet that is parsed. The order: an error about a flow of ours;
+ * a flow that we know and that this generation judged; else the policy.
  */
-static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_packet *p)
+static __always_inline int sl_judge_flow(struct __sk_buff *skb, struct sl_packet *p)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct sl_flow_entry *e = NULL;
-	int reason, verdict, place = SL_NO_PLACE;
+	int place = SL_NO_PLACE;
 
-	sl_packet_origin(skb, &p->flow);
-	reason = sl_parse_ip(skb, 0, &p->flow);
-	if (reason != SL_PARSED) {
-		sl_deny_because(p, reason);
-		return sl_deny_packet(skb, p);
-	}
-	if (p->flow.inbound && p->flow.icmp_query == SL_ICMP_ERROR) {
+	if (sl_is_error(&p->flow)) {
 		if (sl_error_is_ours(skb, p, now))
 			return SL_PASS;
 	} else {
 		place = sl_flow_find(&p->flow, p->subject.slot, now);
-		e = sl_flow_at(place);
+		e = sl_flow_at(p->subject.slot, place);
 		if (e && sl_is_anothers(skb, p, e))
 			e = NULL;
 	}
-	if (e && sl_is_current(e, p->subject.word)) {
-		if (e->word & SL_WORD_DENIED)	/* reported when it was cut */
-			return sl_refuse_packet(p, sl_generation_flags(p->subject.word));
-		if (sl_is_opener(e, &p->flow))
-			sl_note_server(skb, &p->flow);
-		sl_flow_touch(e, &p->flow, now);
+	if (!e)
+		return sl_judge_new(skb, p, now);
+	if (sl_is_current(e, p->subject.word))
+		return sl_pass_known(skb, p, e, now);
+	return sl_judge_again(skb, p, e, place, now);
+}
+
+/* Parses; a fragment again, if the policy takes them. */
+static __always_inline int sl_parse_packet(struct __sk_buff *skb, struct sl_packet *p, __u32 at)
+{
+	int reason = sl_parse_ip(skb, at, &p->flow, SL_PARSE_PACKET);
+
+	if (reason != SL_REASON_FRAGMENT ||
+	    !(sl_generation_flags(p->subject.word) & SL_F_FRAGMENTS))
+		return reason;
+	p->flow.take_fragments = 1;
+	p->flow.extended = 0;
+	return sl_parse_ip(skb, at, &p->flow, SL_PARSE_PACKET);
+}
+
+/* A first fragment decides for those behind it; see fragment.bpf.h. */
+static __always_inline int sl_judge_fragments(struct __sk_buff *skb, struct sl_packet *p)
+{
+	int verdict;
+
+	if (p->flow.fragment == SL_FRAGMENT_LATER)
+		return sl_fragment_follows(&p->flow, &p->subject) ?
+			       SL_PASS : sl_deny_shape(skb, p, SL_REASON_FRAGMENT);
+	verdict = sl_judge_flow(skb, p);
+	if (verdict == SL_PASS && p->flow.fragment == SL_FRAGMENT_FIRST)
+		sl_fragment_passed(&p->flow, &p->subject, &p->answer);
+	return verdict;
+}
+
+/* What passes takes its share of the bandwidth. */
+static __always_inline int sl_shape(struct __sk_buff *skb, struct sl_packet *p, bool inbound)
+{
+	__u32 bytes = skb->len, head = p->flow.at + 32, size = skb->gso_size;
+
+	if (!(p->subject.word & SL_WORD_SHAPED))
 		return SL_PASS;
-	}
-	if (e)
-		sl_opener(e, p);
-	else
-		sl_subject_stamp(&p->subject, sl_packet_note(skb, 0));
-	sl_verdict(&p->flow, &p->subject, &p->answer);
-	if (e)
-		sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
-	if (!e && sl_is_stray_copy(p))
-		return SL_REFUSE;
-	verdict = SL_PASS;
-	if (p->answer.deny || (!e && !sl_admit(p, now)))
-		verdict = sl_deny_packet(skb, p);
-	if (verdict != SL_PASS)
-		return verdict;
-	if (e) {
-		sl_flow_touch(e, &p->flow, now);
-	} else {
-		sl_note_server(skb, &p->flow);
-		if (p->answer.deny)	/* audit: one event for the flow */
-			sl_admit(p, now);
-	}
-	return SL_PASS;
+	if (size && bytes > head)	/* the headers of the other segments */
+		bytes += (bytes - head - 1) / size * head;
+	if (sl_has_bandwidth(&p->subject, inbound, bytes))
+		return SL_PASS;
+	p->answer.quiet = 1;
+	return sl_deny_shape(skb, p, SL_REASON_BANDWIDTH);
 }
 
 #endif

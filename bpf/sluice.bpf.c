@@ -7,6 +7,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#define SL_ON_DEVICE 0
+
 #include "socket_hook.bpf.h"
 #include "packet_hook.bpf.h"
 
@@ -92,12 +94,16 @@ int sluice_sock_create(struct bpf_sock *ctx)
 static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, __u8 hook)
 {
 	struct sl_packet p = {};
+	int reason, verdict;
 
 	if (!sl_subject_init(&p.subject))
 		return SL_REFUSE;
 	p.flow.inbound = inbound;
 	p.flow.hook = hook;
-	return sl_judge_packet(skb, &p);
+	sl_packet_origin(skb, &p.flow);
+	reason = sl_parse_packet(skb, &p, 0);
+	verdict = reason == SL_PARSED ? sl_judge_fragments(skb, &p) : sl_deny_shape(skb, &p, reason);
+	return verdict == SL_PASS ? sl_shape(skb, &p, inbound) : verdict;
 }
 
 SEC("cgroup_skb/egress")

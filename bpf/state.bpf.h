@@ -20,10 +20,10 @@
 #include "packet.bpf.h"
 #include "verdict.bpf.h"
 
-#define SL_SECOND 1000000000ull
-
 const volatile __u64 sl_seed = 0;	/* random: which flows share a bucket is no one's choice */
 #define SL_NO_PLACE (-1)
+#define SL_FRAGMENT_CLASS 0x4000	/* in a key's icmp_class: a first fragment, no flow */
+#define SL_FRAGMENT_LIFE (10 * SL_SECOND)
 
 /* Idle time-outs: TCP and SCTP as long as conntrack's (RFC 5382 asks for 2 h
  * 4 min at least), UDP by RFC 4787. */
@@ -47,7 +47,8 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 	__u64 dh = f->destination_high, dl = f->destination_low, dp = f->destination_port;
 	__u64 swap;
 
-	if (f->protocol == IPPROTO_ICMP || f->protocol == 58)
+	if ((f->protocol == IPPROTO_ICMP || f->protocol == SL_PROTO_ICMPV6) &&
+	    f->fragment != SL_FRAGMENT_KEY)
 		sp = dp = f->icmp_class != SL_ICMP_NO_CLASS ? f->icmp_id : f->key;
 	swap = sl_less(dh, sh) |
 	       ((sl_less(sh, dh) ^ 1) &
@@ -60,7 +61,7 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 	k->b_port = dp ^ (sp ^ dp) * swap;
 	k->family = f->family;
 	k->protocol = f->protocol;
-	k->icmp_class = f->icmp_class;
+	k->icmp_class = f->icmp_class | (f->fragment == SL_FRAGMENT_KEY) * SL_FRAGMENT_CLASS;
 	k->netns = f->netns;
 	f->from_a = swap ^ 1;
 }
@@ -86,13 +87,20 @@ static __always_inline __u64 sl_flow_hash(const struct sl_flow_key *k)
 	return (h ^ h >> 32) | 1;
 }
 
-/* The two buckets of a flow within its slot's slice; they differ. */
+/* The two buckets of a flow in its slot's map; they differ. */
 static __always_inline __u32 sl_bucket_index(const struct sl_target *t, __u64 hash, bool second)
 {
 	__u32 mask = t->buckets - 1, first = hash >> 8 & mask;
 	__u32 step = hash >> 40 & mask;
 
-	return t->first_bucket + (second ? (first ^ (step | 1)) & mask : first);
+	return second ? (first ^ (step | 1)) & mask : first;
+}
+
+static __always_inline struct sl_flow_bucket *sl_bucket_at(__u32 slot, __u32 at)
+{
+	void *map = bpf_map_lookup_elem(&sl_flows, &slot);
+
+	return map ? bpf_map_lookup_elem(map, &at) : NULL;
 }
 
 /* The way of a tag in a bucket, or one that does not match; no branches. */
@@ -177,13 +185,13 @@ __noinline int sl_flow_find(struct sl_flow *f, __u32 slot, __u64 now)
 	sl_flow_key_of(f, &k);
 	tag = sl_flow_hash(&k);
 	at = sl_bucket_index(t, tag, false);
-	bucket = bpf_map_lookup_elem(&sl_flows, &at);
+	bucket = sl_bucket_at(slot, at);
 	if (!bucket)
 		return SL_NO_PLACE;
 	way = sl_bucket_way(bucket, tag);
 	if (!sl_entry_is(bucket, way, tag, &k)) {
 		at = sl_bucket_index(t, tag, true);
-		bucket = bpf_map_lookup_elem(&sl_flows, &at);
+		bucket = sl_bucket_at(slot, at);
 		if (!bucket)
 			return SL_NO_PLACE;
 		way = sl_bucket_way(bucket, tag);
@@ -197,14 +205,14 @@ __noinline int sl_flow_find(struct sl_flow *f, __u32 slot, __u64 now)
 	return at * SL_FLOW_WAYS + (way & (SL_FLOW_WAYS - 1));
 }
 
-static __always_inline struct sl_flow_entry *sl_flow_at(int place)
+static __always_inline struct sl_flow_entry *sl_flow_at(__u32 slot, int place)
 {
 	__u32 at = (__u32)place / SL_FLOW_WAYS, way = (__u32)place % SL_FLOW_WAYS;
 	struct sl_flow_bucket *bucket;
 
 	if (place < 0)
 		return NULL;
-	bucket = bpf_map_lookup_elem(&sl_flows, &at);
+	bucket = sl_bucket_at(slot, at);
 	return bucket ? sl_bucket_entry(bucket, way) : NULL;
 }
 
@@ -246,7 +254,7 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 		return 0;
 	slot = s->slot;
 	lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
-	e = sl_flow_at(place);
+	e = sl_flow_at(slot, place);
 	if (!lock || !e)
 		return 0;
 	cut *= a->deny && !(a->flags & SL_F_AUDIT);
@@ -304,7 +312,8 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->key = *k;
 	e->word = s->word;
 	e->deadline_ns = a->deadline_ns;
-	e->expires_ns = now + 120 * SL_SECOND; /* sl_flow_touch says it exactly */
+	e->expires_ns = now + (f->fragment == SL_FRAGMENT_KEY ? SL_FRAGMENT_LIFE :
+				120 * SL_SECOND); /* sl_flow_touch says it exactly */
 	e->opened_ns = now;
 	e->uid = s->uid;
 	e->rule = a->rule;
@@ -324,7 +333,7 @@ static __always_inline bool sl_is_open(struct sl_flow_bucket *b, __u32 way,
 {
 	struct sl_flow_entry *e = sl_bucket_entry(b, way);
 
-	return e->word == s->word && e->expires_ns > now && sl_speaks_for(e, f) &&
+	return f->fragment != SL_FRAGMENT_KEY && e->word == s->word && e->expires_ns > now && sl_speaks_for(e, f) &&
 	       !!(e->flags & SL_FLOW_HAS_UID) == s->has_uid &&
 	       (!s->has_uid || e->uid == s->uid);
 }
@@ -366,9 +375,9 @@ __noinline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
 	sl_flow_key_of(f, &k);
 	tag = sl_flow_hash(&k);
 	at = sl_bucket_index(t, tag, false);
-	one = bpf_map_lookup_elem(&sl_flows, &at);
+	one = sl_bucket_at(slot, at);
 	at = sl_bucket_index(t, tag, true);
-	two = bpf_map_lookup_elem(&sl_flows, &at);
+	two = sl_bucket_at(slot, at);
 	if (!one || !two)
 		return SL_NO_ROOM;
 	bpf_spin_lock(&lock->lock);

@@ -11,10 +11,11 @@
 
 #define SL_ABI_VERSION 1
 
-/* Which table a target obeys: generation << 16 | index in sl_tables. One
- * aligned word, so that switching is one store; 0 = none (denies). */
+/* Which table a target obeys: generation << 16 | SL_WORD_SHAPED | index in
+ * sl_tables. One aligned word, so that switching is one store; 0 = none (denies). */
 #define SL_WORD_INDEX_BITS 16
-#define SL_WORD_INDEX(word) ((__u32)((word) & 0xffff))
+#define SL_WORD_SHAPED (1ull << 15)	/* the table has bandwidth limits */
+#define SL_WORD_INDEX(word) ((__u32)((word) & 0x7fff))
 #define SL_WORD_GENERATION(word) ((word) >> SL_WORD_INDEX_BITS)
 /* In a flow's entry: this generation denies the flow, and that is reported. */
 #define SL_WORD_DENIED (1ull << 63)
@@ -22,14 +23,55 @@
 /* sl_words[slot]: the word alone, in a map that user space maps, so that the
  * switch is one aligned 64-bit store. */
 
-/* sl_targets[slot]. Written by the loader, only read by the kernel. */
+enum sl_target_kind { SL_TARGET_FREE, SL_TARGET_CGROUP, SL_TARGET_DEVICE };
+
+enum sl_target_flags {
+	SL_TARGET_LIVE = 1 << 0,	/* complete; without: given up half-way, to be swept */
+	SL_TARGET_TCX = 1 << 1,		/* attached by tcx links, else by clsact */
+	SL_TARGET_QDISC = 1 << 2,	/* the clsact qdisc is ours */
+};
+
+/* sl_targets[slot]. Written by the loader; the kernel reads cgroup and buckets. */
 struct sl_target {
 	__u64 cgroup_id;	/* the target's cgroup; 0 for a device */
 	__u32 cgroup_level;	/* its depth; the hierarchy's root is 0 */
-	__u32 buckets;		/* of its slice of sl_flows; a power of two */
-	__u32 first_bucket;
+	__u32 buckets;		/* of its map in sl_flows; a power of two */
+	__u32 kind;		/* enum sl_target_kind */
+	__u32 flags;		/* enum sl_target_flags */
+	__u64 netns;		/* cookie of the device's network namespace */
+	__u64 since_ns;		/* boot time of the attachment */
+	__u32 ifindex;
 	__u32 reserved;
+	char name[16];		/* of the device, when it was attached */
 };
+
+/* sl_devices[ifindex]: ifindex << 32 | slot. One word, so that it is never torn;
+ * it repeats its key, since an element may be used again under a reader. */
+#define SL_DEVICE_WORD(ifindex, slot) ((__u64)(ifindex) << 32 | (slot))
+
+/* sl_meters[slot], per CPU. Frames and bytes as the device counts them: with the
+ * Ethernet header, a GSO frame is one. tx is from the workload. */
+struct sl_meter {
+	__u64 tx_bytes, tx_frames;	/* seen */
+	__u64 rx_bytes, rx_frames;	/* passed */
+	__u64 tx_denied, rx_denied;	/* frames */
+};
+
+/* sl_leases[slot]: what DHCP said (docs/devices.md). */
+struct sl_lease {
+	__u64 asked4_ns, asked6_ns;	/* boot time of the workload's last question; 0: none */
+	__u32 xid4, xid6;		/* its transaction id */
+	__u64 until_ns;			/* boot time at which the lease ends; 0: none */
+	__u32 address, server;		/* host byte order */
+};
+
+/* The rates that a slot's limiter keeps (limit.bpf.h). */
+enum sl_limit {
+	SL_LIMIT_OUT, SL_LIMIT_OUT_PEAK, SL_LIMIT_IN, SL_LIMIT_IN_PEAK, SL_LIMIT_FLOW,
+	SL_LIMIT_REFUSAL, SL_LIMITS_MAX,
+};
+
+#define SL_REFUSAL_RATE 1000	/* refusals a second and target, and at once */
 
 /* sl_stats[slot]. Atomic adds by the kernel; at rest
  * decided = submitted + suppressed + lost. */
@@ -155,6 +197,7 @@ enum sl_event_flags {
 	SL_EVENT_PARSED = 1 << 3,	/* destination and protocol are known */
 	SL_EVENT_PORTS = 1 << 4,	/* the ports are known */
 	SL_EVENT_ICMP = 1 << 5,		/* ICMP's type and code are known */
+	SL_EVENT_LINK = 1 << 6,		/* a frame: mac, ethertype and vlan are known */
 };
 
 /* One decision, in sl_events. */
@@ -176,9 +219,14 @@ struct sl_event {
 	__u8 reason;
 	__u8 hook;
 	__u8 direction;
+	__u8 mac_source[6], mac_destination[6];
+	__u16 ethertype;	/* host byte order */
+	__u16 vlan;		/* VID, SL_VLAN_NONE */
 	__u8 reserved[6];
 	char comm[16];
 };
+
+#define SL_VLAN_NONE 0xffff
 
 #define SL_BUDGET_RATE 1000	/* events a second and target ... */
 #define SL_BUDGET_BURST 5000	/* ... and at once */

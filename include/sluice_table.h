@@ -146,7 +146,8 @@ struct sl_answer {
 	__u32 flags;		/* SL_F_ of the table */
 	__u8 deny;
 	__u8 reason;		/* enum sl_reason */
-	__u8 reserved[6];
+	__u8 quiet;		/* counted, but no event */
+	__u8 reserved[5];
 };
 
 #endif

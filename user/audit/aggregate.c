@@ -26,6 +26,9 @@ struct sl_aggregate {
 
 /* What makes two events the same one, as bytes. */
 struct identity {
+	__u32 slot;
+	__u16 ethertype, vlan;
+	__u8 mac[6];
 	__u64 generation;
 	__u8 source[16], destination[16];
 	__u32 rule, pid, flags;
@@ -54,6 +57,10 @@ static struct identity identity_of(const struct sl_event *e)
 	i.reason = e->reason;
 	i.direction = e->direction;
 	i.hook = e->hook;
+	i.slot = e->slot;
+	i.ethertype = e->ethertype;
+	i.vlan = e->vlan;
+	memcpy(i.mac, e->mac_source, sizeof(i.mac));
 	memcpy(i.comm, e->comm, sizeof(i.comm));
 	return i;
 }

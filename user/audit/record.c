@@ -39,6 +39,8 @@ const char *sl_verdict_word(unsigned verdict)
 
 const char *sl_event_rule(const struct sl_audit_names *names, const struct sl_event *event)
 {
+	if (!names->compiled)
+		return event->rule < names->n_rules ? names->rule_ids[event->rule] : NULL;
 	if (event->rule >= names->compiled->n_rules)
 		return NULL;
 	return names->compiled->rules[event->rule].id;
@@ -169,6 +171,22 @@ static json_t *process_json(const struct sl_event *event)
 	return j;
 }
 
+static json_t *mac_json(const __u8 mac[6])
+{
+	return json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+			    mac[5]);
+}
+
+static json_t *link_json(const struct sl_event *event)
+{
+	if (!(event->flags & SL_EVENT_LINK))
+		return json_null();
+	return json_pack("{s:o,s:o,s:o,s:o}", "source", mac_json(event->mac_source), "destination",
+			 mac_json(event->mac_destination), "ethertype",
+			 json_sprintf("0x%04x", event->ethertype), "vlan",
+			 event->vlan == SL_VLAN_NONE ? json_null() : json_integer(event->vlan));
+}
+
 static json_t *family_json(const struct sl_event *event)
 {
 	if (!(event->flags & SL_EVENT_PARSED))
@@ -190,10 +208,10 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 	json_object_set_new(j, "event", json_string("connection"));
 	json_object_set_new(j, "verdict", json_string(sl_verdict_word(event->verdict)));
 	json_object_set_new(j, "reason", json_string(sl_reason_word(event->reason)));
-	json_object_set_new(j, "policy", json_string(names->policy));
+	json_object_set_new(j, "policy", text_or_null(names->policy));
 	json_object_set_new(j, "generation", json_integer(event->generation));
 	json_object_set_new(j, "rule", text_or_null(sl_event_rule(names, event)));
-	json_object_set_new(j, "target", json_pack("{s:s,s:s}", "kind", names->target_kind, "name",
+	json_object_set_new(j, "target", json_pack("{s:s,s:s?}", "kind", names->target_kind, "name",
 						   names->target));
 	json_object_set_new(j, "hook", json_string(sl_hook_word(event->hook)));
 	json_object_set_new(j, "direction",
@@ -208,6 +226,7 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 	json_object_set_new(j, "destination",
 			    endpoint_json(event, parsed, event->destination,
 					  event->destination_port, true));
+	json_object_set_new(j, "link", link_json(event));
 	json_object_set_new(j, "process", process_json(event));
 	json_object_set_new(j, "count", json_integer(count));
 	return j;

@@ -11,12 +11,14 @@
 #include "compile/compile.h"
 #include "sluice_abi.h"
 
-/* What the kernel's numbers mean for one target. Borrowed. */
+/* What the kernel's numbers mean for one target. Borrowed. Unknown texts are NULL. */
 struct sl_audit_names {
 	const char *policy;
-	const char *target_kind;	/* "cgroup" */
+	const char *target_kind;	/* "cgroup", "device" */
 	const char *target;
-	const struct sl_compiled *compiled; /* rule numbers -> ids */
+	const struct sl_compiled *compiled; /* rule numbers -> ids and lines, or NULL, then: */
+	const char *const *rule_ids;
+	size_t n_rules;
 	__s64 boot_epoch_ns;		/* Unix time - boot time */
 };
 

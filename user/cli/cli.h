@@ -31,6 +31,10 @@ int cmd_fmt(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_attach(int argc, char **argv);
+int cmd_detach(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_monitor(int argc, char **argv);
 
 /* Prints the command's usage: to stdout and SL_EXIT_OK for --help, else (with
  * an optional first line that says what is wrong) to stderr and SL_EXIT_USAGE. */

@@ -30,6 +30,45 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "example: sudo sluice run -p agent.yaml --log agent.jsonl -- npm test\n",
 	 cmd_run},
+	{"attach", "judge what crosses a network device: a guest's tap, a container's veth",
+	 "usage: sluice attach --dev DEVICE -p POLICY [--mac MAC] [--address ADDRESS]...\n"
+	 "                     [--vlan VID]... [--audit] [--trust-clock] [-o json]\n"
+	 "\n"
+	 "Every frame that the workload behind DEVICE sends or gets is judged in the\n"
+	 "kernel from now on, whether a process of Sluice lives or not. A device that has\n"
+	 "a policy gets the new one at once; flows that it still allows live on.\n"
+	 "\n"
+	 "      --dev DEVICE      a tap, or the host's end of a veth\n"
+	 "  -p, --policy FILE     the policy; - is standard input\n"
+	 "      --mac MAC         the only Ethernet address that the workload may use\n"
+	 "      --address ADDRESS an address or prefix that it may use; only those given.\n"
+	 "                        dhcp: and the one that it is leased\n"
+	 "      --vlan VID        a VLAN id that its frames may carry\n"
+	 "      --audit           let everything pass, report what would be denied\n"
+	 "      --trust-clock     take `expires` although the clock may be wrong\n"
+	 "  -o, --output FORMAT   text or json\n"
+	 "\n"
+	 "example: sudo sluice attach --dev vnet0 -p agent.yaml --mac 52:54:00:12:34:56 \\\n"
+	 "                            --address dhcp\n",
+	 cmd_attach},
+	{"detach", "take the policy off a device",
+	 "usage: sluice detach --dev DEVICE [-o json]\n"
+	 "       sluice detach --all [-o json]\n"
+	 "\n"
+	 "example: sudo sluice detach --dev vnet0\n",
+	 cmd_detach},
+	{"status", "show what is attached, and what it decided",
+	 "usage: sluice status [-o json]\n"
+	 "\n"
+	 "example: sudo sluice status\n",
+	 cmd_status},
+	{"monitor", "show the events of what is attached, as they come",
+	 "usage: sluice monitor [-o json]\n"
+	 "\n"
+	 "One reader at a time: events that one monitor shows, no other does.\n"
+	 "\n"
+	 "example: sudo sluice monitor\n",
+	 cmd_monitor},
 	{"check", "say whether a policy is valid, and what looks wrong with it",
 	 "usage: sluice check [-o json] [--resolved] [--trust-clock] FILE...\n"
 	 "\n"

@@ -9,6 +9,13 @@
 
 #define BPFFS "/sys/fs/bpf"
 
+bool sl_bpffs_is_mounted(void)
+{
+	struct statfs fs;
+
+	return !statfs(BPFFS, &fs) && fs.f_type == BPF_FS_MAGIC;
+}
+
 int sl_bpffs_ensure(void)
 {
 	struct statfs fs;

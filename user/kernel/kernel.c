@@ -3,17 +3,16 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "complaint.h"
 #include "kernel.h"
 #include "lsm.h"
+#include "outer.h"
 #include "sluice.skel.h"
 #include "stamp.skel.h"
 
@@ -24,64 +23,18 @@
 struct sl_kernel {
 	struct sluice *skel;
 	struct stamp *stamp;	/* NULL: no uid rules */
-	int tables_fd;		/* sl_tables, owned */
+	int tables_fd, flows_fd; /* sl_tables, sl_flows; owned */
 	__u64 *word;		/* sl_words[SLOT], mapped */
 	struct ring_buffer *ring;
 	sl_event_handler handler;
 	void *context;
 };
 
-/* libbpf's last complaint, for the one error line that we print. */
-static char last_complaint[256];
-
-static int keep_complaint(enum libbpf_print_level level, const char *format, va_list args)
-{
-	char line[256];
-
-	if (level == LIBBPF_WARN) {
-		vsnprintf(line, sizeof(line), format, args);
-		line[strcspn(line, "\n")] = 0;
-		if (!last_complaint[0])
-			memcpy(last_complaint, line, sizeof(line));
-	}
-	return 0;
-}
-
-static void say_why(struct sl_diag *diag, const char *what, int err)
-{
-	const char *colon = last_complaint[0] ? ": " : "";
-
-	if (err == -EPERM || (err == -EACCES && !last_complaint[0]))
-		sl_error(diag, NULL, "%s: %s: CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed "
-			 "(run with sudo; `sluice doctor` lists what is missing)%s%s", what,
-			 strerror(-err), colon, last_complaint);
-	else
-		sl_error(diag, NULL, "%s: %s%s%s (`sluice doctor` lists what this kernel lacks)",
-			 what, strerror(-err), colon, last_complaint);
-}
-
-static __u32 power_of_two(__u32 n)
-{
-	__u32 p = 1;
-
-	while (p < n && p < 1u << 30)
-		p *= 2;
-	return p;
-}
-
-static int size_maps(struct sluice *skel, __u32 buckets)
-{
-	int err = bpf_map__set_max_entries(skel->maps.sl_flows, buckets);
-
-	if (!err)
-		err = bpf_map__set_max_entries(skel->maps.sl_events, RING_BYTES);
-	return err;
-}
-
 static int write_target(struct sl_kernel *k, const struct sl_kernel_options *options, __u32 buckets)
 {
 	struct sl_target target = {.cgroup_id = options->cgroup_id,
-				   .cgroup_level = options->cgroup_level, .buckets = buckets};
+				   .cgroup_level = options->cgroup_level, .buckets = buckets,
+				   .kind = SL_TARGET_CGROUP, .flags = SL_TARGET_LIVE};
 	__u32 slot = SLOT;
 
 	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.sl_targets), &slot, &target, 0) ?
@@ -114,70 +67,42 @@ static int open_ring(struct sl_kernel *k)
 	return k->ring ? 0 : -errno;
 }
 
-/* Linking a map into a map of maps ends with synchronize_rcu() (kernel/bpf/
- * syscall.c, maybe_wait_bpf_programs): after it no program still runs that read
- * the word before the last store. */
-static int link_table(const struct sl_kernel *k, __u32 index, int fd)
-{
-	return bpf_map_update_elem(k->tables_fd, &index, &fd, 0) ? -errno : 0;
-}
-
-/* The first generation waits for its grace period, 8 to 20 ms, while the
- * programs are verified, which takes as long. */
-struct first_link {
-	struct sl_kernel *kernel;
-	int fd, err;
-};
-
-static void *link_first(void *context)
-{
-	struct first_link *first = context;
-
-	first->err = link_table(first->kernel, 0, first->fd);
-	return NULL;
-}
-
-static int make_tables(struct sl_kernel *k, int inner_fd)
+static int make_outer(struct bpf_map *map, const char *name, __u32 places, int inner_fd)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = inner_fd);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, name, sizeof(__u32), sizeof(__u32),
+				places, &options), err;
 
-	k->tables_fd = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "sl_tables", sizeof(__u32),
-				      sizeof(__u32), TABLES, &options);
-	if (k->tables_fd < 0)
+	if (fd < 0)
 		return -errno;
-	return bpf_map__reuse_fd(k->skel->maps.sl_tables, k->tables_fd);
+	err = bpf_map__reuse_fd(map, fd);
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
 }
 
-static int load_with_first(struct sl_kernel *k, int fd)
+/* The first generation and the flow state wait for their grace period while the
+ * programs are verified, which takes as long. */
+static int load_with_first(struct sl_kernel *k, int table_fd, int flows_fd)
 {
-	struct first_link first = {.kernel = k, .fd = fd};
-	pthread_t thread;
-	int err = make_tables(k, fd);
+	struct sl_outer_change first[2];
+	int err, linked;
 
-	if (err)
-		return err;
-	err = -pthread_create(&thread, NULL, link_first, &first);
+	k->tables_fd = make_outer(k->skel->maps.sl_tables, "sl_tables", TABLES, table_fd);
+	if (k->tables_fd < 0)
+		return k->tables_fd;
+	k->flows_fd = make_outer(k->skel->maps.sl_flows, "sl_flows", 1, flows_fd);
+	if (k->flows_fd < 0)
+		return k->flows_fd;
+	first[0] = (struct sl_outer_change){.outer_fd = k->tables_fd, .index = 0, .fd = table_fd};
+	first[1] = (struct sl_outer_change){.outer_fd = k->flows_fd, .index = SLOT, .fd = flows_fd};
+	err = sl_outer_begin(first, 2);
 	if (err)
 		return err;
 	err = sluice__load(k->skel);
-	pthread_join(thread, NULL);
-	return err ? err : first.err;
-}
-
-/* Of this process's network namespace, which the command will be in. 0 if the
- * kernel does not tell (before 5.14): every socket is then noted with its own. */
-static __u64 netns_cookie(void)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	socklen_t size = sizeof(__u64);
-	__u64 cookie = 0;
-
-	if (fd < 0)
-		return 0;
-	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size))
-		cookie = 0;
-	close(fd);
-	return cookie;
+	linked = sl_outer_wait(first, 2);
+	return err ? err : linked;
 }
 
 static int load_stamp(struct sl_kernel *k)
@@ -192,24 +117,33 @@ static int load_stamp(struct sl_kernel *k)
 	return err ? err : stamp__load(k->stamp);
 }
 
+static int set_constants(struct sl_kernel *k)
+{
+	__u64 seed;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return -EIO;
+	k->skel->rodata->sl_slot = SLOT;
+	k->skel->rodata->sl_netns = sl_netns_cookie();
+	k->skel->rodata->sl_seed = seed;
+	return bpf_map__set_max_entries(k->skel->maps.sl_events, RING_BYTES);
+}
+
 static int load(struct sl_kernel *k, const struct sl_kernel_options *options, int first_fd)
 {
-	__u32 buckets = power_of_two((options->flows ? options->flows : SL_FLOWS_DEFAULT) /
-				     SL_FLOW_WAYS);
-	__u64 seed;
-	int err;
+	int err, flows_fd;
+	__u32 buckets;
 
 	k->skel = sluice__open();
 	if (!k->skel)
 		return -errno;
-	k->skel->rodata->sl_slot = SLOT;
-	k->skel->rodata->sl_netns = netns_cookie();
-	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
-		return -EIO;
-	k->skel->rodata->sl_seed = seed;
-	err = size_maps(k->skel, buckets);
+	flows_fd = sl_flow_map(options->flows ? options->flows : SL_FLOWS_DEFAULT, &buckets);
+	if (flows_fd < 0)
+		return flows_fd;
+	err = set_constants(k);
 	if (!err)
-		err = load_with_first(k, first_fd);
+		err = load_with_first(k, first_fd, flows_fd);
+	close(flows_fd);
 	if (!err && options->uids)
 		err = load_stamp(k);
 	if (!err)
@@ -217,8 +151,8 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options, in
 	if (!err)
 		err = map_word(k);
 	if (!err)
-		__atomic_store_n(k->word, options->table->words[SL_H_GENERATION]
-						  << SL_WORD_INDEX_BITS, __ATOMIC_RELEASE);
+		__atomic_store_n(k->word, sl_table_switch_word(options->table, 0),
+				 __ATOMIC_RELEASE);
 	return err ? err : open_ring(k);
 }
 
@@ -236,18 +170,18 @@ int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **o
 	if (!k)
 		return -ENOMEM;
 	k->tables_fd = -1;
+	k->flows_fd = -1;
 	first_fd = sl_kernel_table_map(options->table, diag);
 	if (first_fd < 0) {
 		free(k);
 		return first_fd;
 	}
-	last_complaint[0] = 0;
-	before = libbpf_set_print(keep_complaint);
+	before = sl_complaints_begin();
 	err = load(k, options, first_fd);
-	libbpf_set_print(before);
+	sl_complaints_end(before);
 	close(first_fd);
 	if (err) {
-		say_why(diag, "the kernel programs cannot be loaded", err);
+		sl_say_why(diag, "the kernel programs cannot be loaded", err);
 		sl_kernel_free(k);
 		return err;
 	}
@@ -266,7 +200,16 @@ void sl_kernel_free(struct sl_kernel *k)
 	sluice__destroy(k->skel);
 	if (k->tables_fd >= 0)
 		close(k->tables_fd);
+	if (k->flows_fd >= 0)
+		close(k->flows_fd);
 	free(k);
+}
+
+static int link_table(const struct sl_kernel *k, __u32 index, int fd)
+{
+	struct sl_outer_change change = {.outer_fd = k->tables_fd, .index = index, .fd = fd};
+
+	return sl_outer_change(&change, 1);
 }
 
 int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct sl_diag *diag)
@@ -288,14 +231,13 @@ int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct s
 		return fd;
 	err = link_table(k, index, fd);
 	if (!err) {
-		__atomic_store_n(k->word, generation << SL_WORD_INDEX_BITS | index,
-				 __ATOMIC_RELEASE);
+		__atomic_store_n(k->word, sl_table_switch_word(table, index), __ATOMIC_RELEASE);
 		/* nobody may be reading the old table when it goes: link the new
 		 * one once more, for the grace period */
 		if (!link_table(k, index, fd))
-			bpf_map_delete_elem(k->tables_fd, &old_index);
+			link_table(k, old_index, -1);
 	} else {
-		say_why(diag, "the new generation cannot be linked", err);
+		sl_say_why(diag, "the new generation cannot be linked", err);
 	}
 	close(fd);
 	return err;
@@ -337,7 +279,7 @@ int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *
 	if (!err && k->stamp)
 		err = attach_all(k->stamp->obj, cgroup_fd);
 	if (err)
-		say_why(diag, "a program cannot be attached to the cgroup", err);
+		sl_say_why(diag, "a program cannot be attached to the cgroup", err);
 	return err ? err : attach_lsm(k, cgroup_fd, diag);
 }
 

@@ -57,6 +57,7 @@ int sl_kernel_hits(const struct sl_kernel *kernel, sl_hit_handler handler, void 
 
 /* Mounts the bpf file system where a system has none (no systemd). 0 or -errno. */
 int sl_bpffs_ensure(void);
+bool sl_bpffs_is_mounted(void);
 
 /* Copies a table into a new frozen map, checked; its descriptor or -errno. */
 int sl_kernel_table_map(const struct sl_table *table, struct sl_diag *diag);

@@ -12,6 +12,7 @@
 #define SLUICE_STATE_H
 
 #include "compile/compile.h"
+#include "kernel.h"
 #include "sluice_abi.h"
 
 struct sl_state;
@@ -32,6 +33,9 @@ struct sl_state_options {
 int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		  struct sl_diag *diag);
 void sl_state_close(struct sl_state *state);
+
+/* Lets others change the state; from here on only read. */
+void sl_state_unlock(struct sl_state *state);
 
 /* A device, as the caller's network namespace knows it. */
 struct sl_device {
@@ -58,6 +62,9 @@ int sl_state_attach_device(struct sl_state *state, const struct sl_device *devic
 int sl_state_detach_device(struct sl_state *state, const struct sl_device *device,
 			   struct sl_diag *diag);
 
+/* The same by slot, of a device in any namespace. -EXDEV: only from there. */
+int sl_state_detach_slot(struct sl_state *state, __u32 slot, struct sl_diag *diag);
+
 /* Forgets targets whose device is gone; returns how many. */
 int sl_state_sweep(struct sl_state *state);
 
@@ -75,18 +82,18 @@ struct sl_target_view {
 typedef void (*sl_target_handler)(void *context, const struct sl_target_view *view);
 int sl_state_targets(struct sl_state *state, sl_target_handler handler, void *context);
 
+/* What is attached in a slot. -ENOENT: nothing. */
+int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *out);
+
 /* The words of a target's table, a copy owned by the caller. 0 or -errno. */
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
 /* Decisions of a slot, by (rule or reason). 0 or -errno. */
-typedef void (*sl_hit_handler)(void *context, const struct sl_hit_key *key,
-			       const struct sl_hit *hit);
 int sl_state_hits(const struct sl_state *state, __u32 slot, sl_hit_handler handler,
 		  void *context);
 
 /* Events of all targets: a descriptor to poll; a drain that calls back for each
  * and returns how many, or -errno. One reader at a time. */
-typedef void (*sl_event_handler)(void *context, const struct sl_event *event);
 int sl_state_events_fd(struct sl_state *state);
 int sl_state_drain(struct sl_state *state, sl_event_handler handler, void *context);
 
@@ -96,6 +103,8 @@ int sl_state_drain(struct sl_state *state, sl_event_handler handler, void *conte
  */
 int sl_state_add_unattached(struct sl_state *state, unsigned ifindex,
 			    const struct sl_table *table, __u32 *slot, struct sl_diag *diag);
+int sl_state_switch(struct sl_state *state, __u32 slot, const struct sl_table *table,
+		    struct sl_diag *diag);
 void sl_state_forget(struct sl_state *state, __u32 slot);
 int sl_state_program_fd(const struct sl_state *state, enum sl_direction direction);
 

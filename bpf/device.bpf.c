@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The programs of network devices: a guest's tap, the host's end of a container's
+ * veth. They decide alone; there is no other hook on the way. docs/devices.md says
+ * what a frame goes through.
+ *
+ * One object for all devices of a network namespace: the target is found by the
+ * device that the frame is on. A device without a target passes nothing.
+ */
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#define SL_ON_DEVICE 1
+
+/* tcx and clsact share the numbers (linux/pkt_cls.h). */
+#define SL_TC_NEXT (-1)		/* whoever comes behind us decides too */
+#define SL_TC_DROP 2
+
+#include "packet_hook.bpf.h"
+#include "link.bpf.h"
+#include "dhcp.bpf.h"
+#include "nd.bpf.h"
+#include "refuse.bpf.h"
+
+/* SL_DEVICE_WORD by ifindex. Not there: the frame is dropped (no-policy). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);		/* loader */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u64);
+} sl_devices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);		/* loader */
+	__type(key, __u32);
+	__type(value, struct sl_meter);
+} sl_meters SEC(".maps");
+
+static __always_inline bool sl_device_subject(const struct __sk_buff *skb, struct sl_subject *s)
+{
+	__u32 ifindex = skb->ifindex;
+	__u64 *found = bpf_map_lookup_elem(&sl_devices, &ifindex), device, *word;
+
+	if (!found)
+		return false;
+	device = READ_ONCE(*found);
+	if (device >> 32 != ifindex)
+		return false;
+	s->slot = (__u32)device;
+	word = bpf_map_lookup_elem(&sl_words, &s->slot);
+	if (!word)
+		return false;
+	s->word = READ_ONCE(*word);
+	return true;
+}
+
+static __always_inline struct sl_meter *sl_meter(const struct sl_packet *p)
+{
+	__u32 slot = p->subject.slot;
+
+	return bpf_map_lookup_elem(&sl_meters, &slot);
+}
+
+/* Only this CPU adds here: tc programs run with bottom halves off. */
+static __always_inline void sl_meter_frame(const struct sl_packet *p, bool inbound, __u32 bytes)
+{
+	struct sl_meter *m = sl_meter(p);
+
+	if (!m)
+		return;
+	if (inbound) {
+		m->rx_frames++;
+		m->rx_bytes += bytes;
+	} else {
+		m->tx_frames++;
+		m->tx_bytes += bytes;
+	}
+}
+
+static __always_inline void sl_meter_denied(const struct sl_packet *p, bool inbound)
+{
+	struct sl_meter *m = sl_meter(p);
+
+	if (!m)
+		return;
+	if (inbound)
+		m->rx_denied++;
+	else
+		m->tx_denied++;
+}
+
+/* The steps that are about an IP packet but not a flow: SL_GO_ON, SL_PASSES, or the
+ * reason of a denial. A later fragment has no ports to look at. */
+static __always_inline int sl_judge_services(struct __sk_buff *skb, const struct sl_packet *p)
+{
+	const struct sl_flow *f = &p->flow;
+	int answer = SL_GO_ON;
+
+	if (f->protocol == IPPROTO_UDP && f->has_ports)
+		answer = sl_judge_dhcp(skb, p);
+	else if (f->protocol == SL_PROTO_ICMPV6)
+		answer = sl_judge_nd(skb, p);
+	if (answer != SL_GO_ON)
+		return answer;
+	if (!f->inbound && !sl_is_bound(&p->subject, f->family, f->source_high, f->source_low))
+		return SL_REASON_ADDRESS_BINDING;
+	if (f->protocol == IPPROTO_TCP && f->has_ports &&
+	    (!(f->tcp_flags & (SL_TCP_SYN | SL_TCP_ACK | SL_TCP_RST)) ||
+	     ((f->tcp_flags & SL_TCP_SYN) && (f->tcp_flags & (SL_TCP_FIN | SL_TCP_RST)))))
+		return SL_REASON_TCP_FLAGS;
+	return SL_GO_ON;
+}
+
+/* Everything before the flow: SL_GO_ON, SL_PASSES, or the reason of a denial. */
+static __always_inline int sl_judge_frame(struct __sk_buff *skb, struct sl_packet *p)
+{
+	int answer = sl_judge_link(skb, p);
+
+	if (answer != SL_GO_ON)
+		return answer;
+	if (p->flow.link.ethertype == SL_ETHERTYPE_ARP)
+		return sl_judge_arp(skb, p);
+	answer = sl_parse_packet(skb, p, SL_ETHERNET_SIZE);
+	return answer == SL_PARSED ? sl_judge_services(skb, p) : answer;
+}
+
+static __always_inline int sl_judge_device(struct __sk_buff *skb, struct sl_packet *p, bool inbound)
+{
+	int answer = sl_judge_frame(skb, p), verdict;
+
+	if (answer == SL_PASSES)
+		return SL_PASS;
+	verdict = answer == SL_GO_ON ? sl_judge_fragments(skb, p) : sl_deny_shape(skb, p, answer);
+	return verdict == SL_PASS ? sl_shape(skb, p, inbound) : verdict;
+}
+
+static __always_inline int sl_device_hook(struct __sk_buff *skb, bool inbound, __u8 hook)
+{
+	struct sl_packet p = {};
+	__u32 bytes = skb->len;
+
+	if (!sl_device_subject(skb, &p.subject))
+		return SL_TC_DROP;
+	p.flow.inbound = inbound;
+	p.flow.hook = hook;
+	if (!inbound)
+		sl_meter_frame(&p, inbound, bytes);
+	if (sl_judge_device(skb, &p, inbound) == SL_PASS) {
+		if (inbound)
+			sl_meter_frame(&p, inbound, bytes);
+		return SL_TC_NEXT;
+	}
+	sl_meter_denied(&p, inbound);
+	return inbound ? SL_TC_DROP : sl_refuse(skb, &p);
+}
+
+/* Our own refusal on its way back is not judged, but the device counts it. */
+static __always_inline int sl_pass_refusal(struct __sk_buff *skb)
+{
+	struct sl_packet p = {};
+
+	skb->mark = 0;
+	if (sl_device_subject(skb, &p.subject))
+		sl_meter_frame(&p, true, skb->len);
+	return SL_TC_NEXT;
+}
+
+SEC("tc")
+int sluice_from_workload(struct __sk_buff *skb)
+{
+	return sl_device_hook(skb, false, SL_HOOK_TC_INGRESS);
+}
+
+SEC("tc")
+int sluice_to_workload(struct __sk_buff *skb)
+{
+	if (sl_mark && skb->mark == sl_mark)
+		return sl_pass_refusal(skb);
+	return sl_device_hook(skb, true, SL_HOOK_TC_EGRESS);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

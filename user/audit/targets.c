@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include <stdlib.h>
+#include <string.h>
+
+#include "targets.h"
+
+#define KEPT 256	/* generations whose labels are held at once */
+
+struct known {
+	__u64 generation;	/* 0: free */
+	__u32 slot;
+	struct sl_table table;	/* holds the labels */
+	const char **rules;
+	size_t n_rules;
+	struct sl_target target;
+	char *policy;
+};
+
+struct sl_audit_targets {
+	struct sl_state *state;
+	struct sl_audit_names names;
+	struct known known[KEPT];
+	size_t next;		/* to be given up */
+};
+
+struct sl_audit_targets *sl_audit_targets_new(struct sl_state *state, __s64 boot_epoch_ns)
+{
+	struct sl_audit_targets *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->state = state;
+	t->names.boot_epoch_ns = boot_epoch_ns;
+	t->names.target_kind = "device";
+	return t;
+}
+
+static void forget(struct known *k)
+{
+	free(k->table.words);
+	free(k->rules);
+	free(k->policy);
+	memset(k, 0, sizeof(*k));
+}
+
+void sl_audit_targets_free(struct sl_audit_targets *t)
+{
+	size_t i;
+
+	for (i = 0; t && i < KEPT; i++)
+		forget(&t->known[i]);
+	free(t);
+}
+
+static int read_labels(struct known *k)
+{
+	size_t n = k->table.words[SL_H_RULES], i;
+	const char *at = sl_table_label(k->table.words, k->table.n_words, 0);
+
+	k->policy = strdup(at ? at : "");
+	k->rules = calloc(n + 1, sizeof(*k->rules));
+	if (!k->policy || !k->rules)
+		return -1;
+	for (i = 0; i < n && at; i++) {	/* each behind the one before */
+		at += strlen(at) + 1;
+		k->rules[i] = at;
+	}
+	k->n_rules = n;
+	return 0;
+}
+
+/* Reads what is in force in the slot now; it may be younger than the event. */
+static struct known *learn(struct sl_audit_targets *t, __u32 slot)
+{
+	struct known *k = &t->known[t->next];
+
+	forget(k);
+	if (sl_state_table(t->state, slot, &k->table) ||
+	    sl_state_target(t->state, slot, &k->target) || read_labels(k)) {
+		forget(k);
+		return NULL;
+	}
+	t->next = (t->next + 1) % KEPT;
+	k->slot = slot;
+	k->generation = k->table.words[SL_H_GENERATION];
+	return k;
+}
+
+static struct known *find(struct sl_audit_targets *t, __u32 slot, __u64 generation)
+{
+	size_t i;
+
+	for (i = 0; i < KEPT; i++)
+		if (t->known[i].generation == generation && t->known[i].slot == slot)
+			return &t->known[i];
+	return NULL;
+}
+
+const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *t,
+						    const struct sl_event *event)
+{
+	struct known *k = find(t, event->slot, event->generation);
+
+	if (!k)
+		k = learn(t, event->slot);
+	t->names.policy = k ? k->policy : NULL;
+	t->names.target = k ? k->target.name : NULL;
+	t->names.rule_ids = k && k->generation == event->generation ? k->rules : NULL;
+	t->names.n_rules = t->names.rule_ids ? k->n_rules : 0;
+	return &t->names;
+}

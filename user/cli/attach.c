@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* sluice attach: a policy for a network device. */
+#include <getopt.h>
+#include <string.h>
+
+#include "output.h"
+#include "pins.h"
+#include "target/device.h"
+
+enum { OPT_DEV = 256, OPT_MAC, OPT_ADDRESS, OPT_VLAN, OPT_AUDIT, OPT_TRUST };
+
+static const struct option long_options[] = {
+	{"dev", required_argument, NULL, OPT_DEV},
+	{"policy", required_argument, NULL, 'p'},
+	{"mac", required_argument, NULL, OPT_MAC},
+	{"address", required_argument, NULL, OPT_ADDRESS},
+	{"vlan", required_argument, NULL, OPT_VLAN},
+	{"audit", no_argument, NULL, OPT_AUDIT},
+	{"trust-clock", no_argument, NULL, OPT_TRUST},
+	{"output", required_argument, NULL, 'o'},
+	{"help", no_argument, NULL, 'h'},
+	{},
+};
+
+struct request {
+	const char *device;
+	struct sl_attach_options options;
+	bool json;
+};
+
+/* 0, or the exit status of wrong usage. */
+static int set_option(struct request *r, int c, char **argv, struct sl_diag *diag)
+{
+	switch (c) {
+	case OPT_DEV:
+		r->device = optarg;
+		return 0;
+	case 'p':
+		r->options.policy = optarg;
+		return 0;
+	case OPT_MAC:
+		sl_binding_mac(&r->options.binding, optarg, diag);
+		return 0;
+	case OPT_ADDRESS:
+		sl_binding_address(&r->options.binding, optarg, diag);
+		return 0;
+	case OPT_VLAN:
+		sl_binding_vlan(&r->options.binding, optarg, diag);
+		return 0;
+	case OPT_AUDIT:
+		r->options.audit = true;
+		return 0;
+	case OPT_TRUST:
+		r->options.trust_clock = true;
+		return 0;
+	case 'o':
+		if (sl_output_option(optarg, &r->json))
+			return 0;
+		return sl_usage("attach", "-o is text or json, not '%s'", optarg);
+	}
+	return sl_option_wrong("attach", c, argv);
+}
+
+static const char *way(const struct sl_target *t)
+{
+	return t->flags & SL_TARGET_TCX ? "tcx" : "clsact";
+}
+
+static void print_binding(const struct sl_binding_spec *b)
+{
+	char text[SL_CIDR_TEXT], mac[SL_MAC_TEXT];
+	size_t i;
+
+	printf("  mac %s, addresses", b->has_mac ? sl_mac_format(b->mac, mac) : "any");
+	for (i = 0; i < b->n_addresses; i++)
+		printf(" %s", sl_cidr_format(&b->addresses[i], text));
+	printf("%s%s", b->lease ? " dhcp" : "", b->has_addresses ? "" : " any");
+	for (i = 0; i < b->n_vlans; i++)
+		printf("%s %u", i ? "" : ", vlan", b->vlans[i]);
+	putchar('\n');
+}
+
+static void print_attached(const struct request *r, const struct sl_device *device,
+			   const struct sl_target *t, const struct sl_attached *a)
+{
+	if (r->json) {
+		sl_json_print(json_pack("{s:s, s:i, s:s, s:o, s:s, s:i}", "name", device->name,
+					"ifindex", (int)device->ifindex, "policy", a->policy,
+					"generation", sl_json_number(a->generation), "via", way(t),
+					"slot", (int)a->slot));
+		return;
+	}
+	printf("%s: policy %s, generation %llu, by %s\n", device->name, a->policy,
+	       (unsigned long long)a->generation, way(t));
+	print_binding(&r->options.binding);
+	puts("  without sluiced nothing records events (`sluice monitor` shows them), attaches "
+	     "again what\n  another program takes off, or follows @host, @gateway and @subnet; "
+	     "the kernel goes on enforcing");
+}
+
+static int attach(const struct request *r, struct sl_diag *diag)
+{
+	struct sl_attached attached;
+	struct sl_device device;
+	struct sl_state *state;
+	struct sl_target t;
+	int err = sl_device_find(r->device, &device, diag);
+
+	if (err || sl_pins_open(true, &state))
+		return SL_EXIT_FAILED;
+	err = sl_device_attach(state, &device, &r->options, &attached, diag);
+	if (!err)
+		err = sl_state_target(state, attached.slot, &t);
+	sl_state_close(state);
+	if (!err)
+		print_attached(r, &device, &t, &attached);
+	else if (!diag->n_errors)
+		sl_error(diag, NULL, "%s: %s", r->device, strerror(-err));
+	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
+}
+
+int cmd_attach(int argc, char **argv)
+{
+	struct sl_diag diag = {};
+	struct request r = {};
+	int c, status = 0;
+
+	opterr = 0;
+	while (!status && (c = getopt_long(argc, argv, ":p:o:h", long_options, NULL)) != -1) {
+		if (c == 'h')
+			return sl_help("attach");
+		status = set_option(&r, c, argv, &diag);
+	}
+	if (!status && optind < argc)
+		status = sl_usage("attach", "what is '%s'?", argv[optind]);
+	if (!status && (!r.device || !r.options.policy))
+		status = sl_usage("attach", "--dev and -p are needed");
+	if (!status && diag.n_errors)
+		status = SL_EXIT_USAGE;
+	if (!status)
+		status = sl_output_done("attach", attach(&r, &diag));
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	return status;
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* sluice detach: the only thing that opens. */
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+
+#include "output.h"
+#include "pins.h"
+
+static const struct option long_options[] = {
+	{"dev", required_argument, NULL, 'd'},
+	{"all", no_argument, NULL, 'a'},
+	{"output", required_argument, NULL, 'o'},
+	{"help", no_argument, NULL, 'h'},
+	{},
+};
+
+struct detaching {
+	struct sl_state *state;
+	struct sl_diag *diag;
+	bool json, failed;
+};
+
+static void say(const struct detaching *d, const char *name)
+{
+	if (d->json)
+		sl_json_print(json_pack("{s:s, s:b}", "name", name, "detached", 1));
+	else
+		printf("%s: detached; nothing judges its frames now\n", name);
+}
+
+static void detach_each(void *context, const struct sl_target_view *view)
+{
+	struct detaching *d = context;
+
+	if (sl_state_detach_slot(d->state, view->slot, d->diag))
+		d->failed = true;
+	else
+		say(d, view->target.name);
+}
+
+static int detach_one(struct detaching *d, const char *name)
+{
+	struct sl_device device;
+
+	if (sl_device_find(name, &device, d->diag) ||
+	    sl_state_detach_device(d->state, &device, d->diag))
+		return SL_EXIT_FAILED;
+	say(d, name);
+	return SL_EXIT_OK;
+}
+
+/* No state: nothing is attached. */
+static int detach(const char *name, bool json, struct sl_diag *diag)
+{
+	struct detaching d = {.diag = diag, .json = json};
+	int status = sl_pins_open(false, &d.state);
+
+	if (status == -ENOENT && !name)
+		return SL_EXIT_OK;
+	if (status == -ENOENT)
+		sl_error(diag, NULL, "device '%s' has no policy: nothing is attached", name);
+	if (status)
+		return SL_EXIT_FAILED;
+	sl_state_sweep(d.state);
+	if (name)
+		status = detach_one(&d, name);
+	else
+		status = sl_state_targets(d.state, detach_each, &d) || d.failed ? SL_EXIT_FAILED :
+										 SL_EXIT_OK;
+	sl_state_close(d.state);
+	return status;
+}
+
+int cmd_detach(int argc, char **argv)
+{
+	bool json = false, all = false;
+	struct sl_diag diag = {};
+	const char *name = NULL;
+	int c, status;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":o:h", long_options, NULL)) != -1) {
+		if (c == 'h')
+			return sl_help("detach");
+		if (c == 'd')
+			name = optarg;
+		else if (c == 'a')
+			all = true;
+		else if (c != 'o')
+			return sl_option_wrong("detach", c, argv);
+		else if (!sl_output_option(optarg, &json))
+			return sl_usage("detach", "-o is text or json, not '%s'", optarg);
+	}
+	if (optind < argc)
+		return sl_usage("detach", "what is '%s'?", argv[optind]);
+	if (!name == !all)
+		return sl_usage("detach", "--dev DEVICE or --all is needed");
+	status = sl_output_done("detach", detach(name, json, &diag));
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	return status;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What the commands that work on the pinned state share. */
+#ifndef SLUICE_CLI_PINS_H
+#define SLUICE_CLI_PINS_H
+
+#include "kernel/state.h"
+
+/* Where the pins are: $SLUICE_STATE, or SL_STATE_PATH. */
+const char *sl_pins_path(void);
+
+/* Opens the state; errors are printed. SL_EXIT_OK, SL_EXIT_FAILED, or -ENOENT: there
+ * is none (never with create). */
+int sl_pins_open(bool create, struct sl_state **out);
+
+/* RFC 3339 of a boot time, UTC, seconds. */
+const char *sl_boot_time_text(__u64 boot_ns, char buf[40]);
+
+#endif

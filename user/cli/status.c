@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* sluice status: what is attached, and what it decided. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "output.h"
+#include "pins.h"
+#include "target/device.h"
+
+struct status {
+	struct sl_state *state;
+	json_t *targets, *warnings;
+};
+
+static json_t *binding_json(const struct sl_binding_spec *b)
+{
+	json_t *addresses = json_array(), *vlans = json_array();
+	char text[SL_CIDR_TEXT], mac[SL_MAC_TEXT];
+	size_t i;
+
+	for (i = 0; i < b->n_addresses; i++)
+		json_array_append_new(addresses, json_string(sl_cidr_format(&b->addresses[i],
+									    text)));
+	for (i = 0; i < b->n_vlans; i++)
+		json_array_append_new(vlans, json_integer(b->vlans[i]));
+	return json_pack("{s:s?, s:o, s:b, s:o}", "mac",
+			 b->has_mac ? sl_mac_format(b->mac, mac) : NULL, "addresses",
+			 b->has_addresses ? addresses : (json_decref(addresses), json_null()),
+			 "lease", b->lease, "vlans", vlans);
+}
+
+static void add_numbers(json_t *j, const struct sl_target_view *v)
+{
+	const struct {
+		const char *name;
+		__u64 value;
+	} numbers[] = {
+		{"decided", v->stats.decided}, {"allowed", v->stats.allowed},
+		{"denied", v->stats.denied}, {"audit_denied", v->stats.audit_denied},
+		{"submitted", v->stats.submitted}, {"suppressed", v->stats.suppressed},
+		{"over_budget", v->stats.over_budget}, {"lost", v->stats.lost},
+		{"tx_bytes", v->meter.tx_bytes}, {"tx_frames", v->meter.tx_frames},
+		{"rx_bytes", v->meter.rx_bytes}, {"rx_frames", v->meter.rx_frames},
+		{"tx_denied", v->meter.tx_denied}, {"rx_denied", v->meter.rx_denied},
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		json_object_set_new(j, numbers[i].name, sl_json_number(numbers[i].value));
+}
+
+static void warn(struct status *s, const struct sl_target_view *v, const char *what)
+{
+	json_array_append_new(s->warnings, json_sprintf("%s: %s", v->target.name, what));
+}
+
+static void add_target(void *context, const struct sl_target_view *v)
+{
+	const struct sl_target *t = &v->target;
+	struct sl_binding_spec binding = {};
+	struct sl_table table = {};
+	struct status *s = context;
+	char since[40];
+	json_t *j;
+
+	if (!sl_state_table(s->state, v->slot, &table))
+		sl_binding_of_table(&table, &binding);
+	j = json_pack("{s:s, s:s, s:i, s:o, s:i, s:s?, s:o, s:s, s:s, s:b, s:s, s:o}",
+		      "kind", "device", "name", t->name, "ifindex", (int)t->ifindex,
+		      "netns", sl_json_number(t->netns), "slot", (int)v->slot, "policy",
+		      table.words ? sl_table_label(table.words, table.n_words, 0) : NULL,
+		      "generation", sl_json_number(v->generation),
+		      "mode", v->flags & SL_F_AUDIT ? "audit" : "enforce",
+		      "since", sl_boot_time_text(t->since_ns, since), "attached", v->attached,
+		      "via", t->flags & SL_TARGET_TCX ? "tcx" : "clsact", "binding",
+		      binding_json(&binding));
+	if (j)
+		add_numbers(j, v);
+	json_array_append_new(s->targets, j);
+	free(table.words);
+	if (!v->generation)
+		warn(s, v, "no generation is in force: everything is denied");
+	if (v->stats.lost)
+		warn(s, v, "events were lost: nothing drains them (`sluice monitor`)");
+}
+
+/* ---- text ---- */
+
+static const char *text_of(const json_t *j, const char *key)
+{
+	const char *text = json_string_value(json_object_get(j, key));
+
+	return text ? text : "?";
+}
+
+static unsigned long long number_of(const json_t *j, const char *key)
+{
+	return (unsigned long long)json_integer_value(json_object_get(j, key));
+}
+
+static void print_text(const struct status *s)
+{
+	json_t *j;
+	size_t i;
+
+	if (!json_array_size(s->targets))
+		puts("nothing is attached");
+	else
+		printf("%-15s %-20s %4s %-7s %-20s %9s %9s %7s %12s %12s\n", "TARGET", "POLICY",
+		       "GEN", "MODE", "SINCE", "ALLOWED", "BLOCKED", "LOST", "TX BYTES",
+		       "RX BYTES");
+	json_array_foreach(s->targets, i, j) {
+		printf("%-15s %-20s %4llu %-7s %-20s %9llu %9llu %7llu %12llu %12llu\n",
+		       text_of(j, "name"), text_of(j, "policy"), number_of(j, "generation"),
+		       text_of(j, "mode"), text_of(j, "since"), number_of(j, "allowed"),
+		       number_of(j, "denied") + number_of(j, "audit_denied"),
+		       number_of(j, "lost"), number_of(j, "tx_bytes"), number_of(j, "rx_bytes"));
+	}
+	json_array_foreach(s->warnings, i, j)
+		printf("warning: %s\n", json_string_value(j));
+}
+
+static int show(bool json)
+{
+	struct status s = {.targets = json_array(), .warnings = json_array()};
+	int status = sl_pins_open(false, &s.state);
+
+	if (status && status != -ENOENT) {
+		json_decref(s.targets);
+		json_decref(s.warnings);
+		return status;
+	}
+	if (!status) {
+		sl_state_sweep(s.state);
+		status = sl_state_targets(s.state, add_target, &s) ? SL_EXIT_FAILED : SL_EXIT_OK;
+		sl_state_close(s.state);
+	} else {
+		status = SL_EXIT_OK;
+	}
+	if (!json)
+		print_text(&s);
+	else
+		sl_json_print(json_pack("{s:O, s:O}", "targets", s.targets, "warnings",
+					s.warnings));
+	json_decref(s.targets);
+	json_decref(s.warnings);
+	return status;
+}
+
+static const struct option long_options[] = {
+	{"output", required_argument, NULL, 'o'},
+	{"help", no_argument, NULL, 'h'},
+	{},
+};
+
+int cmd_status(int argc, char **argv)
+{
+	bool json = false;
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":o:h", long_options, NULL)) != -1) {
+		if (c == 'h')
+			return sl_help("status");
+		if (c != 'o')
+			return sl_option_wrong("status", c, argv);
+		if (!sl_output_option(optarg, &json))
+			return sl_usage("status", "-o is text or json, not '%s'", optarg);
+	}
+	if (optind < argc)
+		return sl_usage("status", "what is '%s'?", argv[optind]);
+	return sl_output_done("status", show(json));
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "compile/compile.h"
+#include "outer.h"
+#include "sluice_abi.h"
+
+static void *change_one(void *context)
+{
+	struct sl_outer_change *c = context;
+	int err;
+
+	if (c->fd >= 0)
+		err = bpf_map_update_elem(c->outer_fd, &c->index, &c->fd, 0);
+	else
+		err = bpf_map_delete_elem(c->outer_fd, &c->index);
+	c->err = err ? -errno : 0;
+	if (c->fd < 0 && c->err == -ENOENT)
+		c->err = 0;
+	return NULL;
+}
+
+int sl_outer_begin(struct sl_outer_change *changes, size_t n)
+{
+	int err = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		err = -pthread_create(&changes[i].thread, NULL, change_one, &changes[i]);
+		if (err)
+			break;
+	}
+	if (!err)
+		return 0;
+	sl_outer_wait(changes, i);
+	return err;
+}
+
+int sl_outer_wait(struct sl_outer_change *changes, size_t n)
+{
+	int err = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		pthread_join(changes[i].thread, NULL);
+		if (!err)
+			err = changes[i].err;
+	}
+	return err;
+}
+
+int sl_outer_change(struct sl_outer_change *changes, size_t n)
+{
+	int err = sl_outer_begin(changes, n);
+
+	return err ? err : sl_outer_wait(changes, n);
+}
+
+static __u32 power_of_two(__u32 n)
+{
+	__u32 p = 1;
+
+	while (p < n && p < 1u << 30)
+		p *= 2;
+	return p;
+}
+
+int sl_flow_map(__u32 flows, __u32 *buckets)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP);
+	__u32 n = power_of_two(flows / SL_FLOW_WAYS);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sl_flow_state", sizeof(__u32),
+				sizeof(struct sl_flow_bucket), n, &options);
+
+	if (fd < 0)
+		return -errno;
+	*buckets = n;
+	return fd;
+}
+
+__u64 sl_table_switch_word(const struct sl_table *table, __u32 index)
+{
+	const __u64 shaped = SL_F_LIMIT_OUT | SL_F_LIMIT_IN;
+
+	return table->words[SL_H_GENERATION] << SL_WORD_INDEX_BITS |
+	       (table->words[SL_H_FLAGS] & shaped ? SL_WORD_SHAPED : 0) | index;
+}
+
+__u64 sl_netns_cookie(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(__u64);
+	__u64 cookie = 0;
+
+	if (fd < 0)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size))
+		cookie = 0;
+	close(fd);
+	return cookie;
+}

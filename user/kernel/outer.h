@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Maps of maps: generations by index, flow state by slot. Private to the kernel
+ * stage.
+ *
+ * A change of one ends with synchronize_rcu() (kernel/bpf/syscall.c,
+ * maybe_wait_bpf_programs), 8 to 20 ms: after it no program still runs that read
+ * what was there. Changes that belong together wait together.
+ */
+#ifndef SLUICE_OUTER_H
+#define SLUICE_OUTER_H
+
+#include <linux/types.h>
+#include <pthread.h>
+#include <stddef.h>
+
+/* One place of an outer map gets an inner map, or (fd < 0) loses what it has; that
+ * nothing is there is no error. */
+struct sl_outer_change {
+	int outer_fd;
+	__u32 index;
+	int fd;
+	int err;		/* out: 0 or -errno */
+	pthread_t thread;
+};
+
+/* Begins all of them at once; sl_outer_wait ends them: 0, or the first error. Each
+ * change that was begun is waited for, whatever became of the others. */
+int sl_outer_begin(struct sl_outer_change *changes, size_t n);
+int sl_outer_wait(struct sl_outer_change *changes, size_t n);
+
+/* Both. */
+int sl_outer_change(struct sl_outer_change *changes, size_t n);
+
+/* An empty map of flow state for (about) so many flows; its descriptor or -errno. */
+int sl_flow_map(__u32 flows, __u32 *buckets);
+
+/* The word that makes a target obey the table at an index (include/sluice_abi.h). */
+struct sl_table;
+__u64 sl_table_switch_word(const struct sl_table *table, __u32 index);
+
+/* The cookie of the caller's network namespace; 0 if the kernel does not tell
+ * (before 5.14). */
+__u64 sl_netns_cookie(void);
+
+#endif

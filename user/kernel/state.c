@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The state as a whole: adopted, or made, or refused. Adopting is the same work as
+ * making: the object is opened, each map is the pinned one where there is one, and
+ * only what a namespace lacks is loaded.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "complaint.h"
+#include "device.skel.h"
+#include "outer.h"
+#include "state_internal.h"
+
+static struct bpf_map *map_of(const struct device *skel, enum sl_state_map m)
+{
+	return bpf_object__find_map_by_name(skel->obj, sl_state_map_names[m]);
+}
+
+static int size_maps(const struct device *skel)
+{
+	static const struct {
+		enum sl_state_map map;
+		__u32 entries;
+	} sizes[] = {
+		{SL_M_TABLES, 2 * SL_SLOTS}, {SL_M_WORDS, SL_SLOTS}, {SL_M_TARGETS, SL_SLOTS},
+		{SL_M_STATS, SL_SLOTS}, {SL_M_HITS, SL_STATE_HITS}, {SL_M_FLOWS, SL_SLOTS},
+		{SL_M_LOCKS, SL_SLOTS}, {SL_M_BUDGETS, SL_SLOTS}, {SL_M_LIMITERS, SL_SLOTS},
+		{SL_M_EVENTS, SL_STATE_RING}, {SL_M_LEASES, SL_SLOTS}, {SL_M_METERS, SL_SLOTS},
+		{SL_M_DEVICES, SL_SLOTS},
+	};
+	size_t i;
+	int err = 0;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(*sizes) && !err; i++)
+		err = bpf_map__set_max_entries(map_of(skel, sizes[i].map), sizes[i].entries);
+	/* defined by headers that cgroup programs share, used by none of ours */
+	return err ? err : bpf_map__set_autocreate(skel->maps.sl_sockets, false);
+}
+
+/* ---- sl_info ---- */
+
+static int new_info(struct sl_state *s)
+{
+	s->info = (struct sl_info){.magic = SL_STATE_MAGIC, .table_magic = SL_TABLE_MAGIC,
+				   .next_generation = 1, .abi = SL_ABI_VERSION,
+				   .slots = SL_SLOTS};
+	if (getrandom(&s->info.seed, sizeof(s->info.seed), 0) != sizeof(s->info.seed) ||
+	    getrandom(&s->info.mark, sizeof(s->info.mark), 0) != sizeof(s->info.mark))
+		return -EIO;
+	s->info.mark |= 1;
+	s->maps[SL_M_INFO] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sl_info", sizeof(__u32),
+					    sizeof(struct sl_info), 1, NULL);
+	return s->maps[SL_M_INFO] < 0 ? -errno : 0;
+}
+
+static int write_info(const struct sl_state *s)
+{
+	__u32 zero = 0;
+
+	return bpf_map_update_elem(s->maps[SL_M_INFO], &zero, &s->info, 0) ? -errno : 0;
+}
+
+static int refuse_state(struct sl_state *s, struct sl_diag *diag, const char *why)
+{
+	sl_error(diag, NULL, "%s: %s; it is not adopted. Detach with the version that made it, "
+		 "or remove the pins (this opens their devices): rm -r %s", s->path, why, s->path);
+	return -EINVAL;
+}
+
+/* -ENOENT: there is none. */
+static int read_info(struct sl_state *s, struct sl_diag *diag)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info), zero = 0;
+	char *pin = sl_state_pin(s, false, "sl_info");
+
+	if (!pin)
+		return -ENOMEM;
+	s->maps[SL_M_INFO] = bpf_obj_get(pin);
+	free(pin);
+	if (s->maps[SL_M_INFO] < 0)
+		return -errno;
+	if (bpf_obj_get_info_by_fd(s->maps[SL_M_INFO], &info, &size) ||
+	    info.type != BPF_MAP_TYPE_ARRAY || info.value_size != sizeof(s->info) ||
+	    bpf_map_lookup_elem(s->maps[SL_M_INFO], &zero, &s->info))
+		return refuse_state(s, diag, "sl_info is not ours");
+	if (s->info.magic != SL_STATE_MAGIC)
+		return refuse_state(s, diag, "half written");
+	if (s->info.abi != SL_ABI_VERSION || s->info.table_magic != SL_TABLE_MAGIC ||
+	    s->info.slots != SL_SLOTS)
+		return refuse_state(s, diag, "of another version of Sluice");
+	return 0;
+}
+
+__u64 sl_state_next_generation(struct sl_state *s)
+{
+	__u64 generation = s->info.next_generation++;
+
+	write_info(s);
+	return generation;
+}
+
+/* ---- maps and programs ---- */
+
+static bool is_of_netns(enum sl_state_map m)
+{
+	return m == SL_M_DEVICES;
+}
+
+/* The pinned map of this place becomes the object's; -ENOENT: there is none. */
+static int adopt_map(struct sl_state *s, const struct device *skel, enum sl_state_map m,
+		     struct sl_diag *diag)
+{
+	char *pin = sl_state_pin(s, is_of_netns(m), "%s", sl_state_map_names[m]);
+	struct bpf_map *map = map_of(skel, m);
+	int fd;
+
+	if (!pin)
+		return -ENOMEM;
+	fd = sl_state_get_map(pin, map, diag);
+	free(pin);
+	if (fd < 0)
+		return fd;
+	s->maps[m] = fd;
+	return bpf_map__reuse_fd(map, fd);
+}
+
+/* Adopts every pinned map. A state that has a sl_info has all maps but a namespace's. */
+static int adopt_maps(struct sl_state *s, const struct device *skel, bool complete,
+		      struct sl_diag *diag)
+{
+	enum sl_state_map m;
+	int err;
+
+	for (m = SL_M_INFO + 1; m < SL_M_MAX; m++) {
+		err = adopt_map(s, skel, m, diag);
+		if (err == -ENOENT && complete && !is_of_netns(m))
+			return refuse_state(s, diag, "half written: a map is missing");
+		if (err && err != -ENOENT)
+			return err;
+		if (!err && !complete && !is_of_netns(m))
+			return refuse_state(s, diag, "half written: sl_info is missing");
+	}
+	return 0;
+}
+
+static int keep(int fd)
+{
+	int copy = dup(fd);
+
+	return copy < 0 ? -errno : copy;
+}
+
+/* What was made at load is pinned, and its descriptors are kept. */
+static int take_maps(struct sl_state *s, const struct device *skel)
+{
+	enum sl_state_map m;
+	char *pin;
+	int err;
+
+	for (m = SL_M_INFO + 1; m < SL_M_MAX; m++) {
+		if (s->maps[m] >= 0)
+			continue;
+		s->maps[m] = keep(bpf_map__fd(map_of(skel, m)));
+		if (s->maps[m] < 0)
+			return s->maps[m];
+		if (!s->path)
+			continue;
+		pin = sl_state_pin(s, is_of_netns(m), "%s", sl_state_map_names[m]);
+		err = !pin ? -ENOMEM : bpf_obj_pin(s->maps[m], pin) ? -errno : 0;
+		free(pin);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int take_programs(struct sl_state *s, const struct device *skel)
+{
+	const int fds[2] = {[SL_EGRESS] = bpf_program__fd(skel->progs.sluice_from_workload),
+			    [SL_INGRESS] = bpf_program__fd(skel->progs.sluice_to_workload)};
+	char *pin;
+	int i, err;
+
+	for (i = 0; i < 2; i++) {
+		s->programs[i] = keep(fds[i]);
+		if (s->programs[i] < 0)
+			return s->programs[i];
+		if (!s->path)
+			continue;
+		pin = sl_state_pin(s, true, "%s", sl_state_program_names[i]);
+		err = !pin ? -ENOMEM : bpf_obj_pin(fds[i], pin) ? -errno : 0;
+		free(pin);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Both pinned programs of this namespace, or -ENOENT. */
+static int adopt_programs(struct sl_state *s, struct sl_diag *diag)
+{
+	char *pin;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		pin = sl_state_pin(s, true, "%s", sl_state_program_names[i]);
+		if (!pin)
+			return -ENOMEM;
+		s->programs[i] = sl_state_get_program(pin, sl_state_program_names[i], diag);
+		free(pin);
+		if (s->programs[i] < 0)
+			return s->programs[i];
+	}
+	return 0;
+}
+
+/* A namespace's programs that were made half-way are made again. */
+static void drop_programs(struct sl_state *s)
+{
+	char *pin;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (s->programs[i] >= 0)
+			close(s->programs[i]);
+		s->programs[i] = -1;
+		pin = sl_state_pin(s, true, "%s", sl_state_program_names[i]);
+		if (pin)
+			unlink(pin);
+		free(pin);
+	}
+}
+
+static int load_programs(struct sl_state *s, struct device *skel)
+{
+	int err;
+
+	skel->rodata->sl_seed = s->info.seed;
+	skel->rodata->sl_mark = s->info.mark;
+	err = device__load(skel);
+	if (!err)
+		err = take_maps(s, skel);
+	return err ? err : take_programs(s, skel);
+}
+
+static int pin_info(const struct sl_state *s)
+{
+	char *pin = sl_state_pin(s, false, "sl_info");
+	int err = !pin ? -ENOMEM : bpf_obj_pin(s->maps[SL_M_INFO], pin) ? -errno : 0;
+
+	free(pin);
+	return err;
+}
+
+/* Everything that is missing is made; sl_info last. */
+static int make_missing(struct sl_state *s, struct device *skel, bool complete,
+			struct sl_diag *diag)
+{
+	int err = s->path && complete ? adopt_programs(s, diag) : -ENOENT;
+
+	if (err == -ENOENT && s->path)
+		drop_programs(s);
+	if (err == -ENOENT) {
+		err = load_programs(s, skel);
+		if (err)
+			sl_say_why(diag, "the device programs cannot be loaded", err);
+	}
+	if (!err && !complete)
+		err = write_info(s);
+	if (!err && !complete && s->path)
+		err = pin_info(s);
+	return err;
+}
+
+static int map_words(struct sl_state *s)
+{
+	void *at = mmap(NULL, SL_SLOTS * sizeof(__u64), PROT_READ | PROT_WRITE, MAP_SHARED,
+			s->maps[SL_M_WORDS], 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	s->words = at;
+	return 0;
+}
+
+static int open_maps(struct sl_state *s, bool create, struct sl_diag *diag)
+{
+	int err = s->path ? read_info(s, diag) : -ENOENT;
+	bool complete = !err;
+	struct device *skel;
+
+	if (err == -ENOENT && create)
+		err = new_info(s);
+	if (err)
+		return err;
+	skel = device__open();
+	if (!skel)
+		return -errno;
+	err = size_maps(skel);
+	if (!err && s->path)
+		err = adopt_maps(s, skel, complete, diag);
+	if (!err && create)
+		err = make_missing(s, skel, complete, diag);
+	else if (!err)	/* another namespace's state is looked at, not changed */
+		adopt_programs(s, diag);
+	device__destroy(skel);
+	return err ? err : map_words(s);
+}
+
+static int make_paths(struct sl_state *s, const char *path)
+{
+	s->netns = sl_netns_cookie();
+	if (!path)
+		return 0;
+	s->path = strdup(path);
+	if (!s->path)
+		return -ENOMEM;
+	return asprintf(&s->netns_path, "%s/netns-%llu", path, (unsigned long long)s->netns) < 0 ?
+		       -ENOMEM : 0;
+}
+
+int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
+		  struct sl_diag *diag)
+{
+	struct sl_state *s = calloc(1, sizeof(*s));
+	bool create = options->create || !options->path;
+	libbpf_print_fn_t before;
+	int err, i;
+
+	if (!s)
+		return -ENOMEM;
+	for (i = 0; i < SL_M_MAX; i++)
+		s->maps[i] = -1;
+	s->programs[0] = s->programs[1] = s->lock_fd = -1;
+	err = make_paths(s, options->path);
+	if (!err && s->path)
+		err = sl_state_lock(s, create, diag);
+	before = sl_complaints_begin();
+	if (!err)
+		err = open_maps(s, create, diag);
+	if (err && err != -ENOENT && !diag->n_errors)
+		sl_say_why(diag, options->path ? options->path : "the state", err);
+	sl_complaints_end(before);
+	if (err) {
+		sl_state_close(s);
+		return err;
+	}
+	*out = s;
+	return 0;
+}
+
+void sl_state_close(struct sl_state *s)
+{
+	int i;
+
+	if (!s)
+		return;
+	ring_buffer__free(s->ring);
+	if (s->words)
+		munmap(s->words, SL_SLOTS * sizeof(__u64));
+	for (i = 0; i < SL_M_MAX; i++)
+		if (s->maps[i] >= 0)
+			close(s->maps[i]);
+	for (i = 0; i < 2; i++)
+		if (s->programs[i] >= 0)
+			close(s->programs[i]);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	free(s->path);
+	free(s->netns_path);
+	free(s);
+}
+
+void sl_state_unlock(struct sl_state *s)
+{
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	s->lock_fd = -1;
+}
+
+int sl_state_program_fd(const struct sl_state *s, enum sl_direction direction)
+{
+	return s->programs[direction];
+}

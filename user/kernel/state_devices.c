@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Devices as targets: attached, detached, swept. */
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "complaint.h"
+#include "state_internal.h"
+#include "tc.h"
+
+static const char *const link_words[2] = {[SL_EGRESS] = "from", [SL_INGRESS] = "to"};
+
+int sl_device_find(const char *name, struct sl_device *out, struct sl_diag *diag)
+{
+	struct ifreq request = {};
+	struct sl_device device = {};
+	int fd, err = 0;
+
+	device.ifindex = strlen(name) < sizeof(device.name) ? if_nametoindex(name) : 0;
+	if (!device.ifindex) {
+		sl_error(diag, NULL, "no device '%s' in this network namespace (`ip link` lists "
+			 "them)", name);
+		return -ENODEV;
+	}
+	strcpy(device.name, name);
+	strcpy(request.ifr_name, name);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &request))
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (err) {
+		sl_error(diag, NULL, "device '%s': %s", name, strerror(-err));
+		return err;
+	}
+	if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER) {
+		sl_error(diag, NULL, "device '%s' is no Ethernet device (type %u): its frames "
+			 "cannot be judged; attach to a tap or to the host's end of a veth", name,
+			 request.ifr_hwaddr.sa_family);
+		return -EOPNOTSUPP;
+	}
+	*out = device;
+	return 0;
+}
+
+/* In the namespace of the target, which may be another than ours. */
+static char *link_pin(const struct sl_state *s, const struct sl_target *t,
+		      enum sl_direction direction)
+{
+	return sl_state_pin(s, false, "netns-%llu/link-%u-%s", (unsigned long long)t->netns,
+			    t->ifindex, link_words[direction]);
+}
+
+/* ---- is it attached? ---- */
+
+static bool has_link(const struct sl_state *s, const struct sl_target *t,
+		     enum sl_direction direction)
+{
+	char *pin = link_pin(s, t, direction);
+	int found = pin ? sl_tcx_ifindex(pin) : -ENOMEM;
+
+	free(pin);
+	return found == (int)t->ifindex;
+}
+
+static bool has_filter(const struct sl_state *s, const struct sl_target *t,
+		       enum sl_direction direction)
+{
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info);
+
+	if (t->netns != s->netns)	/* cannot be seen from here: taken for attached */
+		return true;
+	return s->programs[direction] >= 0 &&
+	       !bpf_obj_get_info_by_fd(s->programs[direction], &info, &size) &&
+	       sl_clsact_is_attached(t->ifindex, direction, info.id);
+}
+
+bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *t)
+{
+	bool tcx = t->flags & SL_TARGET_TCX;
+
+	if (!s->path || !(t->flags & SL_TARGET_LIVE))
+		return false;
+	return tcx ? has_link(s, t, SL_EGRESS) && has_link(s, t, SL_INGRESS) :
+		     has_filter(s, t, SL_EGRESS) && has_filter(s, t, SL_INGRESS);
+}
+
+/* ---- attach ---- */
+
+static int attach_tcx(const struct sl_state *s, const struct sl_target *t,
+		      enum sl_direction direction)
+{
+	char *pin = link_pin(s, t, direction);
+	int fd, err = 0;
+
+	if (!pin)
+		return -ENOMEM;
+	fd = sl_tcx_link(s->programs[direction], t->ifindex, direction);
+	if (fd < 0) {
+		err = fd;
+	} else {
+		unlink(pin);	/* of a device that had this index and is gone */
+		if (bpf_obj_pin(fd, pin))
+			err = -errno;
+		close(fd);
+	}
+	free(pin);
+	return err;
+}
+
+static int attach_clsact(const struct sl_state *s, struct sl_target *t,
+			 enum sl_direction direction)
+{
+	bool made = false;
+	int err = sl_clsact_attach(s->programs[direction], t->ifindex, direction, &made);
+
+	if (made)
+		t->flags |= SL_TARGET_QDISC;
+	return err;
+}
+
+static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
+{
+	enum sl_direction direction;
+	char *pin;
+
+	for (direction = SL_EGRESS; direction <= SL_INGRESS; direction++) {
+		pin = link_pin(s, t, direction);
+		if (t->flags & SL_TARGET_TCX) {
+			if (pin)
+				unlink(pin);
+		} else if (t->netns == s->netns && has_filter(s, t, direction)) {
+			sl_clsact_detach(t->ifindex, direction);
+		}
+		free(pin);
+	}
+	if ((t->flags & SL_TARGET_QDISC) && t->netns == s->netns)
+		sl_clsact_remove_qdisc(t->ifindex);
+}
+
+/* To the workload first: what it then sends finds all in place. */
+static int attach_programs(const struct sl_state *s, struct sl_target *t)
+{
+	int err;
+
+	t->flags |= SL_TARGET_TCX;
+	err = attach_tcx(s, t, SL_INGRESS);
+	if (!err)
+		err = attach_tcx(s, t, SL_EGRESS);
+	if (err != -EINVAL)
+		return err;
+	t->flags &= ~SL_TARGET_TCX;	/* before 6.6 */
+	err = attach_clsact(s, t, SL_INGRESS);
+	return err ? err : attach_clsact(s, t, SL_EGRESS);
+}
+
+static int say_attach(struct sl_diag *diag, const struct sl_device *device, int err)
+{
+	if (err == -EEXIST)
+		sl_error(diag, NULL, "device '%s': somebody else's tc filter or ingress queueing "
+			 "discipline has the first place (`tc filter show dev %s ingress`); remove "
+			 "it, or use a kernel from 6.6", device->name, device->name);
+	else
+		sl_say_why(diag, "the programs cannot be attached to the device", err);
+	return err;
+}
+
+static int lead_to(const struct sl_state *s, unsigned ifindex, __u32 slot)
+{
+	__u64 word = SL_DEVICE_WORD(ifindex, slot);
+
+	return bpf_map_update_elem(s->maps[SL_M_DEVICES], &ifindex, &word, 0) ? -errno : 0;
+}
+
+/* Takes off what a target has on its device, and forgets it. */
+static void forget(struct sl_state *s, __u32 slot, const struct sl_target *t)
+{
+	__u64 word;
+
+	drop_attachment(s, t);
+	if (t->netns == s->netns && s->maps[SL_M_DEVICES] >= 0 &&
+	    !bpf_map_lookup_elem(s->maps[SL_M_DEVICES], &t->ifindex, &word) &&
+	    (__u32)word == slot)
+		bpf_map_delete_elem(s->maps[SL_M_DEVICES], &t->ifindex);
+	sl_state_clear_slot(s, slot);
+}
+
+static int attach_new(struct sl_state *s, const struct sl_device *device,
+		      const struct sl_table *table, __u32 *out, struct sl_diag *diag)
+{
+	struct sl_target t = {.kind = SL_TARGET_DEVICE, .netns = s->netns,
+			      .ifindex = device->ifindex};
+	__u32 slot;
+	int err;
+
+	memcpy(t.name, device->name, sizeof(t.name));
+	err = sl_state_fill_slot(s, &t, table, &slot, diag);
+	if (err)
+		return err;
+	err = lead_to(s, device->ifindex, slot);
+	if (!err)
+		err = attach_programs(s, &t);
+	if (!err) {
+		t.flags |= SL_TARGET_LIVE;
+		err = sl_state_write_target(s, slot, &t);
+	}
+	if (err) {
+		say_attach(diag, device, err);
+		forget(s, slot, &t);
+		return err;
+	}
+	*out = slot;
+	return 0;
+}
+
+/* The target of a device, by its index in this namespace. */
+static bool find_device(const struct sl_state *s, unsigned ifindex, __u32 *slot,
+			struct sl_target *t)
+{
+	__u64 word;
+
+	if (s->maps[SL_M_DEVICES] < 0 ||
+	    bpf_map_lookup_elem(s->maps[SL_M_DEVICES], &ifindex, &word))
+		return false;
+	*slot = (__u32)word;
+	return !sl_state_read_target(s, *slot, t) && t->kind == SL_TARGET_DEVICE &&
+	       t->ifindex == ifindex && t->netns == s->netns;
+}
+
+static int switch_device(struct sl_state *s, __u32 slot, struct sl_target *t,
+			 const struct sl_device *device, const struct sl_table *table,
+			 struct sl_diag *diag)
+{
+	int err = sl_state_switch_slot(s, slot, table, diag);
+
+	if (err || !strcmp(t->name, device->name))
+		return err;
+	memcpy(t->name, device->name, sizeof(t->name));	/* renamed since */
+	return sl_state_write_target(s, slot, t);
+}
+
+int sl_state_attach_device(struct sl_state *s, const struct sl_device *device,
+			   const struct sl_table *table, __u32 *slot, struct sl_diag *diag)
+{
+	libbpf_print_fn_t before = sl_complaints_begin();
+	struct sl_target t;
+	__u32 found;
+	int err;
+
+	sl_state_sweep(s);
+	if (find_device(s, device->ifindex, &found, &t)) {
+		err = switch_device(s, found, &t, device, table, diag);
+		if (!err)
+			*slot = found;
+	} else {
+		err = attach_new(s, device, table, slot, diag);
+	}
+	sl_complaints_end(before);
+	return err;
+}
+
+int sl_state_detach_device(struct sl_state *s, const struct sl_device *device,
+			   struct sl_diag *diag)
+{
+	libbpf_print_fn_t before;
+	struct sl_target t;
+	__u32 slot;
+
+	if (!find_device(s, device->ifindex, &slot, &t)) {
+		sl_error(diag, NULL, "device '%s' has no policy (`sluice status` lists those that "
+			 "have one)", device->name);
+		return -ENOENT;
+	}
+	before = sl_complaints_begin();
+	forget(s, slot, &t);
+	sl_complaints_end(before);
+	return 0;
+}
+
+int sl_state_detach_slot(struct sl_state *s, __u32 slot, struct sl_diag *diag)
+{
+	libbpf_print_fn_t before;
+	struct sl_target t;
+
+	if (sl_state_read_target(s, slot, &t) || t.kind != SL_TARGET_DEVICE)
+		return -ENOENT;
+	if (!(t.flags & SL_TARGET_TCX) && t.netns != s->netns) {
+		sl_error(diag, NULL, "device '%s' is in another network namespace: detach it there "
+			 "(`ip netns exec NAME sluice detach`)", t.name);
+		return -EXDEV;
+	}
+	before = sl_complaints_begin();
+	forget(s, slot, &t);
+	sl_complaints_end(before);
+	return 0;
+}
+
+/* ---- sweep ---- */
+
+static bool netns_in_use(const struct sl_state *s, __u64 netns)
+{
+	struct sl_target t;
+	__u32 i;
+
+	for (i = 0; i < SL_SLOTS; i++)
+		if (!sl_state_read_target(s, i, &t) && t.kind == SL_TARGET_DEVICE &&
+		    t.netns == netns)
+			return true;
+	return false;
+}
+
+static void remove_netns(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	rmdir(path);
+}
+
+/* A namespace that is gone leaves its directory: no link of it is on a device. */
+static void sweep_netns(const struct sl_state *s)
+{
+	DIR *dir = opendir(s->path);
+	struct dirent *entry;
+	char *path;
+
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "netns-", 6) ||
+		    strtoull(entry->d_name + 6, NULL, 10) == s->netns)
+			continue;
+		path = sl_state_pin(s, false, "%s", entry->d_name);
+		if (path && !netns_in_use(s, strtoull(entry->d_name + 6, NULL, 10)))
+			remove_netns(path);
+		free(path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+int sl_state_sweep(struct sl_state *s)
+{
+	struct sl_target t;
+	int n = 0;
+	__u32 i;
+
+	if (!s->path)
+		return 0;
+	for (i = 0; i < SL_SLOTS; i++) {
+		if (sl_state_read_target(s, i, &t) || t.kind != SL_TARGET_DEVICE ||
+		    sl_state_is_attached(s, &t))
+			continue;
+		forget(s, i, &t);
+		n++;
+	}
+	sweep_netns(s);
+	return n;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the files of the pinned state share:
+ *
+ *   state.c          open, adopt or make, refuse; the programs of a namespace
+ *   state_pins.c     paths, and what a pin must be
+ *   state_slots.c    targets: their slots, tables, switching, forgetting
+ *   state_devices.c  devices: attach, detach, sweep
+ *   state_view.c     reading: targets, counters, events
+ */
+#ifndef SLUICE_STATE_INTERNAL_H
+#define SLUICE_STATE_INTERNAL_H
+
+#include <bpf/libbpf.h>
+
+#include "state.h"
+
+#define SL_STATE_MAGIC 0x534c535441544531ull	/* "SLSTATE1" */
+#define SL_STATE_HITS (1u << 17)
+#define SL_STATE_RING (4u << 20)		/* bytes: about 32,000 events */
+#define SL_STATE_FLOWS 16384			/* of a target: 1.75 MiB */
+
+/* The one value of sl_info: what was pinned, and by which rules. Written last. */
+struct sl_info {
+	__u64 magic, table_magic, next_generation, seed;
+	__u32 abi, slots, mark, reserved;
+};
+
+/* The maps of the state, by their place in maps[]. The last one is a namespace's. */
+enum sl_state_map {
+	SL_M_INFO, SL_M_TABLES, SL_M_WORDS, SL_M_TARGETS, SL_M_STATS, SL_M_HITS, SL_M_FLOWS,
+	SL_M_LOCKS, SL_M_BUDGETS, SL_M_LIMITERS, SL_M_EVENTS, SL_M_LEASES, SL_M_METERS,
+	SL_M_DENIALS, SL_M_DEVICES, SL_M_MAX,
+};
+
+struct sl_state {
+	char *path;		/* owned; NULL: private */
+	char *netns_path;	/* owned: PATH/netns-COOKIE */
+	int lock_fd;		/* the directory, under flock; -1 */
+	__u64 netns;
+	int maps[SL_M_MAX];	/* owned; -1 */
+	int programs[2];	/* by enum sl_direction; owned */
+	__u64 *words;		/* sl_words, mapped */
+	struct sl_info info;
+	struct ring_buffer *ring;
+	sl_event_handler handler;
+	void *context;
+};
+
+/* ---- state_pins.c ---- */
+
+extern const char *const sl_state_map_names[SL_M_MAX];
+extern const char *const sl_state_program_names[2];
+
+/* `PATH/name`, or below netns_path; owned, NULL without memory. */
+char *sl_state_pin(const struct sl_state *s, bool of_netns, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Opens a pinned map and compares it with what our programs take it for; a
+ * descriptor, or -errno with the path in diag (-ENOENT: without a word). */
+int sl_state_get_map(const char *pin, const struct bpf_map *like, struct sl_diag *diag);
+int sl_state_get_program(const char *pin, const char *name, struct sl_diag *diag);
+
+/* Makes the directory (0700), takes its lock. -ENOENT if it is not there and !create. */
+int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag);
+
+/* ---- state_slots.c ---- */
+
+int sl_state_read_target(const struct sl_state *s, __u32 slot, struct sl_target *out);
+int sl_state_write_target(const struct sl_state *s, __u32 slot, const struct sl_target *target);
+
+/* A slot for a new target (its word obeys the table, nothing leads to it yet). */
+int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struct sl_table *table,
+		       __u32 *slot, struct sl_diag *diag);
+/* A new generation for a slot that is in use. */
+int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *table,
+			 struct sl_diag *diag);
+/* Nothing of the target is left; what led to the slot must be gone. */
+void sl_state_clear_slot(struct sl_state *s, __u32 slot);
+
+/* ---- state_devices.c ---- */
+
+bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *target);
+
+#endif

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The pins of the state: where they are, and whether they are what they should be. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "state_internal.h"
+
+const char *const sl_state_map_names[SL_M_MAX] = {
+	[SL_M_INFO] = "sl_info", [SL_M_TABLES] = "sl_tables", [SL_M_WORDS] = "sl_words",
+	[SL_M_TARGETS] = "sl_targets", [SL_M_STATS] = "sl_stats", [SL_M_HITS] = "sl_hits",
+	[SL_M_FLOWS] = "sl_flows", [SL_M_LOCKS] = "sl_flow_locks", [SL_M_BUDGETS] = "sl_budgets",
+	[SL_M_LIMITERS] = "sl_limiters", [SL_M_EVENTS] = "sl_events", [SL_M_LEASES] = "sl_leases",
+	[SL_M_METERS] = "sl_meters", [SL_M_DENIALS] = "sl_denials",
+	[SL_M_DEVICES] = "sl_devices",
+};
+
+const char *const sl_state_program_names[2] = {
+	[SL_EGRESS] = "sluice_from_workload",
+	[SL_INGRESS] = "sluice_to_workload",
+};
+
+char *sl_state_pin(const struct sl_state *s, bool of_netns, const char *format, ...)
+{
+	char name[64], *path;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(name, sizeof(name), format, args);
+	va_end(args);
+	return asprintf(&path, "%s/%s", of_netns ? s->netns_path : s->path, name) < 0 ? NULL :
+											 path;
+}
+
+static int refuse(struct sl_diag *diag, const char *pin, const char *why)
+{
+	sl_error(diag, NULL, "%s: %s; it is not adopted. If no Sluice of another version is in "
+		 "use, remove the pins (this opens their devices): rm -r the directory", pin, why);
+	return -EINVAL;
+}
+
+int sl_state_get_map(const char *pin, const struct bpf_map *like, struct sl_diag *diag)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+	int fd = bpf_obj_get(pin), err;
+
+	if (fd < 0) {
+		err = -errno;
+		if (err != -ENOENT)
+			sl_error(diag, NULL, "%s: %s", pin, strerror(-err));
+		return err;
+	}
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != bpf_map__type(like) ||
+	    info.key_size != bpf_map__key_size(like) ||
+	    info.value_size != bpf_map__value_size(like) ||
+	    info.max_entries != bpf_map__max_entries(like) ||
+	    info.map_flags != bpf_map__map_flags(like)) {
+		close(fd);
+		return refuse(diag, pin, "a map of another kind or size than this version's");
+	}
+	return fd;
+}
+
+int sl_state_get_program(const char *pin, const char *name, struct sl_diag *diag)
+{
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info);
+	int fd = bpf_obj_get(pin), err;
+
+	if (fd < 0) {
+		err = -errno;
+		if (err != -ENOENT)
+			sl_error(diag, NULL, "%s: %s", pin, strerror(-err));
+		return err;
+	}
+	/* the kernel keeps 15 characters of a name */
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_PROG_TYPE_SCHED_CLS ||
+	    strncmp(info.name, name, sizeof(info.name) - 1)) {
+		close(fd);
+		return refuse(diag, pin, "not the program that it should be");
+	}
+	return fd;
+}
+
+static int say_errno(struct sl_diag *diag, const char *path, const char *what)
+{
+	int err = -errno;
+
+	sl_error(diag, NULL, "%s: %s: %s", path, what, strerror(-err));
+	return err;
+}
+
+/* Another mount namespace than the first process's: it may be a short-lived one. */
+static bool is_private_mount(void)
+{
+	struct stat own, first;
+
+	return !stat("/proc/self/ns/mnt", &own) && !stat("/proc/1/ns/mnt", &first) &&
+	       own.st_ino != first.st_ino;
+}
+
+int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag)
+{
+	int err;
+
+	if (create) {
+		if (!sl_bpffs_is_mounted() && is_private_mount()) {
+			sl_error(diag, NULL, "%s: no bpf file system in this mount namespace: pins "
+				 "would vanish with it, and nothing would be judged. Under `ip netns "
+				 "exec` use `nsenter --net=/run/netns/NAME sluice ...` instead",
+				 s->path);
+			return -EXDEV;
+		}
+		err = sl_bpffs_ensure();
+		if (err) {
+			sl_error(diag, NULL, "/sys/fs/bpf: no bpf file system to pin in, and it "
+				 "cannot be mounted: %s", strerror(-err));
+			return err;
+		}
+		if (mkdir(s->path, 0700) && errno != EEXIST)
+			return say_errno(diag, s->path, "cannot be made");
+	}
+	s->lock_fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->lock_fd < 0)
+		return errno == ENOENT ? -ENOENT : say_errno(diag, s->path, "cannot be opened");
+	if (flock(s->lock_fd, LOCK_EX))
+		return say_errno(diag, s->path, "cannot be locked");
+	if (create && mkdir(s->netns_path, 0700) && errno != EEXIST)
+		return say_errno(diag, s->netns_path, "cannot be made");
+	return 0;
+}

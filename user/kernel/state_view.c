@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Reading the state: targets, their tables and counters, events. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "state_internal.h"
+
+/* The table of an index, mapped: *n_words words to be given to munmap. */
+static const __u64 *map_table(const struct sl_state *s, __u32 index, size_t *n_words)
+{
+	struct bpf_map_info info = {};
+	__u32 id, size = sizeof(info);
+	void *at = MAP_FAILED;
+	int fd;
+
+	if (bpf_map_lookup_elem(s->maps[SL_M_TABLES], &index, &id))
+		return NULL;
+	fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		return NULL;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &size)) {
+		*n_words = (size_t)info.max_entries * SL_CHUNK_WORDS;
+		at = mmap(NULL, *n_words * sizeof(__u64), PROT_READ, MAP_SHARED, fd, 0);
+	}
+	close(fd);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+int sl_state_target(const struct sl_state *s, __u32 slot, struct sl_target *out)
+{
+	struct sl_target t;
+	int err = sl_state_read_target(s, slot, &t);
+
+	if (err || t.kind == SL_TARGET_FREE)
+		return err ? err : -ENOENT;
+	*out = t;
+	return 0;
+}
+
+int sl_state_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
+{
+	const __u64 *words;
+	__u64 *copy;
+	size_t n;
+
+	words = map_table(s, SL_WORD_INDEX(s->words[slot]), &n);
+	if (!words)
+		return -ENOENT;
+	copy = malloc(n * sizeof(*copy));
+	if (copy)
+		memcpy(copy, words, n * sizeof(*copy));
+	munmap((void *)words, n * sizeof(*words));
+	if (!copy)
+		return -ENOMEM;
+	*out = (struct sl_table){copy, n};
+	return 0;
+}
+
+static __u32 table_flags(const struct sl_state *s, __u32 slot)
+{
+	const __u64 *words;
+	__u32 flags;
+	size_t n;
+
+	words = s->words[slot] ? map_table(s, SL_WORD_INDEX(s->words[slot]), &n) : NULL;
+	if (!words)
+		return 0;
+	flags = (__u32)words[SL_H_FLAGS];
+	munmap((void *)words, n * sizeof(*words));
+	return flags;
+}
+
+static void read_meter(const struct sl_state *s, __u32 slot, struct sl_meter *out)
+{
+	int cpus = libbpf_num_possible_cpus(), i;
+	struct sl_meter *each = calloc(cpus > 0 ? cpus : 1, sizeof(*each));
+
+	if (each && !bpf_map_lookup_elem(s->maps[SL_M_METERS], &slot, each))
+		for (i = 0; i < cpus; i++) {
+			out->tx_bytes += each[i].tx_bytes;
+			out->tx_frames += each[i].tx_frames;
+			out->rx_bytes += each[i].rx_bytes;
+			out->rx_frames += each[i].rx_frames;
+			out->tx_denied += each[i].tx_denied;
+			out->rx_denied += each[i].rx_denied;
+		}
+	free(each);
+}
+
+int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *context)
+{
+	struct sl_target t;
+	__u32 i;
+
+	for (i = 0; i < SL_SLOTS; i++) {
+		struct sl_target_view view = {.slot = i};
+
+		if (sl_state_read_target(s, i, &t))
+			return -EIO;
+		if (t.kind == SL_TARGET_FREE)
+			continue;
+		view.target = t;
+		view.generation = SL_WORD_GENERATION(s->words[i]);
+		view.flags = table_flags(s, i);
+		view.attached = sl_state_is_attached(s, &t);
+		bpf_map_lookup_elem(s->maps[SL_M_STATS], &i, &view.stats);
+		read_meter(s, i, &view.meter);
+		handler(context, &view);
+	}
+	return 0;
+}
+
+int sl_state_hits(const struct sl_state *s, __u32 slot, sl_hit_handler handler, void *context)
+{
+	int fd = s->maps[SL_M_HITS];
+	struct sl_hit_key key, next;
+	struct sl_hit hit;
+	void *at = NULL;
+
+	while (!bpf_map_get_next_key(fd, at, &next)) {
+		if (next.slot == slot && !bpf_map_lookup_elem(fd, &next, &hit))
+			handler(context, &next, &hit);
+		key = next;
+		at = &key;
+	}
+	return errno == ENOENT ? 0 : -errno;
+}
+
+static int on_event(void *context, void *data, size_t size)
+{
+	struct sl_state *s = context;
+
+	if (size >= sizeof(struct sl_event))
+		s->handler(s->context, data);
+	return 0;
+}
+
+static int open_ring(struct sl_state *s)
+{
+	if (!s->ring)
+		s->ring = ring_buffer__new(s->maps[SL_M_EVENTS], on_event, s, NULL);
+	return s->ring ? 0 : -errno;
+}
+
+int sl_state_events_fd(struct sl_state *s)
+{
+	int err = open_ring(s);
+
+	return err ? err : ring_buffer__epoll_fd(s->ring);
+}
+
+int sl_state_drain(struct sl_state *s, sl_event_handler handler, void *context)
+{
+	int err = open_ring(s);
+
+	if (err)
+		return err;
+	s->handler = handler;
+	s->context = context;
+	return ring_buffer__consume(s->ring);
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tc.h"
+
+/* include/uapi/linux/bpf.h of 6.6; Debian 12's headers are older. */
+#define TCX_INGRESS 46
+#define TCX_EGRESS 47
+#define TCX_BEFORE (1u << 3)	/* BPF_F_BEFORE, and no other named: before all */
+
+struct tcx_link_attr {
+	__u32 prog_fd, ifindex, attach_type, flags;
+	__u32 relative_fd, pad;
+	__u64 expected_revision;
+};
+
+int sl_tcx_link(int prog_fd, unsigned ifindex, enum sl_direction direction)
+{
+	struct tcx_link_attr attr = {.prog_fd = prog_fd, .ifindex = ifindex,
+				     .attach_type = direction == SL_EGRESS ? TCX_INGRESS :
+									     TCX_EGRESS,
+				     .flags = TCX_BEFORE};
+	int fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+
+	return fd < 0 ? -errno : fd;
+}
+
+int sl_tcx_ifindex(const char *pin)
+{
+	struct bpf_link_info info = {};
+	__u32 size = sizeof(info);
+	int fd = bpf_obj_get(pin), err;
+
+	if (fd < 0)
+		return -errno;
+	err = bpf_obj_get_info_by_fd(fd, &info, &size);
+	close(fd);
+	/* tcx.ifindex stands where xdp.ifindex does */
+	return err ? -errno : (int)info.xdp.ifindex;
+}
+
+#define HANDLE 1
+#define PRIORITY 1
+
+static struct bpf_tc_hook hook_of(unsigned ifindex, enum sl_direction direction)
+{
+	return (struct bpf_tc_hook){.sz = sizeof(struct bpf_tc_hook), .ifindex = (int)ifindex,
+				    .attach_point = direction == SL_EGRESS ? BPF_TC_INGRESS :
+									     BPF_TC_EGRESS};
+}
+
+int sl_clsact_attach(int prog_fd, unsigned ifindex, enum sl_direction direction,
+		     bool *made_qdisc)
+{
+	struct bpf_tc_hook hook = hook_of(ifindex, direction);
+	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = prog_fd, .handle = HANDLE,
+		    .priority = PRIORITY);
+	int err = bpf_tc_hook_create(&hook);
+
+	if (err && err != -EEXIST)
+		return err;
+	if (!err)
+		*made_qdisc = true;
+	return bpf_tc_attach(&hook, &options);
+}
+
+int sl_clsact_detach(unsigned ifindex, enum sl_direction direction)
+{
+	struct bpf_tc_hook hook = hook_of(ifindex, direction);
+	LIBBPF_OPTS(bpf_tc_opts, options, .handle = HANDLE, .priority = PRIORITY);
+
+	return bpf_tc_detach(&hook, &options);
+}
+
+int sl_clsact_remove_qdisc(unsigned ifindex)
+{
+	struct bpf_tc_hook hook = hook_of(ifindex, SL_EGRESS);
+
+	hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
+	return bpf_tc_hook_destroy(&hook);
+}
+
+bool sl_clsact_is_attached(unsigned ifindex, enum sl_direction direction, __u32 prog_id)
+{
+	struct bpf_tc_hook hook = hook_of(ifindex, direction);
+	LIBBPF_OPTS(bpf_tc_opts, options, .handle = HANDLE, .priority = PRIORITY);
+
+	return !bpf_tc_query(&hook, &options) && options.prog_id == prog_id;
+}

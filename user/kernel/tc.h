@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * A program on a device of the caller's network namespace: by a tcx link (6.6), before
+ * every other; else as the first filter of a clsact queueing discipline. Private to the
+ * kernel stage.
+ */
+#ifndef SLUICE_TC_H
+#define SLUICE_TC_H
+
+#include <stdbool.h>
+
+#include "sluice_abi.h"
+
+/* A tcx link of a program on a device: its descriptor, or -errno. -EINVAL: this
+ * kernel has no tcx. Ends with the last descriptor or pin. direction: SL_EGRESS is
+ * what the workload sends (ingress of the device). */
+int sl_tcx_link(int prog_fd, unsigned ifindex, enum sl_direction direction);
+
+/* The interface of a tcx link by a pin's path: > 0, 0 if the device is gone, -errno. */
+int sl_tcx_ifindex(const char *pin);
+
+/* clsact: attaches; *made_qdisc tells whether there was none. 0 or -errno: -EEXIST
+ * means that the place, or an ingress qdisc, is somebody else's. */
+int sl_clsact_attach(int prog_fd, unsigned ifindex, enum sl_direction direction,
+		     bool *made_qdisc);
+int sl_clsact_detach(unsigned ifindex, enum sl_direction direction);
+int sl_clsact_remove_qdisc(unsigned ifindex);
+/* Is the program with this id attached in our place? */
+bool sl_clsact_is_attached(unsigned ifindex, enum sl_direction direction, __u32 prog_id);
+
+#endif

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Bindings: from text, to text, and back from a table. */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+
+int sl_binding_mac(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag)
+{
+	unsigned b[6];
+	char end;
+	int i;
+
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
+		   &end) != 6)
+		return sl_error(diag, NULL, "'%s' is no MAC address; write it as "
+				"52:54:00:12:34:56", text);
+	if (b[0] & 1)
+		return sl_error(diag, NULL, "'%s' is a group address: no device sends from it", text);
+	for (i = 0; i < 6; i++)
+		spec->mac[i] = (__u8)b[i];
+	spec->has_mac = true;
+	return 0;
+}
+
+int sl_binding_address(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag)
+{
+	struct sl_cidr cidr;
+	bool masked;
+
+	if (!strcmp(text, "dhcp")) {
+		spec->has_addresses = spec->lease = true;
+		return 0;
+	}
+	if (sl_cidr_parse(text, strlen(text), &cidr, &masked))
+		return sl_error(diag, NULL, "'%s' is no address; write 192.0.2.7, 2001:db8::7, a "
+				"prefix as 2001:db8:7::/64, or dhcp", text);
+	if (masked)
+		return sl_error(diag, NULL, "'%s' has bits beyond its prefix length; write the "
+				"address alone, or the whole prefix", text);
+	if (spec->n_addresses == SL_BINDING_ADDRESSES_MAX)
+		return sl_error(diag, NULL, "'%s' is one address too many; give prefixes", text);
+	spec->has_addresses = true;
+	spec->addresses[spec->n_addresses++] = cidr;
+	return 0;
+}
+
+int sl_binding_vlan(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag)
+{
+	char *end;
+	unsigned long vid = strtoul(text, &end, 10);
+
+	if (!*text || *end || *text == '-' || vid > 4094)
+		return sl_error(diag, NULL, "'%s' is no VLAN id; they are 0 to 4094", text);
+	if (spec->n_vlans == 4)
+		return sl_error(diag, NULL, "VLAN %s is one too many: a binding holds four", text);
+	spec->vlans[spec->n_vlans++] = (__u16)vid;
+	return 0;
+}
+
+const char *sl_mac_format(const __u8 mac[6], char buf[SL_MAC_TEXT])
+{
+	snprintf(buf, SL_MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+		 mac[4], mac[5]);
+	return buf;
+}
+
+/* ---- from a table ---- */
+
+static __u8 ones(__u64 mask)
+{
+	return (__u8)__builtin_popcountll(mask);
+}
+
+static void add(struct sl_binding_spec *spec, const struct sl_cidr *cidr)
+{
+	if (spec->n_addresses < SL_BINDING_ADDRESSES_MAX)
+		spec->addresses[spec->n_addresses++] = *cidr;
+}
+
+static void add_v4(struct sl_binding_spec *spec, __u64 word)
+{
+	struct sl_cidr cidr = {.family = 4, .len = ones((__u32)word)};
+	__be32 address = htobe32((__u32)(word >> 32));
+
+	if (word == 1ull << 32)	/* unused */
+		return;
+	memcpy(cidr.addr, &address, sizeof(address));
+	add(spec, &cidr);
+}
+
+static void add_v6(struct sl_binding_spec *spec, const __u64 word[4])
+{
+	struct sl_cidr cidr = {.family = 6, .len = (__u8)(ones(word[2]) + ones(word[3]))};
+	__be64 address[2] = {htobe64(word[0]), htobe64(word[1])};
+
+	if (!word[0] && word[1] == 1 && !word[2])	/* unused */
+		return;
+	memcpy(cidr.addr, address, sizeof(address));
+	add(spec, &cidr);
+}
+
+bool sl_binding_of_table(const struct sl_table *table, struct sl_binding_spec *out)
+{
+	__u64 section = table->words[SL_H_DEVICE], vlans, i;
+	const __u64 *w = table->words + (__u32)section;
+	struct sl_binding_spec spec = {};
+
+	if (!(section >> 32) || (__u32)section + (section >> 32) * SL_B_WORDS > table->n_words)
+		return false;
+	spec.has_mac = w[SL_B_MAC] & SL_B_HAS_MAC;
+	for (i = 0; i < 6 && spec.has_mac; i++)
+		spec.mac[i] = (__u8)(w[SL_B_MAC] >> (40 - 8 * i));
+	spec.has_addresses = w[SL_B_MAC] & SL_B_HAS_ADDRESSES;
+	spec.lease = w[SL_B_MAC] & SL_B_LEASE;
+	for (vlans = w[SL_B_VLANS], i = 0; i < 4; i++, vlans >>= 16)
+		if ((vlans & 0xffff) != SL_VID_NONE)
+			spec.vlans[spec.n_vlans++] = (__u16)vlans;
+	for (i = 0; i < section >> 32; i++, w += SL_B_WORDS) {
+		add_v4(&spec, w[SL_B_V4]);
+		add_v4(&spec, w[SL_B_V4 + 1]);
+		add_v6(&spec, w + SL_B_V6);
+	}
+	*out = spec;
+	return true;
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* From a policy file to a judged device. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "device.h"
+#include "resolve/resolve.h"
+
+static __s64 boot_epoch_ns(void)
+{
+	struct timespec real, boot;
+
+	clock_gettime(CLOCK_REALTIME, &real);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	return (real.tv_sec - boot.tv_sec) * 1000000000ll + real.tv_nsec - boot.tv_nsec;
+}
+
+/* The link-local address that is made from the MAC (RFC 4291, appendix A) is bound
+ * with it where the workload has IPv6 at all. */
+static void add_link_local(struct sl_binding_spec *spec)
+{
+	struct sl_cidr own = {.family = 6, .len = 128, .addr = {0xfe, 0x80}};
+	const __u8 *m = spec->mac;
+	bool v6 = false;
+	size_t i;
+
+	for (i = 0; i < spec->n_addresses; i++)
+		v6 |= spec->addresses[i].family == 6;
+	if (!v6 || !spec->has_mac || spec->n_addresses == SL_BINDING_ADDRESSES_MAX)
+		return;
+	memcpy(own.addr + 8, (__u8[]){m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}, 8);
+	for (i = 0; i < spec->n_addresses; i++)
+		if (sl_cidr_within(&own, &spec->addresses[i]))
+			return;
+	spec->addresses[spec->n_addresses++] = own;
+}
+
+static struct sl_binding binding_of(const struct sl_binding_spec *spec)
+{
+	struct sl_binding b = {.has_mac = spec->has_mac, .has_addresses = spec->has_addresses,
+			       .lease = spec->lease, .addresses = spec->addresses,
+			       .n_addresses = spec->n_addresses, .n_vlans = spec->n_vlans};
+
+	memcpy(b.mac, spec->mac, sizeof(b.mac));
+	memcpy(b.vlans, spec->vlans, sizeof(b.vlans));
+	return b;
+}
+
+static int load_policy(const struct sl_device *device, const struct sl_attach_options *options,
+		       struct sl_policy **out, struct sl_diag *diag)
+{
+	struct sl_environment env;
+	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = &env};
+	int err = sl_environment_read(-1, NULL, &env);
+
+	if (err) {
+		sl_error(diag, NULL, "device '%s': cannot read its network: %s", device->name,
+			 strerror(-err));
+		return err;
+	}
+	err = sl_policy_load(options->policy, &resolve, out, diag);
+	sl_environment_free(&env);
+	if (!err && options->audit)
+		(*out)->mode = SL_MODE_AUDIT;
+	return err;
+}
+
+static int compile(struct sl_state *state, const struct sl_policy *policy,
+		   const struct sl_attach_options *options, struct sl_compiled *out,
+		   struct sl_diag *diag)
+{
+	struct sl_binding_spec spec = options->binding;
+	struct sl_binding binding;
+	struct sl_compile_options compile = {.binding = &binding,
+					     .boot_epoch_ns = boot_epoch_ns()};
+	int err;
+
+	add_link_local(&spec);
+	binding = binding_of(&spec);
+	compile.generation = sl_state_next_generation(state);
+	err = sl_compile(policy, &compile, out, diag);
+	if (err || !out->has_uids)
+		return err;
+	sl_compiled_free(out);
+	return sl_error(diag, &policy->pos, "the policy has rules with a uid, and a device has no "
+			"users: it cannot be attached to one");
+}
+
+int sl_device_attach(struct sl_state *state, const struct sl_device *device,
+		     const struct sl_attach_options *options, struct sl_attached *out,
+		     struct sl_diag *diag)
+{
+	struct sl_attached attached = {};
+	struct sl_compiled compiled = {};
+	struct sl_policy *policy = NULL;
+	int err = load_policy(device, options, &policy, diag);
+
+	if (!err)
+		err = compile(state, policy, options, &compiled, diag);
+	if (!err)
+		err = sl_state_attach_device(state, device, &compiled.table, &attached.slot, diag);
+	if (!err) {
+		attached.generation = compiled.table.words[SL_H_GENERATION];
+		attached.n_rules = compiled.n_rules;
+		strncpy(attached.policy, policy->name ? policy->name : "",
+			sizeof(attached.policy) - 1);
+		*out = attached;
+	}
+	sl_compiled_free(&compiled);
+	sl_policy_free(policy);
+	return err;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * A network device as a target: who the workload on it is (its binding), and from a
+ * policy file to a judged device. docs/devices.md.
+ */
+#ifndef SLUICE_TARGET_DEVICE_H
+#define SLUICE_TARGET_DEVICE_H
+
+#include "compile/compile.h"
+#include "kernel/state.h"
+
+#define SL_BINDING_ADDRESSES_MAX (3 * SL_BINDING_CHUNKS_MAX)
+
+/* A binding as it is given; owns nothing. Zero: nothing is bound. */
+struct sl_binding_spec {
+	bool has_mac;
+	__u8 mac[6];
+	bool has_addresses;	/* only these, and, if lease, what DHCP gave */
+	bool lease;
+	struct sl_cidr addresses[SL_BINDING_ADDRESSES_MAX];
+	size_t n_addresses;
+	__u16 vlans[4];
+	size_t n_vlans;
+};
+
+/* Each reads one text as the options of `attach` take it: 0, or -EINVAL with the
+ * reason in diag. An address is ADDRESS, PREFIX or `dhcp`. */
+int sl_binding_mac(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag);
+int sl_binding_address(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag);
+int sl_binding_vlan(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag);
+
+/* `52:54:00:12:34:56`. Returns buf. */
+#define SL_MAC_TEXT 18
+const char *sl_mac_format(const __u8 mac[6], char buf[SL_MAC_TEXT]);
+
+/* A table's binding as it was given; false: it has none. */
+bool sl_binding_of_table(const struct sl_table *table, struct sl_binding_spec *out);
+
+struct sl_attach_options {
+	const char *policy;	/* path; `-` is standard input */
+	bool audit;		/* whatever the policy says */
+	bool trust_clock;
+	struct sl_binding_spec binding;
+};
+
+/* What was attached. */
+struct sl_attached {
+	__u32 slot;
+	__u64 generation;
+	char policy[64];
+	size_t n_rules;
+};
+
+/*
+ * Policy file -> resolved as the device sees the network -> table -> device. A device
+ * that has a policy gets the new one. 0, or -errno with the reason in diag and
+ * nothing changed; warnings are in diag too.
+ */
+int sl_device_attach(struct sl_state *state, const struct sl_device *device,
+		     const struct sl_attach_options *options, struct sl_attached *out,
+		     struct sl_diag *diag);
+
+#endif
