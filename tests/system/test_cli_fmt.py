@@ -91,7 +91,7 @@ def test_fmt_fragment(write):
 
 
 def test_fmt_refuses_what_it_would_lose(write):
-    path = write("sluice: 1\nlimits: {connections: 50/s}\n")
+    path = write("sluice: 1\nlimits: {dns: 50/s}\n")
     for words in ([], ["-w", "--force"], ["--check"]):
         result = sluice("fmt", *words, path)
         assert result.returncode == 1 and f"{path}:2:" in result.stderr and result.stdout == ""

@@ -136,12 +136,21 @@ static bool same_test(const struct sl_test *a, const struct sl_test *b)
 	       same_text(a->text, b->text);
 }
 
+static bool same_limits(const struct sl_limits *a, const struct sl_limits *b)
+{
+	return !memcmp(&a->out, &b->out, sizeof(a->out)) && !memcmp(&a->in, &b->in, sizeof(a->in)) &&
+	       a->flow_interval_ns == b->flow_interval_ns && a->flow_burst == b->flow_burst;
+}
+
 static bool same_settings(const struct sl_policy *a, const struct sl_policy *b)
 {
 	return same_text(a->name, b->name) && a->mode == b->mode &&
 	       a->default_action == b->default_action && a->on_deny == b->on_deny &&
 	       a->has_dns == b->has_dns && a->dns_system == b->dns_system &&
 	       a->inbound == b->inbound && a->is_fragment == b->is_fragment &&
+	       a->fragments_first == b->fragments_first &&
+	       !memcmp(&a->device, &b->device, sizeof(a->device)) &&
+	       same_limits(&a->limits, &b->limits) &&
 	       same_cidrs(a->resolvers, a->n_resolvers, b->resolvers, b->n_resolvers);
 }
 
@@ -347,8 +356,8 @@ static void check_part(const struct sl_key *key, const char *since)
 {
 	char want[128];
 
-	if (!strcmp(key->part, "engine"))
-		snprintf(want, sizeof(want), "engine");
+	if (!key->later && !sl_key_is_later(key))
+		snprintf(want, sizeof(want), "%s", key->part);
 	else if (key->later && strcmp(key->later, "N"))
 		snprintf(want, sizeof(want), "%s (`%s` not enforced yet)", key->part, key->later);
 	else

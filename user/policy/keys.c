@@ -5,10 +5,15 @@
 
 #include "text.h"
 
+/* Parts that are built ... */
 #define ENGINE "engine"
+#define MACHINES "virtual machines"
+/* ... and that are not. */
 #define NAMES "names"
 #define DAEMON "daemon"
-#define MACHINES "virtual machines"
+#define FLOW_LIMITS "flow limits"
+
+#define LIMITS_TYPE "a mapping of bandwidth, connections and dns"
 
 static const struct sl_key top[] = {
 	[SL_TOP_SLUICE] = {"sluice", "the number 1", "required", ENGINE, NULL, NULL},
@@ -25,10 +30,11 @@ static const struct sl_key top[] = {
 	[SL_TOP_RULES] = {"rules", "a list of rules and includes", "none", ENGINE, NULL, NULL},
 	[SL_TOP_TESTS] = {"tests", "a list of tests", "none", ENGINE, NULL, NULL},
 	[SL_TOP_LOG] = {"log", "all, denied or none", "denied", DAEMON, NULL, NULL},
-	[SL_TOP_FRAGMENTS] = {"fragments", "deny or first-decides", "deny", MACHINES,
-			      "first-decides", NULL},
-	[SL_TOP_LIMITS] = {"limits", "a mapping of bandwidth, connections and dns", "none",
-			   MACHINES, NULL, NULL},
+	[SL_TOP_FRAGMENTS] = {"fragments", "deny or first-decides", "deny", MACHINES, NULL,
+			      NULL},
+	[SL_TOP_DEVICE] = {"device", "a mapping of arp, nd and dhcp", "none", MACHINES, NULL,
+			   NULL},
+	[SL_TOP_LIMITS] = {"limits", LIMITS_TYPE, "none", MACHINES, NULL, NULL},
 };
 
 static const struct sl_key dns[] = {
@@ -52,11 +58,10 @@ static const struct sl_key rule[] = {
 	[SL_RULE_EXPIRES] = {"expires", "a date as 2026-12-31, a time as 2026-12-31T12:00:00Z, or "
 			     "a duration as 90s, 30m, 12h or 7d", "never", ENGINE, NULL, NULL},
 	[SL_RULE_EMPTY] = {"empty", "ok", "an empty set is an error", ENGINE, NULL, NULL},
-	[SL_RULE_USES] = {"uses", "a number from 1 to 4294967295", "unlimited", "flow limits",
+	[SL_RULE_USES] = {"uses", "a number from 1 to 4294967295", "unlimited", FLOW_LIMITS,
 			  NULL, NULL},
 	[SL_RULE_LOG] = {"log", "all, denied or none", "the policy's", DAEMON, NULL, NULL},
-	[SL_RULE_LIMITS] = {"limits", "a mapping of bandwidth, connections and dns", "none",
-			    MACHINES, NULL, NULL},
+	[SL_RULE_LIMITS] = {"limits", LIMITS_TYPE, "none", FLOW_LIMITS, NULL, NULL},
 	[SL_RULE_SNI] = {"sni", "verify, observe or off", "off", NAMES, NULL, NULL},
 	[SL_RULE_RESOLVES_TO] = {"resolves_to", "private", "none", NAMES, NULL, NULL},
 };
@@ -112,11 +117,35 @@ static const struct sl_key flow[] = {
 	[SL_FLOW_UID] = {"uid", "a number from 0 to 4294967294", "none", ENGINE, NULL, NULL},
 };
 
-/* Refused as a whole by the key that holds them. */
+static const struct sl_key device[] = {
+	[SL_DEVICE_ARP] = {"arp", "allow or deny", "allow", MACHINES, NULL, NULL},
+	[SL_DEVICE_ND] = {"nd", "allow or deny", "allow", MACHINES, NULL, NULL},
+	[SL_DEVICE_DHCP] = {"dhcp", "client or deny", "client", MACHINES, NULL, NULL},
+};
+
 static const struct sl_key limits[] = {
-	[SL_LIMIT_BANDWIDTH] = {"bandwidth", "text or a mapping", "none", MACHINES, "", NULL},
-	[SL_LIMIT_CONNECTIONS] = {"connections", "text, as 50/s", "none", MACHINES, "", NULL},
-	[SL_LIMIT_DNS] = {"dns", "text, as 20/s", "none", MACHINES, "", NULL},
+	[SL_LIMIT_BANDWIDTH] = {"bandwidth", "a mapping, as {out: 10MiB/s, in: 10MiB/s}", "none",
+				MACHINES, NULL, NULL},
+	[SL_LIMIT_CONNECTIONS] = {"connections", "new flows in a second or minute, as 50/s or "
+				  "30/m, from 1 to 1000000", "none", MACHINES, NULL, NULL},
+	[SL_LIMIT_DNS] = {"dns", "text, as 20/s", "none", NAMES, NULL, "limits: dns"},
+};
+
+#define RATE_TYPE "a rate, as 10MiB/s, 10MB/s or 8Mbit/s"
+#define BURST_TYPE "a size, as 20MiB or 512KiB"
+#define DIRECTION_TYPE RATE_TYPE ", or a mapping of average, peak and burst"
+
+static const struct sl_key bandwidth[] = {
+	[SL_BANDWIDTH_OUT] = {"out", DIRECTION_TYPE, "no limit", MACHINES, NULL, NULL},
+	[SL_BANDWIDTH_IN] = {"in", DIRECTION_TYPE, "no limit", MACHINES, NULL, NULL},
+	[SL_BANDWIDTH_PEAK] = {"peak", RATE_TYPE, "none", MACHINES, NULL, NULL},
+	[SL_BANDWIDTH_BURST] = {"burst", BURST_TYPE, "see below", MACHINES, NULL, NULL},
+};
+
+static const struct sl_key rate[] = {
+	[SL_RATE_AVERAGE] = {"average", RATE_TYPE, "required", MACHINES, NULL, NULL},
+	[SL_RATE_PEAK] = {"peak", RATE_TYPE, "that of both", MACHINES, NULL, NULL},
+	[SL_RATE_BURST] = {"burst", BURST_TYPE, "that of both", MACHINES, NULL, NULL},
 };
 
 #define TABLE(name, what, heading) \
@@ -133,11 +162,15 @@ TABLE(icmp, "icmp", NULL);
 TABLE(set, "a set", NULL);
 TABLE(test, "a test", NULL);
 TABLE(flow, "a flow", NULL);
-TABLE(limits, "limits", NULL);
+TABLE(device, "device", "`device`");
+TABLE(limits, "limits", "`limits`");
+TABLE(bandwidth, "bandwidth", "`bandwidth`");
+TABLE(rate, "a direction of bandwidth", "A direction as a mapping");
 
 const struct sl_key_table *const sl_key_tables[] = {
 	&sl_keys_top, &sl_keys_dns, &sl_keys_rule, &sl_keys_match, &sl_keys_inbound, &sl_keys_uid,
-	&sl_keys_icmp, &sl_keys_set, &sl_keys_test, &sl_keys_flow, &sl_keys_limits, NULL,
+	&sl_keys_icmp, &sl_keys_set, &sl_keys_test, &sl_keys_flow, &sl_keys_device,
+	&sl_keys_limits, &sl_keys_bandwidth, &sl_keys_rate, NULL,
 };
 
 int sl_key_find(const struct sl_key_table *table, const char *name, size_t len)
@@ -151,7 +184,7 @@ int sl_key_find(const struct sl_key_table *table, const char *name, size_t len)
 
 bool sl_key_is_later(const struct sl_key *key)
 {
-	return !key->later && strcmp(key->part, ENGINE);
+	return !key->later && strcmp(key->part, ENGINE) && strcmp(key->part, MACHINES);
 }
 
 const char *sl_key_nearest(const struct sl_key_table *table, const char *name, size_t len)

@@ -16,7 +16,7 @@ struct sl_key {
 	const char *name;
 	const char *type;	/* as an error says it: "... wants TYPE" */
 	const char *def;	/* the default, as the docs say it */
-	const char *part;	/* that brings it; "engine" is this one */
+	const char *part;	/* that brings it */
 	const char *later;	/* the value that alone is not built yet, or NULL */
 	const char *path;	/* how an unenforced use is called, NULL: name */
 };
@@ -30,7 +30,7 @@ struct sl_key_table {
 
 enum { SL_TOP_SLUICE, SL_TOP_NAME, SL_TOP_MODE, SL_TOP_DEFAULT, SL_TOP_ON_DENY, SL_TOP_DNS,
        SL_TOP_INBOUND, SL_TOP_SETS, SL_TOP_RULES, SL_TOP_TESTS, SL_TOP_LOG, SL_TOP_FRAGMENTS,
-       SL_TOP_LIMITS, SL_TOP_N };
+       SL_TOP_DEVICE, SL_TOP_LIMITS, SL_TOP_N };
 enum { SL_DNS_RESOLVERS, SL_DNS_QUERIES, SL_DNS_TYPES, SL_DNS_MODE, SL_DNS_N };
 enum { SL_RULE_ALLOW, SL_RULE_DENY, SL_RULE_INCLUDE, SL_RULE_ID, SL_RULE_REASON,
        SL_RULE_EXPIRES, SL_RULE_EMPTY, SL_RULE_USES, SL_RULE_LOG, SL_RULE_LIMITS, SL_RULE_SNI,
@@ -42,11 +42,15 @@ enum { SL_ICMP_TYPE, SL_ICMP_CODE, SL_ICMP_N };
 enum { SL_SET_FILE, SL_SET_N };
 enum { SL_TEST_ALLOW, SL_TEST_DENY, SL_TEST_N };
 enum { SL_FLOW_TO, SL_FLOW_PORT, SL_FLOW_PROTOCOL, SL_FLOW_ICMP, SL_FLOW_UID, SL_FLOW_N };
+enum { SL_DEVICE_ARP, SL_DEVICE_ND, SL_DEVICE_DHCP, SL_DEVICE_N };
 enum { SL_LIMIT_BANDWIDTH, SL_LIMIT_CONNECTIONS, SL_LIMIT_DNS, SL_LIMIT_N };
+enum { SL_BANDWIDTH_OUT, SL_BANDWIDTH_IN, SL_BANDWIDTH_PEAK, SL_BANDWIDTH_BURST,
+       SL_BANDWIDTH_N };
+enum { SL_RATE_AVERAGE, SL_RATE_PEAK, SL_RATE_BURST, SL_RATE_N };
 
 extern const struct sl_key_table sl_keys_top, sl_keys_dns, sl_keys_rule, sl_keys_match,
 	sl_keys_inbound, sl_keys_uid, sl_keys_icmp, sl_keys_set, sl_keys_test, sl_keys_flow,
-	sl_keys_limits;
+	sl_keys_device, sl_keys_limits, sl_keys_bandwidth, sl_keys_rate;
 
 /* All of them; ends in NULL. */
 extern const struct sl_key_table *const sl_key_tables[];

@@ -57,11 +57,8 @@ static void on_deny_read(struct sl_parser *p, const struct sl_key *key, void *ob
 static void fragments_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
 	static const char *const words[] = {"deny", "first-decides", NULL};
-	struct sl_pos pos = p->yaml.pos;
 
-	(void)object;
-	if (sl_word_read(p, key, words) == 1)
-		sl_unenforced(p, key->part, &pos, "%s: %s", key->name, key->later);
+	((struct sl_policy *)object)->fragments_first = sl_word_read(p, key, words) == 1;
 }
 
 static sl_value_fn *const top_values[] = {
@@ -77,6 +74,7 @@ static sl_value_fn *const top_values[] = {
 	[SL_TOP_TESTS] = sl_tests_read,
 	[SL_TOP_LOG] = sl_log_read,
 	[SL_TOP_FRAGMENTS] = fragments_read,
+	[SL_TOP_DEVICE] = sl_device_read,
 	[SL_TOP_LIMITS] = sl_limits_read,
 };
 

@@ -118,7 +118,7 @@ static sl_value_fn *const rule_values[] = {
 	[SL_RULE_EMPTY] = empty_read,
 	[SL_RULE_USES] = uses_read,
 	[SL_RULE_LOG] = sl_log_read,
-	[SL_RULE_LIMITS] = sl_limits_read,
+	[SL_RULE_LIMITS] = sl_rule_limits_read,
 	[SL_RULE_SNI] = sni_read,
 	[SL_RULE_RESOLVES_TO] = resolves_to_read,
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* dns, sets, and the settings that only later parts enforce. */
+/* dns, device, sets, and the settings that only later parts enforce. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,32 +89,45 @@ void sl_log_read(struct sl_parser *p, const struct sl_key *key, void *object)
 	sl_word_read(p, key, words);
 }
 
-static void limit_read(struct sl_parser *p, const struct sl_key *key, void *object)
+/* ---- device ---- */
+
+static void arp_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
-	(void)object;
-	if (p->yaml.type == SL_YAML_MAP && !strcmp(key->name, "bandwidth"))
-		sl_yaml_skip(&p->yaml);
-	else
-		sl_is_text(p, key);
+	static const char *const words[] = {"allow", "deny", NULL};
+
+	((struct sl_policy *)object)->device.arp_deny = sl_word_read(p, key, words) == 1;
 }
 
-void sl_limits_read(struct sl_parser *p, const struct sl_key *key, void *object)
+static void nd_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	static const char *const words[] = {"allow", "deny", NULL};
+
+	((struct sl_policy *)object)->device.nd_deny = sl_word_read(p, key, words) == 1;
+}
+
+static void dhcp_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	static const char *const words[] = {"client", "deny", NULL};
+
+	((struct sl_policy *)object)->device.dhcp_deny = sl_word_read(p, key, words) == 1;
+}
+
+void sl_device_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
 	static sl_value_fn *const values[] = {
-		[SL_LIMIT_BANDWIDTH] = limit_read,
-		[SL_LIMIT_CONNECTIONS] = limit_read,
-		[SL_LIMIT_DNS] = limit_read,
+		[SL_DEVICE_ARP] = arp_read,
+		[SL_DEVICE_ND] = nd_read,
+		[SL_DEVICE_DHCP] = dhcp_read,
 	};
 	struct sl_map map;
 
 	if (p->yaml.type == SL_YAML_MAP)
-		sl_map_read(p, &sl_keys_limits, values, object, &map);
+		sl_map_read(p, &sl_keys_device, values, object, &map);
 	else
 		sl_wrong_value(p, key);
 }
 
 /* ---- sets ---- */
-
 
 static void cidr_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {

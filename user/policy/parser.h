@@ -88,12 +88,25 @@ struct sl_icmp {
 /* An icmp mapping; object: struct sl_icmp. */
 void sl_icmp_read(struct sl_parser *p, const struct sl_key *key, void *object);
 
-/* ---- parse_rule.c, parse_settings.c, parse_test.c ---- */
+/* ---- units.c ---- */
+
+/* The current value as a rate (bytes a second) or a size (bytes) within its bounds;
+ * else false, reported. */
+bool sl_quantity_read(struct sl_parser *p, const struct sl_key *key, bool rate, __u64 *out);
+
+/* Bytes in the largest unit that holds them whole. Returns buf. */
+#define SL_QUANTITY_TEXT 32
+const char *sl_quantity_format(__u64 bytes, char buf[SL_QUANTITY_TEXT]);
+
+/* ---- parse_rule.c, parse_settings.c, parse_limits.c, parse_test.c ---- */
 
 void sl_rules_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_dns_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_sets_read(struct sl_parser *p, const struct sl_key *key, void *object);
+void sl_device_read(struct sl_parser *p, const struct sl_key *key, void *object);
+/* Of a policy, and of a rule: read, and refused by their key. */
 void sl_limits_read(struct sl_parser *p, const struct sl_key *key, void *object);
+void sl_rule_limits_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_log_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_tests_read(struct sl_parser *p, const struct sl_key *key, void *object);
 

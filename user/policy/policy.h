@@ -137,16 +137,32 @@ struct sl_unenforced {
 	struct sl_pos pos;
 };
 
-/* Bytes a second, and bytes; 0 = not given. */
+/*
+ * Bytes a second, and bytes. average 0: no limit, the others are then 0 too.
+ * peak 0: none. With an average the burst is never 0.
+ */
 struct sl_bandwidth {
 	__u64 average, peak, burst;
 };
 
+/* So that the kernel's arithmetic holds: bytes and nanoseconds in 64 bits. */
+#define SL_RATE_MIN 1000ull			/* 1 kB/s */
+#define SL_RATE_MAX 1000000000000ull		/* 1 TB/s */
+#define SL_BURST_MIN 2048ull			/* a frame */
+#define SL_BURST_SECONDS_MAX 3600ull		/* of the average */
+#define SL_BURST_MAX (SL_RATE_MAX * SL_BURST_SECONDS_MAX)
+#define SL_CONNECTIONS_MAX 1000000u		/* in a second or a minute */
+
+/* The burst of a direction for which none is written. */
+__u64 sl_bandwidth_default_burst(__u64 average);
+
 /* Bandwidth is out of the workload and into it. */
 struct sl_limits {
 	struct sl_bandwidth out, in;
-	__u64 flow_interval_ns;		/* connections: 1 / rate; 0 = no limit */
-	__u32 flow_burst;		/* at once: one second's worth, at least 1 */
+	/* connections, N/s or N/m: the N-th part of the period, rounded up; 0 = no
+	 * limit. N of them may come at once. */
+	__u64 flow_interval_ns;
+	__u32 flow_burst;
 	struct sl_pos pos;
 };
 

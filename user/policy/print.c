@@ -58,6 +58,10 @@ static void print_settings(const struct sl_policy *policy, FILE *out)
 		fputs("on_deny: drop\n", out);
 	print_dns(policy, out);
 	print_inbound(policy, out);
+	if (policy->fragments_first)
+		fputs("fragments: first-decides\n", out);
+	sl_print_device(&policy->device, out);
+	sl_print_limits(&policy->limits, out);
 }
 
 /* A set whose file has been read prints as what was in it. */

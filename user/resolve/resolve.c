@@ -73,6 +73,9 @@ static int copy_settings(struct sl_resolver *r, const char *path)
 	out->on_deny = src->on_deny;
 	out->has_dns = src->has_dns;
 	out->inbound = src->inbound;
+	out->fragments_first = src->fragments_first;
+	out->device = src->device;
+	out->limits = src->limits;
 	out->pos = src->pos;
 	return copy_resolvers(r);
 }
