@@ -52,14 +52,29 @@ static void check_table(const struct sl_policy *policy, struct sl_diag *diag)
 		{.family = 6, .address_high = 0x2002000000000000, .protocol = 17, .key = 53},
 		{.family = 6, .address_low = 1, .protocol = 58, .inbound = 1},
 	};
+	/* Every policy as a device's too: its binding, limits and labels. */
+	struct sl_cidr addresses[] = {{.addr = {10}, .family = 4, .len = 8},
+				      {.addr = {0xfe, 0x80}, .family = 6, .len = 64}};
+	struct sl_binding binding = {.has_mac = true, .mac = {2, 0, 0, 0, 0, 1},
+				     .has_addresses = true, .lease = true,
+				     .addresses = addresses, .n_addresses = 2,
+				     .vlans = {10}, .n_vlans = 1};
 	struct sl_compiled compiled;
 	struct sl_answer answer;
 
+	options.binding = &binding;
 	if (sl_compile(policy, &options, &compiled, diag))
 		return;
 	for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++)
 		if (!sl_table_judge(&compiled.table, &questions[i], &answer))
 			abort();
+	for (size_t i = 0; i < compiled.n_rules; i++) {
+		const char *label = sl_table_label(compiled.table.words, compiled.table.n_words,
+						   1 + i);
+
+		if (!label || strcmp(label, compiled.rules[i].id))
+			abort();
+	}
 	sl_compiled_free(&compiled);
 }
 

@@ -158,15 +158,20 @@ static int write_labels(const struct compiler *c, struct words *t, __u64 *header
 
 const char *sl_table_label(const __u64 *words, size_t n_words, __u32 index)
 {
-	__u64 s = n_words > SL_H_LABELS ? words[SL_H_LABELS] : 0;
-	const char *at = (const char *)(words + (__u32)s), *end;
+	const char *at, *end;
+	__u64 s;
 
-	if ((__u32)s + (s >> 32) > n_words || index > words[SL_H_RULES])
+	if (n_words <= SL_H_LABELS || index > words[SL_H_RULES])
 		return NULL;
+	s = words[SL_H_LABELS];
+	if ((__u32)s + (s >> 32) > n_words)
+		return NULL;
+	at = (const char *)(words + (__u32)s);
 	end = at + (s >> 32) * sizeof(*words);
 	while (index-- && at < end)
 		at += strnlen(at, end - at) + 1;
-	return at < end ? at : NULL;
+	/* A text without its NUL would be read beyond the section. */
+	return at < end && strnlen(at, end - at) < (size_t)(end - at) ? at : NULL;
 }
 
 int write_sections(const struct compiler *c, struct words *t, __u64 h[SL_HEADER_WORDS])
