@@ -254,6 +254,18 @@ def test_an_invalid_policy_changes_nothing(lab, text):
     assert not left_over() - before
 
 
+@pytest.mark.parametrize("limits", [
+    "{bandwidth: {out: 1MB/s}}", "{bandwidth: {in: 1MB/s}}", "{connections: 50/s}"])
+def test_limits_are_refused_not_passed_over(lab, limits):
+    """No hook of a command's holds a rate; device: says nothing to a command."""
+    done = lab.run(f"sluice: 1\nlimits: {limits}\n", "echo", "ran")
+    assert done.code == 125 and done.out == ""
+    assert "policy.yaml:2:9: error: \"limits\" holds devices only" in done.err
+    done = lab.run("sluice: 1\nlimits: {}\ndevice: {arp: deny}\nfragments: first-decides\n",
+                   "echo", "ran")
+    assert done.code == 0 and done.out == "ran\n"
+
+
 def test_a_policy_that_others_may_write_is_refused(lab):
     path = lab.new_folder() / "p.yaml"
     path.write_text(ONLY_PROBE)
