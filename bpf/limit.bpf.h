@@ -22,7 +22,8 @@ static __always_inline __u64 sl_limit_next(__u64 due, __u64 now, __u64 cost, __u
 	return due + cost - now <= burst ? due + cost : 0;
 }
 
-static __always_inline bool sl_limit_take(__u32 slot, enum sl_limit which, __u64 cost, __u64 burst)
+static __always_inline bool sl_limit_take(__u32 slot, enum sl_limit which, __u64 cost, __u64 burst,
+					  bool only_ask)
 {
 	struct sl_limiter *l = bpf_map_lookup_elem(&sl_limiters, &slot);
 	__u64 now = bpf_ktime_get_ns(), due;
@@ -31,7 +32,7 @@ static __always_inline bool sl_limit_take(__u32 slot, enum sl_limit which, __u64
 		return false;
 	bpf_spin_lock(&l->lock);
 	due = sl_limit_next(l->due_ns[which], now, cost, burst);
-	if (due)
+	if (due && !only_ask)
 		l->due_ns[which] = due;
 	bpf_spin_unlock(&l->lock);
 	return due;
@@ -58,7 +59,9 @@ static __always_inline bool sl_limit_take_both(__u32 slot, bool inbound, const _
 	return due && peak;
 }
 
-#define SL_PEAK_BURST_NS 20000000ull	/* of the peak rate, at once */
+/* The peak bucket holds this much of the average rate: less, and TCP on a short path,
+ * which can only be slowed down by time-outs of 200 ms, would not reach the average. */
+#define SL_PEAK_BURST_NS 250000000ull
 
 /*
  * Is there bandwidth for a frame of so many bytes? Not static: verified once. Only
@@ -84,13 +87,14 @@ __noinline int sl_has_bandwidth(const struct sl_subject *s, __u32 inbound, __u32
 	burst[0] = size * SL_SECOND / rate;
 	if (peak) {
 		cost[1] = bytes * SL_SECOND / peak;
-		burst[1] = SL_PEAK_BURST_NS;
+		burst[1] = SL_PEAK_BURST_NS * rate / peak;
 	}
 	return sl_limit_take_both(s->slot, inbound, cost, burst);
 }
 
-/* May one more flow be opened? Asked where SL_F_LIMIT_FLOWS is set. */
-__noinline int sl_may_open_flow(const struct sl_subject *s)
+/* May one more flow be opened? Asked where SL_F_LIMIT_FLOWS is set; connect() only
+ * asks, the packet takes. */
+__noinline int sl_may_open_flow(const struct sl_subject *s, __u32 only_ask)
 {
 	__u64 section, interval, burst;
 	sl_table_map table;
@@ -102,7 +106,8 @@ __noinline int sl_may_open_flow(const struct sl_subject *s)
 	    !sl_table_word(table, (__u32)section + SL_L_FLOW_NS, &interval) ||
 	    !sl_table_word(table, (__u32)section + SL_L_FLOW_BURST, &burst))
 		return 0;
-	return sl_limit_take(s->slot, SL_LIMIT_FLOW, interval, interval * burst);
+	return sl_limit_take(s->slot, SL_LIMIT_FLOW, interval, interval * burst,
+			     only_ask);
 }
 
 #endif

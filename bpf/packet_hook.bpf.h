@@ -189,7 +189,7 @@ static __always_inline bool sl_admit(struct sl_packet *p, __u64 now)
 	int opened;
 
 	if (!p->answer.deny && !p->flow.inbound && (p->answer.flags & SL_F_LIMIT_FLOWS) &&
-	    !sl_may_open_flow(&p->subject)) {
+	    !sl_may_open_flow(&p->subject, false)) {
 		sl_deny_because(p, SL_REASON_CONNECTION_LIMIT);
 		return false;
 	}
@@ -371,7 +371,10 @@ static __always_inline int sl_shape(struct __sk_buff *skb, struct sl_packet *p, 
 	if (sl_has_bandwidth(&p->subject, inbound, bytes))
 		return SL_PASS;
 	p->answer.quiet = 1;
-	return sl_deny_shape(skb, p, SL_REASON_BANDWIDTH);
+	if (sl_deny_shape(skb, p, SL_REASON_BANDWIDTH) == SL_PASS)
+		return SL_PASS;
+	/* congestion, no error: TCP slows down, and a caller need not know */
+	return p->flow.hook == SL_HOOK_CGROUP_EGRESS ? SL_DROP_SILENTLY : SL_REFUSE;
 }
 
 #endif

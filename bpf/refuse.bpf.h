@@ -289,7 +289,7 @@ static __always_inline int sl_refuse(struct __sk_buff *skb, const struct sl_pack
 	if (f->inbound || (p->answer.flags & SL_F_DROP) || !sl_is_answered(p->answer.reason) ||
 	    !sl_is_answerable(f) ||
 	    !sl_limit_take(p->subject.slot, SL_LIMIT_REFUSAL, SL_SECOND / SL_REFUSAL_RATE,
-			   SL_SECOND))
+			   SL_SECOND, false))
 		return SL_TC_DROP;
 	err = f->family == 4 ? sl_refusal4(skb, f) : sl_refusal6(skb, f);
 	if (err)

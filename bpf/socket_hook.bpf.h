@@ -13,6 +13,7 @@
 #include "subject.bpf.h"
 #include "verdict.bpf.h"
 #include "event.bpf.h"
+#include "limit.bpf.h"
 #include "hook.bpf.h"
 
 /* What the hook can say of the attempt. False: a protocol whose destination is
@@ -135,6 +136,12 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	if (sl_task_is_foreign(&s)) {
 		a.deny = 1;
 		a.reason = SL_REASON_FOREIGN_TASK;
+		a.rule = SL_NONE;
+	}
+	if (!a.deny && f->protocol == IPPROTO_TCP && (a.flags & SL_F_LIMIT_FLOWS) &&
+	    !sl_may_open_flow(&s, true)) {
+		a.deny = 1;
+		a.reason = SL_REASON_CONNECTION_LIMIT;
 		a.rule = SL_NONE;
 	}
 	return a.deny ? sl_refuse_socket(ctx, f, &s, &a) : SL_PASS;

@@ -385,6 +385,18 @@ def flood(r):
     return failed
 
 
+def offer(r):
+    """Datagrams of r["size"] bytes at r["rate"] bytes a second for r["seconds"]; how many."""
+    s = socket.socket(family(r["to"]), socket.SOCK_DGRAM)
+    data, begin, sent = bytes(r["size"]), time.monotonic(), 0
+    while (now := time.monotonic() - begin) < r["seconds"]:
+        while sent * r["size"] < now * r["rate"]:
+            s.sendto(data, (r["to"], r["port"]))
+            sent += 1
+        time.sleep(0.001)
+    return sent
+
+
 def close(r):
     held.pop(r["use"]).close()
 
@@ -405,7 +417,7 @@ KINDS = {
                                ping, raw_icmp, hdrincl, raw_packet, clone_into, background, joined,
                                source_route, make_socket, packet_socket, io_uring, listen, accept,
                                open_socket, use, give, take, become, chown, write, command, forked,
-                               descriptors, flood, close)},
+                               descriptors, flood, offer, close)},
 }
 
 

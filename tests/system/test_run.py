@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from lab import ECHO, PEER4, PYTHON, SLUICE, cgroup2, environment, sh, total, until
+from lab import ECHO, PEER4, PEER6, PYTHON, SLUICE, cgroup2, environment, sh, total, until
 
 ONLY_PROBE = f"sluice: 1\nname: only-probe\nrules:\n  - allow: {PEER4}\n    id: probe\n"
 
@@ -254,16 +254,31 @@ def test_an_invalid_policy_changes_nothing(lab, text):
     assert not left_over() - before
 
 
-@pytest.mark.parametrize("limits", [
-    "{bandwidth: {out: 1MB/s}}", "{bandwidth: {in: 1MB/s}}", "{connections: 50/s}"])
-def test_limits_are_refused_not_passed_over(lab, limits):
-    """No hook of a command's holds a rate; device: says nothing to a command."""
-    done = lab.run(f"sluice: 1\nlimits: {limits}\n", "echo", "ran")
-    assert done.code == 125 and done.out == ""
-    assert "policy.yaml:2:9: error: \"limits\" holds devices only" in done.err
-    done = lab.run("sluice: 1\nlimits: {}\ndevice: {arp: deny}\nfragments: first-decides\n",
-                   "echo", "ran")
-    assert done.code == 0 and done.out == "ran\n"
+RATE = 2_000_000        # bytes a second
+
+
+@pytest.mark.parametrize("to", [PEER4, PEER6])
+def test_bandwidth_holds_a_command(lab, to):
+    """UDP offered at twice the limit; IP headers count, and the burst comes on top."""
+    seconds, size = 3, 1000
+    agent = lab.sluice(f"sluice: 1\nlimits: {{bandwidth: {{out: {RATE}B/s}}}}\nrules:\n"
+                       f"  - allow: {{to: '{to}', ports: 9999, protocol: udp}}\n")
+    sent = agent.do("offer", to=to, port=9999, size=size, rate=2 * RATE, seconds=seconds,
+                    wait=30)["reply"]
+    came = sum(len(p.data) for p in lab.wire.seen(to, 17, 9999))
+    events = agent.close().events
+    assert sent * size >= 1.9 * RATE * seconds and not events
+    assert 0.95 * RATE * seconds <= came <= 1.05 * RATE * seconds + 0.3 * RATE
+
+
+def test_connections_hold_a_command(lab):
+    agent = lab.sluice(f"sluice: 1\nlimits: {{connections: 5/m}}\n"
+                       f"rules:\n  - allow: ['{PEER4}', '{PEER6}']\n")
+    done = [agent.do("tcp", to=to, port=ECHO)["errno"] for to in [PEER4, PEER6] * 4]
+    events = agent.close().events
+    assert done[:5] == [None] * 5 and all(done[5:])
+    assert {(e["verdict"], e["reason"]) for e in events} == {("deny", "connection-limit")}
+
 
 
 def test_a_policy_that_others_may_write_is_refused(lab):

@@ -107,7 +107,7 @@ static void default_bursts_are_within_bounds(void **state)
 		assert_true(burst >= 128 << 10 && burst >= rates[i] / 10);
 		assert_true(burst <= rates[i] * SL_BURST_SECONDS_MAX);
 	}
-	assert_true(sl_bandwidth_default_burst(10000000) == 1000000);
+	assert_true(sl_bandwidth_default_burst(10000000) == 3000000);
 }
 
 /* Never more in a period than what is written, and not a thousandth less. */

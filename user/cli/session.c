@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "compile/suits.h"
 #include "policy/text.h"
 #include "run.h"
 
@@ -64,8 +63,6 @@ static int load_policy(struct session *s, struct sl_diag *diag)
 		err = sl_policy_load(s->options->policy, &resolve, &s->policy, diag);
 	else
 		err = load_default(&resolve, &s->policy, diag);
-	if (!err)
-		err = sl_suits_command(s->policy, diag);
 	if (err)
 		return err;
 	if (s->options->audit)

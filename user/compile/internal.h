@@ -9,7 +9,6 @@
  *   sections.c  device binding, limits, labels -> words
  *   emit.c      everything -> words
  *   review.c    warnings
- *   suits.c     what a kind of target cannot be held to
  */
 #ifndef SLUICE_COMPILE_INTERNAL_H
 #define SLUICE_COMPILE_INTERNAL_H

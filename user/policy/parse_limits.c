@@ -21,13 +21,15 @@ struct bandwidth {
 	struct direction out, in, both;
 };
 
-/* A frame of any size fits a burst of a tenth of a second or 128 KiB: a GSO frame
- * is at most 64 KiB. */
+/* What is over a limit is dropped, not delayed, and on a short path TCP can only be
+ * slowed down by its time-out, 200 ms: what it may send at once must last that long.
+ * Measured at 10 MB/s over a veth: goodput 6 to 50 % of the rate with bursts of 13 to
+ * 100 ms, 94 to 98 % with 300 ms. */
 __u64 sl_bandwidth_default_burst(__u64 average)
 {
-	__u64 tenth = average / 10;
+	__u64 burst = average / 10 * 3;
 
-	return tenth > (128u << 10) ? tenth : 128u << 10;
+	return burst > (128u << 10) ? burst : 128u << 10;
 }
 
 static void rate_read(struct sl_parser *p, const struct sl_key *key, struct quantity *out)
