@@ -121,7 +121,7 @@ static __always_inline int sl_judge_frame(struct __sk_buff *skb, struct sl_packe
 
 	if (answer != SL_GO_ON)
 		return answer;
-	if (p->flow.link.ethertype == SL_ETHERTYPE_ARP)
+	if (p->link.ethertype == SL_ETHERTYPE_ARP)
 		return sl_judge_arp(skb, p);
 	answer = sl_parse_packet(skb, p, SL_ETHERNET_SIZE);
 	return answer == SL_PARSED ? sl_judge_services(skb, p) : answer;

@@ -85,7 +85,7 @@ static __always_inline int sl_dhcp4_asks(struct __sk_buff *skb, const struct sl_
 	struct sl_dhcp_options o = {};
 	struct sl_dhcp m;
 
-	if (!sl_dhcp_read(skb, f, 1, &m) || sl_mac(m.mac) != sl_mac(f->link.source) ||
+	if (!sl_dhcp_read(skb, f, 1, &m) || sl_mac(m.mac) != sl_mac(p->link.source) ||
 	    (sl_generation_flags(p->subject.word) & SL_F_DHCP_DENY))
 		return SL_REASON_DHCP;
 	if (f->source_low && !sl_is_bound(&p->subject, 4, 0, f->source_low))

@@ -70,9 +70,37 @@ static __always_inline void sl_write_address(__u8 out[16], __u8 family, __u64 hi
 	((__be64 *)out)[1] = bpf_cpu_to_be64(low);
 }
 
+/* Where an attempt came from: a process; on a device the frame around the packet. */
+#if SL_ON_DEVICE
+typedef struct sl_link sl_origin;
+
+static __always_inline void sl_event_origin(struct sl_event *e, const sl_origin *o)
+{
+	if (!o)
+		return;
+	e->flags |= SL_EVENT_LINK;
+	__builtin_memcpy(e->mac_source, o->source, sizeof(e->mac_source));
+	__builtin_memcpy(e->mac_destination, o->destination, sizeof(e->mac_destination));
+	e->ethertype = o->ethertype;
+	e->vlan = o->vlan;
+}
+#else
+typedef struct sl_process sl_origin;
+
+static __always_inline void sl_event_origin(struct sl_event *e, const sl_origin *o)
+{
+	if (!o || !o->known)
+		return;
+	e->flags |= SL_EVENT_PROCESS;
+	e->pid = o->pid;
+	e->process_uid = o->uid;
+	__builtin_memcpy(e->comm, o->comm, sizeof(e->comm));
+}
+#endif
+
 static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_flow *f,
 					  const struct sl_subject *s, const struct sl_answer *a,
-					  const struct sl_process *p, __u8 verdict)
+					  __u8 verdict)
 {
 	__builtin_memset(e, 0, sizeof(*e));
 	e->time_ns = bpf_ktime_get_boot_ns();
@@ -103,31 +131,18 @@ static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_fl
 		e->socket_uid = s->uid;
 	}
 	e->vlan = SL_VLAN_NONE;
-	if (f->has_link) {
-		e->flags |= SL_EVENT_LINK;
-		__builtin_memcpy(e->mac_source, f->link.source, sizeof(e->mac_source));
-		__builtin_memcpy(e->mac_destination, f->link.destination,
-				 sizeof(e->mac_destination));
-		e->ethertype = f->link.ethertype;
-		e->vlan = f->link.vlan;
-	}
-	if (p->known) {
-		e->flags |= SL_EVENT_PROCESS;
-		e->pid = p->pid;
-		e->process_uid = p->uid;
-		__builtin_memcpy(e->comm, p->comm, sizeof(e->comm));
-	}
 }
 
-/* Counts one decision and submits its event. Not static: verified once. */
+/* Counts one decision and submits its event; `o` may be NULL (unknown). Not static:
+ * verified once. */
 __noinline int sl_record(const struct sl_flow *f, const struct sl_subject *s,
-			 const struct sl_answer *a, const struct sl_process *p, __u8 verdict)
+			 const struct sl_answer *a, const sl_origin *o, __u8 verdict)
 {
 	struct sl_stats *stats;
 	struct sl_event *e;
 	__u32 slot;
 
-	if (!f || !s || !a || !p)
+	if (!f || !s || !a)
 		return 0;
 	slot = s->slot;
 	stats = bpf_map_lookup_elem(&sl_stats, &slot);
@@ -155,7 +170,8 @@ __noinline int sl_record(const struct sl_flow *f, const struct sl_subject *s,
 		__sync_fetch_and_add(&stats->lost, 1);
 		return 0;
 	}
-	sl_event_fill(e, f, s, a, p, verdict);
+	sl_event_fill(e, f, s, a, verdict);
+	sl_event_origin(e, o);
 	e->sequence = __sync_fetch_and_add(&stats->sequence, 1);
 	__sync_fetch_and_add(&stats->submitted, 1);
 	bpf_ringbuf_submit(e, 0);

@@ -41,9 +41,8 @@ struct sl_flow {
 	__u8 extended;		/* IPv6 with extension headers */
 	__u8 hop_limit;
 	__u8 group;		/* a frame sent to an Ethernet group address */
-	__u8 has_link;
 	__u8 judged_again;	/* shows the flow's opener, not this packet */
-	struct sl_link link;
+	__u8 reserved;
 	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
 	__u64 netns;		/* 0: the target's own network namespace, else a cookie */
 	__u32 at, end;		/* where the transport header begins, where the packet ends */

@@ -123,14 +123,14 @@ static __always_inline bool sl_is_tagged(__u16 ethertype)
 /* The kernel has taken the outer tag off the frame; one that still stands there is a
  * second one, or one that nobody understood. */
 static __always_inline int sl_judge_vlan(struct __sk_buff *skb, const struct sl_subject *s,
-					 struct sl_flow *f)
+					 struct sl_link *link)
 {
 	sl_table_map table;
 	__u64 section, vlans;
 	int i;
 
-	f->link.vlan = skb->vlan_present ? skb->vlan_tci & SL_VID_MASK : SL_VLAN_NONE;
-	if (sl_is_tagged(f->link.ethertype))
+	link->vlan = skb->vlan_present ? skb->vlan_tci & SL_VID_MASK : SL_VLAN_NONE;
+	if (sl_is_tagged(link->ethertype))
 		return SL_REASON_VLAN;
 	if (!skb->vlan_present)
 		return SL_GO_ON;
@@ -139,14 +139,15 @@ static __always_inline int sl_judge_vlan(struct __sk_buff *skb, const struct sl_
 	    !sl_table_word(table, (__u32)section + SL_B_VLANS, &vlans))
 		return SL_REASON_VLAN;
 	for (i = 0; i < 4; i++, vlans >>= 16)
-		if ((vlans & 0xffff) == f->link.vlan)
+		if ((vlans & 0xffff) == link->vlan)
 			return SL_GO_ON;
 	return SL_REASON_VLAN;
 }
 
-static __always_inline int sl_judge_mac(const struct sl_flow *f, __u64 head)
+static __always_inline int sl_judge_mac(const struct sl_packet *p, __u64 head)
 {
-	const __u8 *mac = f->inbound ? f->link.destination : f->link.source;
+	const struct sl_flow *f = &p->flow;
+	const __u8 *mac = f->inbound ? p->link.destination : p->link.source;
 	bool differs = (head & SL_B_HAS_MAC) && sl_mac(mac) != (head & SL_B_MAC_MASK);
 
 	if (f->inbound)
@@ -156,29 +157,31 @@ static __always_inline int sl_judge_mac(const struct sl_flow *f, __u64 head)
 	return mac[0] & 1 ? SL_REASON_MALFORMED : SL_GO_ON;
 }
 
-/* Steps 1 to 4. */
-static __always_inline int sl_judge_link(struct __sk_buff *skb, struct sl_packet *p)
+/* Steps 1 to 4. Not static: verified once, and off the hook's stack. */
+__noinline int sl_judge_link(struct __sk_buff *skb, struct sl_packet *p)
 {
-	struct sl_flow *f = &p->flow;
 	struct sl_ethernet e;
+	struct sl_link *link;
 	__u64 head, section;
 	int reason;
 
+	if (!p)
+		return SL_REASON_MALFORMED;
+	link = &p->link;
 	if (bpf_skb_load_bytes(skb, 0, &e, sizeof(e)))
 		return SL_REASON_MALFORMED;
-	__builtin_memcpy(f->link.source, e.source, sizeof(f->link.source));
-	__builtin_memcpy(f->link.destination, e.destination, sizeof(f->link.destination));
-	f->link.ethertype = bpf_ntohs(e.type);
-	f->has_link = 1;
-	f->group = e.destination[0] & 1;
+	__builtin_memcpy(link->source, e.source, sizeof(link->source));
+	__builtin_memcpy(link->destination, e.destination, sizeof(link->destination));
+	link->ethertype = bpf_ntohs(e.type);
+	p->flow.group = e.destination[0] & 1;
 	if (!sl_binding(&p->subject, &head, &section))
 		return SL_REASON_NO_POLICY;
-	reason = sl_judge_vlan(skb, &p->subject, f);
+	reason = sl_judge_vlan(skb, &p->subject, link);
 	if (reason == SL_GO_ON)
-		reason = sl_judge_mac(f, head);
+		reason = sl_judge_mac(p, head);
 	if (reason != SL_GO_ON)
 		return reason;
-	switch (f->link.ethertype) {
+	switch (link->ethertype) {
 	case SL_ETHERTYPE_ARP:
 		return SL_GO_ON;
 	case SL_ETHERTYPE_IPV4:
@@ -200,16 +203,16 @@ static __always_inline bool sl_arp_is_ours(const struct sl_arp *arp, const struc
 
 	if (p->flow.inbound)
 		return !request || sender == target || sl_is_bound(&p->subject, 4, 0, target);
-	return sl_mac(arp->sender_mac) == sl_mac(p->flow.link.source) &&
+	return sl_mac(arp->sender_mac) == sl_mac(p->link.source) &&
 	       ((request && !sender) || sl_is_bound(&p->subject, 4, 0, sender));
 }
 
 /* Step 5. */
-static __always_inline int sl_judge_arp(struct __sk_buff *skb, const struct sl_packet *p)
+__noinline int sl_judge_arp(struct __sk_buff *skb, const struct sl_packet *p)
 {
 	struct sl_arp arp;
 
-	if (bpf_skb_load_bytes(skb, SL_ETHERNET_SIZE, &arp, sizeof(arp)) ||
+	if (!p || bpf_skb_load_bytes(skb, SL_ETHERNET_SIZE, &arp, sizeof(arp)) ||
 	    arp.hardware != bpf_htons(1) || arp.protocol != bpf_htons(SL_ETHERTYPE_IPV4) ||
 	    arp.hardware_size != 6 || arp.protocol_size != 4 ||
 	    (arp.operation != bpf_htons(SL_ARP_REQUEST) &&

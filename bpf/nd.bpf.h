@@ -38,9 +38,10 @@ static __always_inline bool sl_is_link_multicast(const struct sl_flow *f)
 }
 
 /* The options of a message of the workload: SL_PASSES, or why not. */
-static __always_inline int sl_nd_options(struct __sk_buff *skb, const struct sl_flow *f, __u8 type,
-					 __u32 at)
+static __always_inline int sl_nd_options(struct __sk_buff *skb, const struct sl_packet *p,
+					 __u8 type, __u32 at)
 {
+	const struct sl_flow *f = &p->flow;
 	__u8 allowed = type == SL_ND_ADVERT ? SL_ND_TARGET_MAC : SL_ND_SOURCE_MAC;
 	bool unspecified = !(f->source_high | f->source_low);
 	__u8 option[8];
@@ -55,7 +56,7 @@ static __always_inline int sl_nd_options(struct __sk_buff *skb, const struct sl_
 			return SL_REASON_MALFORMED;
 		if (option[0] == SL_ND_SOURCE_MAC || option[0] == SL_ND_TARGET_MAC) {
 			if (option[0] != allowed || unspecified || option[1] != 1 ||
-			    sl_mac(option + 2) != sl_mac(f->link.source))
+			    sl_mac(option + 2) != sl_mac(p->link.source))
 				return SL_REASON_ND;
 		} else if (!sl_is_link_multicast(f)) {
 			return SL_REASON_ND;
@@ -103,7 +104,7 @@ static __always_inline int sl_nd_asks(struct __sk_buff *skb, const struct sl_pac
 	if ((type == SL_ND_ADVERT || (type == SL_ND_SOLICIT && unspecified)) &&
 	    !sl_is_bound(&p->subject, 6, high, low))
 		return SL_REASON_ND;
-	return sl_nd_options(skb, f, type, f->at + size);
+	return sl_nd_options(skb, p, type, f->at + size);
 }
 
 static __always_inline int sl_mld_reports(const struct sl_packet *p)

@@ -19,6 +19,9 @@ struct sl_packet {
 	struct sl_flow flow;
 	struct sl_subject subject;
 	struct sl_answer answer;
+#if SL_ON_DEVICE
+	struct sl_link link;
+#endif
 };
 
 static __always_inline struct sl_socket *sl_packet_note(struct __sk_buff *skb, __u64 flags)
@@ -96,6 +99,17 @@ static __always_inline bool sl_is_same_attempt(struct __sk_buff *skb, struct sl_
 	return !p->flow.inbound && sl_is_reported(note, &p->flow, &p->subject);
 }
 
+/* Whose attempt it is, for its event. */
+static __always_inline const sl_origin *sl_packet_origin_of(const struct sl_packet *p,
+							    const struct sl_socket *note)
+{
+#if SL_ON_DEVICE
+	return &p->link;
+#else
+	return note ? &note->process : NULL;
+#endif
+}
+
 /* What a network sends to everybody is no attempt to reach this workload. */
 static __always_inline bool sl_is_noise(const struct sl_packet *p)
 {
@@ -110,20 +124,17 @@ static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packe
 {
 	bool audit = (p->answer.flags & SL_F_AUDIT) && p->answer.reason != SL_REASON_NO_POLICY;
 	bool tcp = p->flow.protocol == IPPROTO_TCP && !p->flow.raw;
-	struct sl_process process = {};
 	struct sl_socket *note = NULL;
 
 	if (sl_is_noise(p))
 		p->answer.quiet = 1;
 
-	if (!p->flow.inbound) {
+	if (!p->flow.inbound)
 		note = sl_packet_note(skb, tcp ? BPF_SK_STORAGE_GET_F_CREATE : 0);
-		sl_process_socket(&process, note);
-	}
 	if (!sl_is_same_attempt(skb, p, note)) {
 		if (tcp)	/* its retransmissions are the same attempt */
 			sl_note(note, &p->flow, &p->subject, SL_SOCK_REPORTED);
-		sl_record(&p->flow, &p->subject, &p->answer, &process,
+		sl_record(&p->flow, &p->subject, &p->answer, sl_packet_origin_of(p, note),
 			  audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
 	}
 	return audit ? SL_PASS : sl_refuse_packet(p);
@@ -185,7 +196,6 @@ static __always_inline bool sl_is_current(const struct sl_flow_entry *e, __u64 w
  * no room, and the answer is now a denial. */
 static __always_inline bool sl_admit(struct sl_packet *p, __u64 now)
 {
-	struct sl_process nobody = {};
 	int opened;
 
 	if (!p->answer.deny && !p->flow.inbound && (p->answer.flags & SL_F_LIMIT_FLOWS) &&
@@ -199,7 +209,7 @@ static __always_inline bool sl_admit(struct sl_packet *p, __u64 now)
 		return false;
 	}
 	if (opened == SL_OPENED && !p->answer.deny)
-		sl_record(&p->flow, &p->subject, &p->answer, &nobody, SL_EV_ALLOW);
+		sl_record(&p->flow, &p->subject, &p->answer, NULL, SL_EV_ALLOW);
 	return true;
 }
 

@@ -152,20 +152,21 @@ static __always_inline void sl_ipv6_back(struct sl_ipv6 *ip, const struct sl_flo
 }
 
 /* The frame becomes Ethernet header and packet, back to where it came from. */
-static __always_inline int sl_rewrite(struct __sk_buff *skb, const struct sl_flow *f,
+static __always_inline int sl_rewrite(struct __sk_buff *skb, const struct sl_link *link,
 				      const void *packet, __u32 size)
 {
-	struct sl_ethernet e = {.type = bpf_htons(f->link.ethertype)};
+	struct sl_ethernet e = {.type = bpf_htons(link->ethertype)};
 
-	__builtin_memcpy(e.destination, f->link.source, sizeof(e.destination));
-	__builtin_memcpy(e.source, f->link.destination, sizeof(e.source));
+	__builtin_memcpy(e.destination, link->source, sizeof(e.destination));
+	__builtin_memcpy(e.source, link->destination, sizeof(e.source));
 	return bpf_skb_change_tail(skb, sizeof(e) + size, 0) ||
 	       bpf_skb_store_bytes(skb, 0, &e, sizeof(e), 0) ||
 	       bpf_skb_store_bytes(skb, sizeof(e), packet, size, 0) ? -1 : 0;
 }
 
-static __always_inline int sl_reset4(struct __sk_buff *skb, const struct sl_flow *f)
+static __always_inline int sl_reset4(struct __sk_buff *skb, const struct sl_packet *p)
 {
+	const struct sl_flow *f = &p->flow;
 	bool partial = sl_is_partial(skb, f->at + SL_TCP_CHECKSUM);
 	struct sl_rst4 r = {};
 
@@ -173,11 +174,12 @@ static __always_inline int sl_reset4(struct __sk_buff *skb, const struct sl_flow
 		return -1;
 	sl_ipv4_back(&r.ip, f, IPPROTO_TCP, sizeof(r));
 	sl_tcp_sum(&r.tcp, sl_sum(&r.ip.source, 8, 0), partial);
-	return sl_rewrite(skb, f, &r, sizeof(r));
+	return sl_rewrite(skb, &p->link, &r, sizeof(r));
 }
 
-static __always_inline int sl_reset6(struct __sk_buff *skb, const struct sl_flow *f)
+static __always_inline int sl_reset6(struct __sk_buff *skb, const struct sl_packet *p)
 {
+	const struct sl_flow *f = &p->flow;
 	bool partial = sl_is_partial(skb, f->at + SL_TCP_CHECKSUM);
 	struct sl_rst6 r = {};
 
@@ -185,11 +187,12 @@ static __always_inline int sl_reset6(struct __sk_buff *skb, const struct sl_flow
 		return -1;
 	sl_ipv6_back(&r.ip, f, IPPROTO_TCP, sizeof(r));
 	sl_tcp_sum(&r.tcp, sl_sum(&r.ip.source, 32, 0), partial);
-	return sl_rewrite(skb, f, &r, sizeof(r));
+	return sl_rewrite(skb, &p->link, &r, sizeof(r));
 }
 
-static __always_inline int sl_error4(struct __sk_buff *skb, const struct sl_flow *f)
+static __always_inline int sl_error4(struct __sk_buff *skb, const struct sl_packet *p)
 {
+	const struct sl_flow *f = &p->flow;
 	__u32 size = sizeof(struct sl_error4);
 	struct sl_error4 r = {};
 
@@ -203,13 +206,14 @@ static __always_inline int sl_error4(struct __sk_buff *skb, const struct sl_flow
 	r.icmp.code = SL_ICMP_PROHIBITED;
 	r.icmp.checksum = ~sl_fold(sl_sum(&r.icmp, sizeof(r) - sizeof(r.ip), 0));
 	sl_ipv4_back(&r.ip, f, IPPROTO_ICMP, size);
-	return size == sizeof(r) ? sl_rewrite(skb, f, &r, sizeof(r)) :
-				   sl_rewrite(skb, f, &r, sizeof(r) - sizeof(r.payload));
+	return size == sizeof(r) ? sl_rewrite(skb, &p->link, &r, sizeof(r)) :
+				   sl_rewrite(skb, &p->link, &r, sizeof(r) - sizeof(r.payload));
 }
 
 /* Extension headers are quoted as the 8 bytes that they begin with. */
-static __always_inline int sl_error6(struct __sk_buff *skb, const struct sl_flow *f)
+static __always_inline int sl_error6(struct __sk_buff *skb, const struct sl_packet *p)
 {
+	const struct sl_flow *f = &p->flow;
 	__u32 size = sizeof(struct sl_error6);
 	struct sl_error6 r = {};
 	__u64 sum;
@@ -227,24 +231,24 @@ static __always_inline int sl_error6(struct __sk_buff *skb, const struct sl_flow
 	sum = sl_sum(&r.ip.source, 32, 0);
 	sum = sl_fold(sum) + bpf_htons(SL_PROTO_ICMPV6) + bpf_htons(size - sizeof(r.ip));
 	r.icmp.checksum = ~sl_fold(sl_sum(&r.icmp, sizeof(r) - sizeof(r.ip), sl_fold(sum)));
-	return size == sizeof(r) ? sl_rewrite(skb, f, &r, sizeof(r)) :
-				   sl_rewrite(skb, f, &r, sizeof(r) - sizeof(r.payload));
+	return size == sizeof(r) ? sl_rewrite(skb, &p->link, &r, sizeof(r)) :
+				   sl_rewrite(skb, &p->link, &r, sizeof(r) - sizeof(r.payload));
 }
 
 /* Rewrites the frame. 0, or it is dropped. Not static: its frame of the stack does
  * not add to the hook's. */
-__noinline int sl_refusal4(struct __sk_buff *skb, const struct sl_flow *f)
+__noinline int sl_refusal4(struct __sk_buff *skb, const struct sl_packet *p)
 {
-	if (!f)
+	if (!p)
 		return -1;
-	return f->protocol == IPPROTO_TCP ? sl_reset4(skb, f) : sl_error4(skb, f);
+	return p->flow.protocol == IPPROTO_TCP ? sl_reset4(skb, p) : sl_error4(skb, p);
 }
 
-__noinline int sl_refusal6(struct __sk_buff *skb, const struct sl_flow *f)
+__noinline int sl_refusal6(struct __sk_buff *skb, const struct sl_packet *p)
 {
-	if (!f)
+	if (!p)
 		return -1;
-	return f->protocol == IPPROTO_TCP ? sl_reset6(skb, f) : sl_error6(skb, f);
+	return p->flow.protocol == IPPROTO_TCP ? sl_reset6(skb, p) : sl_error6(skb, p);
 }
 
 /* An address that many have, or nobody: no answer goes to or speaks for it. */
@@ -291,7 +295,7 @@ static __always_inline int sl_refuse(struct __sk_buff *skb, const struct sl_pack
 	    !sl_limit_take(p->subject.slot, SL_LIMIT_REFUSAL, SL_SECOND / SL_REFUSAL_RATE,
 			   SL_SECOND, false))
 		return SL_TC_DROP;
-	err = f->family == 4 ? sl_refusal4(skb, f) : sl_refusal6(skb, f);
+	err = f->family == 4 ? sl_refusal4(skb, p) : sl_refusal6(skb, p);
 	if (err)
 		return SL_TC_DROP;
 	skb->mark = sl_mark;

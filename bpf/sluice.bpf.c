@@ -78,16 +78,12 @@ static __always_inline bool sl_note_netns(struct bpf_sock *ctx)
 SEC("cgroup/sock_create")
 int sluice_sock_create(struct bpf_sock *ctx)
 {
-	struct sl_process process = {};
-
 	if (!sl_note_netns(ctx))
 		return SL_REFUSE;
 	if (ctx->type != SL_SOCK_RAW && ctx->protocol != IPPROTO_ICMP &&
 	    ctx->protocol != SL_PROTO_ICMPV6)
 		return SL_PASS;
-	sl_process_current(&process);
-	sl_note_process(bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE),
-			&process);
+	sl_note_process(bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE));
 	return SL_PASS;
 }
 

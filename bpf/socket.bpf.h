@@ -17,14 +17,6 @@ struct {
 
 #define SL_PROTO_MPTCP 262	/* IPPROTO_MPTCP, larger than the field in a packet */
 
-/* Who made the attempt, as far as is known. */
-struct sl_process {
-	__u32 known;
-	__u32 pid, uid;
-	__u32 reserved;
-	char comm[16];
-};
-
 /* Only in connect, sendmsg and sock_create: elsewhere `current` is anybody. */
 static __always_inline void sl_process_current(struct sl_process *p)
 {
@@ -34,24 +26,10 @@ static __always_inline void sl_process_current(struct sl_process *p)
 	bpf_get_current_comm(p->comm, sizeof(p->comm));
 }
 
-static __always_inline void sl_process_socket(struct sl_process *p, const struct sl_socket *s)
+static __always_inline void sl_note_process(struct sl_socket *note)
 {
-	if (!s || !(s->flags & SL_SOCK_PROCESS))
-		return;
-	p->known = 1;
-	p->pid = s->pid;
-	p->uid = s->process_uid;
-	__builtin_memcpy(p->comm, s->comm, sizeof(p->comm));
-}
-
-static __always_inline void sl_note_process(struct sl_socket *note, const struct sl_process *p)
-{
-	if (!note)
-		return;
-	note->pid = p->pid;
-	note->process_uid = p->uid;
-	__builtin_memcpy(note->comm, p->comm, sizeof(note->comm));
-	note->flags |= SL_SOCK_PROCESS;
+	if (note)
+		sl_process_current(&note->process);
 }
 
 /* Leaves a note on the socket that the denial of this destination is reported,

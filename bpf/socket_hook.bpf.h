@@ -94,13 +94,12 @@ static __always_inline bool sl_leave_to_packet(struct bpf_sock_addr *ctx, const 
 }
 
 /* Notes who made the attempt, for the events of its packets. */
-static __always_inline struct sl_socket *sl_note_current(struct bpf_sock_addr *ctx,
-							  struct sl_process *process)
+static __always_inline struct sl_socket *sl_note_current(struct bpf_sock_addr *ctx)
 {
 	struct sl_socket *note = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0,
 						     BPF_SK_STORAGE_GET_F_CREATE);
 
-	sl_note_process(note, process);
+	sl_note_process(note);
 	return note;
 }
 
@@ -110,17 +109,17 @@ static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, struct sl
 	bool audit = (a->flags & SL_F_AUDIT) && a->reason != SL_REASON_NO_POLICY;
 	struct sl_process process = {};
 
-	sl_process_current(&process);
 	if (a->reason != SL_REASON_FOREIGN_TASK && sl_leave_to_packet(ctx, f, audit)) {
-		sl_note_current(ctx, &process);
+		sl_note_current(ctx);
 		return SL_PASS;
 	}
+	sl_process_current(&process);
 	sl_record(f, s, a, &process, audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
 	if (!audit && !(a->flags & SL_F_DROP)) {
 		bpf_set_retval(f->protocol == IPPROTO_TCP ? -ECONNREFUSED : -EHOSTUNREACH);
 		return SL_REFUSE;
 	}
-	sl_note(sl_note_current(ctx, &process), f, s, SL_SOCK_REPORTED);
+	sl_note(sl_note_current(ctx), f, s, SL_SOCK_REPORTED);
 	return SL_PASS;
 }
 

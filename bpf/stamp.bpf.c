@@ -19,7 +19,6 @@ SEC("cgroup/sock_create")
 int sluice_stamp(struct bpf_sock *ctx)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct sl_process process = {};
 	struct sl_socket *stamp;
 
 	if (ctx->protocol == SL_PROTO_MPTCP)
@@ -29,8 +28,7 @@ int sluice_stamp(struct bpf_sock *ctx)
 		return 0;
 	stamp->uid = BPF_CORE_READ(task, cred, fsuid.val);
 	stamp->flags |= SL_SOCK_UID;
-	sl_process_current(&process);
-	sl_note_process(stamp, &process);
+	sl_note_process(stamp);
 	return 1;
 }
 

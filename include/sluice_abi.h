@@ -151,10 +151,18 @@ struct sl_flow_bucket {
 
 enum sl_socket_flags {
 	SL_SOCK_UID = 1 << 0,		/* uid is stamped */
-	SL_SOCK_PROCESS = 1 << 1,	/* pid and comm are known */
 	SL_SOCK_REPORTED = 1 << 2,	/* the denial of (address, key) is reported */
 	SL_SOCK_SERVES = 1 << 3,	/* UDP: an admitted flow reached this socket */
 	SL_SOCK_ELSEWHERE = 1 << 4,	/* made in another network namespace: netns */
+};
+
+/* Who made an attempt, as far as is known. */
+struct sl_process {
+	__u32 known;
+	__u32 pid;		/* thread group id */
+	__u32 uid;
+	__u32 reserved;
+	char comm[16];
 };
 
 struct sl_socket {
@@ -163,12 +171,10 @@ struct sl_socket {
 	__u64 address_high, address_low;
 	__u32 flags;
 	__u32 uid;		/* fsuid of the creator, init user namespace */
-	__u32 pid;		/* thread group id */
-	__u32 process_uid;
 	__u16 key;
 	__u8 protocol;
 	__u8 reserved[5];
-	char comm[16];
+	struct sl_process process;
 };
 
 /* ---- events ---- */
