@@ -128,10 +128,11 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "example: sluice convert --from sortie app.json > app.yaml\n",
 	 cmd_convert},
-	{"rules", "print the built-in sets",
-	 "usage: sluice rules --sets [-o json]\n"
+	{"rules", "show what each rule has decided, or the built-in sets",
+	 "usage: sluice rules --dev DEVICE [-o json]\n"
+	 "       sluice rules --sets [-o json]\n"
 	 "\n"
-	 "example: sluice rules --sets\n",
+	 "example: sudo sluice rules --dev vnet0\n",
 	 cmd_rules},
 	{"doctor", "try what Sluice needs on this machine, and say what is missing",
 	 "usage: sluice doctor [-o json]\n"

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* sluice rules --sets: the built-in sets, and what they are here and now. */
+/* sluice rules: --sets, the built-in sets, and what they are here and now. */
 #include <getopt.h>
 #include <string.h>
 
+#include "hits.h"
 #include "output.h"
 #include "sluice_sets.h"
 
@@ -108,6 +109,7 @@ static int print_sets(bool json)
 
 static const struct option options[] = {
 	{"sets", no_argument, NULL, 's'},
+	{"dev", required_argument, NULL, 'd'},
 	{"output", required_argument, NULL, 'o'},
 	{"help", no_argument, NULL, 'h'},
 	{},
@@ -116,6 +118,7 @@ static const struct option options[] = {
 int cmd_rules(int argc, char **argv)
 {
 	bool json = false, sets = false;
+	const char *device = NULL;
 	int c;
 
 	opterr = 0;
@@ -124,6 +127,8 @@ int cmd_rules(int argc, char **argv)
 			return sl_help("rules");
 		if (c == 's')
 			sets = true;
+		else if (c == 'd')
+			device = optarg;
 		else if (c != 'o')
 			return sl_option_wrong("rules", c, argv);
 		else if (!sl_output_option(optarg, &json))
@@ -131,8 +136,7 @@ int cmd_rules(int argc, char **argv)
 	}
 	if (optind < argc)
 		return sl_usage("rules", "what is '%s'?", argv[optind]);
-	if (!sets)
-		return sl_usage("rules", "the rules of running targets come with the daemon part; "
-				"the built-in sets are `sluice rules --sets`");
-	return sl_output_done("rules", print_sets(json));
+	if (!sets == !device)
+		return sl_usage("rules", "--sets or --dev DEVICE is needed");
+	return sl_output_done("rules", sets ? print_sets(json) : sl_hits_show(device, json));
 }

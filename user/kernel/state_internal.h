@@ -5,6 +5,7 @@
  *   state.c          open, adopt or make, refuse; the programs of a namespace
  *   state_pins.c     paths, and what a pin must be
  *   state_slots.c    targets: their slots, tables, switching, forgetting
+ *   state_hits.c     counters across generations
  *   state_devices.c  devices: attach, detach, sweep
  *   state_view.c     reading: targets, counters, events
  */
@@ -77,6 +78,12 @@ int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *
 			 struct sl_diag *diag);
 /* Nothing of the target is left; what led to the slot must be gone. */
 void sl_state_clear_slot(struct sl_state *s, __u32 slot);
+
+/* ---- state_hits.c ---- */
+
+/* What the slot counted under the old table goes on under the new one. */
+void sl_state_carry_hits(const struct sl_state *s, __u32 slot, const struct sl_table *old,
+			 const struct sl_table *new);
 
 /* ---- state_devices.c ---- */
 

@@ -128,11 +128,15 @@ int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *
 	__u32 old = SL_WORD_INDEX(s->words[slot]), index = old ^ 1;
 	struct sl_outer_change put = {.outer_fd = s->maps[SL_M_TABLES], .index = index};
 	struct sl_outer_change drop = {.outer_fd = s->maps[SL_M_TABLES], .index = old, .fd = -1};
+	struct sl_table before = {};
 	int err;
 
+	sl_state_table(s, slot, &before);	/* for its labels; without: its counts stay old */
 	put.fd = sl_kernel_table_map(table, diag);
-	if (put.fd < 0)
+	if (put.fd < 0) {
+		free(before.words);
 		return put.fd;
+	}
 	err = sl_outer_change(&put, 1);
 	if (!err) {
 		__atomic_store_n(&s->words[slot], sl_table_switch_word(table, index),
@@ -140,10 +144,13 @@ int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *
 		/* linked once more for the grace period: then nobody reads the old one */
 		if (!sl_outer_change(&put, 1))
 			sl_outer_change(&drop, 1);
+		if (before.words)
+			sl_state_carry_hits(s, slot, &before, table);
 	} else {
 		sl_say_why(diag, "the new generation cannot be linked", err);
 	}
 	close(put.fd);
+	free(before.words);
 	return err;
 }
 
