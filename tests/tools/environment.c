@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * environment [--netns PATH] [--resolv-conf PATH]
+ * environment [--netns PATH | --dev NAME | --ifindex N] [--resolv-conf PATH]
  * Prints what the sets that depend on the machine hold, one JSON object a line.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,33 +23,49 @@ static void print_set(const char *name, const struct sl_cidr *cidrs, size_t n)
 	puts("]}");
 }
 
+static int read_environment(const char *netns, bool device, unsigned long ifindex,
+			    const char *resolv_conf, struct sl_environment *env)
+{
+	int fd = -1;
+
+	if (device)
+		return sl_environment_read_device(ifindex, resolv_conf, env);
+	if (netns) {
+		fd = open(netns, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+	}
+	return sl_environment_read(fd, resolv_conf, env);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"netns", required_argument, NULL, 'n'},
+		{"dev", required_argument, NULL, 'd'},
+		{"ifindex", required_argument, NULL, 'i'},
 		{"resolv-conf", required_argument, NULL, 'r'},
 		{0},
 	};
 	const char *netns = NULL, *resolv_conf = NULL;
 	struct sl_environment env;
-	int option, fd = -1, err;
+	unsigned long ifindex = 0;
+	bool device = false;
+	int option, err;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'n')
 			netns = optarg;
+		else if (option == 'd')
+			device = true, ifindex = if_nametoindex(optarg);
+		else if (option == 'i')
+			device = true, ifindex = strtoul(optarg, NULL, 10);
 		else if (option == 'r')
 			resolv_conf = optarg;
 		else
 			return 2;
 	}
-	if (netns) {
-		fd = open(netns, O_RDONLY | O_CLOEXEC);
-		if (fd < 0) {
-			perror(netns);
-			return 1;
-		}
-	}
-	err = sl_environment_read(fd, resolv_conf, &env);
+	err = read_environment(netns, device, ifindex, resolv_conf, &env);
 	if (err) {
 		fprintf(stderr, "environment: %s\n", strerror(-err));
 		return 1;

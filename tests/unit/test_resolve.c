@@ -438,6 +438,21 @@ static void empty_set_is_an_error(void **state)
 	options.env = &environment;
 }
 
+/* No default route is asked of a device's network: the error must not speak of one. */
+static void empty_sets_of_a_device_are_explained_by_it(void **state)
+{
+	static const struct sl_environment device = {.of_device = true};
+
+	write_rules("p.yaml", "",
+		    "  - deny: \"@gateway\"\n  - deny: \"@subnet\"\n  - deny: \"@host\"\n");
+	options.env = &device;
+	expect_errors("p.yaml:3:", "\"@gateway\" has nothing in it here, the host has no address on "
+		      "the device's network", "p.yaml:4:", "\"@subnet\" has nothing in it here, the "
+		      "host has no address on the device's network",
+		      "p.yaml:5:", "no address but loopback", NULL);
+	options.env = &environment;
+}
+
 static void empty_ok_drops_what_covers_nothing(void **state)
 {
 	struct loaded l;
@@ -796,6 +811,7 @@ int main(void)
 		TEST(builtin_sets_stand_expanded),
 		TEST(resolvers_are_the_policys_own),
 		TEST(empty_set_is_an_error),
+		TEST(empty_sets_of_a_device_are_explained_by_it),
 		TEST(empty_ok_drops_what_covers_nothing),
 		TEST(set_files_are_relative_to_who_names_them),
 		TEST(large_set_is_kept_once),

@@ -19,6 +19,35 @@ void *sl_array_grow(void *array, size_t n, size_t *cap, size_t size)
 	return grown;
 }
 
+int sl_index_list_add(struct sl_index_list *list, unsigned ifindex)
+{
+	unsigned *grown = sl_array_grow(list->v, list->n, &list->cap, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	list->v = grown;
+	grown[list->n++] = ifindex;
+	return 0;
+}
+
+static int compare_indexes(const void *a, const void *b)
+{
+	unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void sl_index_list_sort(struct sl_index_list *list)
+{
+	if (list->n)
+		qsort(list->v, list->n, sizeof(*list->v), compare_indexes);
+}
+
+bool sl_index_list_has(const struct sl_index_list *list, unsigned ifindex)
+{
+	return list->n && bsearch(&ifindex, list->v, list->n, sizeof(*list->v), compare_indexes);
+}
+
 int sl_cidr_list_add(struct sl_cidr_list *list, const struct sl_cidr *cidr)
 {
 	struct sl_cidr *v = sl_array_grow(list->v, list->n, &list->cap, sizeof(*v));

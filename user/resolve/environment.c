@@ -6,6 +6,8 @@
 
 #include "internal.h"
 
+#define MOVE_TRIES 8	/* a device that is moved while it is looked at */
+
 struct foreign {
 	int netns_fd;
 	struct sl_net_view *view;
@@ -18,7 +20,7 @@ static void *read_in_netns(void *data)
 	struct foreign *foreign = data;
 
 	foreign->err =
-		setns(foreign->netns_fd, CLONE_NEWNET) ? -errno : sl_net_view_read(foreign->view);
+		setns(foreign->netns_fd, CLONE_NEWNET) ? -errno : sl_net_view_read(foreign->view, false);
 	return NULL;
 }
 
@@ -35,24 +37,6 @@ static int read_foreign(int netns_fd, struct sl_net_view *view)
 	return foreign.err;
 }
 
-static bool default_interface(const struct sl_net_view *view, unsigned ifindex)
-{
-	for (size_t i = 0; i < view->n_ifindexes; i++)
-		if (view->ifindexes[i] == ifindex)
-			return true;
-	return false;
-}
-
-static int take_subnets(const struct sl_net_view *view, struct sl_cidr_list *list)
-{
-	int err = 0;
-
-	for (size_t i = 0; !err && i < view->n_onlink; i++)
-		if (default_interface(view, view->onlink[i].ifindex))
-			err = sl_cidr_list_add(list, &view->onlink[i].cidr);
-	return err;
-}
-
 static bool is_loopback(const struct sl_cidr *a)
 {
 	static const struct sl_cidr four = {.addr = {127}, .family = 4, .len = 8};
@@ -61,14 +45,105 @@ static bool is_loopback(const struct sl_cidr *a)
 	return sl_cidr_within(a, &four) || sl_cidr_within(a, &six);
 }
 
-static int take_hosts(const struct sl_net_view *view, struct sl_cidr_list *list)
+static bool is_link_local6(const struct sl_cidr *a)
+{
+	static const struct sl_cidr block = {.addr = {0xfe, 0x80}, .family = 6, .len = 10};
+
+	return sl_cidr_within(a, &block);
+}
+
+/* What the sets of an environment are made from. */
+struct sets {
+	struct sl_cidr_list gateway, subnet, host, resolvers;
+};
+
+/* What is of an interface, or of all (0). */
+static int take(const struct sl_net_list *from, unsigned ifindex, struct sl_cidr_list *to)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < from->n; i++)
+		if (!ifindex || from->v[i].ifindex == ifindex)
+			err = sl_cidr_list_add(to, &from->v[i].cidr);
+	return err;
+}
+
+static int take_routed(const struct sl_net_view *view, struct sets *sets)
+{
+	int err = take(&view->hops, 0, &sets->gateway);
+
+	for (size_t i = 0; !err && i < view->onlink.n; i++)
+		if (sl_index_list_has(&view->ifindexes, view->onlink.v[i].ifindex))
+			err = sl_cidr_list_add(&sets->subnet, &view->onlink.v[i].cidr);
+	return err;
+}
+
+static int take_attached(const struct sl_net_view *view, unsigned ifindex, struct sets *sets)
+{
+	int err = take(&view->addresses, ifindex, &sets->gateway);
+
+	if (!err)
+		err = take(&view->hops, ifindex, &sets->gateway);
+	return err ? err : take(&view->onlink, ifindex, &sets->subnet);
+}
+
+static int take_host(const struct sl_net_view *view, struct sets *sets)
 {
 	int err = 0;
 
 	for (size_t i = 0; !err && i < view->addresses.n; i++)
-		if (!is_loopback(&view->addresses.v[i]))
-			err = sl_cidr_list_add(list, &view->addresses.v[i]);
+		if (!is_loopback(&view->addresses.v[i].cidr))
+			err = sl_cidr_list_add(&sets->host, &view->addresses.v[i].cidr);
 	return err;
+}
+
+/* Without the link-local addresses of ports: such an address answers on its own
+ * interface alone (rt6_need_strict() of the kernel), a port's frames come to its
+ * bridge, and a host has one for each of a thousand taps. */
+static int take_host_of_device(const struct sl_net_view *view, struct sets *sets)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < view->addresses.n; i++) {
+		const struct sl_net_cidr *a = &view->addresses.v[i];
+
+		if (!is_loopback(&a->cidr) &&
+		    !(is_link_local6(&a->cidr) && sl_index_list_has(&view->ports, a->ifindex)))
+			err = sl_cidr_list_add(&sets->host, &a->cidr);
+	}
+	return err;
+}
+
+static int take_resolvers(const char *resolv_conf, struct sets *sets)
+{
+	return sl_resolvconf_read(resolv_conf ? resolv_conf : "/etc/resolv.conf",
+				  &sets->resolvers);
+}
+
+/* Moves the sets to *env, or frees them after an error. */
+static int finish(struct sets *sets, int err, struct sl_environment *env)
+{
+	if (err) {
+		free(sets->gateway.v);
+		free(sets->subnet.v);
+		free(sets->host.v);
+		free(sets->resolvers.v);
+		return err;
+	}
+	sl_cidr_list_sort(&sets->gateway);
+	sl_cidr_list_sort(&sets->subnet);
+	sl_cidr_list_sort(&sets->host);
+	*env = (struct sl_environment){
+		.gateway = sets->gateway.v,
+		.n_gateway = sets->gateway.n,
+		.subnet = sets->subnet.v,
+		.n_subnet = sets->subnet.n,
+		.host = sets->host.v,
+		.n_host = sets->host.n,
+		.resolvers = sets->resolvers.v,
+		.n_resolvers = sets->resolvers.n,
+	};
+	return 0;
 }
 
 /* Both namespaces, or the one that is both. */
@@ -79,48 +154,68 @@ static int read_views(int netns_fd, struct sl_net_view *target, struct sl_net_vi
 
 	*host = netns_fd < 0 ? target : own;
 	if (netns_fd < 0)
-		return sl_net_view_read(target);
+		return sl_net_view_read(target, false);
 	err = read_foreign(netns_fd, target);
-	return err ? err : sl_net_view_read(own);
+	return err ? err : sl_net_view_read(own, false);
 }
 
 int sl_environment_read(int netns_fd, const char *resolv_conf, struct sl_environment *env)
 {
-	struct sl_cidr_list subnet = {0}, host = {0}, resolvers = {0};
 	struct sl_net_view target = {0}, own = {0};
-	const struct sl_net_view *host_view;
+	const struct sl_net_view *host;
+	struct sets sets = {0};
 	int err;
 
-	err = read_views(netns_fd, &target, &own, &host_view);
+	err = read_views(netns_fd, &target, &own, &host);
 	if (!err)
-		err = take_subnets(&target, &subnet);
+		err = take_routed(&target, &sets);
 	if (!err)
-		err = take_hosts(host_view, &host);
+		err = take_host(host, &sets);
 	if (!err)
-		err = sl_resolvconf_read(resolv_conf ? resolv_conf : "/etc/resolv.conf",
-					 &resolvers);
-	if (err) {
-		free(subnet.v);
-		free(host.v);
-		free(resolvers.v);
-	} else {
-		sl_cidr_list_sort(&target.hops);
-		sl_cidr_list_sort(&subnet);
-		sl_cidr_list_sort(&host);
-		*env = (struct sl_environment){
-			.gateway = target.hops.v,
-			.n_gateway = target.hops.n,
-			.subnet = subnet.v,
-			.n_subnet = subnet.n,
-			.host = host.v,
-			.n_host = host.n,
-			.resolvers = resolvers.v,
-			.n_resolvers = resolvers.n,
-		};
-		target.hops = (struct sl_cidr_list){0};
-	}
+		err = take_resolvers(resolv_conf, &sets);
 	sl_net_view_free(&target);
 	sl_net_view_free(&own);
+	return finish(&sets, err, env);
+}
+
+/* The view and where the device's network is in it, both of one moment: a device
+ * that is moved to another bridge meanwhile is looked at again. */
+static int read_attached(unsigned ifindex, struct sl_net_view *view, unsigned *upper)
+{
+	unsigned again;
+	int err = -EINTR;
+
+	for (int i = 0; i < MOVE_TRIES && err == -EINTR; i++) {
+		err = sl_link_upper(ifindex, upper);
+		if (!err)
+			err = sl_net_view_read(view, true);
+		if (!err)
+			err = sl_link_upper(ifindex, &again);
+		if (!err && again != *upper)
+			err = -EINTR;
+	}
+	return err;
+}
+
+int sl_environment_read_device(unsigned ifindex, const char *resolv_conf,
+			       struct sl_environment *env)
+{
+	struct sl_net_view view = {0};
+	struct sets sets = {0};
+	unsigned upper;
+	int err;
+
+	err = read_attached(ifindex, &view, &upper);
+	if (!err)
+		err = take_attached(&view, upper, &sets);
+	if (!err)
+		err = take_host_of_device(&view, &sets);
+	if (!err)
+		err = take_resolvers(resolv_conf, &sets);
+	sl_net_view_free(&view);
+	err = finish(&sets, err, env);
+	if (!err)
+		env->of_device = true;
 	return err;
 }
 

@@ -28,6 +28,16 @@ int sl_cidr_list_add(struct sl_cidr_list *list, const struct sl_cidr *cidr);
 /* Sorts and drops duplicates, so that the same network gives the same set. */
 void sl_cidr_list_sort(struct sl_cidr_list *list);
 
+/* Interfaces: added, then sorted, then asked for. */
+struct sl_index_list {
+	unsigned *v;		/* owned */
+	size_t n, cap;
+};
+
+int sl_index_list_add(struct sl_index_list *list, unsigned ifindex);
+void sl_index_list_sort(struct sl_index_list *list);
+bool sl_index_list_has(const struct sl_index_list *list, unsigned ifindex);
+
 /* A hash table of strings. Keys and values are borrowed. */
 struct sl_strtab_entry {
 	const char *key;
@@ -51,27 +61,38 @@ int sl_file_read_stat(const char *path, size_t max, const struct sl_pos *pos,
 		      char **text, size_t *len, struct stat *st,
 		      struct sl_diag *diag);
 
-/* ---- netlink.c, resolvconf.c ---- */
+/* ---- netlink.c, link.c, resolvconf.c ---- */
 
-/* An on-link prefix of an interface. */
-struct sl_onlink {
+/* Something of an interface. */
+struct sl_net_cidr {
 	unsigned ifindex;
 	struct sl_cidr cidr;
 };
 
+struct sl_net_list {
+	struct sl_net_cidr *v;	/* owned */
+	size_t n, cap;
+};
+
 /* What one network namespace says. */
 struct sl_net_view {
-	struct sl_cidr_list hops;	/* next hops of default routes */
-	unsigned *ifindexes;		/* owned: interfaces of default routes */
-	size_t n_ifindexes, cap_ifindexes;
-	struct sl_onlink *onlink;	/* owned: of every interface */
-	size_t n_onlink, cap_onlink;
-	struct sl_cidr_list addresses;	/* local ones, loopback included */
+	struct sl_net_list hops;	/* next hops of default routes */
+	struct sl_index_list ifindexes;	/* of default routes */
+	struct sl_net_list onlink;	/* prefixes, of every interface */
+	struct sl_net_list addresses;	/* local ones, loopback included */
+	struct sl_index_list ports;	/* of bridges; only if asked for */
 };
 
 /* Reads the calling thread's namespace. 0 or -errno; free also after an error. */
-int sl_net_view_read(struct sl_net_view *view);
+int sl_net_view_read(struct sl_net_view *view, bool with_ports);
 void sl_net_view_free(struct sl_net_view *view);
+
+/*
+ * The interface that holds the addresses of a device's network: its bridge (bond,
+ * team, ...), and that one's, up to the last; the device itself where it has none
+ * or its master is a VRF, which leaves addresses where they are. 0, -ENODEV, -errno.
+ */
+int sl_link_upper(unsigned ifindex, unsigned *upper);
 
 /* Bytes of an address to a full-length prefix; an IPv4-mapped or NAT64 address
  * becomes the IPv4 address that rules know it by (docs/policy.md). */
@@ -139,7 +160,7 @@ int sl_set_find(struct sl_resolver *r, const struct sl_frame *frame,
 		const struct sl_host *host, struct sl_set_ref *ref);
 int sl_sets_init(struct sl_resolver *r);
 /* Why a built-in set has nothing in it; NULL if the name is not one. */
-const char *sl_builtin_why_empty(const char *name);
+const char *sl_builtin_why_empty(const struct sl_resolver *r, const char *name);
 /* The environment to use, read when first asked for; NULL: errors reported. */
 const struct sl_environment *sl_resolver_environment(struct sl_resolver *r,
 						     const struct sl_pos *pos);

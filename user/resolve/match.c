@@ -45,7 +45,7 @@ static struct sl_host *append_host(struct sl_match *dst, size_t *cap, const stru
 
 static void fail_empty(struct sl_resolver *r, const struct sl_host *host)
 {
-	const char *why = sl_builtin_why_empty(host->text);
+	const char *why = sl_builtin_why_empty(r, host->text);
 
 	sl_fail(r, &host->pos,
 		"set \"@%s\" has nothing in it%s%s: if that is meant, "

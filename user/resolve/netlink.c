@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * rtnetlink(7): the default routes, on-link prefixes and addresses of the
- * calling thread's network namespace.
+ * rtnetlink(7): the default routes, on-link prefixes, addresses and bridge ports of
+ * the calling thread's network namespace.
  */
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ static unsigned address_bytes(int family)
 	return family == AF_INET6 ? 16 : 4;
 }
 
-#define N_ATTRS 64 /* more than RTA_MAX and IFA_MAX */
+#define N_ATTRS 64 /* more than RTA_MAX, IFA_MAX and IFLA_MASTER */
 
 struct attrs {
 	const struct nlattr *by_type[N_ATTRS];
@@ -81,31 +82,15 @@ static unsigned number(const struct attrs *attrs, unsigned type)
 	return value ? *value : 0;
 }
 
-static int add_ifindex(struct sl_net_view *view, unsigned ifindex)
+static int add(struct sl_net_list *list, unsigned ifindex, const struct sl_cidr *cidr)
 {
-	unsigned *grown;
+	struct sl_net_cidr *grown;
 
-	for (size_t i = 0; i < view->n_ifindexes; i++)
-		if (view->ifindexes[i] == ifindex)
-			return 0;
-	grown = sl_array_grow(view->ifindexes, view->n_ifindexes, &view->cap_ifindexes,
-			      sizeof(*grown));
+	grown = sl_array_grow(list->v, list->n, &list->cap, sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
-	view->ifindexes = grown;
-	grown[view->n_ifindexes++] = ifindex;
-	return 0;
-}
-
-static int add_onlink(struct sl_net_view *view, unsigned ifindex, const struct sl_cidr *cidr)
-{
-	struct sl_onlink *grown;
-
-	grown = sl_array_grow(view->onlink, view->n_onlink, &view->cap_onlink, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	view->onlink = grown;
-	grown[view->n_onlink++] = (struct sl_onlink){ifindex, *cidr};
+	list->v = grown;
+	grown[list->n++] = (struct sl_net_cidr){ifindex, *cidr};
 	return 0;
 }
 
@@ -138,10 +123,10 @@ static int add_hop(struct sl_net_view *view, int family, unsigned ifindex,
 	int err = 0;
 
 	if (dst->len)
-		return has_gateway || !ifindex ? 0 : add_onlink(view, ifindex, dst);
+		return has_gateway || !ifindex ? 0 : add(&view->onlink, ifindex, dst);
 	if (has_gateway)
-		err = sl_cidr_list_add(&view->hops, &gateway);
-	return err || !ifindex ? err : add_ifindex(view, ifindex);
+		err = add(&view->hops, ifindex, &gateway);
+	return err || !ifindex ? err : sl_index_list_add(&view->ifindexes, ifindex);
 }
 
 static int add_multipath(struct sl_net_view *view, int family, const struct nlattr *attr,
@@ -208,14 +193,27 @@ static int read_address(const struct nlmsghdr *nlh, struct sl_net_view *view)
 	if (!local)
 		return 0;
 	sl_cidr_from_bytes(ifa->ifa_family, local, &cidr);
-	err = sl_cidr_list_add(&view->addresses, &cidr);
+	err = add(&view->addresses, ifa->ifa_index, &cidr);
 	flags = attrs.by_type[IFA_FLAGS] ? number(&attrs, IFA_FLAGS) : ifa->ifa_flags;
 	/* A lone address is on its own link only. */
 	if (err || flags & IFA_F_NOPREFIXROUTE ||
 	    (ifa->ifa_prefixlen == bytes * 8 && !memcmp(local, prefix, bytes)))
 		return err;
 	cidr_from_prefix(ifa->ifa_family, prefix, ifa->ifa_prefixlen, &cidr);
-	return add_onlink(view, ifa->ifa_index, &cidr);
+	return add(&view->onlink, ifa->ifa_index, &cidr);
+}
+
+/* Of the dump of family AF_BRIDGE, a tenth of the whole one: each port with its
+ * bridge, and NICs that switch themselves. */
+static int read_port(const struct nlmsghdr *nlh, struct sl_net_view *view)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	struct attrs attrs = {0};
+
+	mnl_attr_parse(nlh, sizeof(*ifi), keep_attr, &attrs);
+	return number(&attrs, IFLA_MASTER)
+		       ? sl_index_list_add(&view->ports, (unsigned)ifi->ifi_index)
+		       : 0;
 }
 
 static int read_message(const struct nlmsghdr *nlh, void *data)
@@ -228,6 +226,9 @@ static int read_message(const struct nlmsghdr *nlh, void *data)
 	else if (nlh->nlmsg_type == RTM_NEWADDR &&
 		 mnl_nlmsg_get_payload_len(nlh) >= sizeof(struct ifaddrmsg))
 		err = read_address(nlh, data);
+	else if (nlh->nlmsg_type == RTM_NEWLINK &&
+		 mnl_nlmsg_get_payload_len(nlh) >= sizeof(struct ifinfomsg))
+		err = read_port(nlh, data);
 	if (!err)
 		return MNL_CB_OK;
 	errno = -err;
@@ -239,8 +240,9 @@ static int dump(struct mnl_socket *nl, __u16 type, __u8 family, struct sl_net_vi
 {
 	char buf[DUMP_BUFFER] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	/* The family is the first byte of either header. */
-	size_t size = type == RTM_GETROUTE ? sizeof(struct rtmsg) : sizeof(struct ifaddrmsg);
+	size_t size = type == RTM_GETROUTE  ? sizeof(struct rtmsg)
+		      : type == RTM_GETADDR ? sizeof(struct ifaddrmsg)
+					    : sizeof(struct ifinfomsg);
 	static __thread unsigned seq;
 	ssize_t got;
 	int more;
@@ -248,6 +250,7 @@ static int dump(struct mnl_socket *nl, __u16 type, __u8 family, struct sl_net_vi
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	nlh->nlmsg_seq = ++seq;
+	/* The family is the first byte of each of these headers. */
 	*(__u8 *)mnl_nlmsg_put_extra_header(nlh, size) = family;
 	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
@@ -260,7 +263,7 @@ static int dump(struct mnl_socket *nl, __u16 type, __u8 family, struct sl_net_vi
 	return more < 0 ? -errno : 0;
 }
 
-static int dump_all(struct sl_net_view *view)
+static int dump_all(struct sl_net_view *view, bool with_ports)
 {
 	static const __u8 families[] = {AF_INET, AF_INET6};
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
@@ -270,6 +273,8 @@ static int dump_all(struct sl_net_view *view)
 		return err;
 	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID))
 		err = -errno;
+	if (!err && with_ports)
+		err = dump(nl, RTM_GETLINK, AF_BRIDGE, view);
 	for (size_t i = 0; !err && i < 2; i++) {
 		err = dump(nl, RTM_GETROUTE, families[i], view);
 		if (!err)
@@ -279,7 +284,7 @@ static int dump_all(struct sl_net_view *view)
 	return err;
 }
 
-int sl_net_view_read(struct sl_net_view *view)
+int sl_net_view_read(struct sl_net_view *view, bool with_ports)
 {
 	int err = -EINTR;
 
@@ -288,16 +293,19 @@ int sl_net_view_read(struct sl_net_view *view)
 	for (int i = 0; i < DUMP_TRIES && (err == -EINTR || err == -ENOBUFS); i++) {
 		sl_net_view_free(view);
 		usleep(i * DUMP_PAUSE_US);
-		err = dump_all(view);
+		err = dump_all(view, with_ports);
 	}
+	sl_index_list_sort(&view->ifindexes);
+	sl_index_list_sort(&view->ports);
 	return err;
 }
 
 void sl_net_view_free(struct sl_net_view *view)
 {
 	free(view->hops.v);
-	free(view->ifindexes);
-	free(view->onlink);
+	free(view->ifindexes.v);
+	free(view->onlink.v);
 	free(view->addresses.v);
+	free(view->ports.v);
 	*view = (struct sl_net_view){0};
 }

@@ -21,11 +21,13 @@
  * @subnet as its own network namespace routes, @host the addresses of the
  * caller's namespace, loopback (127.0.0.0/8, ::1) excepted: a container's own
  * addresses are not the host's. @resolvers is its resolv.conf.
+ * For a device: see sl_environment_read_device.
  * gateway, subnet and host are sorted and hold nothing twice.
  */
 struct sl_environment {
 	struct sl_cidr *gateway, *subnet, *host, *resolvers; /* owned */
 	size_t n_gateway, n_subnet, n_host, n_resolvers;
+	bool of_device;		/* then errors about what is empty speak of it */
 };
 
 /*
@@ -40,6 +42,20 @@ struct sl_environment {
  */
 int sl_environment_read(int netns_fd, const char *resolv_conf,
 			struct sl_environment *env);
+
+/*
+ * The same for what is behind a device (a tap, the host side of a veth) of the
+ * caller's namespace. The workload's network is that of the interface which holds
+ * the host's addresses on it: the bridge (bond, ...) that the device is a port of,
+ * or the device itself. @gateway: that interface's addresses, as routers know each
+ * other by them, link-local ones too, and the next hops of default routes over it;
+ * @subnet: its on-link prefixes. Both are empty where no address is on it: a bridge
+ * that the host is not on, an Open vSwitch datapath. @host is without the link-local
+ * IPv6 addresses of bridges' ports, which answer nobody. -ENODEV: no such interface, or
+ * it went away meanwhile.
+ */
+int sl_environment_read_device(unsigned ifindex, const char *resolv_conf,
+			       struct sl_environment *env);
 void sl_environment_free(struct sl_environment *env);
 
 struct sl_resolve_options {

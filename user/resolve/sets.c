@@ -13,14 +13,18 @@ static const struct {
 	const char *name;
 	const char *text; /* NULL: filled by resolution */
 	const char *none; /* why it is empty here */
+	const char *none_device; /* ... for a device */
 } builtin_sets[] = {
-#define X(name, contents) {#name, contents, NULL},
+#define X(name, contents) {#name, contents, NULL, NULL},
 	SL_STATIC_SETS(X)
 #undef X
-		{"gateway", NULL, "no default route has a next hop"},
-	{"subnet", NULL, "no default route has an interface with a prefix"},
-	{"host", NULL, "the host has no address but loopback"},
-	{"resolvers", NULL, "resolv.conf names no server"},
+		{"gateway", NULL, "no default route has a next hop",
+		 "the host has no address on the device's network"},
+	{"subnet", NULL, "no default route has an interface with a prefix",
+	 "the host has no address on the device's network"},
+	{"host", NULL, "the host has no address but loopback",
+	 "the host has no address but loopback"},
+	{"resolvers", NULL, "resolv.conf names no server", "resolv.conf names no server"},
 };
 
 _Static_assert(sizeof(builtin_sets) / sizeof(*builtin_sets) == SL_N_BUILTINS,
@@ -220,10 +224,12 @@ int sl_set_find(struct sl_resolver *r, const struct sl_frame *frame, const struc
 	return 0;
 }
 
-const char *sl_builtin_why_empty(const char *name)
+const char *sl_builtin_why_empty(const struct sl_resolver *r, const char *name)
 {
+	bool device = r->options->env && r->options->env->of_device;
+
 	for (size_t i = 0; i < SL_N_BUILTINS; i++)
 		if (!strcmp(builtin_sets[i].name, name))
-			return builtin_sets[i].none;
+			return device ? builtin_sets[i].none_device : builtin_sets[i].none;
 	return NULL;
 }
