@@ -52,7 +52,7 @@ static int load_policy(const struct sl_device *device, const struct sl_attach_op
 {
 	struct sl_environment env;
 	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = &env};
-	int err = sl_environment_read(-1, NULL, &env);
+	int err = sl_environment_read_device(device->ifindex, NULL, &env);
 
 	if (err) {
 		sl_error(diag, NULL, "device '%s': cannot read its network: %s", device->name,
