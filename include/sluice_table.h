@@ -43,6 +43,7 @@ enum sl_table_header {
 	SL_H_DEVICE,		/* SL_CHUNK_WORDS words each, chunk-aligned: the binding */
 	SL_H_LIMITS,		/* one chunk, enum sl_limit_word; 0 entries: no limits */
 	SL_H_LABELS,		/* 1 word: 8 bytes of text, see below */
+	SL_H_DNS,		/* one chunk, enum sl_dns_word; 0 entries: no gate */
 	SL_HEADER_WORDS = 16,
 };
 
@@ -60,6 +61,37 @@ enum sl_table_flags {
 	SL_F_ARP_DENY = 1 << 10,	/* device: arp, nd, dhcp: deny */
 	SL_F_ND_DENY = 1 << 11,
 	SL_F_DHCP_DENY = 1 << 12,
+	SL_F_NAMES = 1 << 13,		/* questions are judged (docs/names.md) */
+	SL_F_QUERIES_ANY = 1 << 14,	/* a name that no pattern covers may be asked */
+};
+
+enum sl_dns_word {
+	SL_N_TYPES,		/* 4 words: 16 question types of 16 bits; 0: none */
+	SL_N_TTL = SL_N_TYPES + 4, /* least << 32 | most, seconds */
+	SL_N_RATE_NS,		/* between two questions; 0: no limit */
+	SL_N_BURST,		/* questions at once */
+	SL_N_PATTERNS,		/* number of patterns */
+	SL_N_WORDS,
+};
+
+/*
+ * The patterns of a generation stand beside its table, in one LPM_TRIE: the name's
+ * characters from the last to the first, lower-case, with `.` between labels.
+ * An exact name ends in NUL, `*.x` in `.`, `*` is the empty prefix; what is
+ * looked up ends in NUL. The longest match is the most specific pattern, whose class
+ * holds the rules of every pattern that covers the name.
+ */
+#define SL_NAME_MAX 253			/* characters, without the root's dot */
+#define SL_PATTERN_BYTES 256
+
+struct sl_pattern_key {
+	__u32 prefixlen;		/* bits */
+	__u8 data[SL_PATTERN_BYTES];
+};
+
+struct sl_pattern_value {
+	__u32 class;			/* a class of the table, with SL_C_NAME */
+	__u32 reserved;
 };
 
 /*
@@ -101,6 +133,9 @@ enum sl_class_flags {
 	SL_C_EMBEDDED = 1 << 0,		/* rules to `any` and default do not apply:
 					 * no decision = SL_REASON_EMBEDDED */
 	SL_C_UNIFORM = 1 << 1,		/* the row has 2 entries: inbound, all uids */
+	SL_C_NAME = 1 << 2,		/* of names: the row's first entry judges questions
+					 * (key 0), the others connections */
+	SL_C_PRIVATE = 1 << 3,		/* resolves_to: private */
 };
 
 #define SL_VIEW_INBOUND 0

@@ -25,8 +25,16 @@ struct sl_rule_info {
 	struct sl_pos pos;
 };
 
+/* A pattern of names and its class (include/sluice_table.h). */
+struct sl_pattern {
+	struct sl_pattern_key key;
+	__u32 class;
+};
+
 struct sl_compiled {
 	struct sl_table table;
+	struct sl_pattern *patterns;	/* owned; by rising prefixlen, then data */
+	size_t n_patterns;
 	struct sl_rule_info *rules;	/* owned; by rule number */
 	size_t n_rules;
 	size_t n_ranges4, n_ranges6, n_classes, n_views, n_decisions; /* for people */
