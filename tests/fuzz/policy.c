@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compile/compile.h"
+#include "compile/device.h"
 #include "resolve/resolve.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -39,6 +39,26 @@ static void check_round_trip(const struct sl_policy *policy)
 	free(once);
 	free(twice);
 	sl_policy_free(again);
+	sl_diag_free(&diag);
+}
+
+/* What is said of it as a device's policy: any, but it ends, and reads no foreign word. */
+static void check_device(const struct sl_policy *policy, const struct sl_compiled *compiled,
+			 const struct sl_binding *binding)
+{
+	struct sl_cidr host[] = {{.addr = {10, 1, 0, 1}, .family = 4, .len = 32},
+				 {.addr = {0xfe, 0x80, [15] = 1}, .family = 6, .len = 128}};
+	struct sl_cidr subnet[] = {{.addr = {10, 1}, .family = 4, .len = 16},
+				   {.addr = {0}, .family = 6, .len = 0}};
+	struct sl_environment env = {.host = host, .n_host = 2, .subnet = subnet, .n_subnet = 2,
+				     .gateway = host, .n_gateway = 2, .of_device = true};
+	struct sl_diag diag = {0};
+
+	sl_device_refuse(policy, &diag);
+	if (sl_device_review(policy, compiled, &env, binding, 5, &diag) != diag.n_warnings)
+		abort();
+	env.n_subnet = 0;
+	sl_device_review(policy, compiled, &env, NULL, 0, &diag);
 	sl_diag_free(&diag);
 }
 
@@ -75,6 +95,7 @@ static void check_table(const struct sl_policy *policy, struct sl_diag *diag)
 		if (!label || strcmp(label, compiled.rules[i].id))
 			abort();
 	}
+	check_device(policy, &compiled, &binding);
 	sl_compiled_free(&compiled);
 }
 

@@ -35,7 +35,7 @@ static int compare_ranges(const void *a, const void *b)
 	return d ? d : compare128(x->high_high, x->high_low, y->high_high, y->high_low);
 }
 
-static struct range cidr_range(const struct sl_cidr *cidr)
+struct range cidr_range(const struct sl_cidr *cidr)
 {
 	struct range r = {};
 	__u64 high, low, mask;
@@ -256,7 +256,7 @@ static void merge_keys(struct entry *e)
 	e->n_keys = out + 1;
 }
 
-static int entry_keys(struct entry *e, const struct sl_match *match)
+int entry_keys(struct entry *e, const struct sl_match *match)
 {
 	static const int tcp_udp[] = {IPPROTO_TCP, IPPROTO_UDP};
 	const int *protocols = match->protocols;

@@ -9,6 +9,7 @@
  *   sections.c  device binding, limits, labels -> words
  *   emit.c      everything -> words
  *   review.c    warnings
+ *   device.c    what a device cannot do; what a guest could use
  */
 #ifndef SLUICE_COMPILE_INTERNAL_H
 #define SLUICE_COMPILE_INTERNAL_H
@@ -110,6 +111,10 @@ struct compiler {
 };
 
 int flatten(struct compiler *c);
+/* First and last address. */
+struct range cidr_range(const struct sl_cidr *cidr);
+/* The keys that a match covers, into e->keys and n_keys, which are empty. */
+int entry_keys(struct entry *e, const struct sl_match *match);
 int sweep(struct compiler *c);
 int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u32 *class);
 int build_rows(struct compiler *c);

@@ -4,16 +4,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "compile/device.h"
 #include "device.h"
 #include "resolve/resolve.h"
 
-static __s64 boot_epoch_ns(void)
+static __s64 clock_ns(clockid_t id)
 {
-	struct timespec real, boot;
+	struct timespec ts;
 
-	clock_gettime(CLOCK_REALTIME, &real);
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	return (real.tv_sec - boot.tv_sec) * 1000000000ll + real.tv_nsec - boot.tv_nsec;
+	clock_gettime(id, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
 }
 
 /* The link-local address that is made from the MAC (RFC 4291, appendix A) is bound
@@ -47,44 +47,46 @@ static struct sl_binding binding_of(const struct sl_binding_spec *spec)
 	return b;
 }
 
-static int load_policy(const struct sl_device *device, const struct sl_attach_options *options,
-		       struct sl_policy **out, struct sl_diag *diag)
+static int read_network(const struct sl_device *device, struct sl_environment *env,
+			struct sl_diag *diag)
 {
-	struct sl_environment env;
-	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = &env};
-	int err = sl_environment_read_device(device->ifindex, NULL, &env);
+	int err = sl_environment_read_device(device->ifindex, NULL, env);
 
-	if (err) {
+	if (err)
 		sl_error(diag, NULL, "device '%s': cannot read its network: %s", device->name,
 			 strerror(-err));
-		return err;
-	}
-	err = sl_policy_load(options->policy, &resolve, out, diag);
-	sl_environment_free(&env);
-	if (!err && options->audit)
-		(*out)->mode = SL_MODE_AUDIT;
 	return err;
 }
 
+static int load_policy(const struct sl_environment *env, const struct sl_attach_options *options,
+		       struct sl_policy **out, struct sl_diag *diag)
+{
+	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = env};
+	int err = sl_policy_load(options->policy, &resolve, out, diag);
+
+	if (!err && options->audit)
+		(*out)->mode = SL_MODE_AUDIT;
+	return err ? err : sl_device_refuse(*out, diag);
+}
+
 static int compile(struct sl_state *state, const struct sl_policy *policy,
-		   const struct sl_attach_options *options, struct sl_compiled *out,
-		   struct sl_diag *diag)
+		   const struct sl_environment *env, const struct sl_attach_options *options,
+		   struct sl_compiled *out, struct sl_diag *diag)
 {
 	struct sl_binding_spec spec = options->binding;
 	struct sl_binding binding;
+	__s64 boot_ns = clock_ns(CLOCK_BOOTTIME);
 	struct sl_compile_options compile = {.binding = &binding,
-					     .boot_epoch_ns = boot_epoch_ns()};
+					     .boot_epoch_ns = clock_ns(CLOCK_REALTIME) - boot_ns};
 	int err;
 
 	add_link_local(&spec);
 	binding = binding_of(&spec);
 	compile.generation = sl_state_next_generation(state);
 	err = sl_compile(policy, &compile, out, diag);
-	if (err || !out->has_uids)
-		return err;
-	sl_compiled_free(out);
-	return sl_error(diag, &policy->pos, "the policy has rules with a uid, and a device has no "
-			"users: it cannot be attached to one");
+	if (!err)
+		sl_device_review(policy, out, env, &binding, (__u64)boot_ns, diag);
+	return err;
 }
 
 int sl_device_attach(struct sl_state *state, const struct sl_device *device,
@@ -94,10 +96,13 @@ int sl_device_attach(struct sl_state *state, const struct sl_device *device,
 	struct sl_attached attached = {};
 	struct sl_compiled compiled = {};
 	struct sl_policy *policy = NULL;
-	int err = load_policy(device, options, &policy, diag);
+	struct sl_environment env = {};
+	int err = read_network(device, &env, diag);
 
 	if (!err)
-		err = compile(state, policy, options, &compiled, diag);
+		err = load_policy(&env, options, &policy, diag);
+	if (!err)
+		err = compile(state, policy, &env, options, &compiled, diag);
 	if (!err)
 		err = sl_state_attach_device(state, device, &compiled.table, &attached.slot, diag);
 	if (!err) {
@@ -109,5 +114,6 @@ int sl_device_attach(struct sl_state *state, const struct sl_device *device,
 	}
 	sl_compiled_free(&compiled);
 	sl_policy_free(policy);
+	sl_environment_free(&env);
 	return err;
 }
