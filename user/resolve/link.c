@@ -72,7 +72,7 @@ static int get_link(struct mnl_socket *nl, unsigned seq, unsigned ifindex, struc
 
 static int climb(struct mnl_socket *nl, unsigned ifindex, unsigned *upper)
 {
-	struct link link;
+	struct link link = {0};
 	int err;
 
 	for (unsigned seq = 1; seq <= DEPTH_MAX; seq++) {

@@ -307,5 +307,5 @@ void sl_net_view_free(struct sl_net_view *view)
 	free(view->onlink.v);
 	free(view->addresses.v);
 	free(view->ports.v);
-	*view = (struct sl_net_view){0};
+	memset(view, 0, sizeof(*view));
 }
