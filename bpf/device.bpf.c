@@ -12,12 +12,14 @@
 #include <bpf/bpf_helpers.h>
 
 #define SL_ON_DEVICE 1
+#define SL_NAMES 1
 
 /* tcx and clsact share the numbers (linux/pkt_cls.h). */
 #define SL_TC_NEXT (-1)		/* whoever comes behind us decides too */
 #define SL_TC_DROP 2
 
 #include "packet_hook.bpf.h"
+#include "dns.bpf.h"
 #include "link.bpf.h"
 #include "dhcp.bpf.h"
 #include "nd.bpf.h"
@@ -134,6 +136,8 @@ static __always_inline int sl_judge_device(struct __sk_buff *skb, struct sl_pack
 	if (answer == SL_PASSES)
 		return SL_PASS;
 	verdict = answer == SL_GO_ON ? sl_judge_fragments(skb, p) : sl_deny_shape(skb, p, answer);
+	if (verdict == SL_PASS)
+		verdict = sl_judge_dns(skb, p);
 	return verdict == SL_PASS ? sl_shape(skb, p, inbound) : verdict;
 }
 

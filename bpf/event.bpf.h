@@ -133,6 +133,70 @@ static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_fl
 	e->vlan = SL_VLAN_NONE;
 }
 
+/* Counts a decision. True: it is an event, which its target's budget pays. */
+static __always_inline bool sl_count(struct sl_stats *stats, const struct sl_subject *s,
+				     const struct sl_answer *a, __u8 verdict)
+{
+	__sync_fetch_and_add(&stats->decided, 1);
+	sl_hit_count(stats, s, a);
+	if (verdict == SL_EV_ALLOW) {	/* log: denied */
+		__sync_fetch_and_add(&stats->allowed, 1);
+		__sync_fetch_and_add(&stats->suppressed, 1);
+		return false;
+	}
+	__sync_fetch_and_add(verdict == SL_EV_DENY ? &stats->denied : &stats->audit_denied, 1);
+	if (!a->quiet && sl_budget_take(s->slot))
+		return true;
+	__sync_fetch_and_add(&stats->suppressed, 1);
+	if (!a->quiet)
+		__sync_fetch_and_add(&stats->over_budget, 1);
+	return false;
+}
+
+#if SL_NAMES
+static __always_inline struct sl_named_event *sl_reserve_named(struct sl_stats *stats)
+{
+	struct sl_named_event *e = bpf_ringbuf_reserve(&sl_events, sizeof(*e), 0);
+
+	if (!e)
+		__sync_fetch_and_add(&stats->lost, 1);
+	return e;
+}
+
+static __always_inline void sl_submit(struct sl_stats *stats, struct sl_named_event *e)
+{
+	e->event.sequence = __sync_fetch_and_add(&stats->sequence, 1);
+	__sync_fetch_and_add(&stats->submitted, 1);
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* A connection to an address that a name owns. */
+static __always_inline int sl_submit_named(struct sl_stats *stats, const struct sl_flow *f,
+					   const struct sl_subject *s, const struct sl_answer *a,
+					   __u8 verdict, const sl_origin *o)
+{
+	struct sl_named_event *e = sl_reserve_named(stats);
+	struct sl_name *n;
+
+	if (!e)
+		return 0;
+	sl_event_fill(&e->event, f, s, a, verdict);
+	sl_event_origin(&e->event, o);
+	e->type = 0;
+	e->characters = 0;
+	e->reserved = 0;
+	n = sl_name_at(s->slot, a->name - 1);
+	if (n) {
+		__builtin_memcpy(e->name, n->key.data, sizeof(e->name));
+		e->characters = n->characters;
+	} else {
+		__builtin_memset(e->name, 0, sizeof(e->name));
+	}
+	sl_submit(stats, e);
+	return 0;
+}
+#endif
+
 /* Counts one decision and submits its event; `o` may be NULL (unknown). Not static:
  * verified once. */
 __noinline int sl_record(const struct sl_flow *f, const struct sl_subject *s,
@@ -148,23 +212,12 @@ __noinline int sl_record(const struct sl_flow *f, const struct sl_subject *s,
 	stats = bpf_map_lookup_elem(&sl_stats, &slot);
 	if (!stats)
 		return 0;
-	__sync_fetch_and_add(&stats->decided, 1);
-	sl_hit_count(stats, s, a);
-	if (verdict == SL_EV_ALLOW) {	/* log: denied */
-		__sync_fetch_and_add(&stats->allowed, 1);
-		__sync_fetch_and_add(&stats->suppressed, 1);
+	if (!sl_count(stats, s, a, verdict))
 		return 0;
-	}
-	__sync_fetch_and_add(verdict == SL_EV_DENY ? &stats->denied : &stats->audit_denied, 1);
-	if (a->quiet) {
-		__sync_fetch_and_add(&stats->suppressed, 1);
-		return 0;
-	}
-	if (!sl_budget_take(slot)) {
-		__sync_fetch_and_add(&stats->suppressed, 1);
-		__sync_fetch_and_add(&stats->over_budget, 1);
-		return 0;
-	}
+#if SL_NAMES
+	if (a->name)
+		return sl_submit_named(stats, f, s, a, verdict, o);
+#endif
 	e = bpf_ringbuf_reserve(&sl_events, sizeof(*e), 0);
 	if (!e) {
 		__sync_fetch_and_add(&stats->lost, 1);

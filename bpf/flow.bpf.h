@@ -42,7 +42,8 @@ struct sl_flow {
 	__u8 hop_limit;
 	__u8 group;		/* a frame sent to an Ethernet group address */
 	__u8 judged_again;	/* shows the flow's opener, not this packet */
-	__u8 reserved;
+	__u8 place;		/* SL_PLACE_ */
+	__u32 name;		/* of a known flow: of the name that admitted it, + 1 */
 	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
 	__u64 netns;		/* 0: the target's own network namespace, else a cookie */
 	__u32 at, end;		/* where the transport header begins, where the packet ends */
@@ -58,12 +59,18 @@ struct sl_subject {
 	__u32 reserved;
 };
 
-/* The last is no packet's: a first fragment's own place among the flows. */
-enum { SL_FRAGMENT_NONE, SL_FRAGMENT_FIRST, SL_FRAGMENT_LATER, SL_FRAGMENT_KEY };
+enum { SL_FRAGMENT_NONE, SL_FRAGMENT_FIRST, SL_FRAGMENT_LATER };
+
+/* What a place among the flows stands for: a flow; a first fragment that passed; a
+ * question that is outstanding. */
+enum { SL_PLACE_FLOW, SL_PLACE_FRAGMENT, SL_PLACE_QUESTION };
 enum { SL_ICMP_QUERY = 1, SL_ICMP_ANSWER = 2, SL_ICMP_ERROR = 3 };
 enum { SL_TCP_FIN = 0x01, SL_TCP_SYN = 0x02, SL_TCP_RST = 0x04, SL_TCP_ACK = 0x10 };
 
 #define SL_SECOND 1000000000ull
+
+/* Random: which flows or names share a bucket is no one's choice. */
+const volatile __u64 sl_seed = 0;
 
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))

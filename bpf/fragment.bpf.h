@@ -16,7 +16,7 @@
  */
 static __always_inline void sl_fragment_flow(struct sl_flow *f)
 {
-	f->fragment = SL_FRAGMENT_KEY;
+	f->place = SL_PLACE_FRAGMENT;
 	f->icmp_class = 0;
 	f->icmp_query = 0;
 	f->tcp_flags = 0;
@@ -41,7 +41,7 @@ static __always_inline bool sl_fragment_follows(struct sl_flow *f, const struct 
 
 	sl_fragment_flow(f);
 	e = sl_flow_at(s->slot, sl_flow_find(f, s->slot, now));
-	f->fragment = SL_FRAGMENT_LATER;
+	f->place = SL_PLACE_FLOW;
 	if (!e || f->fragment_begin < (__u32)e->open_key * 8)
 		return false;
 	if (!f->more)

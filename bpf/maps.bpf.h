@@ -108,6 +108,58 @@ struct {
 	__type(value, struct sl_budget);
 } sl_budgets SEC(".maps");
 
+#if SL_NAMES
+/* Patterns by a generation's index, beside sl_tables. An empty place: no pattern
+ * covers anything. */
+struct sl_pattern_trie {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(struct sl_pattern_key));
+	__uint(value_size, sizeof(struct sl_pattern_value));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 16);	/* loader */
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__array(values, struct sl_pattern_trie);
+} sl_names SEC(".maps");
+
+/* By slot: the names that a target knows, and the addresses that they own. Full:
+ * the address is not learned, and counted; nothing alive is pushed out. */
+struct sl_known_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SL_KNOWN_NAMES);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct sl_name));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);		/* loader */
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__array(values, struct sl_known_map);
+} sl_known SEC(".maps");
+
+struct sl_learned_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SL_LEARNED_BUCKETS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct sl_learned_bucket));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);		/* loader */
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__array(values, struct sl_learned_map);
+} sl_learned SEC(".maps");
+#endif
+
 struct sl_limiter {
 	struct bpf_spin_lock lock;
 	__u32 reserved;

@@ -10,6 +10,9 @@
 #include "packet.bpf.h"
 #include "state.bpf.h"
 #include "verdict.bpf.h"
+#if SL_NAMES
+#include "names.bpf.h"
+#endif
 #include "event.bpf.h"
 #include "limit.bpf.h"
 #include "fragment.bpf.h"
@@ -182,6 +185,7 @@ static __always_inline void sl_opener(const struct sl_flow_entry *e, struct sl_p
 	f->key = e->open_key;
 	f->inbound = !!(e->flags & SL_FLOW_INBOUND);
 	f->judged_again = 1;
+	f->name = e->name;
 	p->subject.uid = e->uid;
 	p->subject.has_uid = !!(e->flags & SL_FLOW_HAS_UID);
 }
@@ -270,6 +274,27 @@ static __always_inline bool sl_is_anothers(struct __sk_buff *skb, struct sl_pack
 	return !p->subject.has_uid || p->subject.uid != e->uid;
 }
 
+/* A packet of a known flow passes; the name that admitted it is needed as long. */
+static __always_inline void sl_flow_pass(const struct sl_packet *p, struct sl_flow_entry *e,
+					 __u64 now)
+{
+	sl_flow_touch(e, &p->flow, now);
+#if SL_NAMES
+	if (e->name)
+		sl_name_keep(p->subject.slot, e->name, e->expires_ns);
+#endif
+}
+
+/* The verdict: of the static rules, and of what the target has learned. */
+static __always_inline void sl_decide(struct sl_packet *p)
+{
+	sl_verdict(&p->flow, &p->subject, &p->answer);
+#if SL_NAMES
+	if (p->answer.flags & SL_F_NAMES)
+		sl_names_verdict(&p->flow, &p->subject, &p->answer);
+#endif
+}
+
 /* A flow that we know, and that the generation in force has judged. */
 static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet *p,
 					 struct sl_flow_entry *e, __u64 now)
@@ -280,7 +305,7 @@ static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet
 	}
 	if (sl_is_opener(e, &p->flow))
 		sl_note_server(skb, &p->flow);
-	sl_flow_touch(e, &p->flow, now);
+	sl_flow_pass(p, e, now);
 	return SL_PASS;
 }
 
@@ -288,7 +313,7 @@ static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet
 static __always_inline int sl_judge_new(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 {
 	sl_subject_stamp(&p->subject, sl_packet_note(skb, 0));
-	sl_verdict(&p->flow, &p->subject, &p->answer);
+	sl_decide(p);
 	if (sl_is_stray_copy(p))
 		return SL_REFUSE;
 	if (!p->answer.deny && !sl_opens(&p->flow))
@@ -308,11 +333,11 @@ static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packe
 					  struct sl_flow_entry *e, int place, __u64 now)
 {
 	sl_opener(e, p);
-	sl_verdict(&p->flow, &p->subject, &p->answer);
+	sl_decide(p);
 	sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
 	if (p->answer.deny && sl_deny_packet(skb, p) != SL_PASS)
 		return sl_refuse_packet(p);
-	sl_flow_touch(e, &p->flow, now);
+	sl_flow_pass(p, e, now);
 	return SL_PASS;
 }
 
@@ -342,6 +367,21 @@ static __always_inline int sl_judge_flow(struct __sk_buff *skb, struct sl_packet
 	return sl_judge_again(skb, p, e, place, now);
 }
 
+#if SL_NAMES
+#define SL_DNS_PORT 53
+
+/* Is it DNS, and does the policy look at it? */
+static __always_inline bool sl_is_dns(const struct sl_packet *p)
+{
+	const struct sl_flow *f = &p->flow;
+	__u16 port = f->inbound ? f->source_port : f->destination_port;
+
+	return f->has_ports && port == SL_DNS_PORT && !f->judged_again &&
+	       (f->protocol == IPPROTO_UDP || f->protocol == IPPROTO_TCP) &&
+	       (sl_generation_flags(p->subject.word) & SL_F_NAMES);
+}
+#endif
+
 /* Parses; a fragment again, if the policy takes them. */
 static __always_inline int sl_parse_packet(struct __sk_buff *skb, struct sl_packet *p, __u32 at)
 {
@@ -360,6 +400,10 @@ static __always_inline int sl_judge_fragments(struct __sk_buff *skb, struct sl_p
 {
 	int verdict;
 
+#if SL_NAMES
+	if (p->flow.fragment == SL_FRAGMENT_FIRST && sl_is_dns(p))
+		return sl_deny_shape(skb, p, SL_REASON_FRAGMENT); /* its question cannot be read */
+#endif
 	if (p->flow.fragment == SL_FRAGMENT_LATER)
 		return sl_fragment_follows(&p->flow, &p->subject) ?
 			       SL_PASS : sl_deny_shape(skb, p, SL_REASON_FRAGMENT);

@@ -11,6 +11,9 @@
 
 #include "socket_hook.bpf.h"
 #include "packet_hook.bpf.h"
+#if SL_NAMES
+#include "dns.bpf.h"
+#endif
 
 SEC("cgroup/connect4")
 int sluice_connect4(struct bpf_sock_addr *ctx)
@@ -99,6 +102,10 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 	sl_packet_origin(skb, &p.flow);
 	reason = sl_parse_packet(skb, &p, 0);
 	verdict = reason == SL_PARSED ? sl_judge_fragments(skb, &p) : sl_deny_shape(skb, &p, reason);
+#if SL_NAMES
+	if (verdict == SL_PASS)
+		verdict = sl_judge_dns(skb, &p);
+#endif
 	return verdict == SL_PASS ? sl_shape(skb, &p, inbound) : verdict;
 }
 

@@ -12,6 +12,9 @@
 
 #include "subject.bpf.h"
 #include "verdict.bpf.h"
+#if SL_NAMES
+#include "names.bpf.h"
+#endif
 #include "event.bpf.h"
 #include "limit.bpf.h"
 #include "hook.bpf.h"
@@ -132,6 +135,10 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 		return SL_REFUSE;
 	sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
 	sl_verdict(f, &s, &a);
+#if SL_NAMES
+	if (a.flags & SL_F_NAMES)
+		sl_names_verdict(f, &s, &a);
+#endif
 	if (sl_task_is_foreign(&s)) {
 		a.deny = 1;
 		a.reason = SL_REASON_FOREIGN_TASK;

@@ -20,10 +20,9 @@
 #include "packet.bpf.h"
 #include "verdict.bpf.h"
 
-const volatile __u64 sl_seed = 0;	/* random: which flows share a bucket is no one's choice */
 #define SL_NO_PLACE (-1)
-#define SL_FRAGMENT_CLASS 0x4000	/* in a key's icmp_class: a first fragment, no flow */
-#define SL_FRAGMENT_LIFE (10 * SL_SECOND)
+#define SL_PLACE_CLASS 0x1000	/* in a key's icmp_class: the place is no flow's */
+#define SL_PLACE_LIFE (10 * SL_SECOND)	/* of fragments and questions */
 
 /* Idle time-outs: TCP and SCTP as long as conntrack's (RFC 5382 asks for 2 h
  * 4 min at least), UDP by RFC 4787. */
@@ -48,7 +47,7 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 	__u64 swap;
 
 	if ((f->protocol == IPPROTO_ICMP || f->protocol == SL_PROTO_ICMPV6) &&
-	    f->fragment != SL_FRAGMENT_KEY)
+	    !f->place)
 		sp = dp = f->icmp_class != SL_ICMP_NO_CLASS ? f->icmp_id : f->key;
 	swap = sl_less(dh, sh) |
 	       ((sl_less(sh, dh) ^ 1) &
@@ -61,7 +60,7 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 	k->b_port = dp ^ (sp ^ dp) * swap;
 	k->family = f->family;
 	k->protocol = f->protocol;
-	k->icmp_class = f->icmp_class | (f->fragment == SL_FRAGMENT_KEY) * SL_FRAGMENT_CLASS;
+	k->icmp_class = f->icmp_class | f->place * SL_PLACE_CLASS;
 	k->netns = f->netns;
 	f->from_a = swap ^ 1;
 }
@@ -261,6 +260,7 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 	bpf_spin_lock(&lock->lock);
 	if (e->sequence == f->entry_sequence && (e->word & ~SL_WORD_DENIED) <= s->word) {
 		e->rule = a->rule;
+		e->name = a->name;
 		e->deadline_ns = a->deadline_ns;
 		WRITE_ONCE(e->word, s->word | cut);
 	}
@@ -312,12 +312,12 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->key = *k;
 	e->word = s->word;
 	e->deadline_ns = a->deadline_ns;
-	e->expires_ns = now + (f->fragment == SL_FRAGMENT_KEY ? SL_FRAGMENT_LIFE :
-				120 * SL_SECOND); /* sl_flow_touch says it exactly */
+	e->expires_ns = now + (f->place ? SL_PLACE_LIFE : 120 * SL_SECOND); /* sl_flow_touch */
 	e->opened_ns = now;
 	e->uid = s->uid;
 	e->rule = a->rule;
 	e->open_key = f->key;
+	e->name = a->name;
 	e->flags = SL_FLOW_USED | (f->from_a & 1) * SL_FLOW_FROM_A |
 		   (f->inbound & 1) * SL_FLOW_INBOUND | (f->raw & 1) * SL_FLOW_RAW |
 		   (s->has_uid & 1) * SL_FLOW_HAS_UID;
@@ -333,7 +333,7 @@ static __always_inline bool sl_is_open(struct sl_flow_bucket *b, __u32 way,
 {
 	struct sl_flow_entry *e = sl_bucket_entry(b, way);
 
-	return f->fragment != SL_FRAGMENT_KEY && e->word == s->word && e->expires_ns > now && sl_speaks_for(e, f) &&
+	return !f->place && e->word == s->word && e->expires_ns > now && sl_speaks_for(e, f) &&
 	       !!(e->flags & SL_FLOW_HAS_UID) == s->has_uid &&
 	       (!s->has_uid || e->uid == s->uid);
 }

@@ -71,6 +71,8 @@ __noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
 	a->reason = SL_REASON_NO_POLICY;
 	a->rule = SL_NONE;
 	a->flags = 0;
+	a->decision = SL_NONE;
+	a->name = 0;
 	a->quiet = 0;
 	a->deadline_ns = 0;
 	if (!sl_generation_holds(s->word))

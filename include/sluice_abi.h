@@ -9,6 +9,8 @@
 
 #include <linux/types.h>
 
+#include "sluice_table.h"
+
 #define SL_ABI_VERSION 1
 
 /* Which table a target obeys: generation << 16 | SL_WORD_SHAPED | index in
@@ -68,7 +70,7 @@ struct sl_lease {
 /* The rates that a slot's limiter keeps (limit.bpf.h). */
 enum sl_limit {
 	SL_LIMIT_OUT, SL_LIMIT_OUT_PEAK, SL_LIMIT_IN, SL_LIMIT_IN_PEAK, SL_LIMIT_FLOW,
-	SL_LIMIT_REFUSAL, SL_LIMITS_MAX,
+	SL_LIMIT_REFUSAL, SL_LIMIT_DNS, SL_LIMITS_MAX,
 };
 
 #define SL_REFUSAL_RATE 1000	/* refusals a second and target, and at once */
@@ -86,6 +88,7 @@ struct sl_stats {
 	__u64 lost;		/* the ring buffer was full */
 	__u64 sequence;		/* of the next event */
 	__u64 uncounted;	/* decisions that sl_hits had no room for */
+	__u64 unlearned;	/* addresses of allowed names that had no room */
 };
 
 /* sl_hits: decisions by (slot, rule or reason). */
@@ -138,13 +141,52 @@ struct sl_flow_entry {
 	__u32 sequence;		/* odd while it is being written */
 	__u32 rule;
 	__u16 open_key;		/* the key that was judged: port, or ICMP type, code */
-	__u16 reserved[3];
+	__u16 reserved;
+	__u32 name;		/* + 1: the name that admitted it, a place in sl_known; 0 */
 };
 
 /* A tag is the flow's hash, never 0; 0: the place was never used. */
 struct sl_flow_bucket {
 	__u64 tags[SL_FLOW_WAYS];
 	struct sl_flow_entry entries[SL_FLOW_WAYS];
+};
+
+/* ---- names (docs/names.md) ---- */
+
+#define SL_KNOWN_NAMES 1024	/* names that a target knows at once; a power of two */
+#define SL_KNOWN_PROBES 8	/* places that a name may have */
+#define SL_LEARNED_BUCKETS 1024	/* of a target; a power of two */
+#define SL_LEARNED_WAYS 4
+#define SL_OWNERS 8		/* names of one address */
+
+#define SL_SCRATCH_PLACES 4	/* of a CPU, to read a message in */
+
+/* A name that owns addresses or admitted flows: sl_known[slot][place]. */
+struct sl_name {
+	__u64 tag;		/* keyed hash of the name */
+	__u64 judged;		/* generation, low 32 bits << 32 | class, or SL_NONE; one word */
+	__u64 expires_ns;	/* coarse monotonic time until which something needs it */
+	__u32 sequence;		/* odd while it is being written */
+	__u32 characters;
+	struct sl_pattern_key key; /* reversed, as patterns are */
+	__u32 reserved;
+};
+
+struct sl_owner {
+	__u64 tag;		/* of the name; 0: none */
+	__u32 name;		/* its place */
+	__u32 until_s;		/* coarse monotonic time, seconds */
+};
+
+struct sl_learned {
+	__u64 high, low;	/* host byte order; IPv4 in the low 32 bits */
+	__u32 family;		/* 0: never used */
+	__u32 reserved;
+	struct sl_owner owners[SL_OWNERS];
+};
+
+struct sl_learned_bucket {
+	struct sl_learned ways[SL_LEARNED_WAYS];
 };
 
 /* ---- sockets (SK_STORAGE) ---- */
@@ -233,6 +275,16 @@ struct sl_event {
 };
 
 #define SL_VLAN_NONE 0xffff
+
+/* An event that has a name: of a question, or an owner of the address. The record's
+ * size tells it from the other. */
+struct sl_named_event {
+	struct sl_event event;
+	__u16 type;		/* of a question; 0: a connection */
+	__u16 characters;
+	__u32 reserved;
+	__u8 name[SL_PATTERN_BYTES]; /* reversed */
+};
 
 #define SL_BUDGET_RATE 1000	/* events a second and target ... */
 #define SL_BUDGET_BURST 5000	/* ... and at once */

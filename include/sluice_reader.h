@@ -104,24 +104,18 @@ SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u6
 	return count <= 1 ? 0 : -1;
 }
 
-/* The first live decision of a port table (its row word) for a key; SL_NONE in
- * d->id if there is none. */
-struct sl_decided {
-	__u64 rule, deadline;	/* words of the decision */
-	__u64 id;
-};
-
-SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_ns,
-			      struct sl_decided *d)
+/* The first live decision of a port table (its row word) for a key; *id is SL_NONE if
+ * there is none. */
+SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_ns, __u64 *id)
 {
 	sl_table_map m = sl_table_open(t);
-	__u64 section, next = 0;
+	__u64 section, deadline, next = 0;
 	__u32 at;
 	int i;
 
-	if (!m || !d)
+	if (!m || !id)
 		return -1;
-	d->id = SL_NONE;
+	*id = SL_NONE;
 	if (!(ports >> 32))
 		return 0;
 	if (sl_table_search(t, ports, key, &next) ||
@@ -130,11 +124,10 @@ SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_
 	for (i = 0; i < SL_OTHERWISE_MAX && (__u32)next != SL_NONE; i++) {
 		at = (__u32)section + (__u32)next * SL_DECISION_WORDS;
 		SL_BARRIER(at);
-		if (!sl_table_word(m, at + SL_D_RULE, &d->rule) ||
-		    !sl_table_word(m, at + SL_D_DEADLINE, &d->deadline))
+		if (!sl_table_word(m, at + SL_D_DEADLINE, &deadline))
 			return -1;
-		if (!d->deadline || now_ns < d->deadline) {
-			d->id = (__u32)next;
+		if (!deadline || now_ns < deadline) {
+			*id = (__u32)next;
 			return 0;
 		}
 		if (!sl_table_word(m, at + SL_D_OTHERWISE, &next))
@@ -192,6 +185,19 @@ SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const struct sl_que
 	return sl_table_word(m, (__u32)section + (__u32)class, class_word) ? 0 : -1;
 }
 
+/* The port table of a class, by its number, for a view; 0: it has none. */
+SL_INLINE int sl_table_class_ports(sl_table_map m, __u32 class, __u32 view, __u64 *ports)
+{
+	__u64 section, word;
+
+	if (!sl_table_word(m, SL_H_CLASSES, &section) || class >= section >> 32 ||
+	    !sl_table_word(m, (__u32)section + class, &word))
+		return -1;
+	if ((word >> 32 & SL_C_UNIFORM) && view > SL_VIEW_OTHER)
+		view = SL_VIEW_OTHER;
+	return sl_table_word(m, (__u32)word + view, ports) ? 0 : -1;
+}
+
 /* The two port tables that decide together: the class's and that of `any`. */
 SL_INLINE int sl_table_ports(sl_table_ref t, sl_table_map m, const struct sl_question *q,
 			     __u32 flags, __u64 ports[2], bool *embedded)
@@ -227,13 +233,34 @@ SL_INLINE void sl_answer_default(struct sl_answer *a, const struct sl_question *
 	}
 }
 
+/* A decision, by its id, is the answer. */
+SL_INLINE int sl_answer_decision(sl_table_map m, struct sl_answer *a, __u32 id)
+{
+	__u64 section, rule, deadline;
+	__u32 at;
+
+	if (!sl_table_word(m, SL_H_DECISIONS, &section))
+		return -1;
+	at = (__u32)section + id * SL_DECISION_WORDS;
+	SL_BARRIER(at);
+	if (!sl_table_word(m, at + SL_D_RULE, &rule) ||
+	    !sl_table_word(m, at + SL_D_DEADLINE, &deadline))
+		return -1;
+	a->rule = (__u32)rule;
+	a->decision = id;
+	a->deny = rule >> 32 & SL_D_DENY;
+	a->reason = rule >> (32 + SL_D_REASON_SHIFT);
+	a->deadline_ns = deadline;
+	return 0;
+}
+
 /*
  * The verdict of one table on one question: 0, or -1 if the table cannot be
  * read; *a is then a denial with SL_REASON_NO_POLICY.
  */
 SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_answer *a)
 {
-	struct sl_decided d = {}, base = {};
+	__u64 decision = 0, base = 0;
 	sl_table_map m = sl_table_open(t);
 	__u32 key = (__u32)q->protocol << 16 | q->key;
 	__u64 ports[2], flags;
@@ -243,6 +270,8 @@ SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_
 	a->reason = SL_REASON_NO_POLICY;
 	a->rule = SL_NONE;
 	a->flags = 0;
+	a->decision = SL_NONE;
+	a->name = 0;
 	a->deadline_ns = 0;
 	if (!m || !sl_table_word(m, SL_H_FLAGS, &flags))
 		return -1;
@@ -254,20 +283,16 @@ SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_
 	}
 	sl_question_normalise(q);
 	if (sl_table_ports(t, m, q, a->flags, ports, &embedded) ||
-	    sl_table_decide(t, ports[0], key, q->now_ns, &d) ||
+	    sl_table_decide(t, ports[0], key, q->now_ns, &decision) ||
 	    sl_table_decide(t, ports[1], key, q->now_ns, &base))
 		return -1;
-	if (base.id < d.id)
-		d = base;
-	if (d.id == SL_NONE) {
+	if (base < decision)
+		decision = base;
+	if (decision == SL_NONE) {
 		sl_answer_default(a, q, embedded);
 		return 0;
 	}
-	a->rule = (__u32)d.rule;
-	a->deny = d.rule >> 32 & SL_D_DENY;
-	a->reason = d.rule >> (32 + SL_D_REASON_SHIFT);
-	a->deadline_ns = d.deadline;
-	return 0;
+	return sl_answer_decision(m, a, (__u32)decision);
 }
 
 #endif

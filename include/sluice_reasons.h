@@ -36,7 +36,13 @@
 	X(STRAY, "stray", "a frame that is not for the workload") \
 	X(TCP_FLAGS, "tcp-flags", "TCP flags that open or continue nothing") \
 	X(CONNECTION_LIMIT, "connection-limit", "a new flow over limits: connections") \
-	X(BANDWIDTH, "bandwidth", "a packet over limits: bandwidth")
+	X(BANDWIDTH, "bandwidth", "a packet over limits: bandwidth") \
+	X(DNS_NAME, "dns-name", "a question for a name that no rule allows") \
+	X(DNS_TYPE, "dns-type", "a question of a type that `dns: types` does not list") \
+	X(DNS_MALFORMED, "dns-malformed", "a message to a resolver that is not one plain question") \
+	X(DNS_RATE, "dns-rate", "a question over limits: dns") \
+	X(DNS_PENDING, "dns-pending", "no room to remember a question") \
+	X(DNS_ANSWER, "dns-answer", "an answer that nobody asked for, or that leads to a denied name")
 
 enum sl_reason {
 #define SL_REASON_ENUM(name, word, text) SL_REASON_##name,

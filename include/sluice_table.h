@@ -81,7 +81,7 @@ enum sl_dns_word {
  * looked up ends in NUL. The longest match is the most specific pattern, whose class
  * holds the rules of every pattern that covers the name.
  */
-#define SL_NAME_MAX 253			/* characters, without the root's dot */
+#define SL_NAME_CHARACTERS 253			/* characters, without the root's dot */
 #define SL_PATTERN_BYTES 256
 
 struct sl_pattern_key {
@@ -179,6 +179,8 @@ struct sl_answer {
 	__u64 deadline_ns;	/* boot time from which it must be asked again; 0 = never */
 	__u32 rule;		/* rule number or SL_NONE */
 	__u32 flags;		/* SL_F_ of the table */
+	__u32 decision;		/* its id in the table or SL_NONE */
+	__u32 name;		/* + 1: an owner of the address, by its place; 0: none */
 	__u8 deny;
 	__u8 reason;		/* enum sl_reason */
 	__u8 quiet;		/* counted, but no event */

@@ -10,10 +10,18 @@
 #include "policy/policy.h"
 #include "sluice_table.h"
 
-/* The words of a table, owned. */
+/* A pattern of names and its class (include/sluice_table.h). */
+struct sl_pattern {
+	struct sl_pattern_key key;
+	__u32 class;
+};
+
+/* The words of a table, owned, and the patterns that stand beside it, borrowed. */
 struct sl_table {
 	__u64 *words;
 	size_t n_words;
+	const struct sl_pattern *patterns;
+	size_t n_patterns;
 };
 
 /* What a rule number stands for. */
@@ -23,12 +31,6 @@ struct sl_rule_info {
 	enum sl_action action;
 	enum sl_reason reason;
 	struct sl_pos pos;
-};
-
-/* A pattern of names and its class (include/sluice_table.h). */
-struct sl_pattern {
-	struct sl_pattern_key key;
-	__u32 class;
 };
 
 struct sl_compiled {

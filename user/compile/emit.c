@@ -255,7 +255,7 @@ int emit(struct compiler *c, struct sl_compiled *out)
 		words_free(&t);
 		return err;
 	}
-	out->table = (struct sl_table){t.v, t.n};
+	out->table = (struct sl_table){.words = t.v, .n_words = t.n};
 	out->n_ranges4 = n4;
 	out->n_ranges6 = n6;
 	out->n_classes = n_classes;

@@ -81,6 +81,45 @@ int sl_flow_map(__u32 flows, __u32 *buckets)
 	return fd;
 }
 
+int sl_known_map(void)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sl_known_names", sizeof(__u32),
+				sizeof(struct sl_name), SL_KNOWN_NAMES, NULL);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int sl_learned_map(void)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sl_learned_of", sizeof(__u32),
+				sizeof(struct sl_learned_bucket), SL_LEARNED_BUCKETS, NULL);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int sl_pattern_trie(const struct sl_table *table)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
+	int fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "sl_patterns",
+				sizeof(struct sl_pattern_key), sizeof(struct sl_pattern_value),
+				table->n_patterns ? table->n_patterns : 1, &options);
+	struct sl_pattern_value value = {};
+	size_t i;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	for (i = 0; i < table->n_patterns; i++) {
+		value.class = table->patterns[i].class;
+		if (bpf_map_update_elem(fd, &table->patterns[i].key, &value, 0)) {
+			err = -errno;
+			close(fd);
+			return err;
+		}
+	}
+	return fd;
+}
+
 __u64 sl_table_switch_word(const struct sl_table *table, __u32 index)
 {
 	const __u64 shaped = SL_F_LIMIT_OUT | SL_F_LIMIT_IN;

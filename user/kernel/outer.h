@@ -14,6 +14,8 @@
 #include <pthread.h>
 #include <stddef.h>
 
+struct sl_table;
+
 /* One place of an outer map gets an inner map, or (fd < 0) loses what it has; that
  * nothing is there is no error. */
 struct sl_outer_change {
@@ -35,8 +37,15 @@ int sl_outer_change(struct sl_outer_change *changes, size_t n);
 /* An empty map of flow state for (about) so many flows; its descriptor or -errno. */
 int sl_flow_map(__u32 flows, __u32 *buckets);
 
+/*
+ * The maps of names (docs/names.md): what a target knows and has learned, empty; a
+ * generation's patterns. Descriptors or -errno.
+ */
+int sl_known_map(void);
+int sl_learned_map(void);
+int sl_pattern_trie(const struct sl_table *table);
+
 /* The word that makes a target obey the table at an index (include/sluice_abi.h). */
-struct sl_table;
 __u64 sl_table_switch_word(const struct sl_table *table, __u32 index);
 
 /* The cookie of the caller's network namespace; 0 if the kernel does not tell

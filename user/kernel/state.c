@@ -24,7 +24,7 @@ static struct bpf_map *map_of(const struct device *skel, enum sl_state_map m)
 
 static int size_maps(const struct device *skel)
 {
-	static const struct {
+	const struct {
 		enum sl_state_map map;
 		__u32 entries;
 	} sizes[] = {
@@ -32,6 +32,8 @@ static int size_maps(const struct device *skel)
 		{SL_M_STATS, SL_SLOTS}, {SL_M_HITS, SL_STATE_HITS}, {SL_M_FLOWS, SL_SLOTS},
 		{SL_M_LOCKS, SL_SLOTS}, {SL_M_BUDGETS, SL_SLOTS}, {SL_M_LIMITERS, SL_SLOTS},
 		{SL_M_EVENTS, SL_STATE_RING}, {SL_M_LEASES, SL_SLOTS}, {SL_M_METERS, SL_SLOTS},
+		{SL_M_NAMES, 2 * SL_SLOTS}, {SL_M_KNOWN, SL_SLOTS}, {SL_M_LEARNED, SL_SLOTS},
+		{SL_M_SCRATCH, (__u32)libbpf_num_possible_cpus() * SL_SCRATCH_PLACES},
 		{SL_M_DEVICES, SL_SLOTS},
 	};
 	size_t i;

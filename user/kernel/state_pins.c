@@ -20,7 +20,8 @@ const char *const sl_state_map_names[SL_M_MAX] = {
 	[SL_M_FLOWS] = "sl_flows", [SL_M_LOCKS] = "sl_flow_locks", [SL_M_BUDGETS] = "sl_budgets",
 	[SL_M_LIMITERS] = "sl_limiters", [SL_M_EVENTS] = "sl_events", [SL_M_LEASES] = "sl_leases",
 	[SL_M_METERS] = "sl_meters", [SL_M_DENIALS] = "sl_denials",
-	[SL_M_DEVICES] = "sl_devices",
+	[SL_M_NAMES] = "sl_names", [SL_M_KNOWN] = "sl_known", [SL_M_LEARNED] = "sl_learned",
+	[SL_M_SCRATCH] = "sl_scratch", [SL_M_DEVICES] = "sl_devices",
 };
 
 const char *const sl_state_program_names[2] = {

@@ -84,72 +84,142 @@ static __u64 boot_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-static int link_new(struct sl_state *s, __u32 slot, int table_fd, int flows_fd)
-{
-	struct sl_outer_change changes[2] = {
-		{.outer_fd = s->maps[SL_M_TABLES], .index = 2 * slot, .fd = table_fd},
-		{.outer_fd = s->maps[SL_M_FLOWS], .index = slot, .fd = flows_fd},
-	};
+/* What a slot gets with a table. Descriptors, -1: none. */
+struct filling {
+	int table, patterns, flows, known, learned;
+};
 
-	return sl_outer_change(changes, 2);
+static void close_filling(struct filling *f)
+{
+	const int fds[] = {f->table, f->patterns, f->flows, f->known, f->learned};
+	size_t i;
+
+	for (i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+/* A generation's own maps. */
+static int make_generation(const struct sl_table *table, struct filling *f, struct sl_diag *diag)
+{
+	f->table = sl_kernel_table_map(table, diag);
+	if (f->table < 0)
+		return f->table;
+	if (table->n_patterns)
+		f->patterns = sl_pattern_trie(table);
+	if (f->patterns < -1)
+		sl_say_why(diag, "the patterns of names cannot be put into the kernel", f->patterns);
+	return f->patterns < -1 ? f->patterns : 0;
+}
+
+/* What a target needs once a generation of it has names. */
+static int make_names(const struct sl_state *s, __u32 slot, struct filling *f)
+{
+	__u32 id;
+
+	if (!bpf_map_lookup_elem(s->maps[SL_M_KNOWN], &slot, &id))
+		return 0;	/* from an earlier generation */
+	f->known = sl_known_map();
+	f->learned = sl_learned_map();
+	return f->known < 0 ? f->known : f->learned < 0 ? f->learned : 0;
+}
+
+/* Puts into the outer maps what there is; one grace period for all. */
+static int link_filling(struct sl_state *s, __u32 slot, __u32 index, const struct filling *f)
+{
+	const struct sl_outer_change all[] = {
+		{.outer_fd = s->maps[SL_M_TABLES], .index = index, .fd = f->table},
+		{.outer_fd = s->maps[SL_M_NAMES], .index = index, .fd = f->patterns},
+		{.outer_fd = s->maps[SL_M_FLOWS], .index = slot, .fd = f->flows},
+		{.outer_fd = s->maps[SL_M_KNOWN], .index = slot, .fd = f->known},
+		{.outer_fd = s->maps[SL_M_LEARNED], .index = slot, .fd = f->learned},
+	};
+	struct sl_outer_change changes[5];
+	size_t i, n = 0;
+
+	for (i = 0; i < 5; i++)
+		if (all[i].fd >= 0)
+			changes[n++] = all[i];
+	return sl_outer_change(changes, n);
+}
+
+static int fill(struct sl_state *s, struct sl_target *target, const struct sl_table *table,
+		__u32 slot, struct filling *f, struct sl_diag *diag)
+{
+	int err = make_generation(table, f, diag);
+
+	if (err)
+		return err;
+	f->flows = sl_flow_map(SL_STATE_FLOWS, &target->buckets);
+	if (f->flows < 0)
+		return f->flows;
+	if (table->n_patterns)
+		err = make_names(s, slot, f);
+	if (!err)
+		err = sl_state_write_target(s, slot, target);
+	return err ? err : link_filling(s, slot, 2 * slot, f);
 }
 
 int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struct sl_table *table,
 		       __u32 *slot, struct sl_diag *diag)
 {
-	int err = find_free(s, slot, diag), table_fd, flows_fd;
+	struct filling f = {-1, -1, -1, -1, -1};
+	int err = find_free(s, slot, diag);
 
 	if (err)
 		return err;
-	table_fd = sl_kernel_table_map(table, diag);
-	if (table_fd < 0)
-		return table_fd;
-	flows_fd = sl_flow_map(SL_STATE_FLOWS, &target->buckets);
 	target->since_ns = boot_ns();
-	err = flows_fd < 0 ? flows_fd : sl_state_write_target(s, *slot, target);
-	if (!err)
-		err = link_new(s, *slot, table_fd, flows_fd);
-	if (!err)
+	err = fill(s, target, table, *slot, &f, diag);
+	close_filling(&f);
+	if (!err) {
 		__atomic_store_n(&s->words[*slot], sl_table_switch_word(table, 2 * *slot),
 				 __ATOMIC_RELEASE);
-	else
+		return 0;
+	}
+	if (!diag->n_errors)
 		sl_say_why(diag, "the target's tables cannot be linked", err);
-	close(table_fd);
-	if (flows_fd >= 0)
-		close(flows_fd);
-	if (err)
-		sl_state_clear_slot(s, *slot);
+	sl_state_clear_slot(s, *slot);
 	return err;
+}
+
+/* The old generation's places are emptied once nobody reads them: the table is linked
+ * once more, for the grace period. */
+static void drop_generation(struct sl_state *s, __u32 index, __u32 new_index, int table_fd)
+{
+	struct sl_outer_change again = {.outer_fd = s->maps[SL_M_TABLES], .index = new_index,
+					.fd = table_fd};
+	struct sl_outer_change drop[2] = {
+		{.outer_fd = s->maps[SL_M_TABLES], .index = index, .fd = -1},
+		{.outer_fd = s->maps[SL_M_NAMES], .index = index, .fd = -1},
+	};
+
+	if (!sl_outer_change(&again, 1))
+		sl_outer_change(drop, 2);
 }
 
 int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *table,
 			 struct sl_diag *diag)
 {
 	__u32 old = SL_WORD_INDEX(s->words[slot]), index = old ^ 1;
-	struct sl_outer_change put = {.outer_fd = s->maps[SL_M_TABLES], .index = index};
-	struct sl_outer_change drop = {.outer_fd = s->maps[SL_M_TABLES], .index = old, .fd = -1};
+	struct filling f = {-1, -1, -1, -1, -1};
 	struct sl_table before = {};
-	int err;
+	int err = make_generation(table, &f, diag);
 
-	sl_state_table(s, slot, &before);	/* for its labels; without: its counts stay old */
-	put.fd = sl_kernel_table_map(table, diag);
-	if (put.fd < 0) {
-		free(before.words);
-		return put.fd;
-	}
-	err = sl_outer_change(&put, 1);
+	if (!err && table->n_patterns)
+		err = make_names(s, slot, &f);
+	if (!err)
+		err = link_filling(s, slot, index, &f);
 	if (!err) {
+		sl_state_table(s, slot, &before); /* its labels; without: its counts stay old */
 		__atomic_store_n(&s->words[slot], sl_table_switch_word(table, index),
 				 __ATOMIC_RELEASE);
-		/* linked once more for the grace period: then nobody reads the old one */
-		if (!sl_outer_change(&put, 1))
-			sl_outer_change(&drop, 1);
+		drop_generation(s, old, index, f.table);
 		if (before.words)
 			sl_state_carry_hits(s, slot, &before, table);
-	} else {
+	} else if (!diag->n_errors) {
 		sl_say_why(diag, "the new generation cannot be linked", err);
 	}
-	close(put.fd);
+	close_filling(&f);
 	free(before.words);
 	return err;
 }
@@ -158,14 +228,18 @@ int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *
 void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 {
 	const struct sl_target none = {};
-	struct sl_outer_change changes[3] = {
+	struct sl_outer_change changes[] = {
 		{.outer_fd = s->maps[SL_M_TABLES], .index = 2 * slot, .fd = -1},
 		{.outer_fd = s->maps[SL_M_TABLES], .index = 2 * slot + 1, .fd = -1},
+		{.outer_fd = s->maps[SL_M_NAMES], .index = 2 * slot, .fd = -1},
+		{.outer_fd = s->maps[SL_M_NAMES], .index = 2 * slot + 1, .fd = -1},
 		{.outer_fd = s->maps[SL_M_FLOWS], .index = slot, .fd = -1},
+		{.outer_fd = s->maps[SL_M_KNOWN], .index = slot, .fd = -1},
+		{.outer_fd = s->maps[SL_M_LEARNED], .index = slot, .fd = -1},
 	};
 
 	__atomic_store_n(&s->words[slot], 0, __ATOMIC_RELEASE);
-	sl_outer_change(changes, 3);
+	sl_outer_change(changes, sizeof(changes) / sizeof(*changes));
 	clear_counters(s, slot);
 	sl_state_write_target(s, slot, &none);
 }

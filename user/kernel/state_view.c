@@ -56,7 +56,7 @@ int sl_state_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
 	munmap((void *)words, n * sizeof(*words));
 	if (!copy)
 		return -ENOMEM;
-	*out = (struct sl_table){copy, n};
+	*out = (struct sl_table){.words = copy, .n_words = n};
 	return 0;
 }
 

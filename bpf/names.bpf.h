@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Names in the kernel (docs/names.md): what a target has learned, and how it decides
+ * about a connection. dns.bpf.h reads the messages that teach it.
+ *
+ * A name has a place in sl_known for as long as it owns an address or a flow of its is
+ * alive; its class is looked up again when the generation is another. Places are found by
+ * a keyed hash; written under the slot's lock, read without one: a record whose
+ * sequence is odd, or changes, is not there.
+ */
+#ifndef SLUICE_NAMES_BPF_H
+#define SLUICE_NAMES_BPF_H
+
+#include "flow.bpf.h"
+#include "maps.bpf.h"
+#include "verdict.bpf.h"
+
+#define SL_NAME_GRACE (60 * SL_SECOND)	/* a name's place outlives what needs it by this */
+
+static __always_inline struct sl_name *sl_name_at(__u32 slot, __u32 place)
+{
+	void *map = bpf_map_lookup_elem(&sl_known, &slot);
+
+	place &= SL_KNOWN_NAMES - 1;
+	return map ? bpf_map_lookup_elem(map, &place) : NULL;
+}
+
+/* A flow of the name is alive until then. */
+static __always_inline void sl_name_keep(__u32 slot, __u32 name, __u64 until)
+{
+	struct sl_name *n = name ? sl_name_at(slot, name - 1) : NULL;
+
+	if (n && n->expires_ns < until + SL_NAME_GRACE)
+		WRITE_ONCE(n->expires_ns, until + SL_NAME_GRACE);
+}
+
+/* The class of a name in a generation, SL_NONE if no pattern covers it. */
+static __always_inline __u32 sl_name_class(const struct sl_subject *s, struct sl_name *n)
+{
+	__u64 judged = READ_ONCE(n->judged), generation = SL_WORD_GENERATION(s->word);
+	__u32 index = SL_WORD_INDEX(s->word), class = SL_NONE;
+	struct sl_pattern_value *value;
+	void *trie;
+
+	if (judged >> 32 == (__u32)generation)
+		return (__u32)judged;
+	trie = bpf_map_lookup_elem(&sl_names, &index);
+	value = trie ? bpf_map_lookup_elem(trie, &n->key) : NULL;
+	if (value)
+		class = value->class;
+	WRITE_ONCE(n->judged, generation << 32 | class);
+	return class;
+}
+
+/* What the name says about the flow: its decision (SL_NONE: nothing). */
+static __always_inline int sl_name_decides(const struct sl_subject *s, __u32 place, __u64 tag,
+					   __u32 view, __u32 key, __u64 now_ns,
+					   __u64 *decision)
+{
+	struct sl_name *n = sl_name_at(s->slot, place);
+	sl_table_map table;
+	__u32 sequence, class;
+	__u64 ports;
+
+	*decision = SL_NONE;
+	if (!n)
+		return -1;
+	sequence = READ_ONCE(n->sequence);
+	if ((sequence & 1) || (tag && n->tag != tag))
+		return -1;
+	class = sl_name_class(s, n);
+	if (READ_ONCE(n->sequence) != sequence)
+		return -1;
+	table = sl_table_open(s->word);
+	if (class == SL_NONE || !table || sl_table_class_ports(table, class, view, &ports))
+		return -1;
+	return sl_table_decide(s->word, ports, key, now_ns, decision);
+}
+
+/* ---- learned addresses ---- */
+
+static __always_inline __u64 sl_address_hash(__u32 family, __u64 high, __u64 low)
+{
+	__u64 h = (high ^ sl_seed ^ family) * 0x9e3779b97f4a7c15ull;
+
+	h = (h ^ h >> 31 ^ low) * 0xff51afd7ed558ccdull;
+	return h ^ h >> 29;
+}
+
+static __always_inline struct sl_learned_bucket *sl_learned_at(__u32 slot, __u64 hash, bool second)
+{
+	__u32 at = (second ? hash >> 32 : hash) & (SL_LEARNED_BUCKETS - 1);
+	void *map = bpf_map_lookup_elem(&sl_learned, &slot);
+
+	return map ? bpf_map_lookup_elem(map, &at) : NULL;
+}
+
+static __always_inline bool sl_is_learned_as(const struct sl_learned *l, __u32 family, __u64 high,
+					     __u64 low)
+{
+	return l->family == family && l->high == high && l->low == low;
+}
+
+/* Not static: verified once. Where the address is: bucket half << 8 | way, or -1. */
+__noinline int sl_learned_find(const struct sl_flow *f, __u32 slot)
+{
+	struct sl_learned_bucket *b;
+	__u64 hash;
+	int half, i;
+
+	if (!f)
+		return -1;
+	hash = sl_address_hash(f->family, f->destination_high, f->destination_low);
+	for (half = 0; half < 2; half++) {
+		b = sl_learned_at(slot, hash, half);
+		if (!b)
+			return -1;
+		for (i = 0; i < SL_LEARNED_WAYS; i++)
+			if (sl_is_learned_as(&b->ways[i], f->family, f->destination_high,
+					     f->destination_low))
+				return half << 8 | i;
+	}
+	return -1;
+}
+
+/* The owner of a learned address; false: there is none in that place, or its time is over. */
+static __always_inline bool sl_owner_at(const struct sl_flow *f, __u32 slot, int found, __u32 i,
+					struct sl_owner *out)
+{
+	struct sl_learned_bucket *b;
+	struct sl_owner *o;
+	__u32 way = found & (SL_LEARNED_WAYS - 1);
+
+	b = sl_learned_at(slot, sl_address_hash(f->family, f->destination_high,
+						f->destination_low), found >> 8);
+	if (!b)
+		return false;
+	barrier_var(way);
+	way &= SL_LEARNED_WAYS - 1;
+	i &= SL_OWNERS - 1;
+	barrier_var(i);
+	i &= SL_OWNERS - 1;
+	o = &b->ways[way].owners[i];
+	out->tag = READ_ONCE(o->tag);
+	out->name = READ_ONCE(o->name);
+	out->until_s = READ_ONCE(o->until_s);
+	return out->tag && out->until_s > bpf_ktime_get_coarse_ns() / SL_SECOND &&
+	       sl_is_learned_as(&b->ways[way], f->family, f->destination_high,
+				f->destination_low);
+}
+
+static __always_inline int sl_names_view(const struct sl_subject *s, __u32 flags, __u32 *view)
+{
+	struct sl_question q = {.has_uid = s->has_uid, .uid = s->uid};
+	sl_table_map table = sl_table_open(s->word);
+
+	return table ? sl_table_view(s->word, table, &q, flags, view) : -1;
+}
+
+/*
+ * The names' part of the verdict: each owner of the destination is asked, and the
+ * smallest rule number wins, over the static rules' too. f->name: the name that
+ * admitted a known flow owns it whatever the time. Not static: verified once.
+ */
+__noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject *s,
+				struct sl_answer *a)
+{
+	sl_table_map table;
+	struct sl_owner o = {};
+	__u64 decision = 0;
+	__u32 view, key, i;
+	__u64 now = 0;
+	int found;
+
+	if (!f || !s || !a || f->inbound || sl_names_view(s, a->flags, &view))
+		return 0;
+	key = (__u32)f->protocol << 16 | f->key;
+	if (a->flags & SL_F_DEADLINES)
+		now = bpf_ktime_get_boot_ns();
+	table = sl_table_open(s->word);
+	if (!table)
+		return 0;
+	found = sl_learned_find(f, s->slot);
+	for (i = 0; i <= SL_OWNERS; i++) {
+		if (i == SL_OWNERS) {
+			o.name = f->name - 1;
+			o.tag = 0;
+			if (!f->name)
+				break;
+		} else if (found < 0 || !sl_owner_at(f, s->slot, found, i, &o)) {
+			continue;
+		}
+		if (sl_name_decides(s, o.name, o.tag, view, key, now, &decision))
+			continue;
+		if (!a->name)
+			a->name = (o.name & (SL_KNOWN_NAMES - 1)) + 1;
+		if (decision >= a->decision || sl_answer_decision(table, a, (__u32)decision))
+			continue;
+		a->name = (o.name & (SL_KNOWN_NAMES - 1)) + 1;
+	}
+	return 0;
+}
+
+#endif
