@@ -165,6 +165,7 @@ static __always_inline struct sl_named_event *sl_reserve_named(struct sl_stats *
 
 static __always_inline void sl_submit(struct sl_stats *stats, struct sl_named_event *e)
 {
+	e->event.flags |= SL_EVENT_NAMED;
 	e->event.sequence = __sync_fetch_and_add(&stats->sequence, 1);
 	__sync_fetch_and_add(&stats->submitted, 1);
 	bpf_ringbuf_submit(e, 0);

@@ -235,6 +235,56 @@ static __always_inline int sl_error6(struct __sk_buff *skb, const struct sl_pack
 				   sl_rewrite(skb, &p->link, &r, sizeof(r) - sizeof(r.payload));
 }
 
+/* ---- a refused question ---- */
+
+#define SL_UDP_CHECKSUM 6		/* offset in the header */
+#define SL_DNS_FLAGS 10			/* behind the UDP header's beginning */
+#define SL_DNS_NXDOMAIN (SL_DNS_QR | 0x0080 | 3) /* an answer, recursion available, no such name */
+
+/* Turns the frame round as it is: the sums of addresses and ports stay the same. */
+static __always_inline int sl_turn_round(struct __sk_buff *skb, const struct sl_packet *p)
+{
+	const struct sl_flow *f = &p->flow;
+	struct sl_ethernet e = {.type = bpf_htons(p->link.ethertype)};
+	__be16 ports[2] = {bpf_htons(f->destination_port), bpf_htons(f->source_port)};
+	__be64 addresses[4];
+	__u32 at = f->family == 4 ? SL_ETHERNET_SIZE + 12 : SL_ETHERNET_SIZE + 8;
+
+	__builtin_memcpy(e.destination, p->link.source, sizeof(e.destination));
+	__builtin_memcpy(e.source, p->link.destination, sizeof(e.source));
+	if (bpf_skb_store_bytes(skb, 0, &e, sizeof(e), 0) ||
+	    bpf_skb_store_bytes(skb, f->at, ports, sizeof(ports), 0))
+		return -1;
+	if (f->family == 4) {
+		addresses[0] = (__u64)bpf_htonl((__u32)f->destination_low) |
+			       (__u64)bpf_htonl((__u32)f->source_low) << 32;
+		return bpf_skb_store_bytes(skb, at, addresses, 8, 0);
+	}
+	addresses[0] = bpf_cpu_to_be64(f->destination_high);
+	addresses[1] = bpf_cpu_to_be64(f->destination_low);
+	addresses[2] = bpf_cpu_to_be64(f->source_high);
+	addresses[3] = bpf_cpu_to_be64(f->source_low);
+	return bpf_skb_store_bytes(skb, at, addresses, sizeof(addresses), 0);
+}
+
+/* NXDOMAIN ends a search list where REFUSED would not; without a SOA nobody caches it.
+ * Not static: verified once. */
+__noinline int sl_no_such_name(struct __sk_buff *skb, const struct sl_packet *p)
+{
+	__be16 before, after;
+
+	if (!p || p->flow.extended)
+		return -1;
+	if (bpf_skb_load_bytes(skb, p->flow.at + SL_DNS_FLAGS, &before, sizeof(before)))
+		return -1;
+	after = before | bpf_htons(SL_DNS_NXDOMAIN);
+	if (bpf_l4_csum_replace(skb, p->flow.at + SL_UDP_CHECKSUM, before, after,
+				BPF_F_MARK_MANGLED_0 | sizeof(after)) ||
+	    bpf_skb_store_bytes(skb, p->flow.at + SL_DNS_FLAGS, &after, sizeof(after), 0))
+		return -1;
+	return sl_turn_round(skb, p);
+}
+
 /* Rewrites the frame. 0, or it is dropped. Not static: its frame of the stack does
  * not add to the hook's. */
 __noinline int sl_refusal4(struct __sk_buff *skb, const struct sl_packet *p)
@@ -279,9 +329,17 @@ static __always_inline bool sl_is_answered(__u8 reason)
 	case SL_REASON_DNS_GATE:
 	case SL_REASON_FLOW_TABLE:
 	case SL_REASON_CONNECTION_LIMIT:
+	case SL_REASON_DNS_NAME:
+	case SL_REASON_DNS_TYPE:
 		return true;
 	}
 	return false;
+}
+
+static __always_inline bool sl_is_question(const struct sl_packet *p)
+{
+	return p->flow.protocol == IPPROTO_UDP && (p->answer.reason == SL_REASON_DNS_NAME ||
+						   p->answer.reason == SL_REASON_DNS_TYPE);
 }
 
 /* What becomes of a denied frame: the program's return value. */
@@ -295,7 +353,10 @@ static __always_inline int sl_refuse(struct __sk_buff *skb, const struct sl_pack
 	    !sl_limit_take(p->subject.slot, SL_LIMIT_REFUSAL, SL_SECOND / SL_REFUSAL_RATE,
 			   SL_SECOND, false))
 		return SL_TC_DROP;
-	err = f->family == 4 ? sl_refusal4(skb, p) : sl_refusal6(skb, p);
+	if (sl_is_question(p))
+		err = sl_no_such_name(skb, p);
+	else
+		err = f->family == 4 ? sl_refusal4(skb, p) : sl_refusal6(skb, p);
 	if (err)
 		return SL_TC_DROP;
 	skb->mark = sl_mark;

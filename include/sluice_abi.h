@@ -246,6 +246,7 @@ enum sl_event_flags {
 	SL_EVENT_PORTS = 1 << 4,	/* the ports are known */
 	SL_EVENT_ICMP = 1 << 5,		/* ICMP's type and code are known */
 	SL_EVENT_LINK = 1 << 6,		/* a frame: mac, ethertype and vlan are known */
+	SL_EVENT_NAMED = 1 << 7,	/* the event of a struct sl_named_event */
 };
 
 /* One decision, in sl_events. */

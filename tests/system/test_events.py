@@ -16,7 +16,8 @@ rules:
     id: test-net
 """
 FIELDS = {"time", "seq", "event", "verdict", "reason", "policy", "generation", "rule", "target",
-          "hook", "direction", "family", "protocol", "icmp", "source", "destination", "link", "process",
+          "hook", "direction", "family", "protocol", "icmp", "source", "destination", "question", "link",
+          "process",
           "count"}
 
 
@@ -39,7 +40,7 @@ def test_every_field(lab):
         "hook": "connect4", "direction": "egress", "family": "ipv4", "protocol": "tcp",
         "icmp": None, "source": {"address": None, "port": None},
         "destination": {"address": "203.0.113.1", "port": ECHO, "name": None},
-        "link": None, "process": {"pid": pid, "uid": 65534, "comm": "python3"}, "count": 1}
+        "question": None, "link": None, "process": {"pid": pid, "uid": 65534, "comm": "python3"}, "count": 1}
 
 
 @pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])

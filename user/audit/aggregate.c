@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "aggregate.h"
+#include "named.h"
 
 #define WINDOWS 1024
 #define CHAINS 1024	/* a power of two */
 
 struct window {
-	struct sl_event last;
+	struct sl_named_event last;
 	__u64 opened_ns, count;	/* count: not yet handed on */
 	int next;		/* in its chain, -1 at the end */
 	__u32 hash;
@@ -69,7 +70,7 @@ static bool same(const struct sl_event *a, const struct sl_event *b)
 {
 	struct identity x = identity_of(a), y = identity_of(b);
 
-	return !memcmp(&x, &y, sizeof(x));
+	return !memcmp(&x, &y, sizeof(x)) && sl_event_same_name(a, b);
 }
 
 static __u32 hash_of(const struct sl_event *e)
@@ -105,7 +106,7 @@ static void end_first(struct sl_aggregate *a)
 		link = &a->windows[*link].next;
 	*link = w->next;
 	if (w->count)
-		a->out(a->context, &w->last, w->count);
+		a->out(a->context, &w->last.event, w->count);
 	a->first = (a->first + 1) % WINDOWS;
 	a->n--;
 }
@@ -119,8 +120,8 @@ void sl_aggregate_add(struct sl_aggregate *a, const struct sl_event *e)
 	sl_aggregate_flush(a, e->time_ns);
 	for (i = a->chains[hash & (CHAINS - 1)]; i >= 0; i = a->windows[i].next) {
 		w = &a->windows[i];
-		if (w->hash == hash && same(&w->last, e)) {
-			w->last = *e;
+		if (w->hash == hash && same(&w->last.event, e)) {
+			sl_event_copy(&w->last, e);
 			w->count++;
 			return;
 		}
@@ -128,8 +129,9 @@ void sl_aggregate_add(struct sl_aggregate *a, const struct sl_event *e)
 	if (a->n == WINDOWS)
 		end_first(a);
 	i = (a->first + a->n++) % WINDOWS;
-	a->windows[i] = (struct window){.last = *e, .opened_ns = e->time_ns, .hash = hash,
+	a->windows[i] = (struct window){.opened_ns = e->time_ns, .hash = hash,
 					.next = a->chains[hash & (CHAINS - 1)]};
+	sl_event_copy(&a->windows[i].last, e);
 	a->chains[hash & (CHAINS - 1)] = i;
 	a->out(a->context, e, 1);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "named.h"
 #include "record.h"
 
 static const char *const reasons[] = {
@@ -65,9 +66,14 @@ static const char *protocol_text(__u8 protocol, char buf[8])
 const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT])
 {
 	bool inbound = event->direction == SL_INGRESS;
-	char address[INET6_ADDRSTRLEN], protocol[8];
+	char address[INET6_ADDRSTRLEN], protocol[8], asked[SL_NAME_TEXT], type[16];
 	const char *name;
 
+	if (sl_event_question_type(event)) {
+		snprintf(buf, SL_ENDPOINT_TEXT, "%.60s %s?", sl_event_name(event, asked),
+			 sl_question_type_text(sl_event_question_type(event), type));
+		return buf;
+	}
 	if (!(event->flags & SL_EVENT_PARSED))
 		return strcpy(buf, "?");
 	address_text(event, inbound ? event->source : event->destination, address);
@@ -105,15 +111,27 @@ static json_t *endpoint_json(const struct sl_event *event, bool known, const __u
 			     __u16 port, bool with_name)
 {
 	bool ports = known && (event->flags & SL_EVENT_PORTS);
-	char text[INET6_ADDRSTRLEN];
+	char text[INET6_ADDRSTRLEN], name[SL_NAME_TEXT];
 	json_t *j = json_object();
 
 	json_object_set_new(j, "address",
 			    text_or_null(known ? address_text(event, address, text) : NULL));
 	json_object_set_new(j, "port", ports ? json_integer(port) : json_null());
 	if (with_name)
-		json_object_set_new(j, "name", json_null());
+		json_object_set_new(j, "name", sl_event_question_type(event) ? json_null() :
+				    text_or_null(sl_event_name(event, name)));
 	return j;
+}
+
+/* What was asked, of an event about a question. */
+static json_t *question_json(const struct sl_event *event)
+{
+	char name[SL_NAME_TEXT], type[16];
+
+	if (!sl_event_question_type(event))
+		return json_null();
+	return json_pack("{s:s,s:s}", "name", sl_event_name(event, name), "type",
+			 sl_question_type_text(sl_event_question_type(event), type));
 }
 
 static json_t *icmp_json(const struct sl_event *event)
@@ -205,7 +223,8 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 		return NULL;
 	json_object_set_new(j, "time", json_string(sl_event_time(names, event->time_ns, time)));
 	json_object_set_new(j, "seq", json_integer(sequence));
-	json_object_set_new(j, "event", json_string("connection"));
+	json_object_set_new(j, "event", json_string(sl_event_question_type(event) ? "dns" :
+								    "connection"));
 	json_object_set_new(j, "verdict", json_string(sl_verdict_word(event->verdict)));
 	json_object_set_new(j, "reason", json_string(sl_reason_word(event->reason)));
 	json_object_set_new(j, "policy", text_or_null(names->policy));
@@ -226,6 +245,7 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 	json_object_set_new(j, "destination",
 			    endpoint_json(event, parsed, event->destination,
 					  event->destination_port, true));
+	json_object_set_new(j, "question", question_json(event));
 	json_object_set_new(j, "link", link_json(event));
 	json_object_set_new(j, "process", process_json(event));
 	json_object_set_new(j, "count", json_integer(count));

@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "named.h"
 #include "summary.h"
 
 #define GROUPS_MAX 1000		/* beyond: one group for the rest */
 
 struct group {
-	struct sl_event first;
+	struct sl_named_event first;
 	__u64 count;
 	bool several;		/* processes */
 };
@@ -33,7 +34,7 @@ static bool same_group(const struct sl_event *a, const struct sl_event *b)
 	       a->verdict == b->verdict && a->destination_port == b->destination_port &&
 	       !memcmp(inbound ? a->source : a->destination, inbound ? b->source : b->destination,
 		       sizeof(a->destination)) &&
-	       !memcmp(a->comm, b->comm, sizeof(a->comm));
+	       !memcmp(a->comm, b->comm, sizeof(a->comm)) && sl_event_same_name(a, b);
 }
 
 void sl_summary_add(struct sl_summary *s, const struct sl_event *e)
@@ -42,9 +43,9 @@ void sl_summary_add(struct sl_summary *s, const struct sl_event *e)
 	size_t i, cap;
 
 	for (i = 0; i < s->n; i++) {
-		if (same_group(&s->groups[i].first, e)) {
+		if (same_group(&s->groups[i].first.event, e)) {
 			s->groups[i].count++;
-			s->groups[i].several |= s->groups[i].first.pid != e->pid;
+			s->groups[i].several |= s->groups[i].first.event.pid != e->pid;
 			return;
 		}
 	}
@@ -58,7 +59,8 @@ void sl_summary_add(struct sl_summary *s, const struct sl_event *e)
 		s->groups = groups;
 		s->cap = cap;
 	}
-	s->groups[s->n++] = (struct group){*e, 1, false};
+	s->groups[s->n] = (struct group){.count = 1};
+	sl_event_copy(&s->groups[s->n++].first, e);
 }
 
 static int compare(const void *a, const void *b)
@@ -67,17 +69,17 @@ static int compare(const void *a, const void *b)
 
 	if (x->count != y->count)
 		return x->count > y->count ? -1 : 1;
-	return x->first.time_ns < y->first.time_ns ? -1 : 1;
+	return x->first.event.time_ns < y->first.event.time_ns ? -1 : 1;
 }
 
 static void print_rule(const struct group *g, const struct sl_audit_names *names, char buf[160])
 {
-	const char *rule = sl_event_rule(names, &g->first);
-	const struct sl_rule_info *info = rule ? &names->compiled->rules[g->first.rule] : NULL;
+	const char *rule = sl_event_rule(names, &g->first.event);
+	const struct sl_rule_info *info = rule ? &names->compiled->rules[g->first.event.rule] : NULL;
 	unsigned line = info && info->rule ? info->pos.line : 0;
 
 	if (!rule)
-		snprintf(buf, 160, "no rule (%s)", sl_reason_word(g->first.reason));
+		snprintf(buf, 160, "no rule (%s)", sl_reason_word(g->first.event.reason));
 	else if (line)
 		snprintf(buf, 160, "%s (line %u)", rule, line);
 	else
@@ -88,12 +90,12 @@ static void print_group(const struct group *g, const struct sl_audit_names *name
 {
 	char endpoint[SL_ENDPOINT_TEXT], rule[160], process[SL_PROCESS_TEXT], where[SL_ENDPOINT_TEXT + 16];
 
-	sl_event_endpoint(&g->first, endpoint);
+	sl_event_endpoint(&g->first.event, endpoint);
 	snprintf(where, sizeof(where), "%s%s",
-		 g->first.direction == SL_INGRESS ? "from " : "", endpoint);
+		 g->first.event.direction == SL_INGRESS ? "from " : "", endpoint);
 	print_rule(g, names, rule);
 	fprintf(out, "sluice: %7llu  %-36s  %-28s  %s%s\n", (unsigned long long)g->count, where,
-		rule, sl_event_process(&g->first, process), g->several ? " and others" : "");
+		rule, sl_event_process(&g->first.event, process), g->several ? " and others" : "");
 }
 
 void sl_summary_print(const struct sl_summary *s, const struct sl_audit_names *names, size_t max,

@@ -13,6 +13,7 @@
 #include "kernel.h"
 #include "lsm.h"
 #include "outer.h"
+#include "named.skel.h"
 #include "sluice.skel.h"
 #include "stamp.skel.h"
 
@@ -21,14 +22,21 @@
 #define RING_BYTES (1u << 21)	/* about 14,000 events */
 
 struct sl_kernel {
-	struct sluice *skel;
+	struct sluice *plain;	/* one of these two: without names, with them */
+	struct named *named;
+	struct bpf_object *object; /* its object, borrowed */
 	struct stamp *stamp;	/* NULL: no uid rules */
-	int tables_fd, flows_fd; /* sl_tables, sl_flows; owned */
+	int tables_fd, flows_fd, names_fd, known_fd, learned_fd; /* outer maps; owned, -1 */
 	__u64 *word;		/* sl_words[SLOT], mapped */
 	struct ring_buffer *ring;
 	sl_event_handler handler;
 	void *context;
 };
+
+static struct bpf_map *map_of(const struct sl_kernel *k, const char *name)
+{
+	return bpf_object__find_map_by_name(k->object, name);
+}
 
 static int write_target(struct sl_kernel *k, const struct sl_kernel_options *options, __u32 buckets)
 {
@@ -37,14 +45,14 @@ static int write_target(struct sl_kernel *k, const struct sl_kernel_options *opt
 				   .kind = SL_TARGET_CGROUP, .flags = SL_TARGET_LIVE};
 	__u32 slot = SLOT;
 
-	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.sl_targets), &slot, &target, 0) ?
+	return bpf_map_update_elem(bpf_map__fd(map_of(k, "sl_targets")), &slot, &target, 0) ?
 		       -errno : 0;
 }
 
 static int map_word(struct sl_kernel *k)
 {
 	void *at = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
-			bpf_map__fd(k->skel->maps.sl_words), 0);
+			bpf_map__fd(map_of(k, "sl_words")), 0);
 
 	if (at == MAP_FAILED)
 		return -errno;
@@ -63,7 +71,7 @@ static int on_event(void *context, void *data, size_t size)
 
 static int open_ring(struct sl_kernel *k)
 {
-	k->ring = ring_buffer__new(bpf_map__fd(k->skel->maps.sl_events), on_event, k, NULL);
+	k->ring = ring_buffer__new(bpf_map__fd(map_of(k, "sl_events")), on_event, k, NULL);
 	return k->ring ? 0 : -errno;
 }
 
@@ -82,26 +90,66 @@ static int make_outer(struct bpf_map *map, const char *name, __u32 places, int i
 	return err;
 }
 
-/* The first generation and the flow state wait for their grace period while the
- * programs are verified, which takes as long. */
-static int load_with_first(struct sl_kernel *k, int table_fd, int flows_fd)
+/* What is linked while the programs are verified, which takes as long as the grace
+ * period: the first generation, the flow state, and what names need. */
+struct first {
+	int table, flows, patterns, known, learned;	/* inner maps; -1: none */
+};
+
+static int make_first(const struct sl_kernel_options *options, struct first *f, __u32 *buckets)
 {
-	struct sl_outer_change first[2];
+	f->flows = sl_flow_map(options->flows ? options->flows : SL_FLOWS_DEFAULT, buckets);
+	if (f->flows < 0 || !options->table->n_patterns)
+		return f->flows < 0 ? f->flows : 0;
+	f->patterns = sl_pattern_trie(options->table);
+	f->known = sl_known_map();
+	f->learned = sl_learned_map();
+	return f->patterns < 0 ? f->patterns : f->known < 0 ? f->known :
+	       f->learned < 0 ? f->learned : 0;
+}
+
+static void close_first(struct first *f)
+{
+	const int fds[] = {f->flows, f->patterns, f->known, f->learned};
+	size_t i;
+
+	for (i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+static int load_with_first(struct sl_kernel *k, const struct first *f)
+{
+	const struct {
+		const char *name;
+		__u32 places;
+		int inner, *keep;
+	} outers[] = {
+		{"sl_tables", TABLES, f->table, &k->tables_fd},
+		{"sl_flows", 1, f->flows, &k->flows_fd},
+		{"sl_names", TABLES, f->patterns, &k->names_fd},
+		{"sl_known", 1, f->known, &k->known_fd},
+		{"sl_learned", 1, f->learned, &k->learned_fd},
+	};
+	struct sl_outer_change first[5];
+	size_t i, n = 0;
 	int err, linked;
 
-	k->tables_fd = make_outer(k->skel->maps.sl_tables, "sl_tables", TABLES, table_fd);
-	if (k->tables_fd < 0)
-		return k->tables_fd;
-	k->flows_fd = make_outer(k->skel->maps.sl_flows, "sl_flows", 1, flows_fd);
-	if (k->flows_fd < 0)
-		return k->flows_fd;
-	first[0] = (struct sl_outer_change){.outer_fd = k->tables_fd, .index = 0, .fd = table_fd};
-	first[1] = (struct sl_outer_change){.outer_fd = k->flows_fd, .index = SLOT, .fd = flows_fd};
-	err = sl_outer_begin(first, 2);
+	for (i = 0; i < 5; i++) {
+		if (outers[i].inner < 0)
+			continue;
+		*outers[i].keep = make_outer(map_of(k, outers[i].name), outers[i].name,
+					     outers[i].places, outers[i].inner);
+		if (*outers[i].keep < 0)
+			return *outers[i].keep;
+		first[n++] = (struct sl_outer_change){.outer_fd = *outers[i].keep, .index = 0,
+						      .fd = outers[i].inner};
+	}
+	err = sl_outer_begin(first, n);
 	if (err)
 		return err;
-	err = sluice__load(k->skel);
-	linked = sl_outer_wait(first, 2);
+	err = bpf_object__load(k->object);
+	linked = sl_outer_wait(first, n);
 	return err ? err : linked;
 }
 
@@ -113,37 +161,51 @@ static int load_stamp(struct sl_kernel *k)
 	if (!k->stamp)
 		return -errno;
 	err = bpf_map__reuse_fd(k->stamp->maps.sl_sockets,
-				bpf_map__fd(k->skel->maps.sl_sockets));
+				bpf_map__fd(map_of(k, "sl_sockets")));
 	return err ? err : stamp__load(k->stamp);
 }
 
-static int set_constants(struct sl_kernel *k)
+static int open_object(struct sl_kernel *k, bool names)
 {
-	__u64 seed;
+	__u64 seed, netns = sl_netns_cookie();
 
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return -EIO;
-	k->skel->rodata->sl_slot = SLOT;
-	k->skel->rodata->sl_netns = sl_netns_cookie();
-	k->skel->rodata->sl_seed = seed;
-	return bpf_map__set_max_entries(k->skel->maps.sl_events, RING_BYTES);
+	if (names) {
+		k->named = named__open();
+		if (!k->named)
+			return -errno;
+		k->object = k->named->obj;
+		k->named->rodata->sl_slot = SLOT;
+		k->named->rodata->sl_netns = netns;
+		k->named->rodata->sl_seed = seed;
+		return bpf_map__set_max_entries(k->named->maps.sl_scratch,
+						libbpf_num_possible_cpus() * SL_SCRATCH_PLACES);
+	}
+	k->plain = sluice__open();
+	if (!k->plain)
+		return -errno;
+	k->object = k->plain->obj;
+	k->plain->rodata->sl_slot = SLOT;
+	k->plain->rodata->sl_netns = netns;
+	k->plain->rodata->sl_seed = seed;
+	return 0;
 }
 
-static int load(struct sl_kernel *k, const struct sl_kernel_options *options, int first_fd)
+static int load(struct sl_kernel *k, const struct sl_kernel_options *options, int table_fd)
 {
-	int err, flows_fd;
+	struct first first = {.table = table_fd, .flows = -1, .patterns = -1, .known = -1,
+			      .learned = -1};
 	__u32 buckets;
+	int err = open_object(k, options->table->words[SL_H_FLAGS] & SL_F_NAMES);
 
-	k->skel = sluice__open();
-	if (!k->skel)
-		return -errno;
-	flows_fd = sl_flow_map(options->flows ? options->flows : SL_FLOWS_DEFAULT, &buckets);
-	if (flows_fd < 0)
-		return flows_fd;
-	err = set_constants(k);
 	if (!err)
-		err = load_with_first(k, first_fd, flows_fd);
-	close(flows_fd);
+		err = bpf_map__set_max_entries(map_of(k, "sl_events"), RING_BYTES);
+	if (!err)
+		err = make_first(options, &first, &buckets);
+	if (!err)
+		err = load_with_first(k, &first);
+	close_first(&first);
 	if (!err && options->uids)
 		err = load_stamp(k);
 	if (!err)
@@ -169,8 +231,7 @@ int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **o
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;
-	k->tables_fd = -1;
-	k->flows_fd = -1;
+	k->tables_fd = k->flows_fd = k->names_fd = k->known_fd = k->learned_fd = -1;
 	first_fd = sl_kernel_table_map(options->table, diag);
 	if (first_fd < 0) {
 		free(k);
@@ -189,6 +250,16 @@ int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **o
 	return 0;
 }
 
+static void close_outers(const struct sl_kernel *k)
+{
+	const int fds[] = {k->tables_fd, k->flows_fd, k->names_fd, k->known_fd, k->learned_fd};
+	size_t i;
+
+	for (i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
 void sl_kernel_free(struct sl_kernel *k)
 {
 	if (!k)
@@ -197,19 +268,36 @@ void sl_kernel_free(struct sl_kernel *k)
 	if (k->word)
 		munmap(k->word, sysconf(_SC_PAGESIZE));
 	stamp__destroy(k->stamp);
-	sluice__destroy(k->skel);
-	if (k->tables_fd >= 0)
-		close(k->tables_fd);
-	if (k->flows_fd >= 0)
-		close(k->flows_fd);
+	sluice__destroy(k->plain);
+	named__destroy(k->named);
+	close_outers(k);
 	free(k);
 }
 
-static int link_table(const struct sl_kernel *k, __u32 index, int fd)
+/* The table of an index and its patterns; -1: none. */
+static int link_generation(const struct sl_kernel *k, __u32 index, int table_fd, int patterns_fd)
 {
-	struct sl_outer_change change = {.outer_fd = k->tables_fd, .index = index, .fd = fd};
+	struct sl_outer_change changes[2] = {
+		{.outer_fd = k->tables_fd, .index = index, .fd = table_fd},
+		{.outer_fd = k->names_fd, .index = index, .fd = patterns_fd},
+	};
 
-	return sl_outer_change(&change, 1);
+	return sl_outer_change(changes, k->named ? 2 : 1);
+}
+
+/* What the target was loaded without cannot be had by a new generation. */
+static int check_suits(const struct sl_kernel *k, const struct sl_table *table,
+		       struct sl_diag *diag)
+{
+	__u64 flags = table->words[SL_H_FLAGS];
+
+	if ((flags & SL_F_UIDS) && !k->stamp)
+		return sl_error(diag, NULL, "the policy has uid rules, and the target was loaded "
+				"without the programs that know a socket's uid");
+	if ((flags & SL_F_NAMES) && !k->named)
+		return sl_error(diag, NULL, "the policy has names, and the target was loaded "
+				"without the programs that read DNS");
+	return 0;
 }
 
 int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct sl_diag *diag)
@@ -217,28 +305,30 @@ int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct s
 	__u64 old = __atomic_load_n(k->word, __ATOMIC_ACQUIRE);
 	__u64 generation = table->words[SL_H_GENERATION];
 	__u32 old_index = SL_WORD_INDEX(old), index = (old_index + 1) % TABLES;
-	int fd, err;
+	int fd, patterns = -1, err;
 
 	if (generation <= SL_WORD_GENERATION(old))
 		return sl_error(diag, NULL, "generation %llu is not newer than %llu",
 				(unsigned long long)generation,
 				(unsigned long long)SL_WORD_GENERATION(old));
-	if ((table->words[SL_H_FLAGS] & SL_F_UIDS) && !k->stamp)
-		return sl_error(diag, NULL, "the policy has uid rules, and the target was loaded "
-				"without the programs that know a socket's uid");
-	fd = sl_kernel_table_map(table, diag);
+	err = check_suits(k, table, diag);
+	fd = err ? err : sl_kernel_table_map(table, diag);
 	if (fd < 0)
 		return fd;
-	err = link_table(k, index, fd);
+	if (table->n_patterns)
+		patterns = sl_pattern_trie(table);
+	err = patterns < -1 ? patterns : link_generation(k, index, fd, patterns);
 	if (!err) {
 		__atomic_store_n(k->word, sl_table_switch_word(table, index), __ATOMIC_RELEASE);
 		/* nobody may be reading the old table when it goes: link the new
 		 * one once more, for the grace period */
-		if (!link_table(k, index, fd))
-			link_table(k, old_index, -1);
+		if (!link_generation(k, index, fd, patterns))
+			link_generation(k, old_index, -1, -1);
 	} else {
 		sl_say_why(diag, "the new generation cannot be linked", err);
 	}
+	if (patterns >= 0)
+		close(patterns);
 	close(fd);
 	return err;
 }
@@ -260,11 +350,11 @@ static int attach_lsm(const struct sl_kernel *k, int cgroup_fd, struct sl_diag *
 {
 	const struct sl_lsm_maps maps = {
 		.tables = k->tables_fd,
-		.words = bpf_map__fd(k->skel->maps.sl_words),
-		.stats = bpf_map__fd(k->skel->maps.sl_stats),
-		.hits = bpf_map__fd(k->skel->maps.sl_hits),
-		.budgets = bpf_map__fd(k->skel->maps.sl_budgets),
-		.events = bpf_map__fd(k->skel->maps.sl_events),
+		.words = bpf_map__fd(map_of(k, "sl_words")),
+		.stats = bpf_map__fd(map_of(k, "sl_stats")),
+		.hits = bpf_map__fd(map_of(k, "sl_hits")),
+		.budgets = bpf_map__fd(map_of(k, "sl_budgets")),
+		.events = bpf_map__fd(map_of(k, "sl_events")),
 		.slot = SLOT,
 	};
 	int err = sl_lsm_attach(cgroup_fd, &maps, diag);
@@ -274,7 +364,7 @@ static int attach_lsm(const struct sl_kernel *k, int cgroup_fd, struct sl_diag *
 
 int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *diag)
 {
-	int err = attach_all(k->skel->obj, cgroup_fd);
+	int err = attach_all(k->object, cgroup_fd);
 
 	if (!err && k->stamp)
 		err = attach_all(k->stamp->obj, cgroup_fd);
@@ -299,12 +389,12 @@ int sl_kernel_stats(const struct sl_kernel *k, struct sl_stats *stats)
 {
 	__u32 slot = SLOT;
 
-	return bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.sl_stats), &slot, stats) ? -errno : 0;
+	return bpf_map_lookup_elem(bpf_map__fd(map_of(k, "sl_stats")), &slot, stats) ? -errno : 0;
 }
 
 int sl_kernel_hits(const struct sl_kernel *k, sl_hit_handler handler, void *context)
 {
-	int fd = bpf_map__fd(k->skel->maps.sl_hits);
+	int fd = bpf_map__fd(map_of(k, "sl_hits"));
 	struct sl_hit_key key, next;
 	struct sl_hit hit;
 	void *at = NULL;

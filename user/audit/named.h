@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Events that may have a name behind them (SL_EVENT_NAMED). */
+#ifndef SLUICE_NAMED_H
+#define SLUICE_NAMED_H
+
+#include <stdbool.h>
+
+#include "sluice_abi.h"
+
+/* A copy that owns its name; without one the rest is zero. */
+void sl_event_copy(struct sl_named_event *to, const struct sl_event *event);
+
+/* Both have the same name and question type, or neither has one. */
+bool sl_event_same_name(const struct sl_event *a, const struct sl_event *b);
+
+/* The name as text, `` for the root; NULL if the event has none. Returns buf. */
+#define SL_NAME_TEXT (SL_PATTERN_BYTES + 1)
+const char *sl_event_name(const struct sl_event *event, char buf[SL_NAME_TEXT]);
+
+/* The question's type, 0: the event is about a connection. */
+unsigned sl_event_question_type(const struct sl_event *event);
+
+/* `A`, `AAAA`, ... or `TYPE65280`. buf of 16 bytes. */
+const char *sl_question_type_text(unsigned type, char buf[16]);
+
+#endif
