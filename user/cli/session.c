@@ -130,7 +130,9 @@ static int start(struct session *s, struct sl_diag *diag, int *status)
 {
 	struct sl_spawn_options options = {.argv = s->options->command, .identity = &s->identity,
 					   .cgroup = &s->cgroup, .fds = &s->fds,
-					   .keep_privileges = s->options->keep_privileges};
+					   .keep_privileges = s->options->keep_privileges,
+					   .names = s->compiled.table.words[SL_H_FLAGS] &
+						    SL_F_NAMES};
 	struct sl_spawn_error error;
 	char text[256];
 	int err = sl_spawn(&options, &s->child, &error, diag);

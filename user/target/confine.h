@@ -80,6 +80,12 @@ void sl_fds_free(struct sl_fds *fds);
 /* For the child; 0 or -errno, and a failure must end it. */
 /* Needs CAP_SYS_ADMIN. */
 int sl_confine_mounts(void);
+
+/* What resolves names on the command's behalf without a DNS packet of its own is
+ * covered; for a policy with names. After sl_confine_mounts. 0 or -errno. */
+int sl_confine_names(void);
+/* The same for a command that keeps its privileges: in mounts of its own. */
+int sl_confine_names_alone(void);
 /* Needs no_new_privs. 0 also where the kernel has no such Landlock. */
 int sl_confine_scope(void);
 /* Sets no_new_privs. Last: it also binds the steps that come after. */

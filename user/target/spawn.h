@@ -58,6 +58,7 @@ struct sl_spawn_options {
 	/* Only the descriptors are closed and, with SL_IDENTITY_USER, the ids
 	 * changed; capabilities, no_new_privs, mounts, filter: as the caller's. */
 	bool keep_privileges;
+	bool names; /* the policy has names: they are resolved by DNS alone */
 };
 
 struct sl_child {
