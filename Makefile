@@ -41,7 +41,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps demo test test-kernels unit tools oracle fuzz lint format clean install
+.PHONY: all help deps demo test test-kernels unit tools oracle fuzz fuzz-dns lint format clean install
 
 all: $(O)/sluice
 
@@ -53,6 +53,7 @@ help:
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
 	@echo 'make fuzz TIME=     the parser, printer and compiler under libFuzzer'
+	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
 	@echo 'make lint format    clang-tidy, cppcheck, shellcheck; clang-format'
 	@echo 'make install        PREFIX=$(PREFIX)'
 
@@ -94,6 +95,13 @@ fuzz:
 		$(wildcard user/policy/*.c user/resolve/*.c user/compile/*.c) -lfyaml -lmnl
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/policy -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/corpus
+
+fuzz-dns:
+	$(Q)mkdir -p $(O)/fuzz/dns
+	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/dns-reader tests/fuzz/dns.c
+	$(O)/fuzz/dns-reader -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
+		-max_total_time=$(TIME) $(O)/fuzz/dns tests/fuzz/corpus/dns
 
 $(O)/sluice: $(CLI_OBJ) $(O)/libsluice.a
 	$(call msg,LINK,$@)
