@@ -101,7 +101,7 @@ static __always_inline int sl_judge_services(struct __sk_buff *skb, const struct
 	const struct sl_flow *f = &p->flow;
 	int answer = SL_GO_ON;
 
-	if (f->protocol == IPPROTO_UDP && f->has_ports)
+	if (f->protocol == IPPROTO_UDP && f->has_ports && sl_may_be_dhcp(f))
 		answer = sl_judge_dhcp(skb, p);
 	else if (f->protocol == SL_PROTO_ICMPV6)
 		answer = sl_judge_nd(skb, p);

@@ -189,6 +189,12 @@ static __always_inline int sl_judge_dhcp_ports(struct __sk_buff *skb, const stru
 	       sl_is_all_dhcp_servers(f) ? sl_dhcp6(skb, p, l) : SL_GO_ON;
 }
 
+static __always_inline bool sl_may_be_dhcp(const struct sl_flow *f)
+{
+	return f->source_port == SL_DHCP_SERVER || f->source_port == SL_DHCP_CLIENT ||
+	       f->source_port == SL_DHCP6_SERVER || f->source_port == SL_DHCP6_CLIENT;
+}
+
 /* Not static: verified once. */
 __noinline int sl_judge_dhcp(struct __sk_buff *skb, const struct sl_packet *p)
 {

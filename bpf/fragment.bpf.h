@@ -69,9 +69,10 @@ struct {
 	__type(value, struct sl_denial);
 } sl_denials SEC(".maps");
 
-/* Notes the denial of a TCP segment; true if it was noted before. Not static:
+/* Notes the denial of a TCP segment by a generation; true if it was noted before. Not static:
  * verified once. */
-__noinline int sl_is_retransmission(struct __sk_buff *skb, struct sl_flow *f, __u32 slot)
+__noinline int sl_is_retransmission(struct __sk_buff *skb, struct sl_flow *f,
+				    const struct sl_subject *s)
 {
 	__u64 now = bpf_ktime_get_coarse_ns(), tag;
 	struct sl_flow_key k = {};
@@ -79,12 +80,12 @@ __noinline int sl_is_retransmission(struct __sk_buff *skb, struct sl_flow *f, __
 	__u32 at, sequence;
 	bool known;
 
-	if (!f || f->protocol != IPPROTO_TCP || !f->has_ports || f->fragment == SL_FRAGMENT_LATER ||
+	if (!f || !s || f->protocol != IPPROTO_TCP || !f->has_ports || f->fragment == SL_FRAGMENT_LATER ||
 	    bpf_skb_load_bytes(skb, f->at + 4, &sequence, sizeof(sequence)))
 		return 0;
 	sl_flow_key_of(f, &k);
-	k.netns = (__u64)sequence << 32 | (__u64)f->tcp_flags << 24 | f->from_a << 16 | slot;
-	tag = sl_flow_hash(&k);
+	k.netns = (__u64)sequence << 32 | (__u64)f->tcp_flags << 24 | f->from_a << 16 | s->slot;
+	tag = sl_flow_hash(&k) ^ s->word * 0x9e3779b97f4a7c15ull;
 	at = (tag >> 20) & (SL_DENIALS - 1);
 	d = bpf_map_lookup_elem(&sl_denials, &at);
 	if (!d)
@@ -98,7 +99,7 @@ __noinline int sl_is_retransmission(struct __sk_buff *skb, struct sl_flow *f, __
 #else
 
 static __always_inline bool sl_is_retransmission(struct __sk_buff *skb, struct sl_flow *f,
-						 __u32 slot)
+						 const struct sl_subject *s)
 {
 	return false;
 }

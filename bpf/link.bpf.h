@@ -75,44 +75,41 @@ static __always_inline bool sl_is_leased(__u32 slot, __u64 address)
 }
 
 /* Does one chunk of the binding hold the address? */
-static __always_inline bool sl_chunk_binds(sl_table_map table, __u32 at, __u32 family, __u64 high,
-					   __u64 low)
+static __always_inline bool sl_chunk_binds(const __u64 *w, __u32 family, __u64 high, __u64 low)
 {
-	__u64 w[4] = {};
-	int i;
-
-	if (family == 4) {
-		for (i = 0; i < 2; i++)
-			if (sl_table_word(table, at + SL_B_V4 + i, &w[i]) &&
-			    (low & (__u32)w[i]) == w[i] >> 32)
-				return true;
-		return false;
-	}
-	for (i = 0; i < 4; i++)
-		if (!sl_table_word(table, at + SL_B_V6 + i, &w[i]))
-			return false;
-	return (high & w[2]) == w[0] && (low & w[3]) == w[1];
+	if (family == 4)
+		return (low & (__u32)w[SL_B_V4]) == w[SL_B_V4] >> 32 ||
+		       (low & (__u32)w[SL_B_V4 + 1]) == w[SL_B_V4 + 1] >> 32;
+	return (high & w[SL_B_V6 + 2]) == w[SL_B_V6] && (low & w[SL_B_V6 + 3]) == w[SL_B_V6 + 1];
 }
 
 /* Is the address the workload's? The unspecified one is nobody's. Not static:
  * verified once. */
 __noinline int sl_is_bound(const struct sl_subject *s, __u32 family, __u64 high, __u64 low)
 {
-	__u64 head, section;
 	sl_table_map table;
+	const __u64 *w;
+	__u64 section;
+	bool lease = false;
 	__u32 i;
 
-	if (!s || !(high | low) || !sl_binding(s, &head, &section))
+	if (!s || !(high | low))
 		return 0;
-	if (!(head & SL_B_HAS_ADDRESSES))
-		return 1;
 	table = sl_table_open(s->word);
-	if (!table)
+	if (!table || !sl_table_word(table, SL_H_DEVICE, &section))
 		return 0;
-	for (i = 0; i < SL_BINDING_CHUNKS_MAX && i < section >> 32; i++)
-		if (sl_chunk_binds(table, (__u32)section + i * SL_B_WORDS, family, high, low))
+	for (i = 0; i < SL_BINDING_CHUNKS_MAX && i < section >> 32; i++) {
+		w = sl_table_chunk(table, (__u32)section + i * SL_B_WORDS);
+		if (!w)
+			return 0;
+		if (!i && !(w[SL_B_MAC] & SL_B_HAS_ADDRESSES))
 			return 1;
-	return family == 4 && (head & SL_B_LEASE) && sl_is_leased(s->slot, low);
+		if (!i)
+			lease = w[SL_B_MAC] & SL_B_LEASE;
+		if (sl_chunk_binds(w, family, high, low))
+			return 1;
+	}
+	return family == 4 && lease && sl_is_leased(s->slot, low);
 }
 
 static __always_inline bool sl_is_tagged(__u16 ethertype)

@@ -98,7 +98,7 @@ static __always_inline bool sl_is_same_attempt(struct __sk_buff *skb, struct sl_
 					       struct sl_socket *note)
 {
 	if (SL_ON_DEVICE)
-		return sl_is_retransmission(skb, &p->flow, p->subject.slot);
+		return sl_is_retransmission(skb, &p->flow, &p->subject);
 	return !p->flow.inbound && sl_is_reported(note, &p->flow, &p->subject);
 }
 

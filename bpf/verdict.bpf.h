@@ -27,6 +27,15 @@ static __always_inline bool sl_table_word(sl_table_map table, __u32 i, __u64 *wo
 	return true;
 }
 
+/* Eight words at once, from a multiple of eight on. */
+static __always_inline const __u64 *sl_table_chunk(sl_table_map table, __u32 i)
+{
+	__u32 at = i / SL_CHUNK_WORDS;
+	struct sl_chunk *chunk = bpf_map_lookup_elem(table, &at);
+
+	return chunk ? chunk->words : NULL;
+}
+
 static __always_inline sl_table_map sl_table_open(sl_table_ref word)
 {
 	__u32 index = SL_WORD_INDEX(word);
