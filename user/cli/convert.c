@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/sortie.h"
 #include "output.h"
-#include "sortie.h"
 
 static const char allowlist_notes[] =
 	"# An allowlist: what no rule names is denied; DNS is always allowed.\n"

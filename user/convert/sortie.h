@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* An application's egress policy of Sortie, as one of ours. */
-#ifndef SLUICE_CLI_SORTIE_H
-#define SLUICE_CLI_SORTIE_H
+#ifndef SLUICE_CONVERT_SORTIE_H
+#define SLUICE_CONVERT_SORTIE_H
 
 #include "policy/policy.h"
 
