@@ -313,9 +313,9 @@ class Policy:
         self.rules.append(matches)
 
     def _read_entry(self, entry):
-        only_keys(entry, "from ports protocol", "inbound rule")
+        only_keys(entry, "from ports protocol icmp", "inbound rule")
         match = {"to": entry["from"]}
-        match.update((key, entry[key]) for key in ("ports", "protocol") if key in entry)
+        match.update((key, entry[key]) for key in ("ports", "protocol", "icmp") if key in entry)
         return self._read_mapping(match, False)
 
     def _list_for(self, direction, realm, protocol):

@@ -208,14 +208,12 @@ class RandomPolicy:
         match["protocol"] = chosen[0] if len(chosen) == 1 and rng.random() < 0.7 else chosen
         return [NUMBERS.get(item, item) for item in chosen], keys
 
-    def _mapping(self, where, with_icmp_and_uid=True):
+    def _mapping(self, where, with_uid=True):
         rng = self.rng
         match = {where: None}
         protocols, keys = self._protocol_and_keys(match)
-        if not with_icmp_and_uid and match.pop("icmp", None):
-            keys = None
         uids = None
-        if with_icmp_and_uid and rng.random() < 0.2:
+        if with_uid and rng.random() < 0.2:
             uids = rng.sample(self.uids, rng.randint(1, len(self.uids)))
             match["uid"] = uids[0] if len(uids) == 1 and rng.random() < 0.7 else uids
         prefixes = []

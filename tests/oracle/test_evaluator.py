@@ -232,6 +232,10 @@ IN = [
      UNSOLICITED),
     (listed(**{"from": ["any", "2002:1::/32"]}), "in 6 2002:1::1 5 -", "allow - rule"),
     (listed(**{"from": ["any", "2002:1::/32"]}), "in 6 2002:2::1 5 -", UNSOLICITED),
+    (listed(**{"from": "any", "protocol": "icmp", "icmp": {"type": 8}}),
+     "in 1 10.0.0.1 2048 -", "allow - rule"),
+    (listed(**{"from": "any", "protocol": "icmp", "icmp": {"type": 8}}),
+     "in 1 10.0.0.1 0 -", UNSOLICITED),
 ]
 
 

@@ -84,6 +84,7 @@ static const struct sl_key inbound[] = {
 	[SL_INBOUND_FROM] = {"from", HOSTS_TYPE, "required", ENGINE, NULL, NULL},
 	[SL_INBOUND_PORTS] = {"ports", PORTS_TYPE, "every port", ENGINE, NULL, NULL},
 	[SL_INBOUND_PROTOCOL] = {"protocol", PROTOCOL_TYPE, "as in a match", ENGINE, NULL, NULL},
+	[SL_INBOUND_ICMP] = {"icmp", ICMP_KEY_TYPE, "every type", ENGINE, NULL, NULL},
 };
 
 /* Recorded by its value (parse_match.c), as names of hosts are. */

@@ -311,6 +311,7 @@ static void inbound_rule_read(struct sl_parser *p, const struct sl_key *key, voi
 		[SL_INBOUND_FROM] = to_read,
 		[SL_INBOUND_PORTS] = ports_read,
 		[SL_INBOUND_PROTOCOL] = protocols_read,
+		[SL_INBOUND_ICMP] = match_icmp_read,
 	};
 	struct sl_policy *policy = object;
 	size_t errors = p->diag->n_errors;
