@@ -16,10 +16,11 @@ VERSION    := 0.1.0
 ARCH       := $(shell uname -m | sed -e 's/x86_64/x86/' -e 's/aarch64/arm64/')
 WARN       := -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wno-unused-parameter $(if $(CI),-Werror)
 CFLAGS     ?= -O2 -g
-CPPFLAGS   += -Iinclude -Iuser -I$(O) -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' \
+CPPFLAGS   += -Iinclude -Iuser -I$(O) -I/usr/include/libxml2 -D_GNU_SOURCE \
+	      -DSLUICE_VERSION='"$(VERSION)"' \
 	      -DSLUICE_DATADIR='"$(PREFIX)/share/sluice"'
 ALL_CFLAGS := -std=gnu11 $(WARN) $(CFLAGS)
-LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -ljansson -lcap-ng -lseccomp
+LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -ljansson -lcap-ng -lseccomp -lxml2
 SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
 	      -I/usr/include/$(shell uname -m)-linux-gnu -Wall -Wextra -Werror \
@@ -52,7 +53,7 @@ help:
 	@echo 'make                build $(O)/sluice'
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
-	@echo 'make fuzz TIME=     the parser, printer and compiler under libFuzzer'
+	@echo 'make fuzz TIME=     the parser, printer and compiler, and nwfilter, under libFuzzer'
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
 	@echo 'make lint format    clang-tidy, cppcheck, shellcheck; clang-format'
 	@echo 'make install        PREFIX=$(PREFIX)'
@@ -95,6 +96,12 @@ fuzz:
 		$(wildcard user/policy/*.c user/resolve/*.c user/compile/*.c) -lfyaml -lmnl
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/policy -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/corpus
+	$(Q)mkdir -p $(O)/fuzz/filters && cp tests/golden/nwfilter/*.xml $(O)/fuzz/filters/
+	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/nwfilter tests/fuzz/nwfilter.c \
+		$(wildcard user/convert/nwfilter*.c user/policy/*.c) -lfyaml -lxml2
+	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/nwfilter -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
+		-max_total_time=$(TIME) $(O)/fuzz/filters
 
 fuzz-dns:
 	$(Q)mkdir -p $(O)/fuzz/dns

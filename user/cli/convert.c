@@ -5,8 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/nwfilter.h"
 #include "convert/sortie.h"
 #include "output.h"
+
+static const char *shown_name(const char *path)
+{
+	return strcmp(path, "-") ? path : "<stdin>";
+}
+
+/* Prints what there is to say, and why a file could not be read if that was not said. */
+static void report(const struct sl_diag *diag, const char *name, int err)
+{
+	sl_diag_print(diag, stderr);
+	if (err && !diag->n_errors)
+		fprintf(stderr, "sluice convert: %s: %s\n", name, strerror(-err));
+}
+
+/* ---- sortie ---- */
 
 static const char allowlist_notes[] =
 	"# An allowlist: what no rule names is denied; DNS is always allowed.\n"
@@ -23,7 +39,7 @@ static const char denylist_notes[] =
 	"#  - Sortie allows 0.0.0.0/0 there, so IPv6 is closed; here it is open but for the\n"
 	"#    rules below: add `- deny: \"::/0\"` at their end to close it.\n";
 
-static void put_header(const struct sl_sortie *sortie, const char *name)
+static void put_sortie_header(const struct sl_sortie *sortie, const char *name)
 {
 	fputs("# Made by `sluice convert --from sortie` from ", stdout);
 	sl_put_text(name, stdout);
@@ -36,9 +52,9 @@ static void put_header(const struct sl_sortie *sortie, const char *name)
 	      stdout);
 }
 
-static int convert_sortie(const char *path)
+static int convert_sortie(char **paths, size_t n)
 {
-	const char *name = strcmp(path, "-") ? path : "<stdin>";
+	const char *path = n ? paths[0] : "-", *name = shown_name(path);
 	struct sl_pos pos = {.file = name};
 	struct sl_sortie sortie;
 	struct sl_diag diag = {};
@@ -46,20 +62,92 @@ static int convert_sortie(const char *path)
 	size_t len;
 	int err;
 
+	if (n > 1)
+		return sl_usage("convert", "one FILE at a time: what is '%s'?", paths[1]);
 	err = sl_file_read(path, SL_POLICY_BYTES_MAX, NULL, &text, &len, &diag);
 	if (!err)
 		err = sl_sortie_read(text, len, &pos, &sortie, &diag);
 	free(text);
-	sl_diag_print(&diag, stderr);
-	if (err && !diag.n_errors)
-		fprintf(stderr, "sluice convert: %s: %s\n", name, strerror(-err));
+	report(&diag, name, err);
 	sl_diag_free(&diag);
 	if (err)
 		return SL_EXIT_FAILED;
-	put_header(&sortie, name);
+	put_sortie_header(&sortie, name);
 	sl_policy_print(sortie.policy, stdout);
 	sl_sortie_free(&sortie);
 	return SL_EXIT_OK;
+}
+
+/* ---- nwfilter ---- */
+
+static void put_attach(const struct sl_nwfilter_binding *binding, FILE *out)
+{
+	fputs("sluice attach --dev DEVICE -p POLICY", out);
+	if (binding->mac)
+		fputs(" --mac MAC", out);
+	for (size_t i = 0; i < binding->n_addresses; i++) {
+		fputs(" --address ", out);
+		sl_put_text(binding->addresses[i], out);
+	}
+	putc('\n', out);
+}
+
+static void put_nwfilter_header(const struct sl_nwfilter *nwfilter, const char *name,
+				const struct sl_diag *diag)
+{
+	fputs("# Made by `sluice convert --from nwfilter` from ", stdout);
+	sl_put_text(name, stdout);
+	fputs(", filter ", stdout);
+	sl_put_text(nwfilter->name, stdout);
+	fputs(".\n# It means what the filter meant on a device that is given:\n#   ", stdout);
+	put_attach(&nwfilter->binding, stdout);
+	fputs("# An id line-N is of the rule in line N. What every device is held to beyond its\n"
+	      "# filter, and how libvirt's rules are read, is in docs/convert.md.\n", stdout);
+	for (size_t i = 0; i < diag->n; i++) {
+		fputs("# ", stdout);
+		if (diag->entries[i].pos.line)
+			fprintf(stdout, "Line %u: ", diag->entries[i].pos.line);
+		sl_put_text(diag->entries[i].message, stdout);
+		putc('\n', stdout);
+	}
+}
+
+static int convert_nwfilter(char **paths, size_t n)
+{
+	static char *standard_input[] = {"-"};
+	struct sl_nwfilter_source *sources;
+	struct sl_nwfilter nwfilter;
+	struct sl_diag diag = {};
+	size_t n_read = 0;
+	int err = 0;
+
+	if (!n) {
+		paths = standard_input;
+		n = 1;
+	}
+	sources = calloc(n, sizeof(*sources));
+	for (; sources && n_read < n && !err; n_read += !err) {
+		struct sl_nwfilter_source *s = &sources[n_read];
+
+		s->file = shown_name(paths[n_read]);
+		err = sl_file_read(paths[n_read], SL_NWFILTER_BYTES_MAX, NULL, (char **)&s->text,
+				   &s->len, &diag);
+	}
+	if (!err)
+		err = sources ? sl_nwfilter_read(sources, n, &nwfilter, &diag) : -ENOMEM;
+	report(&diag, shown_name(paths[n_read < n ? n_read : 0]), err);
+	if (!err) {
+		put_nwfilter_header(&nwfilter, sources[0].file, &diag);
+		sl_policy_print(nwfilter.policy, stdout);
+		fputs("sluice convert: attach it with: ", stderr);
+		put_attach(&nwfilter.binding, stderr);
+		sl_nwfilter_free(&nwfilter);
+	}
+	while (n_read)
+		free((char *)sources[--n_read].text);
+	free(sources);
+	sl_diag_free(&diag);
+	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
 
 static const struct option options[] = {
@@ -71,7 +159,7 @@ static const struct option options[] = {
 int cmd_convert(int argc, char **argv)
 {
 	const char *from = NULL;
-	int c;
+	int c, status;
 
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
@@ -82,12 +170,14 @@ int cmd_convert(int argc, char **argv)
 		from = optarg;
 	}
 	if (!from)
-		return sl_usage("convert", "from what? give --from sortie");
-	if (!strcmp(from, "nwfilter") || !strcmp(from, "tinyproxy"))
+		return sl_usage("convert", "from what? give --from nwfilter or --from sortie");
+	if (!strcmp(from, "tinyproxy"))
 		return sl_usage("convert", "--from %s is not built yet", from);
-	if (strcmp(from, "sortie"))
-		return sl_usage("convert", "--from is sortie, not '%s'", from);
-	if (argc - optind > 1)
-		return sl_usage("convert", "one FILE at a time: what is '%s'?", argv[optind + 1]);
-	return sl_output_done("convert", convert_sortie(optind < argc ? argv[optind] : "-"));
+	if (!strcmp(from, "nwfilter"))
+		status = convert_nwfilter(argv + optind, (size_t)(argc - optind));
+	else if (!strcmp(from, "sortie"))
+		status = convert_sortie(argv + optind, (size_t)(argc - optind));
+	else
+		return sl_usage("convert", "--from is nwfilter or sortie, not '%s'", from);
+	return sl_output_done("convert", status);
 }

@@ -122,11 +122,14 @@ const struct sl_command sl_commands[] = {
 	 "example: sluice fmt agent.yaml\n",
 	 cmd_fmt},
 	{"convert", "turn another system's policy into one of ours",
-	 "usage: sluice convert --from sortie [FILE]\n"
+	 "usage: sluice convert --from nwfilter [FILE...]\n"
+	 "       sluice convert --from sortie [FILE]\n"
 	 "\n"
-	 "Reads JSON, an application or its egress_policy, and prints a policy.\n"
+	 "Prints a policy. nwfilter: a network filter of libvirt (XML); further FILEs are\n"
+	 "filters that it refers to, those that libvirt comes with excepted. sortie: an\n"
+	 "application or its egress_policy (JSON). What a policy cannot say exactly is refused.\n"
 	 "\n"
-	 "example: sluice convert --from sortie app.json > app.yaml\n",
+	 "example: virsh nwfilter-dumpxml agent | sluice convert --from nwfilter > agent.yaml\n",
 	 cmd_convert},
 	{"rules", "show what each rule has decided, or the built-in sets",
 	 "usage: sluice rules --dev DEVICE [-o json]\n"
