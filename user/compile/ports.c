@@ -9,28 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "painter.h"
 
 #define WORK_MAX 400000000ull	/* painted segments: seconds of one core */
-
-struct node {			/* a rule on a segment; back towards the first */
-	__u32 rule, before;
-};
-
-struct painter {
-	struct compiler *c;
-	__u32 *keys;		/* where segments begin; keys[n] = KEY_END */
-	__u32 *next;		/* union-find: the next open segment */
-	__u32 *tail;		/* last node of each segment, SL_NONE */
-	__u8 *links;		/* nodes of each segment */
-	size_t n, cap;
-	struct node *nodes;
-	size_t n_nodes, cap_nodes;
-	struct words table;
-	/* the base table of each view: what a class's rule must come before */
-	struct words *base;
-	__u64 work;
-};
 
 static int grow(void **v, size_t *cap, size_t want, size_t size)
 {
@@ -156,9 +137,8 @@ static __u32 closing_rule(const struct compiler *c, __u32 id)
 	return chain_rule(c, id);
 }
 
-/* True if somewhere in [low, high) no rule before `rule` closes the table. */
-static bool open_before(const struct compiler *c, const __u64 *table, size_t n, __u32 low,
-			__u32 high, __u32 rule)
+bool open_before(const struct compiler *c, const __u64 *table, size_t n, __u32 low, __u32 high,
+		 __u32 rule)
 {
 	size_t i, a = 0, b = n, mid;
 
@@ -285,9 +265,8 @@ static int finish(struct painter *p)
 	return 0;
 }
 
-/* The port table of a list of entries in one view, into p->table. */
-static int build_table(struct painter *p, const __u32 *entries, size_t n, __u32 view,
-		       const struct words *base)
+int build_table(struct painter *p, const __u32 *entries, size_t n, __u32 view,
+		const struct words *base)
 {
 	struct compiler *c = p->c;
 	size_t i;
@@ -301,8 +280,7 @@ static int build_table(struct painter *p, const __u32 *entries, size_t n, __u32 
 	return err ? err : finish(p);
 }
 
-/* Interns p->table; the row's word for it (first word relative to the pool). */
-static int intern_table(struct painter *p, __u64 *word)
+int intern_table(struct painter *p, __u64 *word)
 {
 	struct compiler *c = p->c;
 	__u32 at;
@@ -318,95 +296,7 @@ static int intern_table(struct painter *p, __u64 *word)
 	return 0;
 }
 
-static int build_class(struct painter *p, struct class *class, __u64 *row)
-{
-	static const struct words nothing;
-	struct compiler *c = p->c;
-	__u32 view, n_views = 2, i;
-	int err;
-
-	for (i = 0; i < class->n_entries; i++)
-		if (c->entries[class->entries[i]].n_uids)
-			n_views = c->n_views;
-	for (view = 0; view < n_views; view++) {
-		err = build_table(p, class->entries, class->n_entries, view,
-				  class->embedded ? &nothing : &p->base[view]);
-		if (!err)
-			err = intern_table(p, &row[view]);
-		if (err)
-			return err;
-	}
-	for (view = 2; view < n_views && row[view] == row[1]; view++)
-		;
-	if (view >= n_views)
-		n_views = 2;
-	class->row_flags = (class->embedded ? SL_C_EMBEDDED : 0) |
-			   (n_views == 2 ? SL_C_UNIFORM : 0);
-	err = pool_intern(&c->rows, row, n_views, &class->row);
-	if (!err && c->rows.words.n > SL_TABLE_WORDS_MAX)
-		err = too_large(c, "64 MiB of class rows");
-	return err;
-}
-
-static int build_base(struct painter *p, __u64 *row)
-{
-	struct compiler *c = p->c;
-	__u32 *any = malloc((c->n_entries + 1) * sizeof(*any)), view;
-	size_t i, n = 0;
-	int err = 0;
-
-	if (!any)
-		return -ENOMEM;
-	for (i = 0; i < c->n_entries; i++)
-		if (c->entries[i].any)
-			any[n++] = i;
-	for (view = 0; view < c->n_views && !err; view++) {
-		err = build_table(p, any, n, view, NULL);
-		if (!err)
-			err = words_append(&p->base[view], p->table.v, p->table.n);
-		if (!err)
-			err = intern_table(p, &row[view]);
-	}
-	free(any);
-	return err ? err : pool_intern(&c->rows, row, c->n_views, &c->base_row);
-}
-
-static bool class_leaves_open(struct compiler *c, const struct class *class, __u32 view,
-			      __u32 low, __u32 high, __u32 rule)
-{
-	__u64 word;
-
-	if (class->embedded)
-		return false;
-	if ((class->row_flags & SL_C_UNIFORM) && view > SL_VIEW_OTHER)
-		view = SL_VIEW_OTHER;
-	word = c->rows.words.v[class->row + view];
-	return open_before(c, c->ports.words.v + (__u32)word, word >> 32, low, high, rule);
-}
-
-/* Marks the rules to `any` that decide for some address and key. */
-static void mark_base(struct painter *p)
-{
-	struct compiler *c = p->c;
-	__u32 view, id, low, high;
-	size_t i, k;
-
-	for (view = 0; view < c->n_views; view++) {
-		for (i = 0; i < p->base[view].n; i++) {
-			low = p->base[view].v[i] >> 32;
-			high = i + 1 < p->base[view].n ? p->base[view].v[i + 1] >> 32 : KEY_END;
-			for (id = (__u32)p->base[view].v[i]; id != SL_NONE;
-			     id = chain_otherwise(c, id)) {
-				for (k = 0; k < c->n_classes && !c->reached[chain_rule(c, id)]; k++)
-					c->reached[chain_rule(c, id)] = class_leaves_open(
-						c, &c->classes[k], view, low, high,
-						chain_rule(c, id));
-			}
-		}
-	}
-}
-
-static void painter_free(struct painter *p)
+void painter_free(struct painter *p)
 {
 	__u32 view;
 
@@ -419,23 +309,4 @@ static void painter_free(struct painter *p)
 	free(p->links);
 	free(p->nodes);
 	words_free(&p->table);
-}
-
-int build_rows(struct compiler *c)
-{
-	struct painter p = {.c = c};
-	__u64 *row = calloc(c->n_views, sizeof(*row));
-	size_t i;
-	int err = -ENOMEM;
-
-	p.base = calloc(c->n_views, sizeof(*p.base));
-	if (row && p.base)
-		err = build_base(&p, row);
-	for (i = 0; i < c->n_classes && !err; i++)
-		err = build_class(&p, &c->classes[i], row);
-	if (!err)
-		mark_base(&p);
-	painter_free(&p);
-	free(row);
-	return err;
 }
