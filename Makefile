@@ -20,7 +20,7 @@ CPPFLAGS   += -Iinclude -Iuser -I$(O) -I/usr/include/libxml2 -D_GNU_SOURCE \
 	      -DSLUICE_VERSION='"$(VERSION)"' \
 	      -DSLUICE_DATADIR='"$(PREFIX)/share/sluice"'
 ALL_CFLAGS := -std=gnu11 $(WARN) $(CFLAGS)
-LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -ljansson -lcap-ng -lseccomp -lxml2
+LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp -lxml2
 SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
 	      -I/usr/include/$(shell uname -m)-linux-gnu -Wall -Wextra -Werror \
@@ -93,13 +93,13 @@ fuzz:
 	$(Q)mkdir -p $(O)/fuzz/corpus && cp tests/golden/policy/*.in $(O)/fuzz/corpus/
 	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/policy tests/fuzz/policy.c \
-		$(wildcard user/policy/*.c user/resolve/*.c user/compile/*.c) -lfyaml -lmnl
+		$(wildcard user/policy/*.c user/resolve/*.c user/compile/*.c) -lfyaml -lidn2 -lmnl
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/policy -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/corpus
 	$(Q)mkdir -p $(O)/fuzz/filters && cp tests/golden/nwfilter/*.xml $(O)/fuzz/filters/
 	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/nwfilter tests/fuzz/nwfilter.c \
-		$(wildcard user/convert/nwfilter*.c user/policy/*.c) -lfyaml -lxml2
+		$(wildcard user/convert/nwfilter*.c user/policy/*.c) -lfyaml -lidn2 -lxml2
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/nwfilter -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/filters
 

@@ -200,6 +200,30 @@ def test_resolv_conf_bounds(netns, resolv_conf):
     assert env["resolvers"] == [f"192.0.2.{i}" for i in range(1, 17)]
 
 
+@pytest.mark.parametrize("text, domains", [
+    ("nameserver 192.0.2.1", []),
+    ("search example.org", ["example.org"]),
+    ("search\tA.example  B.Example. a.example\t", ["a.example", "b.example"]),
+    ("domain corp.example other.example", ["corp.example"]),
+    # the last line counts, whichever it is
+    ("search a.example b.example\ndomain c.example", ["c.example"]),
+    ("domain c.example\nsearch a.example b.example", ["a.example", "b.example"]),
+    ("search a.example\nsearch", ["a.example"]),
+    # what is no name adds nothing to one
+    ("search . a..b x_y.example 192.0.2.1 bad$.example", ["x_y.example"]),
+    (" search a.example\nsearchx b.example\n#search c.example", []),
+    ("search " + " ".join(f"d{i}.example" for i in range(40)), [f"d{i}.example" for i in range(32)]),
+])
+def test_search_domains(netns, resolv_conf, text, domains):
+    assert netns.environment("--resolv-conf", resolv_conf(text))["search"] == domains
+
+
+def test_localdomain_of_this_process_is_not_the_targets(netns, resolv_conf, monkeypatch):
+    monkeypatch.setenv("LOCALDOMAIN", "mine.example")
+    assert netns.environment("--resolv-conf", resolv_conf("search a.example"))["search"] \
+        == ["a.example"]
+
+
 def test_resolv_conf_missing(netns, tmp_path):
     assert netns.environment("--resolv-conf", str(tmp_path / "none"))["resolvers"] == []
 

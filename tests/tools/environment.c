@@ -23,6 +23,14 @@ static void print_set(const char *name, const struct sl_cidr *cidrs, size_t n)
 	puts("]}");
 }
 
+static void print_names(const char *name, char *const *names, size_t n)
+{
+	printf("{\"set\": \"%s\", \"cidrs\": [", name);
+	for (size_t i = 0; i < n; i++)
+		printf("%s\"%s\"", i ? ", " : "", names[i]);
+	puts("]}");
+}
+
 static int read_environment(const char *netns, bool device, unsigned long ifindex,
 			    const char *resolv_conf, struct sl_environment *env)
 {
@@ -74,6 +82,7 @@ int main(int argc, char **argv)
 	print_set("subnet", env.subnet, env.n_subnet);
 	print_set("host", env.host, env.n_host);
 	print_set("resolvers", env.resolvers, env.n_resolvers);
+	print_names("search", env.search, env.n_search);
 	sl_environment_free(&env);
 	return 0;
 }

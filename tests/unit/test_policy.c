@@ -114,7 +114,8 @@ static bool same_rule(const struct sl_rule *a, const struct sl_rule *b)
 		return a == b;
 	if (a->action != b->action || a->n_matches != b->n_matches || !same_text(a->id, b->id) ||
 	    a->id_written != b->id_written || !same_text(a->reason, b->reason) ||
-	    a->expiry != b->expiry || a->expires_s != b->expires_s || a->empty_ok != b->empty_ok)
+	    a->expiry != b->expiry || a->expires_s != b->expires_s || a->empty_ok != b->empty_ok ||
+	    a->resolves_private != b->resolves_private)
 		return false;
 	for (size_t i = 0; i < a->n_matches; i++) {
 		if (!same_match(&a->matches[i], &b->matches[i]))
@@ -131,6 +132,7 @@ static bool same_cidrs(const struct sl_cidr *a, size_t na, const struct sl_cidr 
 static bool same_test(const struct sl_test *a, const struct sl_test *b)
 {
 	return a->want == b->want && !memcmp(&a->address, &b->address, sizeof(a->address)) &&
+	       same_text(a->name, b->name) && a->question_only == b->question_only &&
 	       a->protocol == b->protocol && a->port == b->port && a->icmp_type == b->icmp_type &&
 	       a->icmp_code == b->icmp_code && a->has_uid == b->has_uid && a->uid == b->uid &&
 	       same_text(a->text, b->text);
@@ -139,7 +141,22 @@ static bool same_test(const struct sl_test *a, const struct sl_test *b)
 static bool same_limits(const struct sl_limits *a, const struct sl_limits *b)
 {
 	return !memcmp(&a->out, &b->out, sizeof(a->out)) && !memcmp(&a->in, &b->in, sizeof(a->in)) &&
-	       a->flow_interval_ns == b->flow_interval_ns && a->flow_burst == b->flow_burst;
+	       a->flow_interval_ns == b->flow_interval_ns && a->flow_burst == b->flow_burst &&
+	       a->dns_interval_ns == b->dns_interval_ns && a->dns_burst == b->dns_burst;
+}
+
+static bool same_dns(const struct sl_dns *a, const struct sl_dns *b)
+{
+	if (a->queries != b->queries || a->n_types != b->n_types ||
+	    memcmp(a->types, b->types, sizeof(a->types)) || a->ttl_min_s != b->ttl_min_s ||
+	    a->ttl_max_s != b->ttl_max_s || a->has_search != b->has_search ||
+	    a->n_search != b->n_search)
+		return false;
+	for (size_t i = 0; i < a->n_search; i++) {
+		if (!same_text(a->search[i], b->search[i]))
+			return false;
+	}
+	return true;
 }
 
 static bool same_settings(const struct sl_policy *a, const struct sl_policy *b)
@@ -150,7 +167,7 @@ static bool same_settings(const struct sl_policy *a, const struct sl_policy *b)
 	       a->inbound == b->inbound && a->is_fragment == b->is_fragment &&
 	       a->fragments_first == b->fragments_first &&
 	       !memcmp(&a->device, &b->device, sizeof(a->device)) &&
-	       same_limits(&a->limits, &b->limits) &&
+	       same_limits(&a->limits, &b->limits) && same_dns(&a->dns, &b->dns) &&
 	       same_cidrs(a->resolvers, a->n_resolvers, b->resolvers, b->n_resolvers);
 }
 
@@ -472,7 +489,8 @@ static int parse_quietly(const char *text, size_t len, size_t *n_items)
 static void a_policy_cut_anywhere_is_an_error_or_a_policy(void **state)
 {
 	static const char *const names[] = {"doc-sample", "json", "rule-options", "match-lists",
-					    "hosts", "tests", "strings-quoted"};
+					    "hosts", "tests", "strings-quoted", "names",
+					    "names-idna", "dns-names", "tests-names"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -643,8 +661,9 @@ static void set_files_name_each_wrong_line(void **state)
 	static const char want[] =
 		"s.txt:2:1: error: \"300.0.0.1\" is not an IPv4 address: it wants four numbers "
 		"from 0 to 255, as 192.0.2.1\n"
-		"s.txt:3:1: error: \"example.com\" is not an address or CIDR, as 192.0.2.1 or "
-		"2001:db8::/32\n"
+		"s.txt:3:1: error: \"example.com\" is a name, and a set holds addresses: it is "
+		"known when the policy is loaded, a name's addresses are not; write the name in "
+		"the rule itself\n"
 		"s.txt:4:3: error: \"::ffff:10.0.0.0/104\" is an IPv4 address inside an IPv6 "
 		"address and is judged as IPv4; write 10.0.0.0/8\n"
 		"s.txt:5:1: error: \"10.0.0.0/33\": the prefix length of an IPv4 address is a "
@@ -747,7 +766,7 @@ static void failure_leaves_outputs_untouched(void **state)
 	(void)state;
 	assert_int_equal(sl_match_parse("10.0.0.0/8:99999", pos, &match, &diag), -EINVAL);
 	assert_int_equal(match.n_ports, 7);
-	assert_int_equal(sl_flow_parse("example.com:80", pos, &test, &diag), -EINVAL);
+	assert_int_equal(sl_flow_parse("example.com:99999", pos, &test, &diag), -EINVAL);
 	assert_int_equal(test.port, 7);
 	assert_int_equal(sl_cidr_parse("10.0.0.0/33", 11, &cidr, NULL), -ERANGE);
 	assert_int_equal(sl_cidr_parse("10.0.0", 6, &cidr, NULL), -EINVAL);

@@ -28,6 +28,7 @@ static struct sl_cidr gateways[] = {
 static struct sl_cidr subnets[] = {{.family = 4, .len = 24, .addr = {192, 0, 2}}};
 static struct sl_cidr hosts[] = {{.family = 4, .len = 32, .addr = {192, 0, 2, 10}}};
 static struct sl_cidr servers[] = {{.family = 4, .len = 32, .addr = {192, 0, 2, 53}}};
+static char *domains[] = {(char *)"corp.example", (char *)"svc.cluster.local"};
 static const struct sl_environment environment = {
 	.gateway = gateways,
 	.n_gateway = 2,
@@ -37,6 +38,8 @@ static const struct sl_environment environment = {
 	.n_host = 1,
 	.resolvers = servers,
 	.n_resolvers = 1,
+	.search = domains,
+	.n_search = 2,
 };
 static const struct sl_environment nothing;
 
@@ -339,7 +342,7 @@ static void missing_and_open_fragments_are_errors(void **state)
 static void unenforced_keys_are_refused_in_fragments(void **state)
 {
 	write_rules("p.yaml", "", "  - include: a.yaml\n");
-	write_rules("a.yaml", "", "  - allow: \"*.example.org\"\n");
+	write_rules("a.yaml", "", "  - {allow: \"*.example.org\", sni: verify}\n");
 	expect_errors("a.yaml:3:", "not enforced yet", NULL);
 }
 
@@ -648,6 +651,28 @@ static void written_ids_are_unique_across_includes(void **state)
 	expect_errors("p.yaml:4:", "dns-gate", NULL);
 }
 
+/* ---- names ---- */
+
+static void names_without_a_resolver_are_refused(void **state)
+{
+	struct sl_resolve_options plain = options;
+	struct loaded l;
+
+	plain.env = &nothing;
+	write_rules("p.yaml", "", "  - allow: a.example\n");
+	l = load_with("p.yaml", &plain);
+	assert_int_equal(l.err, -EINVAL);
+	assert_non_null(strstr(l.messages, "rules by name need one"));
+	unload(&l);
+	write_file("p.yaml", "sluice: 1\ndns: {resolvers: [192.0.2.53]}\n"
+			     "rules:\n  - allow: a.example\n");
+	l = load_with("p.yaml", &plain);
+	assert_int_equal(l.err, 0);
+	assert_true(l.policy->dns.has_search);
+	assert_int_equal(l.policy->dns.n_search, 0);
+	unload(&l);
+}
+
 /* ---- the whole ---- */
 
 static void inbound_hosts_are_resolved(void **state)
@@ -723,6 +748,30 @@ static void resolved_policy_prints_and_parses(void **state)
 	l = load_ok("p.yaml");
 	text = print(l.policy);
 	assert_non_null(strstr(text, "frag-x"));
+	expect_stable(text);
+	free(text);
+	unload(&l);
+}
+
+static void what_is_resolved_of_names_prints_and_parses(void **state)
+{
+	struct loaded l;
+	char *text;
+
+	write_file("p.yaml",
+		   "sluice: 1\ndns: {types: [A, TXT], queries: any, ttl: {min: 5s, max: 90m}}\n"
+		   "limits: {dns: 600/m}\nrules:\n"
+		   "  - deny: [b\xc3\xbc" "cher.example, \"*.evil.test\"]\n"
+		   "  - {allow: {to: [\"*\", 10.0.0.1, a.example], ports: 443, uid: root}, "
+		   "resolves_to: private, id: x, expires: 12h}\n"
+		   "tests:\n  - allow: a.example:443\n  - deny: {to: b.example, port: 80, uid: 5}\n"
+		   "  - deny: c.example\n");
+	l = load_ok("p.yaml");
+	text = print(l.policy);
+	assert_non_null(strstr(text, "dns: {resolvers: [192.0.2.53], queries: any, types: [A, TXT], "
+				     "ttl: {min: 5s, max: 90m}, "
+				     "search: [corp.example, svc.cluster.local]}\n"));
+	assert_non_null(strstr(text, "xn--bcher-kva.example"));
 	expect_stable(text);
 	free(text);
 	unload(&l);
@@ -822,6 +871,8 @@ int main(void)
 		TEST(default_ids_stay_with_their_rules),
 		TEST(equal_default_ids_get_numbers),
 		TEST(written_ids_are_unique_across_includes),
+		TEST(names_without_a_resolver_are_refused),
+		TEST(what_is_resolved_of_names_prints_and_parses),
 		TEST(inbound_hosts_are_resolved),
 		TEST(policy_itself_is_unchanged),
 		TEST(resolved_policy_prints_and_parses),

@@ -67,7 +67,8 @@ static int load_policy(struct session *s, struct sl_diag *diag)
 		return err;
 	if (s->options->audit)
 		s->policy->mode = SL_MODE_AUDIT;
-	return sl_compile(s->policy, &compile, &s->compiled, diag);
+	err = sl_policy_refuse_names(s->policy, diag);
+	return err ? err : sl_compile(s->policy, &compile, &s->compiled, diag);
 }
 
 static int make_target(struct session *s, struct sl_diag *diag)

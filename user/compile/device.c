@@ -150,7 +150,7 @@ static void say(struct review *r, const struct sl_rule_info *rule, const struct 
 	static const char *const whom[] = {"the host", "its neighbours"};
 	static const char *const set[] = {"@host", "@subnet"};
 	bool guess = at->group == NEIGHBOURS && !r->env->n_subnet;
-	char who[SL_NAME_MAX + 16] = "default: allow", address[SL_CIDR_TEXT], port[32];
+	char who[SL_ID_MAX + 16] = "default: allow", address[SL_CIDR_TEXT], port[32];
 
 	if (rule)
 		snprintf(who, sizeof(who), "rule '%s'", rule->id);

@@ -353,7 +353,7 @@ static int take_name(struct reader *r, const json_t *root, char **application)
 		return sl_error(r->diag, r->pos, "id: a text is wanted: found %s",
 				describe(id, found));
 	*application = strdup(text);
-	r->policy->name = strndup(text, SL_NAME_MAX);
+	r->policy->name = strndup(text, SL_ID_MAX);
 	if (!*application || !r->policy->name)
 		return -ENOMEM;
 	for (char *c = r->policy->name; *c; c++)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "domain.h"
 #include "text.h"
 
 /* Dotted quad, decimal, no leading zeros (some readers take 010 as 8). */
@@ -241,6 +242,19 @@ int sl_cidr_read(const char *text, size_t len, const struct sl_pos *pos,
 			SL_Q(text, len), sl_cidr_format(&result, buf));
 	*cidr = result;
 	return 0;
+}
+
+int sl_member_read(const char *text, size_t len, const struct sl_pos *pos,
+		   struct sl_cidr *cidr, struct sl_diag *diag)
+{
+	size_t star = len > 2 && text[0] == '*' && text[1] == '.' ? 2 : 0;
+
+	if (!sl_text_is(text, len, "any") && !sl_domain_fault(text + star, len - star) &&
+	    !sl_domain_ends_in_number(text + star, len - star))
+		return sl_error(diag, pos, "\"%.*s\" is a name, and a set holds addresses: it is "
+				"known when the policy is loaded, a name's addresses are not; "
+				"write the name in the rule itself", SL_Q(text, len));
+	return sl_cidr_read(text, len, pos, cidr, diag);
 }
 
 int sl_address_read(const char *text, size_t len, const struct sl_pos *pos,

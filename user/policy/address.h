@@ -14,6 +14,10 @@
 int sl_cidr_read(const char *text, size_t len, const struct sl_pos *pos,
 		 struct sl_cidr *cidr, struct sl_diag *diag);
 
+/* The same for a member of a set: of a name it says why there can be none. */
+int sl_member_read(const char *text, size_t len, const struct sl_pos *pos,
+		   struct sl_cidr *cidr, struct sl_diag *diag);
+
 /* An address alone: a prefix is an error too. */
 int sl_address_read(const char *text, size_t len, const struct sl_pos *pos,
 		    struct sl_cidr *cidr, struct sl_diag *diag);

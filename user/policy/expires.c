@@ -79,7 +79,7 @@ static const struct {
 	int seconds;
 } units[] = {{'d', DAY_S}, {'h', 3600}, {'m', 60}, {'s', 1}};
 
-static bool parse_duration(const char *text, size_t len, __s64 *out)
+bool sl_duration_parse(const char *text, size_t len, __s64 *out)
 {
 	__u64 number;
 
@@ -113,14 +113,14 @@ bool sl_expires_parse(const char *text, size_t len, struct sl_rule *rule)
 		rule->expiry = SL_EXPIRES_AT;
 		return true;
 	}
-	if (!parse_duration(text, len, &seconds))
+	if (!sl_duration_parse(text, len, &seconds))
 		return false;
 	rule->expires_s = seconds;
 	rule->expiry = SL_EXPIRES_AFTER;
 	return true;
 }
 
-static void format_duration(__s64 seconds, char *buf, size_t size)
+void sl_duration_format(__s64 seconds, char *buf, size_t size)
 {
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
 		if (seconds % units[i].seconds)
@@ -152,7 +152,7 @@ void sl_expires_format(const struct sl_rule *rule, char *buf, size_t size)
 {
 	buf[0] = 0;
 	if (rule->expiry == SL_EXPIRES_AFTER)
-		format_duration(rule->expires_s, buf, size);
+		sl_duration_format(rule->expires_s, buf, size);
 	else if (rule->expiry == SL_EXPIRES_AT)
 		format_time(rule->expires_s, buf, size);
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* One flow, for `tests` and `explain`: ADDRESS[:PORT][/PROTO]. */
+/* One flow, for `tests` and `explain`: ADDRESS[:PORT][/PROTO], or a name for ADDRESS. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "address.h"
+#include "domain.h"
 #include "parser.h"
 #include "text.h"
 
@@ -24,20 +25,18 @@ int sl_flow_address(const char *text, size_t len, const struct sl_pos *pos,
 	return 0;
 }
 
-bool sl_flow_is_name(const char *text, size_t len)
+int sl_flow_host(const char *text, size_t len, const struct sl_pos *pos, struct sl_test *test,
+		 struct sl_diag *diag)
 {
-	struct sl_diag diag = {0};
-	struct sl_pos pos = {0};
-	struct sl_parts parts;
-	struct sl_host host = {0};
-	bool is_name;
-
-	is_name = !sl_parts_split(text, len, false, &pos, &parts, &diag) && !parts.bracketed &&
-		  !sl_host_parse(parts.host, parts.host_len, &pos, &host, &diag) &&
-		  host.kind == SL_HOST_NAME;
-	free(host.text);
-	sl_diag_free(&diag);
-	return is_name;
+	if (len && text[0] == '*')
+		return sl_error(diag, pos, "\"%.*s\": a flow has one name, not a pattern",
+				SL_Q(text, len));
+	if (!len || memchr(text, ':', len) || memchr(text, '/', len) || text[0] == '@' ||
+	    sl_text_is(text, len, "any") || sl_domain_ends_in_number(text, len))
+		return sl_flow_address(text, len, pos, &test->address, diag);
+	free(test->name);
+	test->name = NULL;
+	return sl_domain_read(text, len, text, len, pos, &test->name, diag);
 }
 
 static int protocol_parse(const char *text, size_t len, const struct sl_pos *pos, int *protocol,
@@ -62,16 +61,18 @@ static char *flow_text(const struct sl_test *test)
 	bool icmp = test->protocol == ICMP || test->protocol == ICMPV6;
 	bool echo = test->icmp_type == (test->protocol == ICMP ? ICMP_ECHO : ICMPV6_ECHO) &&
 		    !test->icmp_code;
-	bool v6 = test->address.family == 6;
-	char address[SL_CIDR_TEXT], uid[32] = "", port[32] = "", type[48] = "", number[8];
+	bool v6 = !test->name && test->address.family == 6;
+	char buf[SL_CIDR_TEXT], uid[32] = "", port[32] = "", type[48] = "", number[8];
+	const char *host = test->name ? test->name : sl_cidr_format(&test->address, buf);
 	char *text;
 
-	sl_cidr_format(&test->address, address);
+	if (test->question_only)
+		return strdup(host);
 	snprintf(number, sizeof(number), "%u", test->protocol);
 	if (!test->has_uid && (!icmp || echo)) {
 		if (test->port)
 			snprintf(port, sizeof(port), ":%u", test->port);
-		return asprintf(&text, "%s%s%s%s/%s", v6 && test->port ? "[" : "", address,
+		return asprintf(&text, "%s%s%s%s/%s", v6 && test->port ? "[" : "", host,
 				v6 && test->port ? "]" : "", port, name ? name : number) < 0
 			       ? NULL : text;
 	}
@@ -82,7 +83,7 @@ static char *flow_text(const struct sl_test *test)
 			 test->icmp_code);
 	if (test->has_uid)
 		snprintf(uid, sizeof(uid), ", uid: %u", test->uid);
-	return asprintf(&text, "{to: %s%s%s%s, protocol: %s%s%s}", v6 ? "\"" : "", address,
+	return asprintf(&text, "{to: %s%s%s%s, protocol: %s%s%s}", v6 ? "\"" : "", host,
 			v6 ? "\"" : "", port, name ? name : number, type, uid) < 0 ? NULL : text;
 }
 
@@ -103,14 +104,18 @@ static int ports_check(const struct sl_test *test, int port, const struct sl_pos
 int sl_flow_finish(struct sl_test *test, int port, int protocol, bool icmp_written,
 		   const struct sl_pos *pos, struct sl_diag *diag)
 {
-	if (port < 0 && protocol < 0)
+	test->question_only = test->name && port < 0 && protocol < 0 && !icmp_written &&
+			      !test->has_uid;
+	if (port < 0 && protocol < 0 && !test->question_only)
 		return sl_error(diag, pos, "a flow wants a port or a protocol, as 192.0.2.1:443 "
 				"or 192.0.2.1/icmp");
 	test->protocol = protocol < 0 ? 6 : (__u8)protocol;
+	if (test->question_only)
+		test->protocol = 0;
 	if (icmp_written && test->protocol != ICMP && test->protocol != ICMPV6)
 		return sl_error(diag, pos, "an icmp type goes with \"protocol: icmp\" or "
 				"\"protocol: icmpv6\"");
-	if (ports_check(test, port, pos, diag))
+	if (!test->question_only && ports_check(test, port, pos, diag))
 		return -EINVAL;
 	test->port = port < 0 ? 0 : (__u16)port;
 	if (!icmp_written && test->protocol == ICMP)
@@ -128,13 +133,15 @@ int sl_flow_parse_n(const char *text, size_t len, const struct sl_pos *pos,
 	struct sl_port_range range = {0};
 	struct sl_parts parts;
 	int protocol = -1;
+	int err = sl_parts_split(text, len, false, pos, &parts, diag);
 
-	if (sl_flow_is_name(text, len))
-		return sl_error(diag, pos, "\"%.*s\": a flow has an address; names come with the "
-				"part \"names\"", SL_Q(text, len));
-	if (sl_parts_split(text, len, false, pos, &parts, diag) ||
-	    sl_flow_address(parts.host, parts.host_len, pos, &test->address, diag))
-		return -EINVAL;
+	if (!err)
+		err = parts.bracketed
+			      ? sl_flow_address(parts.host, parts.host_len, pos, &test->address,
+						diag)
+			      : sl_flow_host(parts.host, parts.host_len, pos, test, diag);
+	if (err)
+		return err;
 	if (parts.ports &&
 	    sl_port_range_parse(parts.ports, parts.ports_len, pos, &range, diag))
 		return -EINVAL;
@@ -152,7 +159,9 @@ int sl_flow_parse(const char *text, struct sl_pos pos, struct sl_test *test,
 	struct sl_test result = {.pos = pos, .want = test->want};
 	int err = sl_flow_parse_n(text, strlen(text), &pos, &result, diag);
 
-	if (!err)
+	if (err)
+		sl_test_clear(&result);
+	else
 		*test = result;
 	return err;
 }

@@ -8,8 +8,9 @@
 /* Parts that are built ... */
 #define ENGINE "engine"
 #define MACHINES "virtual machines"
-/* ... and that are not. */
 #define NAMES "names"
+/* ... and that are not. */
+#define SNI "server names"
 #define DAEMON "daemon"
 #define FLOW_LIMITS "flow limits"
 
@@ -40,10 +41,21 @@ static const struct sl_key top[] = {
 static const struct sl_key dns[] = {
 	[SL_DNS_RESOLVERS] = {"resolvers", "a list of addresses, or system", "none", ENGINE, NULL,
 			      NULL},
-	[SL_DNS_QUERIES] = {"queries", "listed or any", "see names", NAMES, NULL, "dns: queries"},
-	[SL_DNS_TYPES] = {"types", "a list of question types, as [A, AAAA]", "see names", NAMES,
-			  NULL, "dns: types"},
-	[SL_DNS_MODE] = {"mode", "kernel or forward", "kernel", NAMES, NULL, "dns: mode"},
+	[SL_DNS_QUERIES] = {"queries", "listed or any", "see names.md", NAMES, NULL, NULL},
+	[SL_DNS_TYPES] = {"types", "a list of question types, as [A, AAAA]", "see names.md",
+			  NAMES, NULL, NULL},
+	[SL_DNS_TTL] = {"ttl", "a mapping, as {min: 60s, max: 1d}", "see below", NAMES, NULL,
+			NULL},
+	[SL_DNS_SEARCH] = {"search", "a list of domains, as [corp.example]",
+			   "those of resolv.conf", NAMES, NULL, NULL},
+	[SL_DNS_MODE] = {"mode", "kernel or forward", "kernel", NAMES, "forward", NULL},
+};
+
+#define TTL_TYPE "a duration from 1s to 7d, as 60s, 30m, 12h or 1d"
+
+static const struct sl_key ttl[] = {
+	[SL_TTL_MIN] = {"min", TTL_TYPE, "60s", NAMES, NULL, NULL},
+	[SL_TTL_MAX] = {"max", TTL_TYPE, "1d", NAMES, NULL, NULL},
 };
 
 #define MATCH_TYPE "a text as HOST:PORTS/PROTO, a list of them, or a mapping with \"to\""
@@ -62,7 +74,7 @@ static const struct sl_key rule[] = {
 			  NULL, NULL},
 	[SL_RULE_LOG] = {"log", "all, denied or none", "the policy's", DAEMON, NULL, NULL},
 	[SL_RULE_LIMITS] = {"limits", LIMITS_TYPE, "none", FLOW_LIMITS, NULL, NULL},
-	[SL_RULE_SNI] = {"sni", "verify, observe or off", "off", NAMES, NULL, NULL},
+	[SL_RULE_SNI] = {"sni", "verify, observe or off", "off", SNI, NULL, NULL},
 	[SL_RULE_RESOLVES_TO] = {"resolves_to", "private", "none", NAMES, NULL, NULL},
 };
 
@@ -102,7 +114,7 @@ static const struct sl_key set[] = {
 	[SL_SET_FILE] = {"file", "the path of a file", "required", ENGINE, NULL, NULL},
 };
 
-#define FLOW_TYPE "a text as ADDRESS:PORT/PROTO or a mapping with \"to\""
+#define FLOW_TYPE "a text as ADDRESS:PORT/PROTO or NAME:PORT, or a mapping with \"to\""
 
 static const struct sl_key test[] = {
 	[SL_TEST_ALLOW] = {"allow", FLOW_TYPE, "required", ENGINE, NULL, NULL},
@@ -110,7 +122,7 @@ static const struct sl_key test[] = {
 };
 
 static const struct sl_key flow[] = {
-	[SL_FLOW_TO] = {"to", "an address", "required", ENGINE, NULL, NULL},
+	[SL_FLOW_TO] = {"to", "an address or a name", "required", ENGINE, NULL, NULL},
 	[SL_FLOW_PORT] = {"port", "a number from 1 to 65535", "none", ENGINE, NULL, NULL},
 	[SL_FLOW_PROTOCOL] = {"protocol", "tcp, udp, icmp, icmpv6, sctp or a number from 0 to 255",
 			      "tcp", ENGINE, NULL, NULL},
@@ -129,7 +141,8 @@ static const struct sl_key limits[] = {
 				MACHINES, NULL, NULL},
 	[SL_LIMIT_CONNECTIONS] = {"connections", "new flows in a second or minute, as 50/s or "
 				  "30/m, from 1 to 1000000", "none", MACHINES, NULL, NULL},
-	[SL_LIMIT_DNS] = {"dns", "text, as 20/s", "none", NAMES, NULL, "limits: dns"},
+	[SL_LIMIT_DNS] = {"dns", "questions in a second or minute, as 20/s or 600/m, from 1 to "
+			  "1000000", "none", NAMES, NULL, NULL},
 };
 
 #define RATE_TYPE "a rate, as 10MiB/s, 10MB/s or 8Mbit/s"
@@ -155,6 +168,7 @@ static const struct sl_key rate[] = {
 
 TABLE(top, "a policy", "Top level");
 TABLE(dns, "dns", "`dns`");
+TABLE(ttl, "ttl", "`ttl`");
 TABLE(rule, "a rule", "A rule");
 TABLE(match, "a match", "A match as a mapping");
 TABLE(inbound, "an inbound rule", "Inbound");
@@ -169,8 +183,8 @@ TABLE(bandwidth, "bandwidth", "`bandwidth`");
 TABLE(rate, "a direction of bandwidth", "A direction as a mapping");
 
 const struct sl_key_table *const sl_key_tables[] = {
-	&sl_keys_top, &sl_keys_dns, &sl_keys_rule, &sl_keys_match, &sl_keys_inbound, &sl_keys_uid,
-	&sl_keys_icmp, &sl_keys_set, &sl_keys_test, &sl_keys_flow, &sl_keys_device,
+	&sl_keys_top, &sl_keys_dns, &sl_keys_ttl, &sl_keys_rule, &sl_keys_match,
+	&sl_keys_inbound, &sl_keys_uid, &sl_keys_icmp, &sl_keys_set, &sl_keys_test, &sl_keys_flow, &sl_keys_device,
 	&sl_keys_limits, &sl_keys_bandwidth, &sl_keys_rate, NULL,
 };
 
@@ -185,7 +199,13 @@ int sl_key_find(const struct sl_key_table *table, const char *name, size_t len)
 
 bool sl_key_is_later(const struct sl_key *key)
 {
-	return !key->later && strcmp(key->part, ENGINE) && strcmp(key->part, MACHINES);
+	static const char *const built[] = {ENGINE, MACHINES, NAMES};
+
+	for (size_t i = 0; i < sizeof(built) / sizeof(built[0]); i++) {
+		if (!strcmp(key->part, built[i]))
+			return false;
+	}
+	return !key->later;
 }
 
 const char *sl_key_nearest(const struct sl_key_table *table, const char *name, size_t len)

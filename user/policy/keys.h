@@ -31,7 +31,9 @@ struct sl_key_table {
 enum { SL_TOP_SLUICE, SL_TOP_NAME, SL_TOP_MODE, SL_TOP_DEFAULT, SL_TOP_ON_DENY, SL_TOP_DNS,
        SL_TOP_INBOUND, SL_TOP_SETS, SL_TOP_RULES, SL_TOP_TESTS, SL_TOP_LOG, SL_TOP_FRAGMENTS,
        SL_TOP_DEVICE, SL_TOP_LIMITS, SL_TOP_N };
-enum { SL_DNS_RESOLVERS, SL_DNS_QUERIES, SL_DNS_TYPES, SL_DNS_MODE, SL_DNS_N };
+enum { SL_DNS_RESOLVERS, SL_DNS_QUERIES, SL_DNS_TYPES, SL_DNS_TTL, SL_DNS_SEARCH, SL_DNS_MODE,
+       SL_DNS_N };
+enum { SL_TTL_MIN, SL_TTL_MAX, SL_TTL_N };
 enum { SL_RULE_ALLOW, SL_RULE_DENY, SL_RULE_INCLUDE, SL_RULE_ID, SL_RULE_REASON,
        SL_RULE_EXPIRES, SL_RULE_EMPTY, SL_RULE_USES, SL_RULE_LOG, SL_RULE_LIMITS, SL_RULE_SNI,
        SL_RULE_RESOLVES_TO, SL_RULE_N };
@@ -48,8 +50,8 @@ enum { SL_BANDWIDTH_OUT, SL_BANDWIDTH_IN, SL_BANDWIDTH_PEAK, SL_BANDWIDTH_BURST,
        SL_BANDWIDTH_N };
 enum { SL_RATE_AVERAGE, SL_RATE_PEAK, SL_RATE_BURST, SL_RATE_N };
 
-extern const struct sl_key_table sl_keys_top, sl_keys_dns, sl_keys_rule, sl_keys_match,
-	sl_keys_inbound, sl_keys_uid, sl_keys_icmp, sl_keys_set, sl_keys_test, sl_keys_flow,
+extern const struct sl_key_table sl_keys_top, sl_keys_dns, sl_keys_ttl, sl_keys_rule,
+	sl_keys_match, sl_keys_inbound, sl_keys_uid, sl_keys_icmp, sl_keys_set, sl_keys_test, sl_keys_flow,
 	sl_keys_device, sl_keys_limits, sl_keys_bandwidth, sl_keys_rate;
 
 /* All of them; ends in NULL. */

@@ -161,9 +161,9 @@ static void bandwidth_read(struct sl_parser *p, const struct sl_key *key, void *
 }
 
 /* N/s or N/m: N at once, and then one in each second or minute's N-th part. */
-static void connections_read(struct sl_parser *p, const struct sl_key *key, void *object)
+static void count_read(struct sl_parser *p, const struct sl_key *key, __u64 *interval_ns,
+		       __u32 *burst)
 {
-	struct sl_limits *limits = object;
 	size_t len = p->yaml.scalar_len;
 	__u64 number, period;
 	char letter;
@@ -178,15 +178,22 @@ static void connections_read(struct sl_parser *p, const struct sl_key *key, void
 	}
 	period = letter == 's' ? SECOND_NS : 60 * SECOND_NS;
 	/* Rounded up: never more than what is written. */
-	limits->flow_interval_ns = (period + number - 1) / number;
-	limits->flow_burst = (__u32)number;
+	*interval_ns = (period + number - 1) / number;
+	*burst = (__u32)number;
 }
 
-/* Refused by its key; checked all the same. */
+static void connections_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_limits *limits = object;
+
+	count_read(p, key, &limits->flow_interval_ns, &limits->flow_burst);
+}
+
 static void dns_limit_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
-	(void)object;
-	sl_is_text(p, key);
+	struct sl_limits *limits = object;
+
+	count_read(p, key, &limits->dns_interval_ns, &limits->dns_burst);
 }
 
 static void limits_read(struct sl_parser *p, const struct sl_key *key, struct sl_limits *limits)

@@ -9,20 +9,6 @@
 
 #define UID_MAX 4294967294u	/* 2^32 - 1 is "no user" to the kernel */
 
-static void record_names(struct sl_parser *p, const struct sl_match *match)
-{
-	for (size_t i = 0; i < match->n_hosts; i++) {
-		const struct sl_host *host = &match->hosts[i];
-
-		if (host->kind == SL_HOST_NAME)
-			sl_unenforced(p, "names", &host->pos, "%s", host->text);
-		else if (host->kind == SL_HOST_SUFFIX)
-			sl_unenforced(p, "names", &host->pos, "*.%s", host->text);
-		else if (host->kind == SL_HOST_EVERY_NAME)
-			sl_unenforced(p, "names", &host->pos, "*");
-	}
-}
-
 static void host_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
 	struct sl_match *match = object;
@@ -229,7 +215,6 @@ static void mapping_check(struct sl_parser *p, struct sl_match *match, size_t er
 			 "address)", map->table->keys[hosts].name);
 	else if (p->diag->n_errors == errors)
 		sl_match_check(match, &match->pos, p->diag);
-	record_names(p, match);
 }
 
 static void mapping_read(struct sl_parser *p, struct sl_match *match)
@@ -274,8 +259,6 @@ static void shorthand_read(struct sl_parser *p, const struct sl_key *key, void *
 	if (sl_shorthand_parse(p->yaml.scalar, p->yaml.scalar_len, &p->yaml.pos, match,
 			       p->diag) == -ENOMEM)
 		sl_parser_no_memory(p);
-	else
-		record_names(p, match);
 }
 
 static void list_element_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -315,6 +298,7 @@ static void inbound_rule_read(struct sl_parser *p, const struct sl_key *key, voi
 	};
 	struct sl_policy *policy = object;
 	size_t errors = p->diag->n_errors;
+	const struct sl_host *name;
 	struct sl_match *match;
 	struct sl_map map;
 
@@ -333,6 +317,11 @@ static void inbound_rule_read(struct sl_parser *p, const struct sl_key *key, voi
 		return;
 	sl_map_read(p, &sl_keys_inbound, values, match, &map);
 	mapping_check(p, match, errors, &map, SL_INBOUND_FROM);
+	name = sl_match_name(match);
+	if (name)
+		sl_error(p->diag, &name->pos, "\"%s\" is a name: DNS says where a name can be "
+			 "reached, not who calls; \"from\" takes addresses",
+			 name->text ? name->text : "*");
 }
 
 void sl_inbound_read(struct sl_parser *p, const struct sl_key *key, void *object)

@@ -104,8 +104,8 @@ static void resolves_to_read(struct sl_parser *p, const struct sl_key *key, void
 {
 	static const char *const words[] = {"private", NULL};
 
-	(void)object;
-	sl_word_read(p, key, words);
+	if (!sl_word_read(p, key, words))
+		((struct rule_state *)object)->rule->resolves_private = true;
 }
 
 static sl_value_fn *const rule_values[] = {
@@ -135,6 +135,26 @@ static void include_check(struct sl_parser *p, const struct sl_map *map,
 	}
 }
 
+/* What goes together with names. */
+static void names_check(struct sl_parser *p, const struct sl_rule *rule)
+{
+	const struct sl_host *name = sl_rule_name(rule);
+
+	if (rule->resolves_private && (rule->action == SL_DENY || !name))
+		sl_error(p->diag, &rule->pos, "\"resolves_to\" belongs to an \"allow\" by name: it "
+			 "says which addresses the name may have");
+	for (size_t i = 0; i < rule->n_matches && rule->action == SL_DENY; i++) {
+		const struct sl_match *match = &rule->matches[i];
+
+		name = sl_match_name(match);
+		if (name && (match->n_ports || match->n_protocols || match->has_icmp ||
+			     match->n_uids))
+			sl_error(p->diag, &name->pos, "a deny by name acts on the question for the "
+				 "name, not on addresses, which names share: it takes no ports, "
+				 "protocol or uid; write the name alone, in a rule of its own");
+	}
+}
+
 static void rule_check(struct sl_parser *p, const struct rule_state *state,
 		       const struct sl_map *map)
 {
@@ -152,6 +172,7 @@ static void rule_check(struct sl_parser *p, const struct rule_state *state,
 			 "rules, the first that matches decides");
 	else if (!allow && !deny && !map->faulty)
 		sl_error(p->diag, &rule->pos, "a rule wants \"allow\", \"deny\" or \"include\"");
+	names_check(p, rule);
 	if (rule->expiry == SL_EXPIRES_AFTER && !map->lines[SL_RULE_ID])
 		sl_error(p->diag, &rule->expires_pos, "a rule that expires after a duration needs "
 			 "an \"id\" of its own, so that its time goes on after a change");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* dns, device, sets, and the settings that only later parts enforce. */
+/* device, sets, and the settings that only later parts enforce. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,78 +8,6 @@
 #include "parser.h"
 #include "sluice_sets.h"
 #include "text.h"
-
-static void resolver_read(struct sl_parser *p, const struct sl_key *key, void *object)
-{
-	struct sl_policy *policy = object;
-	struct sl_cidr *resolver;
-
-	if (!sl_is_text(p, key))
-		return;
-	resolver = SL_ADD(policy->resolvers, policy->n_resolvers);
-	if (!resolver)
-		sl_parser_no_memory(p);
-	else if (sl_address_read(p->yaml.scalar, p->yaml.scalar_len, &p->yaml.pos, resolver,
-				 p->diag))
-		policy->n_resolvers--;
-}
-
-static void resolvers_read(struct sl_parser *p, const struct sl_key *key, void *object)
-{
-	struct sl_policy *policy = object;
-
-	if (p->yaml.type == SL_YAML_SCALAR &&
-	    sl_text_is(p->yaml.scalar, p->yaml.scalar_len, "system"))
-		policy->dns_system = true;
-	else
-		sl_list_read(p, key, resolver_read, policy, false);
-}
-
-static void queries_read(struct sl_parser *p, const struct sl_key *key, void *object)
-{
-	static const char *const words[] = {"listed", "any", NULL};
-
-	(void)object;
-	sl_word_read(p, key, words);
-}
-
-static void type_read(struct sl_parser *p, const struct sl_key *key, void *object)
-{
-	(void)object;
-	if (sl_is_text(p, key) && !sl_text_name(p->yaml.scalar, p->yaml.scalar_len, true))
-		sl_wrong_value(p, key);
-}
-
-static void types_read(struct sl_parser *p, const struct sl_key *key, void *object)
-{
-	sl_list_read(p, key, type_read, object, false);
-}
-
-static void dns_mode_read(struct sl_parser *p, const struct sl_key *key, void *object)
-{
-	static const char *const words[] = {"kernel", "forward", NULL};
-
-	(void)object;
-	sl_word_read(p, key, words);
-}
-
-void sl_dns_read(struct sl_parser *p, const struct sl_key *key, void *object)
-{
-	static sl_value_fn *const values[] = {
-		[SL_DNS_RESOLVERS] = resolvers_read,
-		[SL_DNS_QUERIES] = queries_read,
-		[SL_DNS_TYPES] = types_read,
-		[SL_DNS_MODE] = dns_mode_read,
-	};
-	struct sl_policy *policy = object;
-	struct sl_map map;
-
-	policy->has_dns = true;
-	if (p->yaml.type == SL_YAML_MAP)
-		sl_map_read(p, &sl_keys_dns, values, policy, &map);
-	else
-		sl_wrong_value(p, key);
-}
 
 void sl_log_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
@@ -146,7 +74,7 @@ static void cidr_read(struct sl_parser *p, const struct sl_key *key, void *objec
 	cidr = SL_ADD(set->cidrs, set->n_cidrs);
 	if (!cidr)
 		sl_parser_no_memory(p);
-	else if (sl_cidr_read(p->yaml.scalar, p->yaml.scalar_len, &p->yaml.pos, cidr, p->diag))
+	else if (sl_member_read(p->yaml.scalar, p->yaml.scalar_len, &p->yaml.pos, cidr, p->diag))
 		set->n_cidrs--;
 }
 

@@ -12,15 +12,7 @@ struct flow_state {
 	struct sl_test *test;
 	int port, protocol;	/* -1: not written */
 	struct sl_icmp icmp;
-	bool is_name;
 };
-
-static void name_seen(struct sl_parser *p, struct flow_state *state)
-{
-	state->is_name = true;
-	sl_unenforced(p, "names", &p->yaml.pos, "%.*s",
-		      SL_Q(p->yaml.scalar, p->yaml.scalar_len));
-}
 
 static void to_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
@@ -28,11 +20,9 @@ static void to_read(struct sl_parser *p, const struct sl_key *key, void *object)
 
 	if (!sl_is_text(p, key))
 		return;
-	if (sl_flow_is_name(p->yaml.scalar, p->yaml.scalar_len))
-		name_seen(p, state);
-	else
-		sl_flow_address(p->yaml.scalar, p->yaml.scalar_len, &p->yaml.pos,
-				&state->test->address, p->diag);
+	if (sl_flow_host(p->yaml.scalar, p->yaml.scalar_len, &p->yaml.pos, state->test,
+			 p->diag) == -ENOMEM)
+		sl_parser_no_memory(p);
 }
 
 static void port_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -94,10 +84,10 @@ static void mapping_read(struct sl_parser *p, struct flow_state *state)
 	struct sl_map map;
 
 	sl_map_read(p, &sl_keys_flow, values, state, &map);
-	if (p->yaml.type == SL_YAML_END || p->diag->n_errors > errors || state->is_name)
+	if (p->yaml.type == SL_YAML_END || p->diag->n_errors > errors)
 		return;
 	if (!map.lines[SL_FLOW_TO]) {
-		sl_error(p->diag, &pos, "\"to\" is missing: which address?");
+		sl_error(p->diag, &pos, "\"to\" is missing: which address or name?");
 		return;
 	}
 	if (state->icmp.written) {
@@ -114,9 +104,7 @@ static void text_read(struct sl_parser *p, struct flow_state *state)
 	const char *text = p->yaml.scalar;
 	size_t len = p->yaml.scalar_len;
 
-	if (sl_flow_is_name(text, len))
-		name_seen(p, state);
-	else if (sl_flow_parse_n(text, len, &p->yaml.pos, state->test, p->diag) == -ENOMEM)
+	if (sl_flow_parse_n(text, len, &p->yaml.pos, state->test, p->diag) == -ENOMEM)
 		sl_parser_no_memory(p);
 }
 
@@ -161,11 +149,6 @@ static void test_read(struct sl_parser *p, const struct sl_key *key, void *objec
 		return;
 	if (!map.lines[SL_TEST_ALLOW] == !map.lines[SL_TEST_DENY] && !map.faulty)
 		sl_error(p->diag, &pos, "a test has one of \"allow\" and \"deny\"");
-	if (state.is_name) {
-		/* The policy is refused for it; there is no flow to keep. */
-		sl_test_clear(state.test);
-		policy->n_tests--;
-	}
 }
 
 void sl_tests_read(struct sl_parser *p, const struct sl_key *key, void *object)

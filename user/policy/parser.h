@@ -98,7 +98,16 @@ bool sl_quantity_read(struct sl_parser *p, const struct sl_key *key, bool rate, 
 #define SL_QUANTITY_TEXT 32
 const char *sl_quantity_format(__u64 bytes, char buf[SL_QUANTITY_TEXT]);
 
-/* ---- parse_rule.c, parse_settings.c, parse_limits.c, parse_test.c ---- */
+/* ---- dns_type.c ---- */
+
+/* The types that have words, each with a space behind it. */
+const char *sl_dns_type_words(void);
+/* A word in letters of any case, or TYPE and a number; false if it is neither. */
+bool sl_dns_type_parse(const char *text, size_t len, __u16 *type);
+#define SL_DNS_TYPE_TEXT 16
+const char *sl_dns_type_format(__u16 type, char buf[SL_DNS_TYPE_TEXT]);
+
+/* ---- parse_rule.c, parse_dns.c, parse_settings.c, parse_limits.c, parse_test.c ---- */
 
 void sl_rules_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_dns_read(struct sl_parser *p, const struct sl_key *key, void *object);
@@ -142,18 +151,23 @@ bool sl_protocol_has_ports(int protocol);
 bool sl_expires_parse(const char *text, size_t len, struct sl_rule *rule);
 /* The text of it; buf of 32 bytes. */
 void sl_expires_format(const struct sl_rule *rule, char *buf, size_t size);
+/* A duration alone: a number, not 0, and s, m, h or d. */
+bool sl_duration_parse(const char *text, size_t len, __s64 *seconds);
+void sl_duration_format(__s64 seconds, char *buf, size_t size);
 
 /* ---- flow.c ---- */
 
 /* The address of a flow: unlike a rule's it may be one that embeds IPv4. */
 int sl_flow_address(const char *text, size_t len, const struct sl_pos *pos,
 		    struct sl_cidr *address, struct sl_diag *diag);
-/* True if HOST of a flow is a name rather than an address. */
-bool sl_flow_is_name(const char *text, size_t len);
+/* HOST of a flow, whichever it is, into name or address. */
+int sl_flow_host(const char *text, size_t len, const struct sl_pos *pos, struct sl_test *test,
+		 struct sl_diag *diag);
 int sl_flow_parse_n(const char *text, size_t len, const struct sl_pos *pos,
 		    struct sl_test *test, struct sl_diag *diag);
 /* What goes together in a flow, once all is read; makes text. written tells that
- * an icmp type was given. port -1 and protocol -1: not written. */
+ * an icmp type was given. port -1 and protocol -1: not written; with a name both may be,
+ * then only the question is meant. */
 int sl_flow_finish(struct sl_test *test, int port, int protocol, bool icmp_written,
 		   const struct sl_pos *pos, struct sl_diag *diag);
 

@@ -19,6 +19,26 @@ void sl_match_clear(struct sl_match *match)
 	memset(match, 0, sizeof(*match));
 }
 
+const struct sl_host *sl_match_name(const struct sl_match *match)
+{
+	for (size_t i = 0; i < match->n_hosts; i++) {
+		enum sl_host_kind kind = match->hosts[i].kind;
+
+		if (kind == SL_HOST_NAME || kind == SL_HOST_SUFFIX || kind == SL_HOST_EVERY_NAME)
+			return &match->hosts[i];
+	}
+	return NULL;
+}
+
+const struct sl_host *sl_rule_name(const struct sl_rule *rule)
+{
+	const struct sl_host *host = NULL;
+
+	for (size_t i = 0; i < rule->n_matches && !host; i++)
+		host = sl_match_name(&rule->matches[i]);
+	return host;
+}
+
 void sl_rule_free(struct sl_rule *rule)
 {
 	if (!rule)
@@ -44,6 +64,7 @@ void sl_set_free(struct sl_set *set)
 void sl_test_clear(struct sl_test *test)
 {
 	free(test->text);
+	free(test->name);
 	memset(test, 0, sizeof(*test));
 }
 
@@ -69,6 +90,9 @@ void sl_policy_free(struct sl_policy *policy)
 		sl_test_clear(&policy->tests[i]);
 	for (size_t i = 0; i < policy->n_unenforced; i++)
 		free(policy->unenforced[i].what);
+	for (size_t i = 0; i < policy->dns.n_search; i++)
+		free(policy->dns.search[i]);
+	free(policy->dns.search);
 	free(policy->name);
 	free(policy->resolvers);
 	free(policy->inbound_matches);
@@ -87,4 +111,25 @@ int sl_policy_refuse_unenforced(const struct sl_policy *policy, struct sl_diag *
 			 use->what ? use->what : "?", use->part);
 	}
 	return policy->n_unenforced ? -EINVAL : 0;
+}
+
+int sl_policy_refuse_names(const struct sl_policy *policy, struct sl_diag *diag)
+{
+	size_t errors = diag->n_errors;
+
+	if (policy->dns.pos.line)
+		sl_error(diag, &policy->dns.pos, "\"dns\" with more than resolvers: not enforced "
+			 "yet: names");
+	if (policy->limits.dns_interval_ns)
+		sl_error(diag, &policy->limits.pos, "\"limits: dns\": not enforced yet: names");
+	for (size_t i = 0; i < policy->n_items; i++) {
+		const struct sl_rule *rule = policy->items[i].rule;
+		const struct sl_host *host = rule ? sl_rule_name(rule) : NULL;
+
+		if (host)
+			sl_error(diag, &host->pos, "\"%s%s\": not enforced yet: names",
+				 host->kind == SL_HOST_SUFFIX ? "*." : "",
+				 host->text ? host->text : "*");
+	}
+	return diag->n_errors > errors ? -EINVAL : 0;
 }

@@ -17,7 +17,7 @@
 
 #include "diag.h"
 
-#define SL_NAME_MAX 63		/* characters of a policy, rule or set name */
+#define SL_ID_MAX 63		/* characters of a policy, rule or set name */
 #define SL_POLICY_BYTES_MAX (64u << 20)	/* a policy or fragment file */
 
 /* An address prefix. addr is in network byte order; IPv4 uses the first 4
@@ -103,6 +103,7 @@ struct sl_rule {
 					 * the rule is over; AFTER: duration */
 	struct sl_pos expires_pos;
 	bool empty_ok;
+	bool resolves_private;		/* resolves_to: private */
 	struct sl_pos pos;
 };
 
@@ -120,7 +121,9 @@ enum sl_inbound { SL_INBOUND_REPLIES, SL_INBOUND_ALLOW, SL_INBOUND_LIST };
 /* An entry of `tests`. */
 struct sl_test {
 	enum sl_action want;
+	char *name;			/* owned; lower case; NULL: */
 	struct sl_cidr address;		/* len 32 or 128 */
+	bool question_only;		/* a name without port and protocol */
 	__u8 protocol;
 	__u16 port;			/* host byte order; 0 = none */
 	__u8 icmp_type, icmp_code;
@@ -163,12 +166,35 @@ struct sl_limits {
 	 * limit. N of them may come at once. */
 	__u64 flow_interval_ns;
 	__u32 flow_burst;
+	/* dns: the same of questions */
+	__u64 dns_interval_ns;
+	__u32 dns_burst;
 	struct sl_pos pos;
 };
 
 /* Switches that only devices read (docs/devices.md). */
 struct sl_device_switches {
 	bool arp_deny, nd_deny, dhcp_deny;
+};
+
+enum sl_queries { SL_QUERIES_DEFAULT, SL_QUERIES_LISTED, SL_QUERIES_ANY };
+
+#define SL_DNS_TYPES_MAX 16
+#define SL_SEARCH_MAX 32		/* domains */
+#define SL_DNS_TTL_BOUND_S (7 * 86400)	/* of what may be written as one */
+#define SL_DNS_TTL_MIN_S 60u		/* the defaults of `ttl` */
+#define SL_DNS_TTL_MAX_S 86400u
+
+/* `dns`, but for the resolvers. */
+struct sl_dns {
+	enum sl_queries queries;
+	__u16 types[SL_DNS_TYPES_MAX];
+	size_t n_types;			/* 0: those of docs/names.md */
+	__u32 ttl_min_s, ttl_max_s;	/* 0: the default */
+	bool has_search;		/* false: those of the target's resolv.conf */
+	char **search;			/* owned, each owned; lower case */
+	size_t n_search;
+	struct sl_pos pos;		/* of what there is beside resolvers; line 0: nothing */
 };
 
 struct sl_policy {
@@ -180,6 +206,7 @@ struct sl_policy {
 	bool dns_system;		/* resolvers: system */
 	struct sl_cidr *resolvers;	/* owned; len 32 or 128 */
 	size_t n_resolvers;
+	struct sl_dns dns;
 	enum sl_inbound inbound;
 	struct sl_match *inbound_matches; /* owned; hosts = `from`, ports = local */
 	size_t n_inbound;
@@ -217,6 +244,12 @@ void sl_policy_free(struct sl_policy *policy);
 /* Turns each entry of policy->unenforced into an error. 0 if there is none. */
 int sl_policy_refuse_unenforced(const struct sl_policy *policy, struct sl_diag *diag);
 
+/*
+ * The same for what only the kernel's half of the names part will enforce: rules by
+ * name, `dns` beyond its resolvers, `limits: dns`. For what loads programs.
+ */
+int sl_policy_refuse_names(const struct sl_policy *policy, struct sl_diag *diag);
+
 /* A set file: one address or CIDR a line, # and ; comments. Appends to set. */
 int sl_set_parse(const char *text, size_t len, const char *file,
 		 struct sl_set *set, struct sl_diag *diag);
@@ -228,13 +261,18 @@ int sl_set_parse(const char *text, size_t len, const char *file,
 int sl_match_parse(const char *text, struct sl_pos pos, struct sl_match *match,
 		   struct sl_diag *diag);
 void sl_match_clear(struct sl_match *match);
+
+/* The first host that is a name, *.name or *; or NULL. */
+const struct sl_host *sl_match_name(const struct sl_match *match);
+const struct sl_host *sl_rule_name(const struct sl_rule *rule);
+
 void sl_rule_free(struct sl_rule *rule);
 void sl_set_free(struct sl_set *set);
 
 /*
  * A flow for `explain` and `tests`: `ADDRESS[:PORT][/PROTO]`, PROTO a word or a
- * number; with a port and no protocol TCP. Fills *test except want; free with
- * sl_test_clear.
+ * number; with a port and no protocol TCP. Or NAME in the place of ADDRESS; alone it
+ * is the question for the name. Fills *test except want; free with sl_test_clear.
  */
 int sl_flow_parse(const char *text, struct sl_pos pos, struct sl_test *test,
 		  struct sl_diag *diag);

@@ -10,26 +10,6 @@
 
 #include "parser.h"
 
-static void print_dns(const struct sl_policy *policy, FILE *out)
-{
-	if (!policy->has_dns)
-		return;
-	if (policy->dns_system) {
-		fputs("dns: {resolvers: system}\n", out);
-		return;
-	}
-	if (!policy->n_resolvers) {
-		fputs("dns: {}\n", out);
-		return;
-	}
-	fputs("dns: {resolvers: [", out);
-	for (size_t i = 0; i < policy->n_resolvers; i++) {
-		fputs(i ? ", " : "", out);
-		sl_print_cidr(&policy->resolvers[i], out);
-	}
-	fputs("]}\n", out);
-}
-
 static void print_inbound(const struct sl_policy *policy, FILE *out)
 {
 	if (policy->inbound == SL_INBOUND_ALLOW)
@@ -56,7 +36,7 @@ static void print_settings(const struct sl_policy *policy, FILE *out)
 	fprintf(out, "default: %s\n", policy->default_action == SL_ALLOW ? "allow" : "deny");
 	if (policy->on_deny == SL_DROP)
 		fputs("on_deny: drop\n", out);
-	print_dns(policy, out);
+	sl_print_dns(policy, out);
 	print_inbound(policy, out);
 	if (policy->fragments_first)
 		fputs("fragments: first-decides\n", out);
@@ -104,6 +84,8 @@ static void print_options(const struct sl_rule *rule, FILE *out)
 	}
 	if (rule->empty_ok)
 		fputs("    empty: ok\n", out);
+	if (rule->resolves_private)
+		fputs("    resolves_to: private\n", out);
 }
 
 static void print_item(const struct sl_item *item, FILE *out)

@@ -16,6 +16,9 @@ void sl_print_matches(const struct sl_match *matches, size_t n, FILE *out);
 /* A mapping; hosts_key: `to` or `from`. */
 void sl_print_match_map(const struct sl_match *match, const char *hosts_key, FILE *out);
 
+/* `dns:`; nothing where there is none. */
+void sl_print_dns(const struct sl_policy *policy, FILE *out);
+
 /* `limits:` and `device:`; nothing for what has its default. */
 void sl_print_limits(const struct sl_limits *limits, FILE *out);
 void sl_print_device(const struct sl_device_switches *device, FILE *out);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* The settings that only devices read. */
+/* limits and device. */
 #include "parser.h"
 #include "print.h"
 
@@ -33,21 +33,36 @@ static void print_bandwidth(const struct sl_limits *limits, FILE *out)
 	putc('}', out);
 }
 
+/* An interval is a period's N-th part, rounded up: N of them are a second and less
+ * than another, or a minute. */
+static void print_count(const char *key, __u64 interval_ns, __u32 n, FILE *out)
+{
+	bool minute = interval_ns * n >= 60000000000ull;
+
+	fprintf(out, "%s: %u/%c", key, n, minute ? 'm' : 's');
+}
+
 void sl_print_limits(const struct sl_limits *limits, FILE *out)
 {
 	bool has_bandwidth = limits->out.average || limits->in.average;
-	/* An interval is a period's N-th part, rounded up: N of them are a second
-	 * and less than another, or a minute. */
-	bool minute = limits->flow_interval_ns * limits->flow_burst >= 60000000000ull;
+	const char *comma = "";
 
-	if (!has_bandwidth && !limits->flow_interval_ns)
+	if (!has_bandwidth && !limits->flow_interval_ns && !limits->dns_interval_ns)
 		return;
 	fputs("limits: {", out);
-	if (has_bandwidth)
+	if (has_bandwidth) {
 		print_bandwidth(limits, out);
-	if (limits->flow_interval_ns)
-		fprintf(out, "%sconnections: %u/%c", has_bandwidth ? ", " : "",
-			limits->flow_burst, minute ? 'm' : 's');
+		comma = ", ";
+	}
+	if (limits->flow_interval_ns) {
+		fputs(comma, out);
+		print_count("connections", limits->flow_interval_ns, limits->flow_burst, out);
+		comma = ", ";
+	}
+	if (limits->dns_interval_ns) {
+		fputs(comma, out);
+		print_count("dns", limits->dns_interval_ns, limits->dns_burst, out);
+	}
 	fputs("}\n", out);
 }
 

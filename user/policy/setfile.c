@@ -52,10 +52,10 @@ static int parse_line(const char *line, size_t len, struct sl_pos *pos, struct c
 	if (!cidr)
 		return -ENOMEM;
 	pos->column = (unsigned)start + 1;
-	/* sl_cidr_read has the words for what is unusual; most lines are not. */
+	/* sl_member_read has the words for what is unusual; most lines are not. */
 	if ((sl_cidr_parse(line + start, end - start, cidr, &masked) || masked ||
 	     cidr->family == 6) &&
-	    sl_cidr_read(line + start, end - start, pos, cidr, diag))
+	    sl_member_read(line + start, end - start, pos, cidr, diag))
 		return -EINVAL;
 	list->n++;
 	return 0;

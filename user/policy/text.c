@@ -88,7 +88,7 @@ bool sl_text_number(const char *text, size_t len, __u64 max, __u64 *out)
 
 bool sl_text_name(const char *text, size_t len, bool upper)
 {
-	if (!len || len > SL_NAME_MAX)
+	if (!len || len > SL_ID_MAX)
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		char c = text[i];

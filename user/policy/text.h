@@ -29,7 +29,7 @@ bool sl_text_is(const char *text, size_t len, const char *word);
 /* A decimal number without sign or leading zeros, at most max. */
 bool sl_text_number(const char *text, size_t len, __u64 max, __u64 *out);
 
-/* 1 to SL_NAME_MAX characters of `0-9 . _ -`, a-z, and A-Z if upper. */
+/* 1 to SL_ID_MAX characters of `0-9 . _ -`, a-z, and A-Z if upper. */
 bool sl_text_name(const char *text, size_t len, bool upper);
 
 /* The word (a NULL-terminated list) that text is probably a slip of, or NULL. */

@@ -54,7 +54,8 @@ static bool is_link_local6(const struct sl_cidr *a)
 
 /* What the sets of an environment are made from. */
 struct sets {
-	struct sl_cidr_list gateway, subnet, host, resolvers;
+	struct sl_cidr_list gateway, subnet, host;
+	struct sl_resolvconf conf;
 };
 
 /* What is of an interface, or of all (0). */
@@ -116,8 +117,7 @@ static int take_host_of_device(const struct sl_net_view *view, struct sets *sets
 
 static int take_resolvers(const char *resolv_conf, struct sets *sets)
 {
-	return sl_resolvconf_read(resolv_conf ? resolv_conf : "/etc/resolv.conf",
-				  &sets->resolvers);
+	return sl_resolvconf_read(resolv_conf ? resolv_conf : "/etc/resolv.conf", &sets->conf);
 }
 
 /* Moves the sets to *env, or frees them after an error. */
@@ -127,7 +127,7 @@ static int finish(struct sets *sets, int err, struct sl_environment *env)
 		free(sets->gateway.v);
 		free(sets->subnet.v);
 		free(sets->host.v);
-		free(sets->resolvers.v);
+		sl_resolvconf_free(&sets->conf);
 		return err;
 	}
 	sl_cidr_list_sort(&sets->gateway);
@@ -140,8 +140,10 @@ static int finish(struct sets *sets, int err, struct sl_environment *env)
 		.n_subnet = sets->subnet.n,
 		.host = sets->host.v,
 		.n_host = sets->host.n,
-		.resolvers = sets->resolvers.v,
-		.n_resolvers = sets->resolvers.n,
+		.resolvers = sets->conf.servers.v,
+		.n_resolvers = sets->conf.servers.n,
+		.search = sets->conf.search,
+		.n_search = sets->conf.n_search,
 	};
 	return 0;
 }
@@ -225,5 +227,8 @@ void sl_environment_free(struct sl_environment *env)
 	free(env->subnet);
 	free(env->host);
 	free(env->resolvers);
+	for (size_t i = 0; i < env->n_search; i++)
+		free(env->search[i]);
+	free(env->search);
 	*env = (struct sl_environment){0};
 }

@@ -27,7 +27,7 @@ static void prefix_of(const char *file, char *prefix, size_t size)
  * fragment's name before it, or with a number behind that. */
 static char *free_name(struct sl_resolver *r, const struct sl_frame *frame, const char *name)
 {
-	char prefix[SL_NAME_MAX / 2], text[SL_NAME_MAX + 1], tail[16] = "";
+	char prefix[SL_ID_MAX / 2], text[SL_ID_MAX + 1], tail[16] = "";
 	int room;
 
 	if (!sl_strtab_find(&r->set_names, name))
@@ -36,7 +36,7 @@ static char *free_name(struct sl_resolver *r, const struct sl_frame *frame, cons
 	for (unsigned i = 1;; i++) {
 		if (i > 1)
 			snprintf(tail, sizeof(tail), "-%u", i);
-		room = SL_NAME_MAX - (int)(strlen(prefix) + 1 + strlen(tail));
+		room = SL_ID_MAX - (int)(strlen(prefix) + 1 + strlen(tail));
 		snprintf(text, sizeof(text), "%s-%.*s%s", prefix, room, name, tail);
 		if (!sl_strtab_find(&r->set_names, text))
 			return strdup(text);

@@ -28,7 +28,12 @@ static void fail_duplicate(struct sl_resolver *r, const struct sl_rule *rule,
 
 static bool of_the_gate(const struct sl_resolver *r, const char *id)
 {
-	return r->out->has_dns && (!strcmp(id, "dns-resolver") || !strcmp(id, "dns-gate"));
+	static const char *const ids[] = {"dns-resolver", "dns-gate", "dns-search"};
+
+	for (size_t i = 0; r->out->has_dns && i < sizeof(ids) / sizeof(*ids); i++)
+		if (!strcmp(id, ids[i]))
+			return true;
+	return false;
 }
 
 static int take_written(struct sl_resolver *r, struct sl_strtab *ids)
@@ -43,7 +48,7 @@ static int take_written(struct sl_resolver *r, struct sl_strtab *ids)
 		if (of_the_gate(r, rule->id))
 			sl_fail(r, &rule->pos,
 				"id \"%s\" belongs to the gate that "
-				"\"dns\" makes",
+				"\"dns\" or a rule by name makes",
 				rule->id);
 		else if (entry)
 			fail_duplicate(r, rule, entry->value);

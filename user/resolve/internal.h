@@ -98,10 +98,22 @@ int sl_link_upper(unsigned ifindex, unsigned *upper);
  * becomes the IPv4 address that rules know it by (docs/policy.md). */
 void sl_cidr_from_bytes(int family, const void *bytes, struct sl_cidr *cidr);
 
-/* Name servers of a resolv.conf, in its order, at most SL_NAMESERVERS_MAX.
- * A missing file has none. 0 or -errno. */
+/* What a resolv.conf says; v[] and domains owned. */
+struct sl_resolvconf {
+	struct sl_cidr_list servers;
+	char **search;
+	size_t n_search;
+};
+
+/*
+ * Name servers of a resolv.conf, in its order, at most SL_NAMESERVERS_MAX, and its
+ * search domains (the last `search` or `domain` line, as in the C library), at most
+ * SL_SEARCH_MAX; servers that are no addresses and domains that are no names are passed
+ * over. A missing file has none. 0 or -errno. Free also after an error.
+ */
 #define SL_NAMESERVERS_MAX 16
-int sl_resolvconf_read(const char *path, struct sl_cidr_list *servers);
+int sl_resolvconf_read(const char *path, struct sl_resolvconf *conf);
+void sl_resolvconf_free(struct sl_resolvconf *conf);
 
 /* ---- resolve.c and its parts ---- */
 
@@ -164,6 +176,9 @@ const char *sl_builtin_why_empty(const struct sl_resolver *r, const char *name);
 /* The environment to use, read when first asked for; NULL: errors reported. */
 const struct sl_environment *sl_resolver_environment(struct sl_resolver *r,
 						     const struct sl_pos *pos);
+
+/* dns.c: the gate of r->out, once its rules are there. */
+int sl_dns_resolve(struct sl_resolver *r);
 
 /* match.c: one match with its hosts and uids resolved. dst may end with no
  * host when empty_ok. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* One match: sets and user names replaced, all else copied. */
+/* One match: sets and names of users replaced, all else copied. */
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +41,16 @@ static struct sl_host *append_host(struct sl_match *dst, size_t *cap, const stru
 	host += dst->n_hosts++;
 	*host = (struct sl_host){.kind = src->kind, .cidr = src->cidr, .pos = src->pos};
 	return host;
+}
+
+static int append_name(struct sl_match *dst, size_t *cap, const struct sl_host *src)
+{
+	struct sl_host *host = append_host(dst, cap, src);
+
+	if (!host)
+		return -ENOMEM;
+	host->text = src->text ? strdup(src->text) : NULL;
+	return src->text && !host->text ? -ENOMEM : 0;
 }
 
 static void fail_empty(struct sl_resolver *r, const struct sl_host *host)
@@ -95,10 +105,8 @@ static int resolve_hosts(struct sl_resolver *r, const struct sl_frame *frame,
 
 		if (host->kind == SL_HOST_SET)
 			err = resolve_set(r, frame, host, empty_ok, dst, &cap);
-		else if (host->kind != SL_HOST_ANY && host->kind != SL_HOST_CIDR)
-			fail_unenforced(r, frame, &host->pos);
-		else if (!append_host(dst, &cap, host))
-			err = -ENOMEM;
+		else
+			err = append_name(dst, &cap, host);
 	}
 	return err;
 }

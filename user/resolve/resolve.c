@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * From a policy as written to what it means here and now. Order: settings, the
- * policy's sets, its rules with what they include, inbound, ids.
+ * policy's sets, its rules with what they include, the gate, inbound, ids.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,42 +22,14 @@ static char *default_name(const char *path)
 	name = strndup(n ? base : "policy", n ? n : 6);
 	if (!name)
 		return NULL;
-	if (strlen(name) > SL_NAME_MAX)
-		name[SL_NAME_MAX] = '\0';
+	if (strlen(name) > SL_ID_MAX)
+		name[SL_ID_MAX] = '\0';
 	for (char *c = name; *c; c++)
 		if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 			    "0123456789._-",
 			    *c))
 			*c = '-';
 	return name;
-}
-
-static int copy_resolvers(struct sl_resolver *r)
-{
-	const struct sl_policy *src = r->root;
-	const struct sl_environment *env = NULL;
-	const struct sl_cidr *from = src->resolvers;
-	size_t n = src->n_resolvers;
-
-	if (src->dns_system) {
-		env = sl_resolver_environment(r, &src->pos);
-		if (!env)
-			return 0;
-		from = env->resolvers;
-		n = env->n_resolvers;
-		if (!n)
-			sl_fail(r, &src->pos,
-				"dns resolvers: system, but resolv.conf "
-				"names no server");
-	}
-	if (!n)
-		return 0;
-	r->out->resolvers = reallocarray(NULL, n, sizeof(*from));
-	if (!r->out->resolvers)
-		return -ENOMEM;
-	memcpy(r->out->resolvers, from, n * sizeof(*from));
-	r->out->n_resolvers = n;
-	return 0;
 }
 
 static int copy_settings(struct sl_resolver *r, const char *path)
@@ -71,13 +43,12 @@ static int copy_settings(struct sl_resolver *r, const char *path)
 	out->mode = src->mode;
 	out->default_action = src->default_action;
 	out->on_deny = src->on_deny;
-	out->has_dns = src->has_dns;
 	out->inbound = src->inbound;
 	out->fragments_first = src->fragments_first;
 	out->device = src->device;
 	out->limits = src->limits;
 	out->pos = src->pos;
-	return copy_resolvers(r);
+	return 0;
 }
 
 static int add_inbound(struct sl_resolver *r, const struct sl_frame *frame)
@@ -113,7 +84,8 @@ static int copy_tests(struct sl_resolver *r)
 
 		*test = src->tests[i];
 		test->text = test->text ? strdup(test->text) : NULL;
-		if (src->tests[i].text && !test->text)
+		test->name = test->name ? strdup(test->name) : NULL;
+		if ((src->tests[i].text && !test->text) || (src->tests[i].name && !test->name))
 			return -ENOMEM;
 	}
 	return 0;
@@ -145,6 +117,8 @@ static int resolve_all(struct sl_resolver *r, struct sl_frame *frame, const char
 		err = sl_sets_add(r, frame);
 	if (!err)
 		err = sl_items_add(r, frame);
+	if (!err)
+		err = sl_dns_resolve(r);
 	if (!err)
 		err = add_inbound(r, frame);
 	if (!err)

@@ -5,8 +5,9 @@
  * namespace of the target. Its result is again a policy (and prints as one):
  *
  *  - includes are spliced in, their private sets renamed where they collide;
- *  - every HOST is any, a CIDR or a set with `set` pointing into the result's
+ *  - every HOST is any, a CIDR, a name or a set with `set` pointing into the result's
  *    own sets; built-in sets stand expanded in place;
+ *  - with a rule by name there is a gate, and `dns: search` is written;
  *  - every uid is a number; every rule has an id; durations of `expires` are
  *    times;
  *  - no unenforced key is left (the policy is refused).
@@ -20,13 +21,16 @@
  * What the sets that depend on the machine mean for one target: @gateway and
  * @subnet as its own network namespace routes, @host the addresses of the
  * caller's namespace, loopback (127.0.0.0/8, ::1) excepted: a container's own
- * addresses are not the host's. @resolvers is its resolv.conf.
+ * addresses are not the host's. @resolvers is its resolv.conf. search is that file's
+ * too: LOCALDOMAIN of a process and the domain of the host's name are not looked at.
  * For a device: see sl_environment_read_device.
  * gateway, subnet and host are sorted and hold nothing twice.
  */
 struct sl_environment {
 	struct sl_cidr *gateway, *subnet, *host, *resolvers; /* owned */
 	size_t n_gateway, n_subnet, n_host, n_resolvers;
+	char **search;		/* owned, each owned: domains of its resolv.conf */
+	size_t n_search;
 	bool of_device;		/* then errors about what is empty speak of it */
 };
 

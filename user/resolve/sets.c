@@ -88,8 +88,7 @@ static int fill_static(struct sl_builtin *builtin, const char *text)
 static int fill_resolved(struct sl_resolver *r, struct sl_builtin *builtin,
 			 const struct sl_pos *pos)
 {
-	bool listed =
-		!strcmp(builtin->name, "resolvers") && r->root->has_dns && !r->root->dns_system;
+	bool listed = !strcmp(builtin->name, "resolvers") && r->root->n_resolvers;
 	const struct sl_environment *env = listed ? NULL : sl_resolver_environment(r, pos);
 	const struct sl_cidr *from;
 	size_t n;
@@ -140,12 +139,12 @@ static int find_builtin(struct sl_resolver *r, struct sl_builtin *builtin,
 /* Levenshtein's distance of two set names. */
 static unsigned distance(const char *a, const char *b)
 {
-	unsigned row[SL_NAME_MAX + 2], diagonal, above, least;
-	size_t n = strnlen(b, SL_NAME_MAX);
+	unsigned row[SL_ID_MAX + 2], diagonal, above, least;
+	size_t n = strnlen(b, SL_ID_MAX);
 
 	for (size_t j = 0; j <= n; j++)
 		row[j] = j;
-	for (size_t i = 0; i < SL_NAME_MAX && a[i]; i++) {
+	for (size_t i = 0; i < SL_ID_MAX && a[i]; i++) {
 		diagonal = row[0];
 		row[0] = i + 1;
 		for (size_t j = 0; j < n; j++) {
