@@ -233,18 +233,57 @@ SL_INLINE void sl_answer_default(struct sl_answer *a, const struct sl_question *
 	}
 }
 
-/* A decision, by its id, is the answer. */
-SL_INLINE int sl_answer_decision(sl_table_map m, struct sl_answer *a, __u32 id)
+/* The words of a decision. */
+SL_INLINE int sl_table_decision(sl_table_map m, __u32 id, __u64 *rule, __u64 *deadline)
 {
-	__u64 section, rule, deadline;
+	__u64 section;
 	__u32 at;
 
 	if (!sl_table_word(m, SL_H_DECISIONS, &section))
 		return -1;
 	at = (__u32)section + id * SL_DECISION_WORDS;
 	SL_BARRIER(at);
-	if (!sl_table_word(m, at + SL_D_RULE, &rule) ||
-	    !sl_table_word(m, at + SL_D_DEADLINE, &deadline))
+	return sl_table_word(m, at + SL_D_RULE, rule) &&
+	       sl_table_word(m, at + SL_D_DEADLINE, deadline) ? 0 : -1;
+}
+
+/*
+ * What a class of names says in a view: its decision in *id, SL_NONE if nothing.
+ * SL_VIEW_QUESTION and key 0 ask whether such a name may be asked; the other views ask
+ * about a connection to an address that it owns. It owns none while the question is not
+ * allowed, so that is decided first; *until is when its decision ends, in boot time; 0:
+ * never.
+ */
+SL_INLINE int sl_table_class_decide(sl_table_ref t, sl_table_map m, __u32 class, __u32 view,
+				    __u32 key, __u64 now_ns, __u64 *id, __u64 *until)
+{
+	__u64 ports, rule;
+
+	*until = 0;
+	if (view != SL_VIEW_QUESTION) {
+		if (sl_table_class_ports(m, class, SL_VIEW_QUESTION, &ports) ||
+		    sl_table_decide(t, ports, 0, now_ns, id))
+			return -1;
+		if (*id == SL_NONE)
+			return 0;
+		if (sl_table_decision(m, (__u32)*id, &rule, until))
+			return -1;
+		if (rule >> 32 & SL_D_DENY) {
+			*id = SL_NONE;
+			return 0;
+		}
+	}
+	if (sl_table_class_ports(m, class, view, &ports))
+		return -1;
+	return sl_table_decide(t, ports, key, now_ns, id);
+}
+
+/* A decision, by its id, is the answer. */
+SL_INLINE int sl_answer_decision(sl_table_map m, struct sl_answer *a, __u32 id)
+{
+	__u64 rule, deadline;
+
+	if (sl_table_decision(m, id, &rule, &deadline))
 		return -1;
 	a->rule = (__u32)rule;
 	a->decision = id;

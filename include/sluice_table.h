@@ -139,6 +139,7 @@ enum sl_class_flags {
 };
 
 #define SL_VIEW_INBOUND 0
+#define SL_VIEW_QUESTION 0	/* of a class of names */
 #define SL_VIEW_OTHER 1
 
 /*

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* The classes: the distinct sets of entries that cover some address, found by a
- * hash and compared entry by entry. */
+/* The classes: the distinct sets of entries that cover some address, or some pattern of
+ * names, found by a hash and compared entry by entry. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +64,7 @@ static bool same_class(const struct compiler *c, const struct class *class, cons
 {
 	__u32 i;
 
-	if (memcmp(class->hash, hash, sizeof(class->hash)) ||
+	if (class->names || memcmp(class->hash, hash, sizeof(class->hash)) ||
 	    count_active(c, active) != class->n_entries + class->embedded)
 		return false;
 	for (i = 0; i < class->n_entries; i++)
@@ -73,32 +73,53 @@ static bool same_class(const struct compiler *c, const struct class *class, cons
 	return true;
 }
 
-static int add_class(struct compiler *c, const __u64 *active, const __u64 hash[2])
+/* An empty class behind the others; NULL: no room (reported) or memory. */
+static struct class *new_class(struct compiler *c, const __u64 hash[2], int *err)
 {
-	static const struct class none;
 	struct class *v;
 	size_t cap;
 
-	if (c->n_classes == SL_CLASSES_MAX + 1)
-		return too_large(c, "65,535 address classes");
+	if (c->n_classes == SL_CLASSES_MAX + 1) {
+		*err = too_large(c, c->names.n ? "65,535 classes of addresses and names"
+					       : "65,535 address classes");
+		return NULL;
+	}
+	*err = -ENOMEM;
 	if (c->n_classes == c->cap_classes) {
 		cap = c->cap_classes ? c->cap_classes * 2 : 64;
 		v = realloc(c->classes, cap * sizeof(*v));
 		if (!v)
-			return -ENOMEM;
+			return NULL;
 		c->classes = v;
 		c->cap_classes = cap;
 	}
 	v = &c->classes[c->n_classes];
-	*v = none;
+	memset(v, 0, sizeof(*v));
 	memcpy(v->hash, hash, sizeof(v->hash));
-	if (fill(c, v, active))
-		return -ENOMEM;
+	return v;
+}
+
+/* A class whose entries are there. */
+static int take_class(struct compiler *c, const struct class *class)
+{
 	c->n_classes++;
-	c->n_listed += v->n_entries;
+	c->n_listed += class->n_entries;
 	if (c->n_listed > LIST_ENTRIES_MAX)
 		return too_large(c, "what the compiler holds of overlapping rules");
 	return 0;
+}
+
+static int add_class(struct compiler *c, const __u64 *active, const __u64 hash[2])
+{
+	struct class *v;
+	int err;
+
+	v = new_class(c, hash, &err);
+	if (!v)
+		return err;
+	if (fill(c, v, active))
+		return -ENOMEM;
+	return take_class(c, v);
 }
 
 int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u32 *class)
@@ -115,6 +136,80 @@ int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u3
 			return 0;
 	}
 	err = add_class(c, active, hash);
+	if (err)
+		return err;
+	*class = c->n_classes - 1;
+	c->class_slots[at] = *class;
+	return 0;
+}
+
+/* ---- names ---- */
+
+static void hash_entries(const __u32 *entries, size_t n, __u64 hash[2])
+{
+	size_t i;
+
+	hash[0] = hash[1] = mix(n);
+	for (i = 0; i < n; i++) {
+		hash[0] ^= mix(2 * (__u64)entries[i]);
+		hash[1] ^= mix(2 * (__u64)entries[i] + 1);
+	}
+}
+
+static bool same_names(const struct class *class, const __u64 hash[2], const __u32 *entries,
+		       size_t n)
+{
+	return class->names && !memcmp(class->hash, hash, sizeof(class->hash)) &&
+	       class->n_entries == n && !memcmp(class->entries, entries, n * sizeof(*entries));
+}
+
+static bool resolves_private(const struct compiler *c, const struct class *class)
+{
+	const struct sl_rule *rule;
+	__u32 i;
+
+	for (i = 0; i < class->n_entries; i++) {
+		rule = c->rules[c->entries[class->entries[i]].rule].rule;
+		if (rule && rule->resolves_private)
+			return true;
+	}
+	return false;
+}
+
+static int add_names_class(struct compiler *c, const __u64 hash[2], const __u32 *entries, size_t n)
+{
+	struct class *v;
+	int err;
+
+	v = new_class(c, hash, &err);
+	if (!v)
+		return err;
+	v->entries = malloc((n ? n : 1) * sizeof(*entries));
+	if (!v->entries)
+		return -ENOMEM;
+	memcpy(v->entries, entries, n * sizeof(*entries));
+	v->n_entries = n;
+	v->names = true;
+	v->resolves_private = resolves_private(c, v);
+	return take_class(c, v);
+}
+
+int class_of_names(struct compiler *c, const __u32 *entries, size_t n, __u32 *class)
+{
+	__u64 hash[2];
+	size_t at;
+	int err;
+
+	if (c->n_classes * 2 >= c->n_class_slots && grow_slots(c))
+		return -ENOMEM;
+	hash_entries(entries, n, hash);
+	at = hash[0] & (c->n_class_slots - 1);
+	for (; c->class_slots[at] != SL_NONE; at = (at + 1) & (c->n_class_slots - 1)) {
+		*class = c->class_slots[at];
+		if (same_names(&c->classes[*class], hash, entries, n))
+			return 0;
+	}
+	err = add_names_class(c, hash, entries, n);
 	if (err)
 		return err;
 	*class = c->n_classes - 1;

@@ -92,6 +92,7 @@ static size_t rule_weight(const struct compiler *c, size_t *at)
 	for (; *at < c->n_entries && c->entries[*at].rule == rule; (*at)++) {
 		e = &c->entries[*at];
 		n += (e->n_v4 + e->n_v6 + e->any) * e->n_keys;
+		n += e->names ? count_names(e->names) * e->n_keys : 0;
 	}
 	return n;
 }
@@ -122,7 +123,7 @@ int too_large(struct compiler *c, const char *what)
 		 "do not matter", what);
 	for (k = 0; k < 3 && weight[k]; k++)
 		sl_error(c->diag, &c->rules[rule[k]].pos,
-			 "rule '%s' contributes %zu address and port ranges",
+			 "rule '%s' contributes %zu address, name and port ranges",
 			 c->rules[rule[k]].id, weight[k]);
 	return -EINVAL;
 }
@@ -149,6 +150,7 @@ static void compiler_free(struct compiler *c)
 	free(c->chains);
 	free(c->chain_slots);
 	free(c->reached);
+	names_free(&c->names);
 	words_free(&c->v4);
 	words_free(&c->v6);
 	pool_free(&c->ports);
@@ -165,6 +167,8 @@ static int run_stages(struct compiler *c, struct sl_compiled *out)
 		err = make_views(c);
 	if (!err)
 		err = sweep(c);
+	if (!err)
+		err = classify_names(c);
 	if (err)
 		return err;
 	c->reached = calloc(c->n_rules + 1, sizeof(*c->reached));
@@ -198,6 +202,7 @@ int sl_compile(const struct sl_policy *policy, const struct sl_compile_options *
 void sl_compiled_free(struct sl_compiled *compiled)
 {
 	free(compiled->table.words);
+	free(compiled->patterns);
 	free(compiled->rules);
 	memset(compiled, 0, sizeof(*compiled));
 }

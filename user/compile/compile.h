@@ -37,9 +37,11 @@ struct sl_compiled {
 	struct sl_table table;
 	struct sl_pattern *patterns;	/* owned; by rising prefixlen, then data */
 	size_t n_patterns;
+	size_t n_ask_only;		/* of them: there for the search domains alone */
 	struct sl_rule_info *rules;	/* owned; by rule number */
 	size_t n_rules;
 	size_t n_ranges4, n_ranges6, n_classes, n_views, n_decisions; /* for people */
+	size_t n_name_classes;		/* of n_classes */
 	bool has_uids;
 };
 
@@ -80,6 +82,37 @@ const char *sl_table_label(const __u64 *words, size_t n_words, __u32 index);
 /* The verdict of a table in user space: the reader that the kernel runs. */
 bool sl_table_judge(const struct sl_table *table, struct sl_question *question,
 		    struct sl_answer *answer);
+
+/* ---- names: docs/names.md; a name is lower-case, without a last dot ---- */
+
+/* The key of a name or, if suffix, of `*.name`; with an empty name, of `*`. */
+void sl_pattern_key(const char *name, bool suffix, struct sl_pattern_key *key);
+/* The pattern as a policy writes it, in buf. */
+char *sl_pattern_text(const struct sl_pattern *pattern, char buf[SL_PATTERN_BYTES + 2]);
+
+/* The most specific pattern that covers the name, or NULL. */
+const struct sl_pattern *sl_names_find(const struct sl_compiled *compiled, const char *name);
+
+/*
+ * May the name be asked? now_ns is boot time. Decided by a rule: its number and
+ * SL_REASON_RULE, or SL_REASON_DNS_RESOLVER for a search domain's. By none:
+ * SL_REASON_DNS_RESOLVER where any name may be asked, else SL_REASON_DNS_NAME.
+ * False: the table cannot be read; *answer is then a denial.
+ */
+bool sl_names_question(const struct sl_compiled *compiled, const char *name, __u64 now_ns,
+		       struct sl_answer *answer);
+
+/* As sl_table_judge, for a flow to an address that the names in owners own. */
+bool sl_names_connection(const struct sl_compiled *compiled, struct sl_question *question,
+			 const char *const owners[], size_t n_owners, struct sl_answer *answer);
+
+/*
+ * An address of the kind that most addresses of a family (4 or 6) are: of the class
+ * with the most of them. Into the question's family and address. False: the table
+ * cannot be read.
+ */
+bool sl_table_common_address(const struct sl_table *table, int family,
+			     struct sl_question *question);
 
 /* Fills a question's address from a full-length prefix. */
 void sl_question_address(struct sl_question *question, const struct sl_cidr *address);

@@ -6,6 +6,11 @@
 
 #include "internal.h"
 
+#define TABLE_BYTES_MAX (SL_TABLE_WORDS_MAX * sizeof(__u64))
+/* A pattern is at most two nodes of the trie, of 304 bytes each, which the kernel's
+ * allocator rounds up to 512. Measured on 6.18: 1,020 bytes a pattern of 20,000. */
+#define PATTERN_COST 1024
+
 struct ranked {
 	__u32 rule, id;
 };
@@ -116,6 +121,8 @@ static __u64 table_flags(const struct compiler *c)
 		flags |= SL_F_ND_DENY;
 	if (p->device.dhcp_deny)
 		flags |= SL_F_DHCP_DENY;
+	if (p->has_dns)
+		flags |= SL_F_NAMES | (c->queries_any ? SL_F_QUERIES_ANY : 0);
 	return flags;
 }
 
@@ -233,6 +240,16 @@ static int write_table(struct compiler *c, const __u32 *rank, size_t n_classes, 
 	return 0;
 }
 
+static int too_many_patterns(struct compiler *c)
+{
+	if (c->names.n_ask_only)
+		sl_error(c->diag, &c->policy->pos, "%zu of the %zu patterns of names are there for "
+			 "the %zu search domains: write those that are needed, as "
+			 "`dns: {search: []}`", c->names.n_ask_only, c->names.n,
+			 c->policy->dns.n_search);
+	return too_large(c, "64 MiB for the compiled table and its patterns of names");
+}
+
 int emit(struct compiler *c, struct sl_compiled *out)
 {
 	__u32 *number = malloc((c->n_classes + 1) * sizeof(*number));
@@ -240,6 +257,7 @@ int emit(struct compiler *c, struct sl_compiled *out)
 	size_t n_classes, n4, n6;
 	struct words t = {};
 	int err = -ENOMEM;
+	size_t i;
 
 	if (number && rank && !unite_classes(c, number, &n_classes)) {
 		n4 = unite_ranges(&c->v4, 1, number);
@@ -247,15 +265,22 @@ int emit(struct compiler *c, struct sl_compiled *out)
 		err = n_classes > SL_CLASSES_MAX ? too_large(c, "65,535 address classes") :
 						   write_table(c, rank, n_classes, n4, n6, &t);
 	}
-	free(number);
-	free(rank);
 	if (!err && t.n > SL_TABLE_WORDS_MAX)
 		err = too_large(c, "64 MiB for the compiled table");
+	else if (!err && t.n * sizeof(__u64) + c->names.n * PATTERN_COST > TABLE_BYTES_MAX)
+		err = too_many_patterns(c);
+	if (!err)
+		err = emit_patterns(c, number, out);
+	for (i = c->first_name_class; !err && i < c->n_classes; i++)
+		out->n_name_classes += c->classes[i].same_as == i;
+	free(number);
+	free(rank);
 	if (err) {
 		words_free(&t);
 		return err;
 	}
-	out->table = (struct sl_table){.words = t.v, .n_words = t.n};
+	out->table = (struct sl_table){.words = t.v, .n_words = t.n, .patterns = out->patterns,
+				       .n_patterns = out->n_patterns};
 	out->n_ranges4 = n4;
 	out->n_ranges6 = n6;
 	out->n_classes = n_classes;

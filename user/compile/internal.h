@@ -3,10 +3,14 @@
  * The steps of the compiler and what they hand on:
  *
  *   flatten.c   policy  -> entries: one per match, with key ranges and address ranges
+ *   addresses.c its address ranges
  *   sweep.c     entries -> ranges of addresses, each with the class of entries over it
+ *   names.c     entries -> patterns of names, each with the class of entries over it
  *   classes.c   the classes, found by a hash of their entries
+ *   rows.c      class -> row of port tables, one a view
  *   ports.c     (class, view) -> port table of decisions
- *   sections.c  device binding, limits, labels -> words
+ *   sections.c  device binding, limits, DNS, labels -> words
+ *   patterns.c  the patterns as the kernel's trie has them
  *   emit.c      everything -> words
  *   review.c    warnings
  *   device.c    what a device cannot do; what a guest could use
@@ -65,6 +69,9 @@ struct entry {
 	size_t n_keys;
 	struct range *v4, *v6;	/* owned, sorted, disjoint */
 	size_t n_v4, n_v6;
+	/* Of names: the match whose names they are, and no addresses. */
+	const struct sl_match *names;
+	bool ask_only;		/* the search domains' patterns: no keys, no connections */
 };
 
 struct class {
@@ -72,9 +79,36 @@ struct class {
 	__u32 *entries;		/* owned, ascending */
 	__u32 n_entries;
 	bool embedded;
+	bool names;		/* of patterns: its entries are of names */
+	bool resolves_private;
 	__u32 row;		/* position in rows */
 	__u32 row_flags;
 	__u32 same_as;		/* the first class with the same row and flags */
+};
+
+/* A pattern under construction: text without `*.`; `*` has an empty one. */
+struct pattern {
+	const char *text;
+	char *own;		/* text, where it is no host's */
+	bool suffix;
+	bool allowed;		/* some allow rule names it */
+	__u32 links;		/* its entries, a list in links[] */
+	__u32 class;
+};
+
+/* An element of a pattern's list of entries. */
+struct link {
+	__u32 entry, next;
+};
+
+struct pattern_table {
+	struct pattern *v;
+	size_t n, cap;
+	__u32 *slots;		/* by a hash of the text */
+	size_t n_slots;
+	struct link *links;
+	size_t n_links, cap_links;
+	size_t n_ask_only;	/* only there for the search domains */
 };
 
 struct compiler {
@@ -98,6 +132,11 @@ struct compiler {
 	size_t n_classes, cap_classes, n_listed; /* listed: entries of all classes */
 	__u32 *class_slots;
 	size_t n_class_slots;
+	size_t first_name_class;	/* those of names come after those of addresses */
+
+	struct pattern_table names;
+	__u32 ask_entry;	/* of the search domains; SL_NONE */
+	bool queries_any;
 
 	struct words v4, v6;	/* ranges as in the table, class before merging */
 	struct pool ports, rows;
@@ -111,12 +150,32 @@ struct compiler {
 };
 
 int flatten(struct compiler *c);
+struct entry *new_entry(struct compiler *c);
+int add_rule(struct compiler *c, struct sl_rule_info info, __u64 deadline);
+
+/* addresses.c: the ranges of an entry, from a match, prefixes, the embedded blocks */
+int entry_addresses(struct entry *e, const struct sl_match *match);
+int entry_cidrs(struct entry *e, const struct sl_cidr *cidrs, size_t n);
+int entry_blocks(struct entry *e);
 /* First and last address. */
 struct range cidr_range(const struct sl_cidr *cidr);
+
+/* names.c */
+bool is_name(const struct sl_host *host);
+size_t count_names(const struct sl_match *match);
+/* The rule that lets the search domains' patterns be asked, behind the policy's. */
+int add_search_rule(struct compiler *c);
+int classify_names(struct compiler *c);
+void names_free(struct pattern_table *t);
+
+/* patterns.c: number gives the final class. */
+int emit_patterns(const struct compiler *c, const __u32 *number, struct sl_compiled *out);
 /* The keys that a match covers, into e->keys and n_keys, which are empty. */
 int entry_keys(struct entry *e, const struct sl_match *match);
 int sweep(struct compiler *c);
 int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u32 *class);
+/* The same for names: entries are sorted, each once. */
+int class_of_names(struct compiler *c, const __u32 *entries, size_t n, __u32 *class);
 int build_rows(struct compiler *c);
 int emit(struct compiler *c, struct sl_compiled *out);
 /* Appends the sections of sections.c to a table, and says in its header where. */
@@ -124,6 +183,22 @@ int write_sections(const struct compiler *c, struct words *t, __u64 h[SL_HEADER_
 int pad(struct words *t);
 void review(struct compiler *c, const struct sl_compiled *compiled);
 int too_large(struct compiler *c, const char *what);
+
+/* review_names.c */
+void review_names(struct compiler *c, const struct sl_compiled *compiled);
+/* Who decides about the first name of an entry: its question or, if an allow rule's is
+ * allowed, a connection as in *q. */
+void ask_names(const struct sl_compiled *compiled, const struct entry *e,
+	       struct sl_question *q, struct sl_answer *answer);
+
+/* The hash of an entry, for the hash of a set of them. */
+static inline __u64 mix(__u64 x)
+{
+	x += 0x9e3779b97f4a7c15ull;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+	return x ^ (x >> 31);
+}
 
 /* Decisions: chains[] has 2 words each: (rule << 32 | otherwise), deadline. */
 static inline __u32 chain_rule(const struct compiler *c, __u32 id)

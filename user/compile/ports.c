@@ -34,8 +34,15 @@ static bool visible(const struct compiler *c, const struct entry *e, __u32 view)
 {
 	size_t i;
 
-	if (view == SL_VIEW_INBOUND || e->inbound)
+	if (e->names || e->ask_only) {
+		if (view == SL_VIEW_QUESTION)
+			return true;
+		/* A deny by name says nothing about addresses. */
+		if (e->ask_only || c->rules[e->rule].action == SL_DENY)
+			return false;
+	} else if (view == SL_VIEW_INBOUND || e->inbound) {
 		return e->inbound && view == SL_VIEW_INBOUND;
+	}
 	if (!e->n_uids)
 		return true;
 	if (view == SL_VIEW_OTHER)
@@ -44,6 +51,16 @@ static bool visible(const struct compiler *c, const struct entry *e, __u32 view)
 		if (e->uids[i].number == c->view_uid[view])
 			return true;
 	return false;
+}
+
+/* What an entry covers in a view: a question is for a name, whatever the ports. */
+static const struct key_range *keys_of(const struct entry *e, __u32 view, size_t *n)
+{
+	static const struct key_range every = {0, KEY_END - 1};
+	bool question = view == SL_VIEW_QUESTION && (e->names || e->ask_only);
+
+	*n = question ? 1 : e->n_keys;
+	return question ? &every : e->keys;
 }
 
 static int compare_u32(const void *a, const void *b)
@@ -56,12 +73,15 @@ static int compare_u32(const void *a, const void *b)
 /* Cuts the key space at the boundaries of the visible entries. */
 static int cut(struct painter *p, const __u32 *entries, size_t n_entries, __u32 view)
 {
-	size_t i, k, n = 1, out = 0, want = 2, old;
+	size_t i, k, n = 1, out = 0, want = 2, old, n_keys;
+	const struct key_range *keys;
 	const struct entry *e;
 
-	for (i = 0; i < n_entries; i++)
+	for (i = 0; i < n_entries; i++) {
+		keys_of(&p->c->entries[entries[i]], view, &n_keys);
 		if (visible(p->c, &p->c->entries[entries[i]], view))
-			want += 2 * p->c->entries[entries[i]].n_keys;
+			want += 2 * n_keys;
+	}
 	old = p->cap;
 	if (grow((void **)&p->keys, &p->cap, want, sizeof(*p->keys)))
 		return -ENOMEM;
@@ -80,9 +100,10 @@ static int cut(struct painter *p, const __u32 *entries, size_t n_entries, __u32 
 		e = &p->c->entries[entries[i]];
 		if (!visible(p->c, e, view))
 			continue;
-		for (k = 0; k < e->n_keys; k++) {
-			p->keys[n++] = e->keys[k].low;
-			p->keys[n++] = e->keys[k].high + 1;
+		keys = keys_of(e, view, &n_keys);
+		for (k = 0; k < n_keys; k++) {
+			p->keys[n++] = keys[k].low;
+			p->keys[n++] = keys[k].high + 1;
 		}
 	}
 	p->work += n;
@@ -179,16 +200,18 @@ static int link_rule(struct painter *p, __u32 segment, __u32 rule)
 }
 
 /* base: the table that the class is read together with; NULL for none. */
-static int paint(struct painter *p, const struct entry *e, const struct words *base)
+static int paint(struct painter *p, const struct entry *e, __u32 view, const struct words *base)
 {
 	struct compiler *c = p->c;
-	size_t k;
+	const struct key_range *keys;
+	size_t k, n_keys;
 	__u32 i;
 	int err;
 
-	for (k = 0; k < e->n_keys; k++) {
-		i = find_open(p, segment_at(p, e->keys[k].low));
-		for (; i < p->n && p->keys[i] <= e->keys[k].high; i = find_open(p, i + 1)) {
+	keys = keys_of(e, view, &n_keys);
+	for (k = 0; k < n_keys; k++) {
+		i = find_open(p, segment_at(p, keys[k].low));
+		for (; i < p->n && p->keys[i] <= keys[k].high; i = find_open(p, i + 1)) {
 			p->work++;
 			err = link_rule(p, i, e->rule);
 			if (err)
@@ -274,7 +297,7 @@ int build_table(struct painter *p, const __u32 *entries, size_t n, __u32 view,
 
 	for (i = 0; i < n && !err; i++)
 		if (visible(c, &c->entries[entries[i]], view))
-			err = paint(p, &c->entries[entries[i]], base);
+			err = paint(p, &c->entries[entries[i]], view, base);
 	if (p->work > WORK_MAX)
 		return too_large(c, "the work of a compilation");
 	return err ? err : finish(p);

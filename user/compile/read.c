@@ -30,6 +30,86 @@ bool sl_table_judge(const struct sl_table *table, struct sl_question *question,
 	return !sl_table_verdict(table, question, answer);
 }
 
+/* ---- names ---- */
+
+static void deny(struct sl_answer *answer)
+{
+	*answer = (struct sl_answer){.deny = 1, .reason = SL_REASON_NO_POLICY, .rule = SL_NONE,
+				     .decision = SL_NONE};
+}
+
+bool sl_names_question(const struct sl_compiled *compiled, const char *name, __u64 now_ns,
+		       struct sl_answer *answer)
+{
+	const struct sl_pattern *pattern = sl_names_find(compiled, name);
+	const struct sl_table *t = &compiled->table;
+	__u64 flags, until, id = SL_NONE;
+	struct sl_answer a;
+
+	deny(answer);
+	deny(&a);
+	if (!sl_table_word(t, SL_H_FLAGS, &flags))
+		return false;
+	a.flags = flags;
+	if (pattern && sl_table_class_decide(t, t, pattern->class, SL_VIEW_QUESTION, 0, now_ns,
+					     &id, &until))
+		return false;
+	if (id != SL_NONE && sl_answer_decision(t, &a, (__u32)id))
+		return false;
+	if (id == SL_NONE) {
+		a.deny = !(flags & SL_F_QUERIES_ANY);
+		a.reason = a.deny ? SL_REASON_DNS_NAME : SL_REASON_DNS_RESOLVER;
+	}
+	*answer = a;
+	return true;
+}
+
+/* One owner's part of a verdict: its decision is the answer if it comes before what is
+ * there. As the kernel does (bpf/names.bpf.h). */
+static bool ask_owner(const struct sl_compiled *compiled, const struct sl_question *q, __u32 view,
+		      const char *owner, struct sl_answer *a)
+{
+	const struct sl_pattern *pattern = sl_names_find(compiled, owner);
+	const struct sl_table *t = &compiled->table;
+	__u64 id, until;
+
+	if (!pattern)
+		return true;
+	if (sl_table_class_decide(t, t, pattern->class, view, (__u32)q->protocol << 16 | q->key,
+				  q->now_ns, &id, &until))
+		return false;
+	if (id >= a->decision)
+		return true;
+	if (sl_answer_decision(t, a, (__u32)id))
+		return false;
+	if (until && (!a->deadline_ns || until < a->deadline_ns))
+		a->deadline_ns = until;
+	return true;
+}
+
+bool sl_names_connection(const struct sl_compiled *compiled, struct sl_question *question,
+			 const char *const owners[], size_t n_owners, struct sl_answer *answer)
+{
+	const struct sl_table *t = &compiled->table;
+	__u32 view;
+	size_t i;
+
+	if (!sl_table_judge(t, question, answer))
+		return false;
+	if (question->inbound)
+		return true;
+	if (sl_table_view(t, t, question, answer->flags, &view)) {
+		deny(answer);
+		return false;
+	}
+	for (i = 0; i < n_owners; i++)
+		if (!ask_owner(compiled, question, view, owners[i], answer)) {
+			deny(answer);
+			return false;
+		}
+	return true;
+}
+
 void sl_question_address(struct sl_question *question, const struct sl_cidr *address)
 {
 	__u64 high, low;

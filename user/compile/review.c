@@ -10,28 +10,35 @@
 #include <string.h>
 
 #include "internal.h"
+#include "policy/text.h"
 #include "sluice_sets.h"
 
-static const char *canonical(const struct compiler *c, __u32 rule, char **text)
+#define WARNINGS_MAX 100	/* the diag keeps no more: the others are counted */
+
+/* A hash of the words of each rule; rules without a text have 0. */
+static __u64 *hash_rules(const struct compiler *c)
 {
-	*text = c->rules[rule].rule ? sl_rule_canonical(c->rules[rule].rule) : NULL;
-	return *text ? *text : "";
+	__u64 *hashes = calloc(c->n_rules + 1, sizeof(*hashes));
+	char *text;
+	size_t i;
+
+	for (i = 0; hashes && i < c->n_rules; i++) {
+		text = c->rules[i].rule ? sl_rule_canonical(c->rules[i].rule) : NULL;
+		hashes[i] = text ? sl_hash(text) : 0;
+		free(text);
+	}
+	return hashes;
 }
 
 /* An earlier rule with the same words. */
-static __u32 find_twin(const struct compiler *c, __u32 rule)
+static __u32 find_twin(const __u64 *hashes, __u32 rule)
 {
-	char *own, *other;
-	__u32 i, twin = SL_NONE;
+	__u32 i;
 
-	canonical(c, rule, &own);
-	for (i = 0; own && i < rule && twin == SL_NONE; i++) {
-		if (!strcmp(canonical(c, i, &other), own))
-			twin = i;
-		free(other);
-	}
-	free(own);
-	return twin;
+	for (i = 0; hashes[rule] && i < rule; i++)
+		if (hashes[i] == hashes[rule])
+			return i;
+	return SL_NONE;
 }
 
 static struct sl_question question_of(const struct entry *e)
@@ -58,11 +65,11 @@ static struct sl_question question_of(const struct entry *e)
 }
 
 static void warn_unreached(struct compiler *c, const struct sl_compiled *compiled,
-			   const struct entry *e)
+			   const struct entry *e, const __u64 *hashes)
 {
 	struct sl_question q = question_of(e);
 	struct sl_answer a;
-	__u32 twin = find_twin(c, e->rule);
+	__u32 twin = find_twin(hashes, e->rule);
 	const struct sl_rule_info *rule = &c->rules[e->rule], *by;
 
 	if (twin != SL_NONE) {
@@ -70,7 +77,10 @@ static void warn_unreached(struct compiler *c, const struct sl_compiled *compile
 			"one of them", rule->id, c->rules[twin].id, c->rules[twin].pos.line);
 		return;
 	}
-	sl_table_judge(&compiled->table, &q, &a);
+	if (e->names)
+		ask_names(compiled, e, &q, &a);
+	else
+		sl_table_judge(&compiled->table, &q, &a);
 	if (a.rule == SL_NONE || a.rule >= e->rule) {
 		sl_warn(c->diag, &rule->pos, "rule '%s' can never match: earlier rules decide "
 			"everything that it covers", rule->id);
@@ -84,6 +94,7 @@ static void warn_unreached(struct compiler *c, const struct sl_compiled *compile
 /* One warning for each rule of which no entry is ever the first. */
 static void review_unreached(struct compiler *c, const struct sl_compiled *compiled)
 {
+	__u64 *hashes = NULL;
 	__u32 last = SL_NONE;
 	size_t i;
 
@@ -94,11 +105,20 @@ static void review_unreached(struct compiler *c, const struct sl_compiled *compi
 			continue;
 		if (c->rules[e->rule].reason != SL_REASON_RULE)
 			continue;
-		if (!e->any && !e->n_v4 && !e->n_v6)
+		if (!e->any && !e->n_v4 && !e->n_v6 && !e->names)
 			continue; /* an empty set that the author called ok */
 		last = e->rule;
-		warn_unreached(c, compiled, e);
+		if (c->diag->n_warnings >= WARNINGS_MAX) {
+			sl_warn(c->diag, NULL, "counted");
+			continue;
+		}
+		if (!hashes)
+			hashes = hash_rules(c);
+		if (!hashes)
+			return;
+		warn_unreached(c, compiled, e, hashes);
 	}
+	free(hashes);
 }
 
 static bool allows(const struct sl_compiled *compiled, const struct sl_cidr *address, __u16 port,
@@ -174,6 +194,7 @@ static void review_proxy(struct compiler *c, const struct sl_compiled *compiled)
 void review(struct compiler *c, const struct sl_compiled *compiled)
 {
 	review_unreached(c, compiled);
+	review_names(c, compiled);
 	review_metadata(c, compiled);
 	review_proxy(c, compiled);
 }

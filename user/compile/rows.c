@@ -5,6 +5,25 @@
 
 #include "painter.h"
 
+/* Interns the row of a class, two entries long if all uids are alike. */
+static int add_row(struct painter *p, struct class *class, const __u64 *row, __u32 n_views,
+		   __u32 flags)
+{
+	struct compiler *c = p->c;
+	__u32 view;
+	int err;
+
+	for (view = 2; view < n_views && row[view] == row[1]; view++)
+		;
+	if (view >= n_views)
+		n_views = 2;
+	class->row_flags = flags | (n_views == 2 ? SL_C_UNIFORM : 0);
+	err = pool_intern(&c->rows, row, n_views, &class->row);
+	if (!err && c->rows.words.n > SL_TABLE_WORDS_MAX)
+		err = too_large(c, "64 MiB of class rows");
+	return err;
+}
+
 static int build_class(struct painter *p, struct class *class, __u64 *row)
 {
 	static const struct words nothing;
@@ -23,16 +42,45 @@ static int build_class(struct painter *p, struct class *class, __u64 *row)
 		if (err)
 			return err;
 	}
-	for (view = 2; view < n_views && row[view] == row[1]; view++)
-		;
-	if (view >= n_views)
-		n_views = 2;
-	class->row_flags = (class->embedded ? SL_C_EMBEDDED : 0) |
-			   (n_views == 2 ? SL_C_UNIFORM : 0);
-	err = pool_intern(&c->rows, row, n_views, &class->row);
-	if (!err && c->rows.words.n > SL_TABLE_WORDS_MAX)
-		err = too_large(c, "64 MiB of class rows");
-	return err;
+	return add_row(p, class, row, n_views, class->embedded ? SL_C_EMBEDDED : 0);
+}
+
+/* True if the question for these names is denied, for good: then they own nothing. */
+static bool never_asked(const struct compiler *c, const struct class *class)
+{
+	__u32 rule = class->n_entries ? c->entries[class->entries[0]].rule : SL_NONE;
+
+	return rule != SL_NONE && c->rules[rule].action == SL_DENY && !c->deadlines[rule];
+}
+
+/*
+ * A class of names: in the first entry of its row the question, in the others the
+ * connections. What a rule by name is for it may do by a question alone, which nothing
+ * stands before but rules by name.
+ */
+static int build_names(struct painter *p, struct class *class, __u64 *row)
+{
+	static const struct words nothing;
+	struct compiler *c = p->c;
+	__u32 view, n_views = 2, i;
+	int err = 0;
+
+	for (i = 0; i < class->n_entries; i++)
+		if (c->entries[class->entries[i]].n_uids)
+			n_views = c->n_views;
+	for (view = 0; view < n_views && !err; view++) {
+		row[view] = 0;
+		if (view != SL_VIEW_QUESTION && never_asked(c, class))
+			continue;
+		err = build_table(p, class->entries, class->n_entries, view,
+				  view == SL_VIEW_QUESTION ? &nothing : &p->base[view]);
+		if (!err)
+			err = intern_table(p, &row[view]);
+	}
+	if (err)
+		return err;
+	return add_row(p, class, row, n_views,
+		       SL_C_NAME | (class->resolves_private ? SL_C_PRIVATE : 0));
 }
 
 static int build_base(struct painter *p, __u64 *row)
@@ -63,7 +111,8 @@ static bool class_leaves_open(struct compiler *c, const struct class *class, __u
 {
 	__u64 word;
 
-	if (class->embedded)
+	/* A name's class is read beside an address's, never in its place. */
+	if (class->embedded || class->names)
 		return false;
 	if ((class->row_flags & SL_C_UNIFORM) && view > SL_VIEW_OTHER)
 		view = SL_VIEW_OTHER;
@@ -104,7 +153,7 @@ int build_rows(struct compiler *c)
 	if (row && p.base)
 		err = build_base(&p, row);
 	for (i = 0; i < c->n_classes && !err; i++)
-		err = build_class(&p, &c->classes[i], row);
+		err = (c->classes[i].names ? build_names : build_class)(&p, &c->classes[i], row);
 	if (!err)
 		mark_base(&p);
 	painter_free(&p);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* The sections of a table that no rule makes: a device's binding, limits, labels. */
+/* The sections of a table that no rule makes: a device's binding, limits, DNS, labels. */
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
@@ -130,6 +130,34 @@ static int write_limits(const struct compiler *c, struct words *t, __u64 *header
 	return words_append(t, w, SL_CHUNK_WORDS);
 }
 
+/* ---- dns ---- */
+
+/* A, AAAA, CNAME, HTTPS, SVCB, SRV, MX */
+static const __u16 default_types[] = {1, 28, 5, 65, 64, 33, 15};
+
+static int write_dns(const struct compiler *c, struct words *t, __u64 *header)
+{
+	const struct sl_dns *dns = &c->policy->dns;
+	const __u16 *types = dns->n_types ? dns->types : default_types;
+	size_t n = dns->n_types ? dns->n_types : sizeof(default_types) / sizeof(*default_types), i;
+	__u64 least = dns->ttl_min_s ? dns->ttl_min_s : SL_DNS_TTL_MIN_S;
+	__u64 most = dns->ttl_max_s ? dns->ttl_max_s : SL_DNS_TTL_MAX_S;
+	__u64 w[SL_CHUNK_WORDS] = {
+		[SL_N_TTL] = least << 32 | most,
+		[SL_N_RATE_NS] = c->policy->limits.dns_interval_ns,
+		[SL_N_BURST] = c->policy->limits.dns_burst,
+		[SL_N_PATTERNS] = c->names.n,
+	};
+
+	_Static_assert(SL_N_WORDS <= SL_CHUNK_WORDS, "the DNS words fill one chunk");
+	if (!c->policy->has_dns)
+		return 0;
+	for (i = 0; i < n; i++)
+		w[SL_N_TYPES + i / 4] |= (__u64)types[i] << 16 * (i % 4);
+	*header = section(1, t->n);
+	return words_append(t, w, SL_CHUNK_WORDS);
+}
+
 /* ---- labels ---- */
 
 /* Appends a text and its NUL behind *bytes bytes of the section. */
@@ -180,6 +208,8 @@ int write_sections(const struct compiler *c, struct words *t, __u64 h[SL_HEADER_
 
 	if (!err)
 		err = write_limits(c, t, &h[SL_H_LIMITS], &h[SL_H_FLAGS]);
+	if (!err)
+		err = write_dns(c, t, &h[SL_H_DNS]);
 	if (!err)
 		err = write_labels(c, t, &h[SL_H_LABELS]);
 	return err ? err : pad(t);

@@ -25,14 +25,6 @@ struct sweep {
 	__u64 hash[2];		/* of the active entries */
 };
 
-static __u64 mix(__u64 x)
-{
-	x += 0x9e3779b97f4a7c15ull;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-	return x ^ (x >> 31);
-}
-
 static bool before(const struct cursor *a, const struct cursor *b)
 {
 	return a->high != b->high ? a->high < b->high : a->low < b->low;

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The addresses of an entry: from prefixes to sorted, disjoint ranges. */
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* Blocks that can carry a packet to an IPv4 address that no rule sees:
+ * RFC 8215, RFC 3056, RFC 4380. (::ffff/96 and 64:ff9b::/96 are judged as the
+ * IPv4 address and never reach the IPv6 ranges.) */
+static const struct range embedded_blocks[] = {
+	{0x0064ff9b00010000, 0, 0x0064ff9b0001ffff, ~0ull},
+	{0x2001000000000000, 0, 0x20010000ffffffff, ~0ull},
+	{0x2002000000000000, 0, 0x2002ffffffffffff, ~0ull},
+};
+#define N_BLOCKS (sizeof(embedded_blocks) / sizeof(embedded_blocks[0]))
+
+static int compare128(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
+{
+	if (a_high != b_high)
+		return a_high < b_high ? -1 : 1;
+	return a_low < b_low ? -1 : a_low > b_low;
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+	int d = compare128(x->low_high, x->low_low, y->low_high, y->low_low);
+
+	return d ? d : compare128(x->high_high, x->high_low, y->high_high, y->high_low);
+}
+
+struct range cidr_range(const struct sl_cidr *cidr)
+{
+	struct range r = {};
+	__u64 high, low, mask;
+	__u32 v4;
+
+	if (cidr->family == 4) {
+		memcpy(&v4, cidr->addr, 4);
+		r.low_low = ntohl(v4);
+		r.high_low = r.low_low | (cidr->len ? (1ull << (32 - cidr->len)) - 1 : 0xffffffff);
+		return r;
+	}
+	memcpy(&high, cidr->addr, 8);
+	memcpy(&low, cidr->addr + 8, 8);
+	r.low_high = r.high_high = be64toh(high);
+	r.low_low = r.high_low = be64toh(low);
+	if (cidr->len < 64) {
+		mask = cidr->len ? (1ull << (64 - cidr->len)) - 1 : ~0ull;
+		r.high_high |= mask;
+		r.high_low = ~0ull;
+	} else {
+		mask = cidr->len > 64 ? (1ull << (128 - cidr->len)) - 1 : ~0ull;
+		r.high_low |= cidr->len == 128 ? 0 : mask;
+	}
+	return r;
+}
+
+/* True if r ends right before s begins. */
+static bool touches(const struct range *r, const struct range *s)
+{
+	__u64 low = r->high_low + 1, high = r->high_high + !low;
+
+	return (low || high) && s->low_high == high && s->low_low == low;
+}
+
+/* Sorts and merges overlapping and adjacent ranges; returns how many are left. */
+static size_t merge_ranges(struct range *r, size_t n)
+{
+	size_t i, out = 0;
+
+	if (!n)
+		return 0;
+	qsort(r, n, sizeof(*r), compare_ranges);
+	for (i = 1; i < n; i++) {
+		if (compare128(r[i].low_high, r[i].low_low, r[out].high_high,
+			       r[out].high_low) <= 0 ||
+		    touches(&r[out], &r[i])) {
+			if (compare128(r[i].high_high, r[i].high_low, r[out].high_high,
+				       r[out].high_low) > 0) {
+				r[out].high_high = r[i].high_high;
+				r[out].high_low = r[i].high_low;
+			}
+		} else {
+			r[++out] = r[i];
+		}
+	}
+	return out + 1;
+}
+
+struct range_list {
+	struct range *v;
+	size_t n, cap;
+};
+
+static int list_push(struct range_list *list, struct range r)
+{
+	struct range *v;
+
+	if (list->n == list->cap) {
+		list->cap = list->cap ? list->cap * 2 : 8;
+		v = realloc(list->v, list->cap * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		list->v = v;
+	}
+	list->v[list->n++] = r;
+	return 0;
+}
+
+static bool range_within(const struct range *r, const struct range *block)
+{
+	return compare128(r->low_high, r->low_low, block->low_high, block->low_low) >= 0 &&
+	       compare128(r->high_high, r->high_low, block->high_high, block->high_low) <= 0;
+}
+
+/* A prefix wider than an embedded block does not cover the block: cut it out. */
+static int push_v6(struct range_list *list, struct range r)
+{
+	struct range left;
+	size_t i;
+
+	for (i = 0; i < N_BLOCKS; i++)
+		if (range_within(&r, &embedded_blocks[i]))
+			return list_push(list, r);
+	for (i = 0; i < N_BLOCKS; i++) {
+		const struct range *block = &embedded_blocks[i];
+
+		if (!range_within(block, &r))
+			continue;
+		left = r;
+		left.high_high = block->low_high - !block->low_low;
+		left.high_low = block->low_low - 1;
+		if (compare128(left.low_high, left.low_low, block->low_high,
+			       block->low_low) < 0 && list_push(list, left))
+			return -ENOMEM;
+		/* every block ends in ...ffff:ffff:ffff:ffff, below the top */
+		r.low_high = block->high_high + 1;
+		r.low_low = 0;
+		if (compare128(r.low_high, r.low_low, r.high_high, r.high_low) > 0)
+			return 0;
+	}
+	return list_push(list, r);
+}
+
+static int push_cidrs(const struct sl_cidr *cidrs, size_t n, struct range_list *v4,
+		      struct range_list *v6)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		struct range r = cidr_range(&cidrs[i]);
+
+		if (cidrs[i].family == 4 ? list_push(v4, r) : push_v6(v6, r))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void take_ranges(struct entry *e, struct range_list *v4, struct range_list *v6)
+{
+	e->v4 = v4->v;
+	e->v6 = v6->v;
+	e->n_v4 = merge_ranges(v4->v, v4->n);
+	e->n_v6 = merge_ranges(v6->v, v6->n);
+}
+
+int entry_addresses(struct entry *e, const struct sl_match *match)
+{
+	struct range_list v4 = {}, v6 = {};
+	const struct sl_host *host;
+	int err = 0;
+	size_t i;
+
+	for (i = 0; i < match->n_hosts && !err; i++) {
+		host = &match->hosts[i];
+		if (host->kind == SL_HOST_ANY)
+			e->any = true;
+		else if (host->kind == SL_HOST_CIDR)
+			err = push_cidrs(&host->cidr, 1, &v4, &v6);
+		else if (host->kind == SL_HOST_SET && host->set)
+			err = push_cidrs(host->set->cidrs, host->set->n_cidrs, &v4, &v6);
+		else if (host->kind == SL_HOST_SET)
+			err = -EINVAL; /* not resolved: a caller's mistake */
+	}
+	take_ranges(e, &v4, &v6);
+	return err;
+}
+
+int entry_cidrs(struct entry *e, const struct sl_cidr *cidrs, size_t n)
+{
+	struct range_list v4 = {}, v6 = {};
+	int err = push_cidrs(cidrs, n, &v4, &v6);
+
+	take_ranges(e, &v4, &v6);
+	return err;
+}
+
+int entry_blocks(struct entry *e)
+{
+	e->v6 = malloc(sizeof(embedded_blocks));
+	if (!e->v6)
+		return -ENOMEM;
+	memcpy(e->v6, embedded_blocks, sizeof(embedded_blocks));
+	e->n_v6 = N_BLOCKS;
+	return 0;
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* What rules by name say that their author may not mean. */
+#include <string.h>
+
+#include "internal.h"
+
+/* A name that the pattern covers and none that is more specific: no pattern has this
+ * label. */
+static const char *name_of(const struct sl_host *host, char buf[SL_PATTERN_BYTES])
+{
+	if (host->kind == SL_HOST_NAME)
+		return host->text;
+	snprintf(buf, SL_PATTERN_BYTES, "\001%s%s", host->text ? "." : "",
+		 host->text ? host->text : "");
+	return buf;
+}
+
+void ask_names(const struct sl_compiled *compiled, const struct entry *e,
+	       struct sl_question *q, struct sl_answer *answer)
+{
+	char buf[SL_PATTERN_BYTES];
+	const char *name = name_of(sl_match_name(e->names), buf);
+
+	if (!sl_names_question(compiled, name, 0, answer) || answer->deny ||
+	    compiled->rules[e->rule].action == SL_DENY)
+		return;
+	sl_names_connection(compiled, q, &name, 1, answer);
+}
+
+/* The rule by address, before this one, that denies what it allows; SL_NONE. places: an
+ * address of each family. */
+static __u32 denied_by(const struct compiler *c, const struct sl_compiled *compiled,
+		       const struct entry *e, const struct sl_question places[2])
+{
+	struct sl_answer v4 = {}, v6 = {};
+	struct sl_question q;
+
+	for (int i = 0; i < 2; i++) {
+		q = places[i];
+		q.protocol = e->keys[0].low >> 16;
+		q.key = (__u16)e->keys[0].low;
+		q.has_uid = e->n_uids > 0;
+		q.uid = e->n_uids ? e->uids[0].number : 0;
+		ask_names(compiled, e, &q, i ? &v6 : &v4);
+	}
+	if (!v4.deny || !v6.deny || v4.rule >= e->rule || v6.rule >= e->rule ||
+	    (c->rules[v4.rule].rule && sl_rule_name(c->rules[v4.rule].rule)))
+		return SL_NONE;
+	return v4.rule;
+}
+
+static bool has_every_name(const struct sl_match *match)
+{
+	size_t i;
+
+	for (i = 0; i < match->n_hosts; i++)
+		if (match->hosts[i].kind == SL_HOST_EVERY_NAME)
+			return true;
+	return false;
+}
+
+static void review_entry(struct compiler *c, const struct sl_compiled *compiled,
+			 const struct entry *e, const struct sl_question places[2])
+{
+	const struct sl_rule_info *rule = &c->rules[e->rule];
+	__u32 by = denied_by(c, compiled, e, places);
+
+	if (by != SL_NONE)
+		sl_warn(c->diag, &rule->pos, "rule '%s' lets names be asked, but '%s' in line %u "
+			"comes before it and denies the connections", rule->id, c->rules[by].id,
+			c->rules[by].pos.line);
+	if (!c->queries_any && !c->policy->limits.dns_interval_ns && has_every_name(e->names))
+		sl_warn(c->diag, &rule->pos, "rule '%s' lets every name be asked, and a name can "
+			"carry data to whoever answers for it: `limits: {dns: 20/s}` bounds how "
+			"much", rule->id);
+}
+
+void review_names(struct compiler *c, const struct sl_compiled *compiled)
+{
+	struct sl_question places[2] = {};
+	size_t i;
+
+	if (!sl_table_common_address(&compiled->table, 4, &places[0]) ||
+	    !sl_table_common_address(&compiled->table, 6, &places[1]))
+		return;
+	for (i = 0; i < c->n_entries; i++) {
+		const struct entry *e = &c->entries[i];
+
+		if (e->names && c->rules[e->rule].action == SL_ALLOW && c->reached[e->rule])
+			review_entry(c, compiled, e, places);
+	}
+}
