@@ -57,6 +57,14 @@ def test_a_policy_that_names_what_it_allows(host):
     assert [t["name"] for t in host.targets()] == ["vnet0"]
 
 
+def test_names_are_refused_until_the_kernels_half_is_there(host):
+    done = host.attach("dns: {resolvers: [192.0.2.53], search: []}\n"
+                       "rules:\n  - allow: '@gateway:53'\n  - deny: '*.evil.test'\n")
+    assert done.returncode == 1
+    assert "p.yaml:5:11: error: \"*.evil.test\": not enforced yet: names" in done.stderr
+    assert "p.yaml:2:" in done.stderr and host.targets() == []
+
+
 def test_a_rule_to_any_is_warned_of_and_attached(host):
     done = host.attach("rules:\n  - deny: '@metadata'\n  - {allow: 'any:443/tcp', id: web}\n")
     assert done.returncode == 0 and len(host.targets()) == 1

@@ -99,7 +99,7 @@ def test_check_prints_warnings_of_a_valid_policy(write):
 
 @pytest.mark.parametrize("mode, text", [(0o666, "may be written"), (0o644, "not enforced yet")])
 def test_check_refuses(write, mode, text):
-    path = write("sluice: 1\nlimits: {dns: 50/s}\n", mode=mode)
+    path = write("sluice: 1\nlog: none\n", mode=mode)
     result = sluice("check", path)
     assert result.returncode == 1 and text in result.stderr
 
@@ -155,8 +155,8 @@ def test_test_json(agent, write):
     assert result.returncode == 1
     first, *rest, last = lines_of(result)
     assert first == {"file": str(agent), "line": 27, "column": 5, "flow": "140.82.112.3:443/tcp",
-                     "expected": "allow", "verdict": "allow", "rule": "allow-569959",
-                     "reason": "rule", "passed": True}
+                     "expected": "allow", "verdict": "allow", "decided": "connection",
+                     "rule": "allow-569959", "reason": "rule", "passed": True}
     assert len(rest) == 3 and all(r["passed"] for r in rest)
     assert last["passed"] is False and last["errors"][0]["line"] == 2
 

@@ -150,7 +150,7 @@ def test_explain_says_what_an_address_is_judged_as(agent):
     assert "embeds 10.0.0.1 and is judged as that" in result.stdout
     [answer] = lines_of(sluice("explain", "-p", agent, "64:ff9b::a00:1/icmp", "-o", "json"))
     assert answer["flow"] == {
-        "direction": "egress", "address": "64:ff9b::a00:1", "judged_as": "10.0.0.1", "family": 6,
+        "direction": "egress", "name": None, "address": "64:ff9b::a00:1", "judged_as": "10.0.0.1", "family": 6,
         "protocol": "icmp", "port": None, "icmp": {"type": 8, "code": 0}, "uid": None}
 
 
@@ -179,7 +179,15 @@ def test_explain_of_rules_that_come_from_a_fragment(write):
 
 
 @pytest.mark.parametrize("words, text", [
-    ("github.com:443", "names come with the part"),
+    ("*.github.com:443", "one name, not a pattern"),
+    ("github..com:443", "has an empty label"),
+    ("github.com/tcp", "a flow of tcp has a port"),
+    ("github.com --uid 5", "give a port too"),
+    ("github.com:443 --inbound", "not who calls"),
+    ("github.com:443 --name github.com", "'github.com:443' is a name"),
+    ("203.0.113.9:443 --name a..b", '"a..b" has an empty label'),
+    ("203.0.113.9:443 --name 10.0.0.1", '"10.0.0.1" ends in a number'),
+    ("203.0.113.9:443 --name a.b --inbound", "has no --name"),
     ("203.0.113.9", "a port or a protocol"),
     ("203.0.113.9:70000", "70000"),
     ("203.0.113.9:0", '"0"'),

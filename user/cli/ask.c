@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include <endian.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <time.h>
@@ -46,8 +47,51 @@ static __u64 boot_now_ns(void)
 	return (__u64)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+static struct sl_cidr address_of(const struct sl_question *q)
+{
+	struct sl_cidr address = {.family = q->family, .len = q->family == 4 ? 32 : 128};
+	__be64 v6[2] = {htobe64(q->address_high), htobe64(q->address_low)};
+	__be32 v4 = htobe32((__u32)q->address_low);
+
+	memcpy(address.addr, q->family == 4 ? (void *)&v4 : v6, q->family == 4 ? 4 : 16);
+	return address;
+}
+
+/* Unread tables leave a denial with its reason in the answer. */
+static void connect_to(const struct sl_loaded *loaded, struct sl_question *question,
+		       struct sl_asked *out)
+{
+	out->connects = true;
+	if (out->owner)
+		sl_names_connection(&loaded->compiled, question, &out->owner, 1, &out->answer);
+	else
+		sl_table_judge(&loaded->compiled.table, question, &out->answer);
+}
+
+static void ask_name(const struct sl_loaded *loaded, const struct sl_question *flow,
+		     struct sl_asked *out)
+{
+	static const int families[] = {4, 6};
+	struct sl_asked first;
+
+	out->answer = out->question;
+	for (int i = 0; i < 2 && !out->flow->question_only && !out->question.deny; i++) {
+		struct sl_question question = *flow;
+
+		first = *out;
+		sl_table_common_address(&loaded->compiled.table, families[i], &question);
+		out->judged = address_of(&question);
+		connect_to(loaded, &question, out);
+		if (!out->answer.deny)
+			return;
+		/* Where both are denied the IPv4 one is told. */
+		if (i)
+			*out = first;
+	}
+}
+
 void sl_ask(const struct sl_loaded *loaded, const struct sl_test *flow, bool inbound,
-	    struct sl_asked *out)
+	    const char *owner, struct sl_asked *out)
 {
 	struct sl_question question = {
 		.now_ns = boot_now_ns(),
@@ -58,20 +102,31 @@ void sl_ask(const struct sl_loaded *loaded, const struct sl_test *flow, bool inb
 		.has_uid = flow->has_uid,
 	};
 
-	sl_question_address(&question, &flow->address);
 	*out = (struct sl_asked){
 		.flow = flow,
 		.inbound = inbound,
 		.now_ns = question.now_ns,
-		.judged = judged_address(&flow->address),
+		.owner = flow->name ? flow->name : owner,
 	};
-	/* False leaves a denial with its reason in the answer. */
-	sl_table_judge(&loaded->compiled.table, &question, &out->answer);
+	if (out->owner)
+		sl_names_question(&loaded->compiled, out->owner, out->now_ns, &out->question);
+	if (flow->name) {
+		ask_name(loaded, &question, out);
+		return;
+	}
+	out->judged = judged_address(&flow->address);
+	sl_question_address(&question, &flow->address);
+	connect_to(loaded, &question, out);
+}
+
+const char *sl_answer_rule(const struct sl_loaded *loaded, const struct sl_answer *answer)
+{
+	if (answer->rule >= loaded->compiled.n_rules)
+		return NULL;
+	return loaded->compiled.rules[answer->rule].id;
 }
 
 const char *sl_asked_rule(const struct sl_loaded *loaded, const struct sl_asked *asked)
 {
-	if (asked->answer.rule >= loaded->compiled.n_rules)
-		return NULL;
-	return loaded->compiled.rules[asked->answer.rule].id;
+	return sl_answer_rule(loaded, &asked->answer);
 }

@@ -27,14 +27,19 @@ static const char *size_text(size_t n, char buf[16])
 static void print_ok(const char *path, const struct sl_loaded *loaded, bool comment)
 {
 	const struct sl_compiled *c = &loaded->compiled;
-	size_t rules = loaded->policy->n_items;
+	size_t rules = loaded->policy->n_items, classes = c->n_classes - c->n_name_classes;
+	size_t patterns = c->n_patterns - c->n_ask_only;
 	char size[16];
 
 	fputs(comment ? "# " : "", stdout);
 	sl_put_text(strcmp(path, "-") ? path : "<stdin>", stdout);
-	printf(": ok: %zu rule%s, %zu address class%s, %s table\n", rules, rules == 1 ? "" : "s",
-	       c->n_classes, c->n_classes == 1 ? "" : "es",
-	       size_text(c->table.n_words * sizeof(__u64), size));
+	printf(": ok: %zu rule%s, %zu address class%s, ", rules, rules == 1 ? "" : "s", classes,
+	       classes == 1 ? "" : "es");
+	if (patterns)
+		printf("%zu pattern%s of names, ", patterns, patterns == 1 ? "" : "s");
+	if (c->n_ask_only)
+		printf("%zu for search domains, ", c->n_ask_only);
+	printf("%s table\n", size_text(c->table.n_words * sizeof(__u64), size));
 }
 
 static json_t *resolved_text(const struct sl_policy *policy)
@@ -60,7 +65,10 @@ static json_t *counts(const struct sl_loaded *loaded, json_t *object)
 	json_object_set_new(object, "rules", sl_json_number(loaded->policy->n_items));
 	json_object_set_new(object, "ranges4", sl_json_number(c->n_ranges4));
 	json_object_set_new(object, "ranges6", sl_json_number(c->n_ranges6));
-	json_object_set_new(object, "classes", sl_json_number(c->n_classes));
+	json_object_set_new(object, "classes", sl_json_number(c->n_classes - c->n_name_classes));
+	json_object_set_new(object, "name_classes", sl_json_number(c->n_name_classes));
+	json_object_set_new(object, "patterns", sl_json_number(c->n_patterns - c->n_ask_only));
+	json_object_set_new(object, "search_patterns", sl_json_number(c->n_ask_only));
 	json_object_set_new(object, "table_bytes",
 			    sl_json_number(c->table.n_words * sizeof(__u64)));
 	return object;
@@ -70,6 +78,7 @@ static void print_json(const struct check *check, const char *path,
 		       const struct sl_loaded *loaded, bool valid)
 {
 	static const char *const names[] = {"rules", "ranges4", "ranges6", "classes",
+					    "name_classes", "patterns", "search_patterns",
 					    "table_bytes"};
 	json_t *object = json_pack("{s:o, s:b, s:o, s:o, s:o}", "file", sl_json_text(path),
 				   "valid", valid,

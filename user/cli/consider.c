@@ -6,6 +6,7 @@
 
 #define DNS_PORT 53
 #define DNS_TLS_PORT 853
+#define N_GATE 2		/* the rules dns-resolver and dns-gate */
 
 const char *sl_embedded_block(const struct sl_cidr *address, struct sl_cidr *block)
 {
@@ -43,6 +44,30 @@ static bool any_covers(const struct sl_cidr *prefixes, size_t n, const struct sl
 	return false;
 }
 
+bool sl_host_names(const struct sl_host *host, const char *name)
+{
+	size_t len, suffix;
+
+	if (host->kind == SL_HOST_EVERY_NAME)
+		return true;
+	if (host->kind == SL_HOST_NAME)
+		return !strcmp(host->text, name);
+	if (host->kind != SL_HOST_SUFFIX)
+		return false;
+	len = strlen(name);
+	suffix = strlen(host->text);
+	return len > suffix + 1 && name[len - suffix - 1] == '.' &&
+	       !strcmp(name + len - suffix, host->text);
+}
+
+/* A name that may not be asked owns nothing; a deny by name is about questions. */
+static bool owner_holds(const struct sl_host *host, enum sl_action action,
+			const struct sl_asked *asked)
+{
+	return asked->owner && !asked->inbound && action == SL_ALLOW && !asked->question.deny &&
+	       sl_host_names(host, asked->owner);
+}
+
 static bool host_covers(const struct sl_host *host, const struct sl_cidr *address)
 {
 	struct sl_cidr block;
@@ -51,13 +76,15 @@ static bool host_covers(const struct sl_host *host, const struct sl_cidr *addres
 		return !sl_embedded_block(address, &block);
 	if (host->kind == SL_HOST_SET)
 		return any_covers(host->set->cidrs, host->set->n_cidrs, address);
-	return prefix_covers(&host->cidr, address);
+	return host->kind == SL_HOST_CIDR && prefix_covers(&host->cidr, address);
 }
 
-static bool address_holds(const struct sl_match *match, const struct sl_cidr *address)
+static bool host_holds(const struct sl_match *match, enum sl_action action,
+		       const struct sl_asked *asked)
 {
 	for (size_t i = 0; i < match->n_hosts; i++)
-		if (host_covers(&match->hosts[i], address))
+		if (host_covers(&match->hosts[i], &asked->judged) ||
+		    owner_holds(&match->hosts[i], action, asked))
 			return true;
 	return false;
 }
@@ -96,11 +123,12 @@ static bool uid_holds(const struct sl_match *match, const struct sl_test *flow)
 	return !match->n_uids;
 }
 
-static enum sl_why consider_match(const struct sl_match *match, const struct sl_asked *asked)
+static enum sl_why consider_match(const struct sl_match *match, enum sl_action action,
+				  const struct sl_asked *asked)
 {
 	const struct sl_test *flow = asked->flow;
 
-	if (!address_holds(match, &asked->judged))
+	if (!host_holds(match, action, asked))
 		return SL_WHY_ADDRESS;
 	if (!protocol_holds(match, flow->protocol))
 		return SL_WHY_PROTOCOL;
@@ -142,6 +170,9 @@ void sl_consider_range(const struct sl_loaded *loaded, bool inbound, __u32 *firs
 	/* `inbound: allow` asks nothing. */
 	*first = inbound ? from : 0;
 	*end = inbound ? n : from;
+	/* Behind the gate's two only dns-search has no text: it is about questions. */
+	if (!inbound && from > N_GATE && !loaded->compiled.rules[from - 1].rule)
+		--*end;
 }
 
 struct sl_considered sl_consider(const struct sl_loaded *loaded, __u32 number,
@@ -154,7 +185,8 @@ struct sl_considered sl_consider(const struct sl_loaded *loaded, __u32 number,
 
 	sl_consider_range(loaded, true, &first, &end);
 	if (number >= first) {
-		best.why = consider_match(&loaded->policy->inbound_matches[number - first], asked);
+		best.why = consider_match(&loaded->policy->inbound_matches[number - first],
+					  SL_ALLOW, asked);
 		return best;
 	}
 	if (!info->rule) {
@@ -163,7 +195,7 @@ struct sl_considered sl_consider(const struct sl_loaded *loaded, __u32 number,
 		return best;
 	}
 	for (size_t i = 0; i < info->rule->n_matches; i++) {
-		why = consider_match(&info->rule->matches[i], asked);
+		why = consider_match(&info->rule->matches[i], info->action, asked);
 		if (why > best.why)
 			best = (struct sl_considered){why, i};
 	}
@@ -210,4 +242,77 @@ bool sl_consider_agrees(const struct sl_loaded *loaded, const struct sl_asked *a
 	info = &loaded->compiled.rules[first_match];
 	return asked->answer.deny == (info->action == SL_DENY) &&
 	       asked->answer.reason == info->reason;
+}
+
+/* ---- questions ---- */
+
+static const struct sl_host *covering_host(const struct sl_rule *rule, const char *name)
+{
+	for (size_t i = 0; i < rule->n_matches; i++)
+		for (size_t k = 0; k < rule->matches[i].n_hosts; k++)
+			if (sl_host_names(&rule->matches[i].hosts[k], name))
+				return &rule->matches[i].hosts[k];
+	return NULL;
+}
+
+/* A name that some allow rule names by more than a star. */
+static bool allowed_somewhere(const struct sl_loaded *loaded, const char *name)
+{
+	const struct sl_policy *policy = loaded->policy;
+
+	for (size_t i = 0; i < policy->n_items; i++) {
+		const struct sl_rule *rule = policy->items[i].rule;
+
+		for (size_t m = 0; rule->action == SL_ALLOW && m < rule->n_matches; m++)
+			for (size_t k = 0; k < rule->matches[m].n_hosts; k++)
+				if (rule->matches[m].hosts[k].kind != SL_HOST_EVERY_NAME &&
+				    sl_host_names(&rule->matches[m].hosts[k], name))
+					return true;
+	}
+	return false;
+}
+
+/* Is it a name that may be asked with a search domain behind it? */
+static bool is_searched(const struct sl_loaded *loaded, const char *name)
+{
+	const struct sl_dns *dns = &loaded->policy->dns;
+	char head[SL_NAME_MAX + 1];
+
+	for (size_t i = 0; i < dns->n_search; i++) {
+		size_t len = strlen(name), domain = strlen(dns->search[i]);
+
+		if (len <= domain + 1 || len > SL_NAME_MAX || name[len - domain - 1] != '.' ||
+		    strcmp(name + len - domain, dns->search[i]))
+			continue;
+		memcpy(head, name, len - domain - 1);
+		head[len - domain - 1] = 0;
+		if (allowed_somewhere(loaded, head))
+			return true;
+	}
+	return false;
+}
+
+const struct sl_host *sl_consider_question(const struct sl_loaded *loaded,
+					   const struct sl_asked *asked, bool *agrees)
+{
+	const struct sl_answer *answer = &asked->question;
+	const struct sl_host *host;
+
+	for (__u32 i = 0; i < loaded->compiled.n_rules; i++) {
+		const struct sl_rule_info *info = &loaded->compiled.rules[i];
+
+		host = info->rule ? covering_host(info->rule, asked->owner) : NULL;
+		if (!host || is_over(loaded, info->rule, asked))
+			continue;
+		*agrees = answer->rule == i && answer->deny == (info->action == SL_DENY);
+		return host;
+	}
+	if (answer->flags & SL_F_QUERIES_ANY)
+		*agrees = answer->rule == SL_NONE && !answer->deny;
+	else if (is_searched(loaded, asked->owner))
+		*agrees = answer->rule != SL_NONE && !answer->deny &&
+			  !strcmp(sl_answer_rule(loaded, answer), "dns-search");
+	else
+		*agrees = answer->rule == SL_NONE && answer->deny;
+	return NULL;
 }

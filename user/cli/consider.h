@@ -30,6 +30,16 @@ void sl_consider_range(const struct sl_loaded *loaded, bool inbound, __u32 *firs
 struct sl_considered sl_consider(const struct sl_loaded *loaded, __u32 number,
 				 const struct sl_asked *asked);
 
+/* True if the pattern covers the name. */
+bool sl_host_names(const struct sl_host *host, const char *name);
+
+/*
+ * The pattern by which a rule decides the question for asked->owner, or NULL if none
+ * does; *agrees: the policy as text says what the table answered.
+ */
+const struct sl_host *sl_consider_question(const struct sl_loaded *loaded,
+					   const struct sl_asked *asked, bool *agrees);
+
 /* The first rule that matches, or SL_NONE. */
 __u32 sl_consider_all(const struct sl_loaded *loaded, const struct sl_asked *asked);
 

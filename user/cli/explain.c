@@ -7,187 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "consider.h"
+#include "explain.h"
 #include "output.h"
+#include "policy/domain.h"
 #include "policy/text.h"
-
-#define RULE_TEXT_MAX 120	/* bytes of a rule's text that are shown to people */
 
 struct explain {
 	struct sl_resolve_options resolve;
-	const char *policy, *destination, *protocol, *icmp, *uid;
+	const char *policy, *destination, *protocol, *icmp, *uid, *owner;
 	bool inbound, json;
 };
-
-/* ---- text ---- */
-
-static void put_rule_text(const struct sl_rule *rule)
-{
-	char *text = rule ? sl_rule_canonical(rule) : NULL;
-
-	if (!text)
-		return;
-	fputs(": ", stdout);
-	if (strlen(text) > RULE_TEXT_MAX)
-		strcpy(text + RULE_TEXT_MAX - 3, "...");
-	sl_put_text(text, stdout);
-	free(text);
-}
-
-static void print_decision(const struct sl_loaded *loaded, const struct sl_asked *asked)
-{
-	const struct sl_answer *a = &asked->answer;
-	const struct sl_rule_info *info;
-	size_t cursor = 0;
-
-	fputs(a->deny ? "denied" : "allowed", stdout);
-	if (a->rule == SL_NONE) {
-		if (a->reason == SL_REASON_DEFAULT)
-			printf(": no rule matches, and the default is %s\n",
-			       a->deny ? "deny" : "allow");
-		else
-			printf(": %s\n", sl_reason_text(a->reason));
-		return;
-	}
-	info = &loaded->compiled.rules[a->rule];
-	printf(" by rule %s (", info->id);
-	sl_put_place(&info->pos, stdout);
-	putchar(')');
-	if (info->rule)
-		put_rule_text(sl_written_rule(loaded, a->rule, &cursor));
-	else if (info->reason != SL_REASON_RULE)
-		printf(": %s", sl_reason_text(info->reason));
-	putchar('\n');
-	if (info->rule && info->rule->reason) {
-		fputs("reason: ", stdout);
-		sl_put_text(info->rule->reason, stdout);
-		putchar('\n');
-	}
-}
-
-static void print_notes(const struct sl_asked *asked)
-{
-	char buf[SL_CIDR_TEXT];
-
-	if (asked->judged.family != asked->flow->address.family)
-		printf("the address embeds %s and is judged as that\n",
-		       sl_cidr_format(&asked->judged, buf));
-	if (asked->answer.flags & SL_F_AUDIT)
-		fputs("mode is audit: what the policy denies is reported, and passes\n", stdout);
-}
-
-struct widths {
-	int number, id, place;
-};
-
-static void widen(int *width, const char *text)
-{
-	int n = text ? (int)strlen(text) : 0;
-
-	if (n > *width)
-		*width = n;
-}
-
-static struct widths measure(const struct sl_loaded *loaded, __u32 first, __u32 end)
-{
-	struct widths w = {};
-	char number[16], *place;
-
-	for (__u32 i = first; i < end; i++) {
-		place = sl_place(&loaded->compiled.rules[i].pos);
-		widen(&w.id, loaded->compiled.rules[i].id);
-		widen(&w.place, place);
-		free(place);
-	}
-	snprintf(number, sizeof(number), "%u", end - first);
-	widen(&w.number, number);
-	return w;
-}
-
-static void print_before(const struct sl_loaded *loaded, const struct sl_asked *asked,
-			 __u32 first, __u32 end)
-{
-	struct widths w = measure(loaded, first, end);
-	struct sl_considered considered;
-	char *place, *why;
-	size_t cursor = 0;
-
-	if (first == end)
-		return;
-	puts(asked->answer.rule == SL_NONE ? "rules that do not match:" : "before it:");
-	for (__u32 i = first; i < end; i++) {
-		considered = sl_consider(loaded, i, asked);
-		why = sl_why_text(loaded, i, sl_written_rule(loaded, i, &cursor), &considered,
-				  asked);
-		place = sl_place(&loaded->compiled.rules[i].pos);
-		printf("  %*u  %-*s  %-*s  ", w.number, i - first + 1, w.id,
-		       loaded->compiled.rules[i].id, w.place, place ? place : "?");
-		sl_put_text(why ? why : "out of memory", stdout);
-		putchar('\n');
-		free(why);
-		free(place);
-	}
-}
-
-/* ---- JSON ---- */
-
-static json_t *flow_json(const struct sl_asked *asked)
-{
-	const struct sl_test *flow = asked->flow;
-	bool icmp = flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6;
-	const char *protocol = sl_protocol_name(flow->protocol);
-	char address[SL_CIDR_TEXT], judged[SL_CIDR_TEXT];
-
-	return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o}",
-			 "direction", asked->inbound ? "ingress" : "egress",
-			 "address", sl_cidr_format(&flow->address, address),
-			 "judged_as", sl_cidr_format(&asked->judged, judged),
-			 "family", flow->address.family,
-			 "protocol", protocol ? json_string(protocol)
-					      : sl_json_number(flow->protocol),
-			 "port", flow->port ? sl_json_number(flow->port) : json_null(),
-			 "icmp", icmp ? json_pack("{s:i, s:i}", "type", flow->icmp_type, "code",
-						  flow->icmp_code) : json_null(),
-			 "uid", flow->has_uid ? sl_json_number(flow->uid) : json_null());
-}
-
-static json_t *considered_json(const struct sl_loaded *loaded, const struct sl_asked *asked,
-			       __u32 first, __u32 end)
-{
-	struct sl_considered considered;
-	json_t *list = json_array();
-	size_t cursor = 0;
-	char *why;
-
-	for (__u32 i = first; i < end; i++) {
-		considered = sl_consider(loaded, i, asked);
-		why = sl_why_text(loaded, i, sl_written_rule(loaded, i, &cursor), &considered,
-				  asked);
-		json_array_append_new(list, json_pack("{s:o, s:o, s:b, s:o}", "rule",
-				      sl_json_text(loaded->compiled.rules[i].id), "position",
-				      sl_json_position(&loaded->compiled.rules[i].pos),
-				      "matched", 0, "why", sl_json_text(why)));
-		free(why);
-	}
-	return list;
-}
-
-static void print_json(const struct sl_loaded *loaded, const struct sl_asked *asked,
-		       __u32 first, __u32 end)
-{
-	const struct sl_answer *a = &asked->answer;
-	const struct sl_rule_info *info =
-		a->rule == SL_NONE ? NULL : &loaded->compiled.rules[a->rule];
-
-	sl_json_print(json_pack("{s:s, s:o, s:s, s:o, s:s, s:o, s:o}",
-				"verdict", a->deny ? "deny" : "allow",
-				"rule", sl_json_text(info ? info->id : NULL),
-				"reason", sl_reason_word(a->reason),
-				"position", info ? sl_json_position(&info->pos) : json_null(),
-				"mode", a->flags & SL_F_AUDIT ? "audit" : "enforce",
-				"flow", flow_json(asked),
-				"considered", considered_json(loaded, asked, first, end)));
-}
 
 /* ---- the question ---- */
 
@@ -276,55 +105,95 @@ static int read_flow(const struct explain *e, struct sl_test *flow)
 		status = read_icmp(e->icmp, flow);
 	if (!status && e->inbound && flow->has_uid)
 		status = sl_usage("explain", "an inbound flow has no --uid");
+	if (!status && e->inbound && flow->name)
+		status = sl_usage("explain", "'%s' is a name: DNS says where a name can be reached, "
+				  "not who calls", flow->name);
+	if (!status && flow->question_only && flow->has_uid)
+		status = sl_usage("explain", "the question for '%s' has no --uid: give a port too",
+				  flow->name);
 	return status;
+}
+
+static int disagree(const struct sl_loaded *loaded, const struct sl_answer *a, const char *rule)
+{
+	const char *told = sl_answer_rule(loaded, a);
+
+	fprintf(stderr, "sluice explain: internal error: the table says %s (%s, rule %s), the "
+		"rules say otherwise (rule %s): please report it\n", a->deny ? "deny" : "allow",
+		sl_reason_word(a->reason), told ? told : "none", rule);
+	return SL_EXIT_FAILED;
 }
 
 /* The table decides; the rules as text must say the same. */
 static int answer(const struct explain *e, const struct sl_loaded *loaded,
-		  const struct sl_test *flow)
+		  const struct sl_test *flow, const char *owner)
 {
-	struct sl_asked asked;
-	__u32 match, first, end;
+	struct sl_explained x = {.loaded = loaded};
+	__u32 match;
+	bool agrees;
 
-	sl_ask(loaded, flow, e->inbound, &asked);
-	match = sl_consider_all(loaded, &asked);
-	if (!sl_consider_agrees(loaded, &asked, match)) {
-		fprintf(stderr, "sluice explain: internal error: the table says %s (%s, rule %s), "
-			"the rules say otherwise (rule %s): please report it\n",
-			asked.answer.deny ? "deny" : "allow",
-			sl_reason_word(asked.answer.reason),
-			asked.answer.rule == SL_NONE ? "none" : sl_asked_rule(loaded, &asked),
-			match == SL_NONE ? "none" : loaded->compiled.rules[match].id);
-		return SL_EXIT_FAILED;
+	sl_ask(loaded, flow, e->inbound, owner, &x.asked);
+	if (x.asked.owner) {
+		x.pattern = sl_consider_question(loaded, &x.asked, &agrees);
+		if (!agrees)
+			return disagree(loaded, &x.asked.question, "of the question");
 	}
-	sl_consider_range(loaded, e->inbound, &first, &end);
-	if (asked.answer.rule != SL_NONE)
-		end = asked.answer.rule;
-	if (e->json) {
-		print_json(loaded, &asked, first, end);
-		return SL_EXIT_OK;
+	if (x.asked.connects) {
+		match = sl_consider_all(loaded, &x.asked);
+		if (!sl_consider_agrees(loaded, &x.asked, match))
+			return disagree(loaded, &x.asked.answer,
+					match == SL_NONE ? "none" : loaded->compiled.rules[match].id);
+		sl_consider_range(loaded, e->inbound, &x.first, &x.end);
+		if (x.asked.answer.rule != SL_NONE)
+			x.end = x.asked.answer.rule;
 	}
-	print_decision(loaded, &asked);
-	print_notes(&asked);
-	print_before(loaded, &asked, first, end);
+	(e->json ? sl_explain_json : sl_explain_text)(&x);
 	return SL_EXIT_OK;
+}
+
+/* --name NAME: the owner of an address. */
+static int read_owner(const struct explain *e, const struct sl_test *flow, char **owner)
+{
+	struct sl_diag diag = {};
+	int err;
+
+	if (!e->owner)
+		return 0;
+	if (flow->name)
+		return sl_usage("explain", "--name goes with an address; '%s' is a name",
+				e->destination);
+	if (e->inbound)
+		return sl_usage("explain", "an inbound flow has no --name");
+	err = sl_domain_read(e->owner, strlen(e->owner), e->owner, strlen(e->owner), NULL, owner,
+			     &diag);
+	for (size_t i = 0; err && i < diag.n; i++) {
+		fputs("sluice explain: --name ", stderr);
+		sl_put_text(diag.entries[i].message, stderr);
+		putc('\n', stderr);
+	}
+	sl_diag_free(&diag);
+	return err ? SL_EXIT_USAGE : 0;
 }
 
 static int explain(const struct explain *e)
 {
 	struct sl_test flow = {};
 	struct sl_loaded loaded;
+	char *owner = NULL;
 	int status = read_flow(e, &flow);
 
+	if (!status)
+		status = read_owner(e, &flow, &owner);
 	if (!status) {
 		status = sl_load_quietly(e->policy, &e->resolve, 1, true, &loaded);
 		if (status)
 			sl_diag_print(&loaded.diag, stderr);
 		else
-			status = answer(e, &loaded, &flow);
+			status = answer(e, &loaded, &flow, owner);
 		sl_loaded_free(&loaded);
 	}
 	sl_test_clear(&flow);
+	free(owner);
 	return status;
 }
 
@@ -333,6 +202,7 @@ static const struct option options[] = {
 	{"uid", required_argument, NULL, 'u'},
 	{"proto", required_argument, NULL, 'P'},
 	{"icmp", required_argument, NULL, 'i'},
+	{"name", required_argument, NULL, 'n'},
 	{"inbound", no_argument, NULL, 'I'},
 	{"output", required_argument, NULL, 'o'},
 	{"trust-clock", no_argument, NULL, 't'},
@@ -355,6 +225,9 @@ static bool take_option(struct explain *e, int c)
 		return true;
 	case 'i':
 		e->icmp = optarg;
+		return true;
+	case 'n':
+		e->owner = optarg;
 		return true;
 	case 'I':
 		e->inbound = true;

@@ -80,21 +80,25 @@ const struct sl_command sl_commands[] = {
 	 cmd_check},
 	{"explain", "say which rule decides about a destination, and why not the others",
 	 "usage: sluice explain -p FILE DESTINATION [--uid USER] [--proto PROTO]\n"
-	 "                      [--icmp TYPE[:CODE]] [--inbound] [--trust-clock] [-o json]\n"
+	 "                      [--icmp TYPE[:CODE]] [--name NAME] [--inbound]\n"
+	 "                      [--trust-clock] [-o json]\n"
 	 "\n"
-	 "DESTINATION is ADDRESS[:PORT][/PROTO]; with a port and no protocol it is TCP.\n"
+	 "DESTINATION is ADDRESS[:PORT][/PROTO] or NAME[:PORT][/PROTO]; with a port and no\n"
+	 "protocol it is TCP. A NAME alone is the question for it; with a port it is the\n"
+	 "question, and a connection to an address that this name alone owns.\n"
 	 "The answer is that of the compiled table, which the kernel reads too.\n"
 	 "\n"
 	 "  -p, --policy FILE     the policy; - is standard input\n"
 	 "      --uid USER        the flow is of this user (name or number)\n"
 	 "      --proto PROTO     tcp, udp, icmp, icmpv6, sctp or a number\n"
 	 "      --icmp TYPE:CODE  of icmp and icmpv6; without it an echo request\n"
+	 "      --name NAME       the address is one that NAME has in DNS\n"
 	 "      --inbound         the address is the remote side of a flow that comes in,\n"
 	 "                        the port is the local one\n"
 	 "      --trust-clock     take `expires` although the clock may be wrong\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
-	 "example: sluice explain -p agent.yaml 169.254.169.254:80\n",
+	 "example: sluice explain -p agent.yaml api.github.com:443\n",
 	 cmd_explain},
 	{"test", "run the tests that stand in policies",
 	 "usage: sluice test [-o json] [--trust-clock] FILE...\n"

@@ -21,6 +21,8 @@ static void put_decision(const struct sl_loaded *loaded, const struct sl_asked *
 {
 	const char *rule = sl_asked_rule(loaded, asked);
 
+	if (asked->flow->name)
+		fputs(asked->connects ? "the connection " : "the question ", stdout);
 	fputs(asked->answer.deny ? "is denied " : "is allowed ", stdout);
 	if (rule)
 		printf("by rule %s", rule);
@@ -44,12 +46,13 @@ static void print_json(const char *path, const struct sl_loaded *loaded,
 		       const struct sl_asked *asked, bool passed)
 {
 	const struct sl_test *test = asked->flow;
-	json_t *object = json_pack("{s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:s, s:b}",
+	json_t *object = json_pack("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:s, s:b}",
 				   "file", sl_json_text(path),
 				   "line", sl_json_number(test->pos.line),
 				   "column", sl_json_number(test->pos.column),
 				   "flow", test->text, "expected", word(test->want == SL_DENY),
 				   "verdict", word(asked->answer.deny),
+				   "decided", asked->connects ? "connection" : "question",
 				   "rule", sl_json_text(sl_asked_rule(loaded, asked)),
 				   "reason", sl_reason_word(asked->answer.reason),
 				   "passed", passed);
@@ -64,7 +67,7 @@ static void run_tests(struct tests *t, const char *path, const struct sl_loaded 
 	bool passed;
 
 	for (size_t i = 0; i < policy->n_tests; i++) {
-		sl_ask(loaded, &policy->tests[i], false, &asked);
+		sl_ask(loaded, &policy->tests[i], false, NULL, &asked);
 		passed = asked.answer.deny == (policy->tests[i].want == SL_DENY);
 		if (passed)
 			t->passed++;

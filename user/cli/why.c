@@ -131,12 +131,41 @@ static bool covers_family(const struct sl_match *match, __u8 family)
 	return false;
 }
 
+/* Why names do not cover it; false if the match has none. */
+static bool put_names(const struct sl_match *match, const struct sl_match *written,
+		      const struct sl_asked *asked, enum sl_action action, FILE *out)
+{
+	bool mixed = false;
+
+	if (!sl_match_name(match))
+		return false;
+	for (size_t i = 0; i < match->n_hosts; i++)
+		mixed |= match->hosts[i].kind <= SL_HOST_SET;
+	if (action == SL_DENY && !mixed) {
+		fputs("a deny by name is about the question, not about connections", out);
+		return true;
+	}
+	if (asked->owner)
+		fprintf(out, mixed ? "neither the address nor %s is in " : "%s is not in ",
+			asked->owner);
+	else
+		fputs("no name is known to own the address (see --name), which is not in ", out);
+	put_hosts(written, out);
+	if (asked->owner && asked->question.deny)
+		fputs("; a name that may not be asked owns nothing", out);
+	return true;
+}
+
 /* match: resolved; written: the same match with its sets by name. */
 static void put_address(const struct sl_match *match, const struct sl_match *written,
-			const struct sl_cidr *address, FILE *out)
+			const struct sl_asked *asked, enum sl_action action, FILE *out)
 {
+	const struct sl_cidr *address = &asked->judged;
 	struct sl_cidr block;
 	const char *name = sl_embedded_block(address, &block);
+
+	if (put_names(match, written, asked, action, out))
+		return;
 
 	if (name && contains(match, address)) {
 		put_hosts(written, out);
@@ -169,11 +198,12 @@ static void put_uid(const struct sl_match *match, const struct sl_test *flow, FI
 }
 
 static void put_why(enum sl_why why, const struct sl_match *match,
-		    const struct sl_match *written, const struct sl_asked *asked, FILE *out)
+		    const struct sl_match *written, const struct sl_asked *asked,
+		    enum sl_action action, FILE *out)
 {
 	switch (why) {
 	case SL_WHY_ADDRESS:
-		put_address(match, written, &asked->judged, out);
+		put_address(match, written, asked, action, out);
 		break;
 	case SL_WHY_PROTOCOL:
 		fputs("protocol is ", out);
@@ -231,7 +261,7 @@ static void put_no_address(const struct sl_rule *rule, const struct sl_rule *wri
 	struct sl_match match = join_hosts(rule, &hosts);
 	struct sl_match as_written = join_hosts(written, &written_hosts);
 
-	put_address(&match, &as_written, &asked->judged, out);
+	put_address(&match, &as_written, asked, rule->action, out);
 	free(hosts);
 	free(written_hosts);
 }
@@ -254,7 +284,7 @@ static void put_rule_why(const struct sl_rule *rule, const struct sl_rule *writt
 	for (size_t i = 0; i < written->n_matches; i++)
 		if (same_place(&written->matches[i].pos, &match->pos))
 			as_written = &written->matches[i];
-	put_why(considered->why, match, as_written, asked, out);
+	put_why(considered->why, match, as_written, asked, rule->action, out);
 	if (rule->n_matches > 1)
 		fprintf(out, " (the closest of its %zu matches)", rule->n_matches);
 }
@@ -270,7 +300,7 @@ static void put_any_why(const struct sl_loaded *loaded, __u32 number,
 	sl_consider_range(loaded, true, &first, &end);
 	if (number >= first)
 		put_why(considered->why, &loaded->policy->inbound_matches[number - first],
-			&policy->inbound_matches[number - first], asked, out);
+			&policy->inbound_matches[number - first], asked, SL_ALLOW, out);
 	else if (!info->rule)
 		put_gate_why(considered->why, info->reason == SL_REASON_DNS_RESOLVER, asked, out);
 	else
