@@ -276,12 +276,12 @@ static bool allowed_somewhere(const struct sl_loaded *loaded, const char *name)
 static bool is_searched(const struct sl_loaded *loaded, const char *name)
 {
 	const struct sl_dns *dns = &loaded->policy->dns;
-	char head[SL_NAME_MAX + 1];
+	char head[SL_NAME_CHARACTERS + 1];
 
 	for (size_t i = 0; i < dns->n_search; i++) {
 		size_t len = strlen(name), domain = strlen(dns->search[i]);
 
-		if (len <= domain + 1 || len > SL_NAME_MAX || name[len - domain - 1] != '.' ||
+		if (len <= domain + 1 || len > SL_NAME_CHARACTERS || name[len - domain - 1] != '.' ||
 		    strcmp(name + len - domain, dns->search[i]))
 			continue;
 		memcpy(head, name, len - domain - 1);

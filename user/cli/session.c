@@ -67,8 +67,7 @@ static int load_policy(struct session *s, struct sl_diag *diag)
 		return err;
 	if (s->options->audit)
 		s->policy->mode = SL_MODE_AUDIT;
-	err = sl_policy_refuse_names(s->policy, diag);
-	return err ? err : sl_compile(s->policy, &compile, &s->compiled, diag);
+	return sl_compile(s->policy, &compile, &s->compiled, diag);
 }
 
 static int make_target(struct session *s, struct sl_diag *diag)

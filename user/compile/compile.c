@@ -191,6 +191,8 @@ int sl_compile(const struct sl_policy *policy, const struct sl_compile_options *
 		compiled.n_views = c.n_views;
 		compiled.n_decisions = c.n_chains;
 		compiled.has_uids = c.n_uids > 0;
+		compiled.table.patterns = compiled.patterns;
+		compiled.table.n_patterns = compiled.n_patterns;
 		review(&c, &compiled);
 		c.rules = NULL;
 		*out = compiled;

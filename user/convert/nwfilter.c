@@ -182,7 +182,7 @@ static void warn_of_families(const struct collector *c, const struct nw_link_sum
 static int take_name(const struct nw_filter *filter, struct sl_nwfilter *out)
 {
 	out->name = strdup(filter->name);
-	out->policy->name = strndup(filter->name, SL_NAME_MAX);
+	out->policy->name = strndup(filter->name, SL_ID_MAX);
 	if (!out->name || !out->policy->name)
 		return -ENOMEM;
 	for (char *c = out->policy->name; *c; c++)

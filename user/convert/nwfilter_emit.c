@@ -62,7 +62,7 @@ static bool taken(const struct sl_policy *policy, const char *id)
  * second; what is of no rule is of the link layer or the filter's end. */
 static char *make_id(const struct sl_policy *policy, const struct nw_entry *entry)
 {
-	char base[40] = "", id[SL_NAME_MAX + 1];
+	char base[40] = "", id[SL_ID_MAX + 1];
 
 	if (entry->rule && entry->rule->of)
 		snprintf(base, sizeof(base), "%.38s-", entry->rule->of);

@@ -66,8 +66,6 @@ static int load_policy(const struct sl_environment *env, const struct sl_attach_
 
 	if (!err && options->audit)
 		(*out)->mode = SL_MODE_AUDIT;
-	if (!err)
-		err = sl_policy_refuse_names(*out, diag);
 	return err ? err : sl_device_refuse(*out, diag);
 }
 
