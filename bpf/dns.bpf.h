@@ -604,8 +604,10 @@ static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_pa
 
 /* A denied message: an event with the name that was asked. Not static: verified once. */
 __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subject *s,
-				  const struct sl_answer *a, struct sl_dns *d, __u8 verdict)
+				  const struct sl_answer *a, struct sl_dns *d, const sl_origin *o)
 {
+	__u8 verdict;
+
 	struct sl_named_event *e;
 	struct sl_pattern_key *key;
 	struct sl_stats *stats;
@@ -614,6 +616,7 @@ __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subje
 	if (!f || !s || !a || !d)
 		return 0;
 	slot = s->slot;
+	verdict = a->flags & SL_F_AUDIT ? SL_EV_AUDIT_DENY : SL_EV_DENY;
 	stats = bpf_map_lookup_elem(&sl_stats, &slot);
 	if (!stats || !sl_count(stats, s, a, verdict))
 		return 0;
@@ -621,6 +624,7 @@ __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subje
 	if (!e)
 		return 0;
 	sl_event_fill(&e->event, f, s, a, verdict);
+	sl_event_origin(&e->event, o);
 	e->type = d->type;
 	e->characters = d->state == SL_DNS_READ ? d->characters : 0;
 	e->reserved = 0;
@@ -654,7 +658,7 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 	p->answer.reason = reason;
 	audit = p->answer.flags & SL_F_AUDIT;
 	sl_record_question(&p->flow, &p->subject, &p->answer, d,
-			   audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
+			   sl_packet_origin_of(p, sl_packet_note(skb, 0)));
 	sl_scratch_give(d);
 	return audit ? SL_PASS : sl_refuse_packet(p);
 }

@@ -15,6 +15,7 @@
 #include "maps.bpf.h"
 #include "verdict.bpf.h"
 
+#define SL_DNS_PORT 53
 #define SL_NAME_GRACE (60 * SL_SECOND)	/* a name's place outlives what needs it by this */
 
 static __always_inline struct sl_name *sl_name_at(__u32 slot, __u32 place)

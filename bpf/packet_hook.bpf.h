@@ -368,8 +368,6 @@ static __always_inline int sl_judge_flow(struct __sk_buff *skb, struct sl_packet
 }
 
 #if SL_NAMES
-#define SL_DNS_PORT 53
-
 /* Is it DNS, and does the policy look at it? */
 static __always_inline bool sl_is_dns(const struct sl_packet *p)
 {

@@ -150,6 +150,10 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 		a.reason = SL_REASON_CONNECTION_LIMIT;
 		a.rule = SL_NONE;
 	}
+#if SL_NAMES
+	if (!a.deny && (a.flags & SL_F_NAMES) && f->key == SL_DNS_PORT)
+		sl_note_current(ctx);	/* the packet's event, if its question is refused */
+#endif
 	return a.deny ? sl_refuse_socket(ctx, f, &s, &a) : SL_PASS;
 }
 
