@@ -199,7 +199,7 @@ def test_rules_json():
 
 
 def test_rules_usage():
-    usage_error(sluice("rules"), "come with the daemon part")
+    usage_error(sluice("rules"), "--sets or --dev")
     usage_error(sluice("rules", "--sets", "x"), "'x'")
 
 

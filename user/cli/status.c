@@ -111,14 +111,13 @@ static void print_text(const struct status *s)
 		printf("%-15s %-20s %4s %-7s %-20s %9s %9s %7s %12s %12s\n", "TARGET", "POLICY",
 		       "GEN", "MODE", "SINCE", "ALLOWED", "BLOCKED", "LOST", "TX BYTES",
 		       "RX BYTES");
-	json_array_foreach(s->targets, i, j) {
+	for (i = 0; (j = json_array_get(s->targets, i)); i++)
 		printf("%-15s %-20s %4llu %-7s %-20s %9llu %9llu %7llu %12llu %12llu\n",
 		       text_of(j, "name"), text_of(j, "policy"), number_of(j, "generation"),
 		       text_of(j, "mode"), text_of(j, "since"), number_of(j, "allowed"),
 		       number_of(j, "denied") + number_of(j, "audit_denied"),
 		       number_of(j, "lost"), number_of(j, "tx_bytes"), number_of(j, "rx_bytes"));
-	}
-	json_array_foreach(s->warnings, i, j)
+	for (i = 0; (j = json_array_get(s->warnings, i)); i++)
 		printf("warning: %s\n", json_string_value(j));
 }
 
