@@ -555,6 +555,31 @@ static void durations_become_times(void **state)
 	unload(&l);
 }
 
+/* One rule was there 50 s ago, the other is new. */
+static __s64 known_since(void *context, const char *id, __s64 now_s)
+{
+	return strcmp(id, context) ? now_s : now_s - 50;
+}
+
+static void durations_count_from_the_first_effect(void **state)
+{
+	struct sl_resolve_options with = options;
+	struct loaded l;
+
+	write_rules("p.yaml", "",
+		    "  - {allow: 10.0.0.1, id: old, expires: 90s}\n"
+		    "  - {allow: 10.0.0.2, id: new, expires: 90s}\n"
+		    "  - {allow: 10.0.0.3, id: fixed, expires: \"2030-03-18T00:00:00Z\"}\n");
+	with.since = known_since;
+	with.since_context = "old";
+	l = load_with("p.yaml", &with);
+	assert_int_equal(l.err, 0);
+	assert_int_equal(rule(&l, 0)->expires_s, NOW + 40);
+	assert_int_equal(rule(&l, 1)->expires_s, NOW + 90);
+	assert_int_equal(rule(&l, 2)->expires_s, 1900022400);
+	unload(&l);
+}
+
 static void rule_that_is_over_is_a_warning(void **state)
 {
 	struct loaded l;
@@ -866,6 +891,7 @@ int main(void)
 		TEST(large_set_is_kept_once),
 		TEST(user_names_become_numbers),
 		TEST(durations_become_times),
+		TEST(durations_count_from_the_first_effect),
 		TEST(rule_that_is_over_is_a_warning),
 		TEST(old_clock_is_not_believed),
 		TEST(default_ids_stay_with_their_rules),

@@ -380,6 +380,29 @@ void sl_state_close(struct sl_state *s)
 	free(s);
 }
 
+int sl_state_relock(struct sl_state *s, struct sl_diag *diag)
+{
+	__u64 seed = s->info.seed;
+	int err;
+
+	if (!s->path || s->lock_fd >= 0)
+		return 0;
+	err = sl_state_lock(s, true, diag);
+	if (err)
+		return err;
+	close(s->maps[SL_M_INFO]);
+	s->maps[SL_M_INFO] = -1;
+	err = read_info(s, diag);
+	if (!err && s->info.seed == seed)
+		return 0;
+	if (err == -ENOENT || !err) {
+		sl_error(diag, NULL, "%s is not what it was: somebody removed the pins", s->path);
+		err = -ESTALE;
+	}
+	sl_state_unlock(s);
+	return err;
+}
+
 void sl_state_unlock(struct sl_state *s)
 {
 	if (s->lock_fd >= 0)

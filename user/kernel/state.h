@@ -34,8 +34,10 @@ int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		  struct sl_diag *diag);
 void sl_state_close(struct sl_state *state);
 
-/* Lets others change the state; from here on only read. */
+/* Lets others change the state; from here on only read, until it is locked again: 0,
+ * or -errno with the reason in diag; -ESTALE: another state is pinned there now. */
 void sl_state_unlock(struct sl_state *state);
+int sl_state_relock(struct sl_state *state, struct sl_diag *diag);
 
 /* A device, as the caller's network namespace knows it. */
 struct sl_device {
@@ -58,6 +60,14 @@ __u64 sl_state_next_generation(struct sl_state *state);
 int sl_state_attach_device(struct sl_state *state, const struct sl_device *device,
 			   const struct sl_table *table, __u32 *slot, struct sl_diag *diag);
 
+/*
+ * Nothing passes the device (no-policy) until sl_state_attach_device gives it a table:
+ * for one that was found late, since it takes no grace period. One that has a target
+ * is left as it is. A held device stays held if this process dies.
+ */
+int sl_state_hold_device(struct sl_state *state, const struct sl_device *device,
+			 struct sl_diag *diag);
+
 /* Takes the programs off the device and forgets the target. -ENOENT: it has none. */
 int sl_state_detach_device(struct sl_state *state, const struct sl_device *device,
 			   struct sl_diag *diag);
@@ -67,6 +77,9 @@ int sl_state_detach_slot(struct sl_state *state, __u32 slot, struct sl_diag *dia
 
 /* Forgets targets whose device is gone; returns how many. */
 int sl_state_sweep(struct sl_state *state);
+
+/* The caller's network namespace, as targets name it. */
+__u64 sl_state_netns(const struct sl_state *state);
 
 /* One target, as status shows it. */
 struct sl_target_view {
@@ -85,7 +98,8 @@ int sl_state_targets(struct sl_state *state, sl_target_handler handler, void *co
 /* What is attached in a slot. -ENOENT: nothing. */
 int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *out);
 
-/* The words of a target's table, a copy owned by the caller. 0 or -errno. */
+/* The words of a target's table, a copy owned by the caller. 0 or -errno; -ENOENT: it has
+ * none (it is held). */
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
 /* Decisions of a slot, by (rule or reason). 0 or -errno. */

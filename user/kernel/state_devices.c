@@ -147,20 +147,21 @@ static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 		sl_clsact_remove_qdisc(t->ifindex);
 }
 
-/* To the workload first: what it then sends finds all in place. */
-static int attach_programs(const struct sl_state *s, struct sl_target *t)
+static int attach_programs(const struct sl_state *s, struct sl_target *t,
+			   enum sl_direction first)
 {
+	enum sl_direction second = first == SL_INGRESS ? SL_EGRESS : SL_INGRESS;
 	int err;
 
 	t->flags |= SL_TARGET_TCX;
-	err = attach_tcx(s, t, SL_INGRESS);
+	err = attach_tcx(s, t, first);
 	if (!err)
-		err = attach_tcx(s, t, SL_EGRESS);
+		err = attach_tcx(s, t, second);
 	if (err != -EINVAL)
 		return err;
 	t->flags &= ~SL_TARGET_TCX;	/* before 6.6 */
-	err = attach_clsact(s, t, SL_INGRESS);
-	return err ? err : attach_clsact(s, t, SL_EGRESS);
+	err = attach_clsact(s, t, first);
+	return err ? err : attach_clsact(s, t, second);
 }
 
 static int say_attach(struct sl_diag *diag, const struct sl_device *device, int err)
@@ -194,21 +195,29 @@ static void forget(struct sl_state *s, __u32 slot, const struct sl_target *t)
 	sl_state_clear_slot(s, slot);
 }
 
+/* With a table to the workload first: what it then sends finds all in place. Without
+ * one from it first: each frame that passes is one too many, and linking a program
+ * takes a grace period. */
 static int attach_new(struct sl_state *s, const struct sl_device *device,
 		      const struct sl_table *table, __u32 *out, struct sl_diag *diag)
 {
 	struct sl_target t = {.kind = SL_TARGET_DEVICE, .netns = s->netns,
-			      .ifindex = device->ifindex};
+			      .ifindex = device->ifindex, .since_ns = sl_state_boot_ns()};
 	__u32 slot;
-	int err;
+	int err = sl_state_find_free(s, &slot, diag);
 
-	memcpy(t.name, device->name, sizeof(t.name));
-	err = sl_state_fill_slot(s, &t, table, &slot, diag);
 	if (err)
 		return err;
+	memcpy(t.name, device->name, sizeof(t.name));
+	err = table ? sl_state_fill_slot(s, &t, table, slot, diag) :
+		      sl_state_write_target(s, slot, &t);
+	if (err) {
+		sl_state_clear_slot(s, slot);
+		return err;
+	}
 	err = lead_to(s, device->ifindex, slot);
 	if (!err)
-		err = attach_programs(s, &t);
+		err = attach_programs(s, &t, table ? SL_INGRESS : SL_EGRESS);
 	if (!err) {
 		t.flags |= SL_TARGET_LIVE;
 		err = sl_state_write_target(s, slot, &t);
@@ -240,7 +249,8 @@ static int switch_device(struct sl_state *s, __u32 slot, struct sl_target *t,
 			 const struct sl_device *device, const struct sl_table *table,
 			 struct sl_diag *diag)
 {
-	int err = sl_state_switch_slot(s, slot, table, diag);
+	int err = s->words[slot] ? sl_state_switch_slot(s, slot, table, diag) :
+				   sl_state_fill_slot(s, t, table, slot, diag); /* was held */
 
 	if (err || !strcmp(t->name, device->name))
 		return err;
@@ -264,6 +274,20 @@ int sl_state_attach_device(struct sl_state *s, const struct sl_device *device,
 	} else {
 		err = attach_new(s, device, table, slot, diag);
 	}
+	sl_complaints_end(before);
+	return err;
+}
+
+int sl_state_hold_device(struct sl_state *s, const struct sl_device *device,
+			 struct sl_diag *diag)
+{
+	libbpf_print_fn_t before = sl_complaints_begin();
+	struct sl_target t;
+	__u32 slot;
+	int err = 0;
+
+	if (!find_device(s, device->ifindex, &slot, &t) || !sl_state_is_attached(s, &t))
+		err = attach_new(s, device, NULL, &slot, diag);
 	sl_complaints_end(before);
 	return err;
 }

@@ -71,9 +71,12 @@ int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag);
 int sl_state_read_target(const struct sl_state *s, __u32 slot, struct sl_target *out);
 int sl_state_write_target(const struct sl_state *s, __u32 slot, const struct sl_target *target);
 
-/* A slot for a new target (its word obeys the table, nothing leads to it yet). */
+__u64 sl_state_boot_ns(void);
+int sl_state_find_free(const struct sl_state *s, __u32 *slot, struct sl_diag *diag);
+
+/* A slot for a new target: its word obeys the table. On failure the word is still 0. */
 int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struct sl_table *table,
-		       __u32 *slot, struct sl_diag *diag);
+		       __u32 slot, struct sl_diag *diag);
 /* A new generation for a slot that is in use. */
 int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *table,
 			 struct sl_diag *diag);

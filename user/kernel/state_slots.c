@@ -22,7 +22,7 @@ int sl_state_write_target(const struct sl_state *s, __u32 slot, const struct sl_
 	return bpf_map_update_elem(s->maps[SL_M_TARGETS], &slot, target, 0) ? -errno : 0;
 }
 
-static int find_free(const struct sl_state *s, __u32 *slot, struct sl_diag *diag)
+int sl_state_find_free(const struct sl_state *s, __u32 *slot, struct sl_diag *diag)
 {
 	struct sl_target t;
 	__u32 i;
@@ -76,7 +76,7 @@ static void clear_counters(const struct sl_state *s, __u32 slot)
 	clear_hits(s, slot);
 }
 
-static __u64 boot_ns(void)
+__u64 sl_state_boot_ns(void)
 {
 	struct timespec ts;
 
@@ -161,24 +161,21 @@ static int fill(struct sl_state *s, struct sl_target *target, const struct sl_ta
 }
 
 int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struct sl_table *table,
-		       __u32 *slot, struct sl_diag *diag)
+		       __u32 slot, struct sl_diag *diag)
 {
 	struct filling f = {-1, -1, -1, -1, -1};
-	int err = find_free(s, slot, diag);
+	int err;
 
-	if (err)
-		return err;
-	target->since_ns = boot_ns();
-	err = fill(s, target, table, *slot, &f, diag);
+	target->since_ns = sl_state_boot_ns();
+	err = fill(s, target, table, slot, &f, diag);
 	close_filling(&f);
 	if (!err) {
-		__atomic_store_n(&s->words[*slot], sl_table_switch_word(table, 2 * *slot),
+		__atomic_store_n(&s->words[slot], sl_table_switch_word(table, 2 * slot),
 				 __ATOMIC_RELEASE);
 		return 0;
 	}
 	if (!diag->n_errors)
 		sl_say_why(diag, "the target's tables cannot be linked", err);
-	sl_state_clear_slot(s, *slot);
 	return err;
 }
 
@@ -250,8 +247,10 @@ int sl_state_add_unattached(struct sl_state *s, unsigned ifindex, const struct s
 	struct sl_target target = {.kind = SL_TARGET_DEVICE, .flags = SL_TARGET_LIVE,
 				   .netns = s->netns, .ifindex = ifindex};
 	__u64 word;
-	int err = sl_state_fill_slot(s, &target, table, slot, diag);
+	int err = sl_state_find_free(s, slot, diag);
 
+	if (!err)
+		err = sl_state_fill_slot(s, &target, table, *slot, diag);
 	if (err)
 		return err;
 	word = SL_DEVICE_WORD(ifindex, *slot);

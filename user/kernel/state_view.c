@@ -30,6 +30,11 @@ static const __u64 *map_table(const struct sl_state *s, __u32 index, size_t *n_w
 	return at == MAP_FAILED ? NULL : at;
 }
 
+__u64 sl_state_netns(const struct sl_state *s)
+{
+	return s->netns;
+}
+
 int sl_state_target(const struct sl_state *s, __u32 slot, struct sl_target *out)
 {
 	struct sl_target t;
@@ -47,7 +52,7 @@ int sl_state_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
 	__u64 *copy;
 	size_t n;
 
-	words = map_table(s, SL_WORD_INDEX(s->words[slot]), &n);
+	words = s->words[slot] ? map_table(s, SL_WORD_INDEX(s->words[slot]), &n) : NULL;
 	if (!words)
 		return -ENOENT;
 	copy = malloc(n * sizeof(*copy));

@@ -39,6 +39,7 @@ static const char *clock_doubt(struct sl_resolver *r)
 
 void sl_expiry_resolve(struct sl_resolver *r, const struct sl_rule *src, struct sl_rule *dst)
 {
+	__s64 start_s = r->now_s;
 	const char *doubt;
 
 	dst->expires_pos = src->expires_pos;
@@ -54,8 +55,10 @@ void sl_expiry_resolve(struct sl_resolver *r, const struct sl_rule *src, struct 
 	}
 	dst->expiry = SL_EXPIRES_AT;
 	dst->expires_s = src->expires_s;
+	if (src->expiry == SL_EXPIRES_AFTER && r->options->since && src->id)
+		start_s = r->options->since(r->options->since_context, src->id, r->now_s);
 	if (src->expiry == SL_EXPIRES_AFTER &&
-	    __builtin_add_overflow(r->now_s, src->expires_s, &dst->expires_s))
+	    __builtin_add_overflow(start_s, src->expires_s, &dst->expires_s))
 		sl_fail(r, &src->expires_pos, "\"expires\" is too far away");
 	else if (dst->expires_s <= r->now_s && !r->clock_refused)
 		sl_warn(r->diag, &src->expires_pos, "this rule is over: it expired");

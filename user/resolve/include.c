@@ -23,9 +23,7 @@ char *sl_path_relative(const char *from, const char *path)
 	return strdup(strcmp(path, "-") ? path : "./-");
 }
 
-/* Where profiles are when nobody says: beside the build directory of a source
- * tree that this program was built in, else where they are installed. */
-static char *find_profile_dir(void)
+char *sl_profile_dir(void)
 {
 	char exe[4096], *dir;
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
@@ -50,7 +48,7 @@ static char *profile_path(struct sl_resolver *r, const struct sl_item *item)
 	const char *given = r->options->profile_dir;
 	char *dir, *path = NULL;
 
-	dir = given ? strdup(given) : find_profile_dir();
+	dir = given ? strdup(given) : sl_profile_dir();
 	if (dir && asprintf(&path, "%s/%s.yaml", dir, name) < 0)
 		path = NULL;
 	free(dir);

@@ -62,6 +62,10 @@ int sl_environment_read_device(unsigned ifindex, const char *resolv_conf,
 			       struct sl_environment *env);
 void sl_environment_free(struct sl_environment *env);
 
+/* The Unix time at which the rule of that id first took effect: its duration of
+ * `expires` counts from there. now_s for one that is new. */
+typedef __s64 sl_since_fn(void *context, const char *id, __s64 now_s);
+
 struct sl_resolve_options {
 	const struct sl_environment *env; /* NULL: read the caller's own when
 					   * a set of that kind is used */
@@ -71,7 +75,13 @@ struct sl_resolve_options {
 	__s64 now_s;			/* Unix time; 0 = the clock */
 	bool trust_clock;		/* take dates although the clock is
 					 * unsynchronised or too old */
+	sl_since_fn *since;		/* NULL: every rule is new */
+	void *since_context;
 };
+
+/* Where shipped policies are: beside the build directory of the source tree that
+ * this program was built in, else where they are installed. Owned; NULL: no memory. */
+char *sl_profile_dir(void);
 
 /*
  * Resolves policy (as parsed from file `path`; NULL = standard input, includes

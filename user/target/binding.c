@@ -8,20 +8,34 @@
 
 #include "device.h"
 
+bool sl_mac_parse(const char *text, __u8 mac[6])
+{
+	unsigned byte[6];
+
+	/* scanf alone would take spaces and signs */
+	if (strspn(text, "0123456789abcdefABCDEF:") != 17 || text[17])
+		return false;
+	for (int i = 0; i < 17; i++)
+		if ((text[i] == ':') != (i % 3 == 2))
+			return false;
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x", &byte[0], &byte[1], &byte[2], &byte[3],
+		   &byte[4], &byte[5]) != 6)
+		return false;
+	for (int i = 0; i < 6; i++)
+		mac[i] = (__u8)byte[i];
+	return true;
+}
+
 int sl_binding_mac(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag)
 {
-	unsigned b[6];
-	char end;
-	int i;
+	__u8 mac[6];
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
-		   &end) != 6)
+	if (!sl_mac_parse(text, mac))
 		return sl_error(diag, NULL, "'%s' is no MAC address; write it as "
 				"52:54:00:12:34:56", text);
-	if (b[0] & 1)
+	if (mac[0] & 1)
 		return sl_error(diag, NULL, "'%s' is a group address: no device sends from it", text);
-	for (i = 0; i < 6; i++)
-		spec->mac[i] = (__u8)b[i];
+	memcpy(spec->mac, mac, sizeof(mac));
 	spec->has_mac = true;
 	return 0;
 }

@@ -6,7 +6,6 @@
 
 #include "compile/device.h"
 #include "device.h"
-#include "resolve/resolve.h"
 
 static __s64 clock_ns(clockid_t id)
 {
@@ -47,8 +46,8 @@ static struct sl_binding binding_of(const struct sl_binding_spec *spec)
 	return b;
 }
 
-static int read_network(const struct sl_device *device, struct sl_environment *env,
-			struct sl_diag *diag)
+int sl_device_environment(const struct sl_device *device, struct sl_environment *env,
+			  struct sl_diag *diag)
 {
 	int err = sl_environment_read_device(device->ifindex, NULL, env);
 
@@ -58,34 +57,80 @@ static int read_network(const struct sl_device *device, struct sl_environment *e
 	return err;
 }
 
-static int load_policy(const struct sl_environment *env, const struct sl_attach_options *options,
-		       struct sl_policy **out, struct sl_diag *diag)
+int sl_device_resolve(const struct sl_attach_options *options, const struct sl_environment *env,
+		      struct sl_policy **out, struct sl_diag *diag)
 {
-	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = env};
-	int err = sl_policy_load(options->policy, &resolve, out, diag);
+	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = env,
+					     .since = options->since,
+					     .since_context = options->since_context};
+	struct sl_policy *policy = NULL;
+	int err;
 
-	if (!err && options->audit)
-		(*out)->mode = SL_MODE_AUDIT;
-	return err ? err : sl_device_refuse(*out, diag);
+	if (options->parsed)
+		err = sl_resolve(options->parsed, options->policy, &resolve, &policy, diag);
+	else
+		err = sl_policy_load(options->policy, &resolve, &policy, diag);
+	if (!err)
+		err = sl_device_refuse(policy, diag);
+	if (err) {
+		sl_policy_free(policy);
+		return err;
+	}
+	if (options->audit)
+		policy->mode = SL_MODE_AUDIT;
+	*out = policy;
+	return 0;
 }
 
-static int compile(struct sl_state *state, const struct sl_policy *policy,
-		   const struct sl_environment *env, const struct sl_attach_options *options,
+static int compile(const struct sl_policy *policy, const struct sl_environment *env,
+		   const struct sl_attach_options *options, __u64 generation,
 		   struct sl_compiled *out, struct sl_diag *diag)
 {
 	struct sl_binding_spec spec = options->binding;
 	struct sl_binding binding;
 	__s64 boot_ns = clock_ns(CLOCK_BOOTTIME);
-	struct sl_compile_options compile = {.binding = &binding,
+	struct sl_compile_options compile = {.binding = &binding, .generation = generation,
 					     .boot_epoch_ns = clock_ns(CLOCK_REALTIME) - boot_ns};
 	int err;
 
 	add_link_local(&spec);
 	binding = binding_of(&spec);
-	compile.generation = sl_state_next_generation(state);
 	err = sl_compile(policy, &compile, out, diag);
-	if (!err)
+	if (!err && env)
 		sl_device_review(policy, out, env, &binding, (__u64)boot_ns, diag);
+	return err;
+}
+
+int sl_device_check(const struct sl_policy *resolved, const struct sl_attach_options *options,
+		    struct sl_diag *diag)
+{
+	struct sl_compiled compiled;
+	int err = compile(resolved, NULL, options, 1, &compiled, diag);
+
+	if (!err)
+		sl_compiled_free(&compiled);
+	return err;
+}
+
+int sl_device_put(struct sl_state *state, const struct sl_device *device,
+		  const struct sl_policy *resolved, const struct sl_environment *env,
+		  const struct sl_attach_options *options, struct sl_attached *out,
+		  struct sl_diag *diag)
+{
+	struct sl_attached attached = {.generation = sl_state_next_generation(state)};
+	struct sl_compiled compiled;
+	int err = compile(resolved, env, options, attached.generation, &compiled, diag);
+
+	if (err)
+		return err;
+	err = sl_state_attach_device(state, device, &compiled.table, &attached.slot, diag);
+	if (!err) {
+		attached.n_rules = compiled.n_rules;
+		strncpy(attached.policy, resolved->name ? resolved->name : "",
+			sizeof(attached.policy) - 1);
+		*out = attached;
+	}
+	sl_compiled_free(&compiled);
 	return err;
 }
 
@@ -93,27 +138,56 @@ int sl_device_attach(struct sl_state *state, const struct sl_device *device,
 		     const struct sl_attach_options *options, struct sl_attached *out,
 		     struct sl_diag *diag)
 {
-	struct sl_attached attached = {};
-	struct sl_compiled compiled = {};
 	struct sl_policy *policy = NULL;
 	struct sl_environment env = {};
-	int err = read_network(device, &env, diag);
+	int err = sl_device_environment(device, &env, diag);
 
 	if (!err)
-		err = load_policy(&env, options, &policy, diag);
+		err = sl_device_resolve(options, &env, &policy, diag);
 	if (!err)
-		err = compile(state, policy, &env, options, &compiled, diag);
-	if (!err)
-		err = sl_state_attach_device(state, device, &compiled.table, &attached.slot, diag);
-	if (!err) {
-		attached.generation = compiled.table.words[SL_H_GENERATION];
-		attached.n_rules = compiled.n_rules;
-		strncpy(attached.policy, policy->name ? policy->name : "",
-			sizeof(attached.policy) - 1);
-		*out = attached;
-	}
-	sl_compiled_free(&compiled);
+		err = sl_device_put(state, device, policy, &env, options, out, diag);
 	sl_policy_free(policy);
 	sl_environment_free(&env);
 	return err;
+}
+
+int sl_device_isolate(struct sl_state *state, const struct sl_device *device, const char *name,
+		      struct sl_attached *out, struct sl_diag *diag)
+{
+	static const struct sl_attach_options nothing_bound;
+	struct sl_policy nothing = {
+		.name = (char *)name,
+		.default_action = SL_DENY,
+		.device = {.arp_deny = true, .nd_deny = true, .dhcp_deny = true},
+	};
+
+	return sl_device_put(state, device, &nothing, NULL, &nothing_bound, out, diag);
+}
+
+static bool holds(const struct sl_binding_spec *spec, const struct sl_cidr *cidr)
+{
+	for (size_t i = 0; i < spec->n_addresses; i++)
+		if (!memcmp(&spec->addresses[i], cidr, sizeof(*cidr)))
+			return true;
+	return false;
+}
+
+static bool same_addresses(struct sl_binding_spec a, struct sl_binding_spec b)
+{
+	bool same = a.has_addresses == b.has_addresses && a.lease == b.lease;
+
+	add_link_local(&a);
+	add_link_local(&b);
+	for (size_t i = 0; i < a.n_addresses; i++)
+		same &= holds(&b, &a.addresses[i]);
+	for (size_t i = 0; i < b.n_addresses; i++)
+		same &= holds(&a, &b.addresses[i]);
+	return same;
+}
+
+bool sl_binding_same(const struct sl_binding_spec *a, const struct sl_binding_spec *b)
+{
+	return a->has_mac == b->has_mac && (!a->has_mac || !memcmp(a->mac, b->mac, sizeof(a->mac))) &&
+	       a->n_vlans == b->n_vlans &&
+	       !memcmp(a->vlans, b->vlans, a->n_vlans * sizeof(*a->vlans)) && same_addresses(*a, *b);
 }

@@ -8,6 +8,7 @@
 
 #include "compile/compile.h"
 #include "kernel/state.h"
+#include "resolve/resolve.h"
 
 #define SL_BINDING_ADDRESSES_MAX (3 * SL_BINDING_CHUNKS_MAX)
 
@@ -29,6 +30,9 @@ int sl_binding_mac(struct sl_binding_spec *spec, const char *text, struct sl_dia
 int sl_binding_address(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag);
 int sl_binding_vlan(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag);
 
+/* `52:54:00:12:34:56`, nothing before, between or behind it. */
+bool sl_mac_parse(const char *text, __u8 mac[6]);
+
 /* `52:54:00:12:34:56`. Returns buf. */
 #define SL_MAC_TEXT 18
 const char *sl_mac_format(const __u8 mac[6], char buf[SL_MAC_TEXT]);
@@ -36,11 +40,19 @@ const char *sl_mac_format(const __u8 mac[6], char buf[SL_MAC_TEXT]);
 /* A table's binding as it was given; false: it has none. */
 bool sl_binding_of_table(const struct sl_table *table, struct sl_binding_spec *out);
 
+/* Do both bind the same, as a table would hold it? */
+bool sl_binding_same(const struct sl_binding_spec *a, const struct sl_binding_spec *b);
+
 struct sl_attach_options {
 	const char *policy;	/* path; `-` is standard input */
+	/* Instead of what the file holds now, borrowed; policy is then where its
+	 * includes and sets are looked for from (NULL: it has none). */
+	const struct sl_policy *parsed;
 	bool audit;		/* whatever the policy says */
 	bool trust_clock;
 	struct sl_binding_spec binding;
+	sl_since_fn *since;	/* of resolve.h, or NULL */
+	void *since_context;
 };
 
 /* What was attached. */
@@ -59,5 +71,31 @@ struct sl_attached {
 int sl_device_attach(struct sl_state *state, const struct sl_device *device,
 		     const struct sl_attach_options *options, struct sl_attached *out,
 		     struct sl_diag *diag);
+
+/*
+ * The parts of it, for who attaches again and again: the network as the device sees it
+ * (free with sl_environment_free), what the policy means there (owned by the caller), and
+ * a policy of that kind onto the device. env of sl_device_put is for the warnings; NULL:
+ * none are wanted.
+ */
+int sl_device_environment(const struct sl_device *device, struct sl_environment *env,
+			  struct sl_diag *diag);
+int sl_device_resolve(const struct sl_attach_options *options, const struct sl_environment *env,
+		      struct sl_policy **out, struct sl_diag *diag);
+int sl_device_put(struct sl_state *state, const struct sl_device *device,
+		  const struct sl_policy *resolved, const struct sl_environment *env,
+		  const struct sl_attach_options *options, struct sl_attached *out,
+		  struct sl_diag *diag);
+
+/*
+ * A device whose policy cannot be enforced denies everything, ARP and DHCP too, under a
+ * policy of that name; it replaces what the device had.
+ */
+int sl_device_isolate(struct sl_state *state, const struct sl_device *device, const char *name,
+		      struct sl_attached *out, struct sl_diag *diag);
+
+/* Would sl_device_put take it? 0, or -errno with the reason in diag. */
+int sl_device_check(const struct sl_policy *resolved, const struct sl_attach_options *options,
+		    struct sl_diag *diag);
 
 #endif
