@@ -57,6 +57,30 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "example: sudo sluice detach --dev vnet0\n",
 	 cmd_detach},
+	{"watch", "attach to every device of a name, as they come and go",
+	 "usage: sluice watch --dev PATTERN [--dev PATTERN]... -p POLICY [--address ADDRESS]...\n"
+	 "                    [--vlan VID]... [--log FILE] [-v] [--audit] [--trust-clock]\n"
+	 "                    [--receive-buffer BYTES] [-o json]\n"
+	 "\n"
+	 "Attaches to every Ethernet device of this network namespace whose name a pattern\n"
+	 "matches, now and when it comes; follows @host, @gateway and @subnet; reads POLICY\n"
+	 "again at SIGHUP. Stays in the foreground; what is attached when it ends goes on being\n"
+	 "judged. A device is found after it was made, so its first frames can pass: what must\n"
+	 "lose none attaches before the device is up (`sluice attach`, the libvirt hook).\n"
+	 "\n"
+	 "      --dev PATTERN     as a shell's: vnet*, tap[0-9]; quote it\n"
+	 "  -p, --policy FILE     the policy; - is standard input\n"
+	 "      --address ADDRESS one that the workloads may use; a prefix; or dhcp\n"
+	 "      --vlan VID        a VLAN tag that their frames may carry\n"
+	 "      --log FILE        append events, one JSON object a line\n"
+	 "  -v, --verbose         show events on stderr as they come\n"
+	 "      --audit           let everything pass, report what would be denied\n"
+	 "      --trust-clock     take `expires` although the clock may be wrong\n"
+	 "      --receive-buffer BYTES  of netlink, where very many devices come at once\n"
+	 "  -o, --output FORMAT   text or json\n"
+	 "\n"
+	 "example: sudo sluice watch --dev 'vnet*' -p agent.yaml --address dhcp --log vms.jsonl\n",
+	 cmd_watch},
 	{"status", "show what is attached, and what it decided",
 	 "usage: sluice status [-o json]\n"
 	 "\n"
@@ -166,7 +190,7 @@ static int overview(FILE *out)
 	fputs("usage: sluice COMMAND [OPTION...]\n\n"
 	      "Decides in the kernel where a program may connect.\n\n", out);
 	for (c = sl_commands; c->name; c++)
-		fprintf(out, "  %-10s %s\n", c->name, c->summary);
+		fprintf(out, "  %-12s %s\n", c->name, c->summary);
 	fputs("\n`sluice COMMAND --help` says more.\n"
 	      "example: sudo sluice run -p policy.yaml -- curl https://192.0.2.1\n", out);
 	return out == stdout ? SL_EXIT_OK : SL_EXIT_USAGE;

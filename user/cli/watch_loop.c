@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* `sluice watch` from its start to its end. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "output.h"
+#include "pins.h"
+#include "watch.h"
+
+enum { POLL_SIGNAL, POLL_LINKS, POLL_ADDRESSES, POLL_EVENTS, POLL_N };
+
+static int signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);	/* whoever reads us may go; the devices stay watched */
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Half a policy, or one that is wrong, changes nothing. */
+static void reload(struct sl_watch *watch)
+{
+	struct sl_diag diag = {};
+	int err;
+
+	if (!strcmp(watch->options->attach.policy, "-")) {
+		fputs("sluice watch: SIGHUP: the policy came from standard input and stays\n", stderr);
+		return;
+	}
+	err = sl_watch_load_policy(watch, &diag);
+	if (err && !diag.n_errors)
+		sl_error(&diag, NULL, "%s: %s", watch->options->attach.policy, strerror(-err));
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	if (err)
+		fprintf(stderr, "sluice watch: %s is not loaded; the policy before it goes on\n",
+			watch->options->attach.policy);
+	else
+		sl_watch_renew_all(watch);
+}
+
+/* False: it is time to end. */
+static bool on_signals(struct sl_watch *watch, int fd)
+{
+	struct signalfd_siginfo info;
+
+	while (read(fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo != SIGHUP)
+			return false;
+		reload(watch);
+	}
+	return true;
+}
+
+static int on_links(struct sl_watch *watch, unsigned long *overruns)
+{
+	int err = sl_links_read(watch->links);
+
+	if (sl_links_overruns(watch->links) != *overruns)
+		fputs("sluice watch: news of devices was lost (--receive-buffer); looking at all of "
+		      "them\n", stderr);
+	*overruns = sl_links_overruns(watch->links);
+	watch->started |= !sl_links_catching_up(watch->links);
+	return err;
+}
+
+static int on_addresses(struct sl_watch *watch, int fd)
+{
+	int changed = sl_addresses_read(fd);
+
+	if (changed > 0)
+		sl_watch_on_change(watch);
+	return changed < 0 ? changed : 0;
+}
+
+/* From here on a device that comes is held at once. */
+static void say_ready(struct sl_watch *watch)
+{
+	fprintf(stderr, "sluice watch: policy %s; %zu devices match", watch->policy,
+		watch->n_devices);
+	for (size_t i = 0; i < watch->options->n_patterns; i++)
+		fprintf(stderr, " %s", watch->options->patterns[i]);
+	fputs(" now, others will follow\n", stderr);
+}
+
+static int loop(struct sl_watch *watch, struct pollfd polls[POLL_N])
+{
+	unsigned long overruns = 0;
+	bool was_ready = false;
+	int err = 0;
+
+	while (!err) {
+		if (watch->aggregate)
+			polls[POLL_EVENTS].fd = sl_state_events_fd(watch->state);
+		if (poll(polls, POLL_N, sl_watch_timeout(watch)) < 0 && errno != EINTR)
+			return -errno;
+		if (!on_signals(watch, polls[POLL_SIGNAL].fd))
+			return 0;
+		if (polls[POLL_LINKS].revents)
+			err = on_links(watch, &overruns);
+		if (!err && polls[POLL_ADDRESSES].revents)
+			err = on_addresses(watch, polls[POLL_ADDRESSES].fd);
+		if (!err)
+			sl_watch_work(watch);
+		sl_watch_drain(watch, false);
+		if (watch->started && !was_ready)
+			say_ready(watch);
+		was_ready = watch->started;
+	}
+	return err;
+}
+
+static void say_left(const struct sl_watch *watch)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < watch->n_devices; i++) {
+		const struct sl_watched *w = &watch->devices[i];
+
+		if (w->state != SL_WATCHED_ATTACHED && w->state != SL_WATCHED_ISOLATED)
+			continue;
+		fprintf(stderr, n++ ? " " : "sluice watch: left attached, enforced: ");
+		sl_put_text(w->device.name, stderr);
+	}
+	if (n)
+		fputs(" (`sluice detach --dev NAME` ends it); devices that come now are not "
+		      "judged\n", stderr);
+}
+
+/* The programs are loaded before the first device is looked for. */
+static int start(struct sl_watch *watch, struct sl_diag *diag)
+{
+	int err = sl_watch_load_policy(watch, diag);
+
+	if (err)
+		return err;
+	if (sl_pins_open(true, &watch->state))
+		return -EINVAL;	/* said */
+	sl_state_unlock(watch->state);
+	err = sl_watch_open_log(watch);
+	if (err)
+		return err;
+	err = sl_links_open(watch->options->receive_buffer, sl_watch_on_link, watch, &watch->links);
+	if (err)
+		sl_error(diag, NULL, "cannot listen to the network devices: %s", strerror(-err));
+	return err;
+}
+
+static int follow(struct sl_watch *watch, struct sl_diag *diag)
+{
+	struct pollfd polls[POLL_N] = {
+		[POLL_SIGNAL] = {.fd = signals(), .events = POLLIN},
+		[POLL_LINKS] = {.fd = sl_links_fd(watch->links), .events = POLLIN},
+		[POLL_ADDRESSES] = {.fd = sl_addresses_open(), .events = POLLIN},
+		[POLL_EVENTS] = {.fd = -1, .events = POLLIN},
+	};
+	int err = polls[POLL_SIGNAL].fd < 0 ? -errno
+		  : polls[POLL_ADDRESSES].fd < 0 ? polls[POLL_ADDRESSES].fd : 0;
+
+	if (!err)
+		err = loop(watch, polls);
+	if (err)
+		sl_error(diag, NULL, "sluice watch ends: %s", strerror(-err));
+	sl_watch_drain(watch, true);
+	say_left(watch);
+	for (int i = POLL_SIGNAL; i <= POLL_ADDRESSES; i += POLL_ADDRESSES - POLL_SIGNAL)
+		if (polls[i].fd >= 0)
+			close(polls[i].fd);
+	return err;
+}
+
+int sl_watch_run(const struct sl_watch_options *options)
+{
+	struct sl_watch watch = {.options = options};
+	struct sl_diag diag = {};
+	int err = start(&watch, &diag);
+
+	if (!err) {
+		sl_diag_print(&diag, stderr);	/* warnings, at once */
+		sl_diag_free(&diag);
+		diag = (struct sl_diag){};
+		err = follow(&watch, &diag);
+	}
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	sl_links_close(watch.links);
+	sl_watch_close_log(&watch);
+	sl_state_close(watch.state);
+	sl_watch_free_policy(&watch);
+	free(watch.devices);
+	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* What `sluice watch` tells: a line for each change, and the events into the log. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "output.h"
+#include "pins.h"
+#include "watch.h"
+
+static const char *now_text(char buf[40])
+{
+	struct sl_audit_names names = {};	/* boot epoch 0: the time itself */
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return sl_event_time(&names, ts.tv_sec * 1000000000ull + ts.tv_nsec, buf);
+}
+
+static json_t *line_json(struct sl_watch *watch, const char *change, const struct sl_watched *w,
+			 const char *policy, const char *why)
+{
+	json_t *target = json_pack("{s:s, s:o}", "kind", "device", "name",
+				   sl_json_text(w->device.name));
+	char time[40];
+
+	return json_pack("{s:s, s:o, s:s, s:s, s:o, s:i, s:o, s:o, s:o}", "time", now_text(time),
+			 "seq", sl_json_number(watch->told), "event", "device", "change", change,
+			 "target", target, "ifindex", (int)w->device.ifindex, "policy",
+			 sl_json_text(policy), "generation",
+			 w->generation ? sl_json_number(w->generation) : json_null(), "why",
+			 sl_json_text(why));
+}
+
+static void line_text(const char *change, const struct sl_watched *w, const char *policy,
+		      const char *why)
+{
+	printf("%s ", change);
+	sl_put_text(w->device.name, stdout);
+	printf(" (ifindex %u)", w->device.ifindex);
+	if (policy)
+		printf(": policy %s, generation %llu", policy, (unsigned long long)w->generation);
+	if (why) {
+		fputs(": ", stdout);
+		sl_put_text(why, stdout);
+	}
+	putchar('\n');
+}
+
+void sl_watch_tell(struct sl_watch *watch, const char *change, const struct sl_watched *watched,
+		   const char *policy, const char *why)
+{
+	if (watch->options->json)
+		sl_json_print(line_json(watch, change, watched, policy, why));
+	else
+		line_text(change, watched, policy, why);
+	fflush(stdout);
+	watch->told++;
+}
+
+const char *sl_watch_complain(const struct sl_diag *diag, const char *device)
+{
+	const char *first = NULL;
+
+	if (diag->n_errors)
+		fprintf(stderr, "sluice watch: %s:\n", device);
+	sl_diag_print(diag, stderr);
+	for (size_t i = 0; i < diag->n && !first; i++)
+		if (diag->entries[i].severity == SL_ERROR)
+			first = diag->entries[i].message;
+	return first;
+}
+
+/* ---- events ---- */
+
+static void write_log(struct sl_watch *watch, const struct sl_audit_names *names,
+		      const struct sl_event *event, __u64 count)
+{
+	json_t *record;
+
+	if (!watch->log)
+		return;
+	record = sl_event_json(names, event, count, watch->sequence);
+	if (!record || json_dumpf(record, watch->log, JSON_COMPACT) ||
+	    fputc('\n', watch->log) == EOF || fflush(watch->log))
+		watch->log_failed = true;
+	json_decref(record);
+}
+
+static void write_live(const struct sl_watch *watch, const struct sl_audit_names *names,
+		       const struct sl_event *event, __u64 count)
+{
+	const char *rule = sl_event_rule(names, event);
+	char endpoint[SL_ENDPOINT_TEXT];
+
+	if (!watch->options->verbose)
+		return;
+	fputs("sluice: ", stderr);
+	sl_put_text(names->target ? names->target : "?", stderr);
+	fprintf(stderr, " %s %s%s  %s", sl_verdict_word(event->verdict),
+		event->direction == SL_INGRESS ? "from " : "", sl_event_endpoint(event, endpoint),
+		rule ? rule : sl_reason_word(event->reason));
+	if (count > 1)
+		fprintf(stderr, "  (%llu times)", (unsigned long long)count);
+	fputc('\n', stderr);
+}
+
+static void on_record(void *context, const struct sl_event *event, __u64 count)
+{
+	struct sl_watch *watch = context;
+	const struct sl_audit_names *names = sl_audit_targets_names(watch->targets, event);
+
+	write_log(watch, names, event, count);
+	write_live(watch, names, event, count);
+	watch->sequence++;
+}
+
+static void on_event(void *context, const struct sl_event *event)
+{
+	struct sl_watch *watch = context;
+
+	sl_aggregate_add(watch->aggregate, event);
+}
+
+/* Events have one reader: without --log and -v they are left to `sluice monitor`. */
+int sl_watch_open_log(struct sl_watch *watch)
+{
+	const struct sl_watch_options *o = watch->options;
+
+	if (!o->log && !o->verbose)
+		return 0;
+	if (o->log) {
+		watch->log = fopen(o->log, "ae");
+		if (!watch->log) {
+			fprintf(stderr, "sluice watch: --log %s: %s\n", o->log, strerror(errno));
+			return -EINVAL;
+		}
+	}
+	watch->targets = sl_audit_targets_new(watch->state, sl_boot_epoch_ns());
+	watch->aggregate = sl_aggregate_new(on_record, watch);
+	return watch->targets && watch->aggregate ? 0 : -ENOMEM;
+}
+
+int sl_watch_reopen(struct sl_watch *watch)
+{
+	struct sl_audit_targets *targets;
+	struct sl_state *state;
+
+	sl_watch_drain(watch, true);
+	if (sl_pins_open(true, &state))
+		return -EINVAL;	/* said */
+	targets = sl_audit_targets_new(state, sl_boot_epoch_ns());
+	if (!targets) {
+		sl_state_close(state);
+		return -ENOMEM;
+	}
+	sl_audit_targets_free(watch->targets);
+	sl_state_close(watch->state);
+	watch->targets = targets;
+	watch->state = state;
+	return 0;
+}
+
+void sl_watch_drain(struct sl_watch *watch, bool last)
+{
+	struct timespec ts;
+
+	if (!watch->aggregate)
+		return;
+	sl_state_drain(watch->state, on_event, watch);
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	sl_aggregate_flush(watch->aggregate,
+			   last ? ~0ull : ts.tv_sec * 1000000000ull + ts.tv_nsec);
+}
+
+void sl_watch_close_log(struct sl_watch *watch)
+{
+	if (watch->log_failed)
+		fprintf(stderr, "sluice watch: --log %s: some records could not be written\n",
+			watch->options->log);
+	if (watch->log)
+		fclose(watch->log);
+	sl_aggregate_free(watch->aggregate);
+	sl_audit_targets_free(watch->targets);
+}
