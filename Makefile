@@ -27,7 +27,7 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivm
 	      -Wno-unused-parameter
 
 # Each stage is a folder; every stage but the entry points goes into the library.
-STAGES     := policy resolve compile kernel target audit convert
+STAGES     := policy resolve compile kernel target audit convert libvirt
 LIB_SRC    := $(foreach s,$(STAGES),$(wildcard user/$(s)/*.c))
 CLI_SRC    := $(wildcard user/cli/*.c)
 BPF_SRC    := $(wildcard bpf/*.bpf.c)
@@ -152,6 +152,7 @@ install: all
 	install -D -m 755 $(O)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
 	install -d $(DESTDIR)$(PREFIX)/share/sluice/policies
 	cp -r policies/. $(DESTDIR)$(PREFIX)/share/sluice/policies/
+	install -D -m 755 deploy/libvirt/qemu-hook $(DESTDIR)$(PREFIX)/share/sluice/libvirt/qemu-hook
 
 lint:
 	tools/lint

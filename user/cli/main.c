@@ -165,6 +165,17 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "example: sudo sluice rules --dev vnet0\n",
 	 cmd_rules},
+	{"libvirt-hook", "called by libvirt through deploy/libvirt/qemu-hook",
+	 "usage: sluice libvirt-hook [--config FILE] [--] GUEST OPERATION [SUBOPERATION EXTRA]\n"
+	 "\n"
+	 "Reads the domain's XML from standard input, as libvirt's hooks get it, and attaches\n"
+	 "each of the guest's NICs before it starts. Exit status 1 makes libvirt give up the\n"
+	 "operation; `reconnect` never does. docs/libvirt.md says how it is set up.\n"
+	 "\n"
+	 "      --config FILE     instead of /etc/sluice/libvirt.yaml\n"
+	 "\n"
+	 "example: virsh dumpxml web | sudo sluice libvirt-hook web reconnect begin -\n",
+	 cmd_libvirt_hook},
 	{"doctor", "try what Sluice needs on this machine, and say what is missing",
 	 "usage: sluice doctor [-o json]\n"
 	 "\n"
