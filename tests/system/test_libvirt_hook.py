@@ -578,6 +578,11 @@ def killed(folder):
     return fake(folder, "kill -SEGV $$")
 
 
+def stuck(folder):
+    """What sluice does to itself when libvirt would wait for ever (the state is locked)."""
+    return fake(folder, "kill -ALRM $$")
+
+
 def not_executable(folder):
     path = fake(folder, "exit 0")
     os.chmod(path, 0o644)
@@ -591,7 +596,7 @@ def foreign(folder):
     return str(path)
 
 
-@pytest.mark.parametrize("absence", [missing, killed, not_executable, foreign])
+@pytest.mark.parametrize("absence", [missing, killed, stuck, not_executable, foreign])
 def test_without_sluice(host, tmp_path, absence):
     sluice = absence(tmp_path)
     for text in ("", "fail: isolate\n", "fail: refuse\n", "fail: nonsense\n"):
