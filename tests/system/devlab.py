@@ -47,8 +47,9 @@ class Namespace:
         kw.setdefault("stdin", subprocess.DEVNULL if "input" not in kw else None)
         if "input" in kw:
             del kw["stdin"]
+        kw.setdefault("check", False)
         return subprocess.run([*self.inside, *map(str, words)], text=True, timeout=60,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **kw)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kw)
 
     def start(self, *words, **kw):
         child = Lines([*self.inside, *map(str, words)], **kw)

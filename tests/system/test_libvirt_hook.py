@@ -260,6 +260,20 @@ def test_both_limits_are_said(host):
     assert "smaller" not in ok(host.hook("start", domain(nic()))).stderr
 
 
+def test_libvirts_own_bandwidth_is_at_the_device_already(host):
+    """Its <outbound> is an ingress qdisc: beside tcx; in clsact's place before 6.6."""
+    host.tap("vnet0")
+    host.tap("vnet1")
+    host.run("tc", "qdisc", "add", "dev", "vnet0", "ingress", check=True)
+    xml = domain(nic("vnet0", inside="<bandwidth><outbound average='500'/></bandwidth>"))
+    ok(host.hook("start", domain(nic("vnet1"))))
+    if host.status()["vnet1"]["via"] == "clsact":
+        refused(host.hook("start", xml), "queueing discipline")
+    else:
+        ok(host.hook("start", xml))
+        assert host.policy_of("vnet0") == "from-default"
+
+
 # ---- what cannot be enforced ----
 
 def broken_policies(host):
