@@ -5,9 +5,11 @@ pair; servers and a capture in the peer; and `sluice run` in the workload.
 "Arrived" means: seen on the peer's end of the wire. Every wait is bounded."""
 import collections
 import ctypes
+import itertools
 import json
 import os
 import pathlib
+import re
 import select
 import selectors
 import shutil
@@ -74,12 +76,22 @@ def parse(frame):
                   dport, kind, frame)
 
 
-class Wire:
-    """What has come over the wire from the workload."""
+MARK = re.compile(rb"sluice-marker-(\d{8})$")
+_marks = itertools.count()
 
-    def __init__(self, sock, marker):
-        self.sock, self.marker = sock, marker
-        self.packets, self.frames, self.marks = [], [], 0
+
+def new_mark():
+    """The end of a packet that says: what was sent before me has come."""
+    return b"sluice-marker-%08d" % next(_marks)
+
+
+class Wire:
+    """What has come in over a wire (or gone out, with outgoing). mark(DATA) sends
+    a packet that ends in DATA the same way."""
+
+    def __init__(self, sock, mark, outgoing=False):
+        self.sock, self.mark, self.outgoing = sock, mark, outgoing
+        self.packets, self.frames, self.marked = [], [], -1
         self.changed = threading.Condition()
         threading.Thread(target=self.listen, daemon=True).start()
 
@@ -89,24 +101,27 @@ class Wire:
                 frame, (_, protocol, kind, _, _) = self.sock.recvfrom(65535)
             except OSError:
                 return
-            if kind == socket.PACKET_OUTGOING or not frame:
+            if (kind == socket.PACKET_OUTGOING) != self.outgoing or not frame:
                 continue
-            packet = parse(frame)
+            packet, mark = parse(frame), MARK.search(frame)
             with self.changed:
                 self.frames.append((protocol, frame))
-                if packet and frame.endswith(b"sluice-marker"):
-                    self.marks += 1
+                if mark:
+                    self.marked = max(self.marked, int(mark[1]))
                 elif packet:
                     self.packets.append(packet)
                 self.changed.notify_all()
 
+    def await_mark(self, mark):
+        want = int(MARK.search(mark)[1])
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.marked >= want, WAIT), "the wire is dead"
+
     def settle(self):
         """Returns when everything that was sent before has been captured."""
-        with self.changed:
-            want = self.marks + 1
-        self.marker.sendto(b"sluice-marker", (PEER4, 9))
-        with self.changed:
-            assert self.changed.wait_for(lambda: self.marks >= want, WAIT), "the wire is dead"
+        mark = new_mark()
+        self.mark(mark)
+        self.await_mark(mark)
 
     def seen(self, to, protocol=None, dport=None):
         self.settle()
@@ -131,6 +146,31 @@ class Echo:
     def add(self, sock, ready):
         self.sockets.append(sock)
         self.selector.register(sock, selectors.EVENT_READ, ready)
+
+    def add_tcp(self, make, port, address="::", protocol=0):
+        """make: socket.socket, or one that makes it in another namespace."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        s = make(family, socket.SOCK_STREAM, protocol)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        s.bind((address, port))
+        s.listen(64)
+        if not protocol:
+            s.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 16)
+        self.add(s, self.accept)
+
+    def add_udp(self, make, port, protocol=0):
+        v4 = make(socket.AF_INET, socket.SOCK_DGRAM, protocol)
+        v4.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        v4.bind(("0.0.0.0", port))
+        v6 = make(socket.AF_INET6, socket.SOCK_DGRAM, protocol)
+        v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        v6.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        v6.bind(("::", port))
+        self.add(v4, self.datagram)
+        self.add(v6, self.datagram)
 
     def serve(self):
         while True:
@@ -293,7 +333,8 @@ class Lab:
                               socket.htons(ETH_P_ALL))
         capture.bind(("p0", ETH_P_ALL))
         marker = self.socket(self.workload, socket.AF_INET, socket.SOCK_DGRAM)
-        self.wire, self.echo = Wire(capture, marker), Echo()
+        self.wire = Wire(capture, lambda mark: marker.sendto(mark, (PEER4, 9)))
+        self.echo = Echo()
         self.closing += [marker, capture, self.echo]
         for protocol, port in ((0, ECHO), (MPTCP, ECHO + 1)):
             try:
@@ -302,29 +343,11 @@ class Lab:
                 if not protocol:
                     raise
         for protocol in (0, UDPLITE):
-            v4 = self.socket(self.peer, socket.AF_INET, socket.SOCK_DGRAM, protocol)
-            v4.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            v4.bind(("0.0.0.0", ECHO))
-            v6 = self.socket(self.peer, socket.AF_INET6, socket.SOCK_DGRAM, protocol)
-            v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            v6.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-            v6.bind(("::", ECHO))
-            self.echo.add(v4, Echo.datagram)
-            self.echo.add(v6, Echo.datagram)
+            self.echo.add_udp(lambda *a: self.socket(self.peer, *a), ECHO, protocol)
 
     def listen(self, ns, address, port, protocol=0):
         """A TCP echo server."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        s = self.socket(ns, family, socket.SOCK_STREAM, protocol)
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        s.bind((address, port))
-        s.listen(64)
-        if not protocol:
-            s.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 16)
-        self.echo.add(s, self.echo.accept)
+        self.echo.add_tcp(lambda *a: self.socket(ns, *a), port, address, protocol)
 
     @staticmethod
     def socket(ns, *arguments):

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""A KVM host as namespaces, with two real guests:
+
+    guest A --tap0--+                    +-- u0 ---- u1 [net]  the internet, routed
+    guest B --tap1--+-- br0 [host] ------+
+                    +-- l0 ---- l1 [lan]  a neighbour on the same wire
+
+Policies stand on tap0, guest A's. "Arrived" means: seen behind it by a capture, on
+br0 (the host), l1 (the neighbour), tap1 (guest B) or u1 (the internet)."""
+import itertools
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "tests" / "guest")]
+import lab  # noqa: E402
+import vm  # noqa: E402
+from scapy.layers.l2 import ARP, Ether  # noqa: E402
+
+KERNEL = "6.12"
+MAC_A, MAC_B, MAC_C = "52:54:00:12:34:0a", "52:54:00:12:34:0b", "52:54:00:12:34:0c"
+BRIDGE4, BRIDGE6 = "192.168.101.1", "2001:db8:101::1"
+A4, A6 = "192.168.101.10", "2001:db8:101::a"
+B4, B6 = "192.168.101.11", "2001:db8:101::b"
+LAN4, LAN6 = "192.168.101.200", "2001:db8:101::200"
+FREE4, FREE6 = "192.168.101.77", "2001:db8:101::77"     # nobody's: for spoofing
+UPLINK4, UPLINK6 = ("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")
+NET4, NET6 = "203.0.113.10", "2001:db8:1::10"
+NET_ROUTES = ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:1::/48"]
+ECHO, SINK = 7, 9000
+PORTS = (ECHO, 22, 25, 53, 80, 443, 8080, 9418)
+BIND = ["--mac", MAC_A, "--address", A4, "--address", A6]
+EVENT_S = 10
+
+
+class Sink:
+    """Reads TCP connections to their end, then closes them; counts the bytes."""
+
+    def __init__(self, make):
+        self.listener = make(socket.AF_INET6, socket.SOCK_STREAM, 0)
+        self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.listener.bind(("::", SINK))
+        self.listener.listen(16)
+        self.bytes = 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.read, args=(connection,), daemon=True).start()
+
+    def read(self, connection):
+        with connection:
+            try:
+                while data := connection.recv(262144):
+                    self.bytes += len(data)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class Monitor:
+    """`sluice monitor`: the events of all targets, as they come."""
+
+    def __init__(self, argv, env):
+        self.process = subprocess.Popen(argv, env=env, text=True, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+        self.events = []
+
+    def read(self, seconds):
+        while select.select([self.process.stdout], [], [], seconds)[0]:
+            line = self.process.stdout.readline()
+            if not line:
+                raise EOFError(self.process.stderr.read())
+            self.events.append(json.loads(line))
+            return True
+        return False
+
+    def wait(self, **want):
+        """The first event that has these fields."""
+        def found():
+            return next(iter(lab.matching(self.events, **want)), None)
+        while not (event := found()):
+            assert self.read(EVENT_S), f"no event with {want}: {self.events}"
+        return event
+
+    def close(self):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            _, errors = self.process.communicate(timeout=EVENT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+        assert self.process.returncode == 0, errors
+
+
+class Device:
+    """`sluice` over one device, with pins of its own."""
+
+    def __init__(self, inside, name, folder):
+        self.inside, self.name, self.folder = inside, name, folder
+        self.numbers = itertools.count()
+        self.state = pathlib.Path(f"/sys/fs/bpf/sl-vm-{os.getpid()}")
+        self.env = {**os.environ, "SLUICE_STATE": str(self.state)}
+
+    def argv(self, *words):
+        return [*self.inside, lab.SLUICE, *map(str, words)]
+
+    def sluice(self, *words, check=True):
+        done = subprocess.run(self.argv(*words), env=self.env, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}: {done.stderr}"
+        return done
+
+    def attach(self, policy, *options, check=True):
+        """policy: a file, or its text."""
+        if not isinstance(policy, pathlib.Path):
+            path = self.folder / f"policy-{next(self.numbers)}.yaml"
+            path.write_text(policy, encoding="utf-8")
+            policy = path
+        return self.sluice("attach", "--dev", self.name, "-p", policy, *options, check=check)
+
+    def detach(self):
+        return self.sluice("detach", "--dev", self.name)
+
+    def status(self):
+        targets = json.loads(self.sluice("status", "-o", "json").stdout)["targets"]
+        return next((t for t in targets if t["name"] == self.name), None)
+
+    def monitor(self):
+        return Monitor(self.argv("monitor", "-o", "json"), self.env)
+
+    def close(self):
+        self.sluice("detach", "--all", check=False)
+        lab.sh("rm", "-rf", str(self.state), check=False)
+
+
+class Network:
+    def __init__(self, folder):
+        self.folder = folder
+        self.names = {name: f"sl-vm-{name}-{os.getpid()}" for name in ("host", "net", "lan")}
+        self.closing, self.guests = [], []
+        self.tokens = itertools.count()
+        self.destinations = itertools.count(20)
+        try:
+            self.build()
+            self.serve()
+            self.boot()
+            self.watch()
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- building ----
+
+    def inside(self, name):
+        return ["nsenter", f"--net=/run/netns/{self.names[name]}"]
+
+    def ip(self, name, *words):
+        lab.sh("ip", "-n", self.names[name], *words)
+
+    def address(self, name, device, *addresses):
+        self.ip(name, "link", "set", device, "up")
+        for each in addresses:
+            self.ip(name, "addr", "add", each, "dev", device, *(["nodad"] if ":" in each else []))
+
+    def build(self):
+        for name, ns in self.names.items():
+            lab.sh("ip", "netns", "add", ns)
+            self.ip(name, "link", "set", "lo", "up")
+            lab.Lab.sysctl(ns, "net.ipv6.conf.all.accept_dad=0",
+                           "net.ipv6.conf.default.accept_dad=0")
+        lab.Lab.sysctl(self.names["host"], "net.ipv4.ip_forward=1",
+                       "net.ipv6.conf.all.forwarding=1")
+        self.ip("host", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        for tap in ("tap0", "tap1"):
+            self.ip("host", "tuntap", "add", tap, "mode", "tap", "vnet_hdr")
+            self.ip("host", "link", "set", tap, "master", "br0", "up")
+        for near, far, other in (("u0", "u1", "net"), ("l0", "l1", "lan")):
+            self.ip("host", "link", "add", near, "type", "veth", "peer", "name", far, "netns",
+                    self.names[other])
+        self.ip("host", "link", "set", "l0", "master", "br0", "up")
+        self.address("host", "br0", f"{BRIDGE4}/24", f"{BRIDGE6}/64")
+        self.address("host", "u0", f"{UPLINK4[0]}/30", f"{UPLINK6[0]}/64")
+        self.address("net", "u1", f"{UPLINK4[1]}/30", f"{UPLINK6[1]}/64")
+        self.address("lan", "l1", f"{LAN4}/24", f"{LAN6}/64")
+        for name, via in (("host", 1), ("net", 0)):
+            self.ip(name, "route", "add", "default", "via", UPLINK4[via])
+            self.ip(name, "route", "add", "default", "via", UPLINK6[via])
+        for route in NET_ROUTES:
+            self.ip("net", "route", "add", "local", route, "dev", "lo")
+
+    def maker(self, name):
+        return lambda *arguments: lab.Lab.socket(self.names[name], *arguments)
+
+    def serve(self):
+        echo = lab.Echo()
+        self.closing.append(echo)
+        for name in self.names:
+            for port in PORTS:
+                echo.add_tcp(self.maker(name), port)
+                echo.add_udp(self.maker(name), port)
+        self.sink = Sink(self.maker("net"))
+        self.closing.append(self.sink)
+
+    def boot(self):
+        for tap, mac in (("tap0", MAC_A), ("tap1", MAC_B)):
+            folder = self.folder / tap
+            folder.mkdir()
+            self.guests.append(vm.Guest(self.inside("host"), tap, mac, folder, KERNEL))
+        self.a, self.b = self.guests
+        for guest, v4, v6 in ((self.a, A4, A6), (self.b, B4, B6)):
+            guest.wait()
+            guest.v4, guest.v6 = v4, v6
+            self.configure(guest)
+        self.b.do("serve", ports=PORTS)
+        self.a.do("serve", ports=PORTS[:1])
+
+    @staticmethod
+    def configure(guest):
+        """Its addresses as they should be, whatever a test has made of them."""
+        guest.sh(f"""
+            sysctl -qw net.ipv6.conf.eth0.accept_dad=0 net.ipv6.conf.eth0.accept_ra=0 \\
+                net.ipv4.ping_group_range='0 2147483647'
+            ip link set eth0 down
+            ip link set eth0 address {guest.mac}
+            ip addr flush dev eth0
+            ip link set eth0 up
+            ip addr add {guest.v4}/24 dev eth0
+            ip addr add {guest.v6}/64 dev eth0 nodad
+            ip route replace default via {BRIDGE4}
+            ip -6 route replace default via {BRIDGE6}
+        """)
+
+    def watch(self):
+        marker = self.maker("host")(socket.AF_INET, socket.SOCK_DGRAM)
+        self.wires = {}
+        for place, name, device, outgoing in (("host", "host", "br0", False),
+                                              ("lan", "lan", "l1", False),
+                                              ("guest B", "host", "tap1", True),
+                                              ("internet", "net", "u1", False)):
+            capture = self.maker(name)(socket.AF_PACKET, socket.SOCK_DGRAM,
+                                       socket.htons(lab.ETH_P_ALL))
+            capture.bind((device, lab.ETH_P_ALL))
+            self.wires[place] = lab.Wire(capture, None, outgoing)
+            self.closing.append(capture)
+        self.marker = marker
+        self.closing.append(marker)
+
+    # ---- what the tests ask ----
+
+    def token(self):
+        return f"token-{os.getpid()}-{next(self.tokens)}-"
+
+    def fresh(self, v6=False):
+        """An address of the internet that nobody has used."""
+        number = next(self.destinations)
+        return f"2001:db8:1::{number:x}" if v6 else f"198.51.100.{number}"
+
+    def send(self, *frames, device="eth0"):
+        """Raw frames out of guest A."""
+        self.a.do("frames", device=device, frames=[bytes(f).hex() for f in frames])
+
+    def settle(self):
+        """Everything that guest A sent has come to where it comes. The mark is what
+        every binding lets pass: ARP from its own addresses."""
+        mark = lab.new_mark()
+        self.send(Ether(src=MAC_A, dst="ff:ff:ff:ff:ff:ff") /
+                  ARP(op=1, hwsrc=MAC_A, psrc=A4, pdst="192.168.101.250") / mark)
+        for place, wire in self.wires.items():
+            if place == "internet":     # behind a router
+                self.marker.sendto(mark, (UPLINK4[1], 9))
+            wire.await_mark(mark)
+
+    def arrived(self, token):
+        """Where a frame with this text was seen."""
+        self.settle()
+        token = token.encode() if isinstance(token, str) else token
+        places = set()
+        for place, wire in self.wires.items():
+            with wire.changed:
+                if any(token in frame for _, frame in wire.frames):
+                    places.add(place)
+        return places
+
+    def close(self):
+        for thing in [*self.guests, *self.closing]:
+            thing.close()
+        for ns in self.names.values():
+            for pid in lab.sh("ip", "netns", "pids", ns, check=False).split():
+                if pid.isdigit():
+                    os.kill(int(pid), signal.SIGKILL)
+            lab.sh("ip", "netns", "del", ns, check=False)
