@@ -7,6 +7,7 @@
 
 Policies stand on tap0, guest A's. "Arrived" means: seen behind it by a capture, on
 br0 (the host), l1 (the neighbour), tap1 (guest B) or u1 (the internet)."""
+import contextlib
 import itertools
 import json
 import os
@@ -97,7 +98,10 @@ class Monitor:
             assert self.read(EVENT_S), f"no event with {want}: {self.events}"
         return event
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, failed, *_):
         self.process.send_signal(signal.SIGINT)
         try:
             _, errors = self.process.communicate(timeout=EVENT_S)
@@ -105,7 +109,7 @@ class Monitor:
             self.process.kill()
             self.process.communicate()
             raise
-        assert self.process.returncode == 0, errors
+        assert failed or self.process.returncode == 0, errors
 
 
 class Device:
@@ -263,6 +267,17 @@ class Network:
 
     # ---- what the tests ask ----
 
+    @contextlib.contextmanager
+    def outside(self, name):
+        """A client.py in one of the namespaces."""
+        folder = self.folder / f"client-{next(self.tokens)}"
+        folder.mkdir()
+        agent = lab.Agent([*self.inside(name), lab.PYTHON, str(lab.CLIENT)], folder)
+        try:
+            yield agent
+        finally:
+            agent.close()
+
     def token(self):
         return f"token-{os.getpid()}-{next(self.tokens)}-"
 
@@ -274,6 +289,14 @@ class Network:
     def send(self, *frames, device="eth0"):
         """Raw frames out of guest A."""
         self.a.do("frames", device=device, frames=[bytes(f).hex() for f in frames])
+
+    def super_frame(self, frame, v6):
+        """A TCP frame that is still to be cut into segments, out of guest A."""
+        self.a.do("super_frame", device="eth0", v6=v6, frame=bytes(frame).hex())
+
+    def mac(self, name, device):
+        shown = lab.sh("ip", "-n", self.names[name], "-j", "link", "show", device)
+        return json.loads(shown)[0]["address"]
 
     def settle(self):
         """Everything that guest A sent has come to where it comes. The mark is what
