@@ -300,10 +300,10 @@ class Network:
 
     def settle(self):
         """Everything that guest A sent has come to where it comes. The mark is what
-        every binding lets pass: ARP from its own addresses."""
+        every binding of its MAC lets pass: an ARP probe (RFC 5227)."""
         mark = lab.new_mark()
         self.send(Ether(src=MAC_A, dst="ff:ff:ff:ff:ff:ff") /
-                  ARP(op=1, hwsrc=MAC_A, psrc=A4, pdst="192.168.101.250") / mark)
+                  ARP(op=1, hwsrc=MAC_A, psrc="0.0.0.0", pdst="192.168.101.250") / mark)
         for place, wire in self.wires.items():
             if place == "internet":     # behind a router
                 self.marker.sendto(mark, (UPLINK4[1], 9))
