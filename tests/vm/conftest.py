@@ -29,10 +29,16 @@ def site():
 
 @pytest.fixture
 def device(site, tmp_path):
-    """tap0 under sluice; without a policy, and the guest as it was, afterwards."""
+    """tap0 under sluice; without a policy afterwards."""
     made = network.Device(site.inside("host"), "tap0", tmp_path)
     try:
         yield made
     finally:
         made.close()
-        site.configure(site.a)
+
+
+@pytest.fixture
+def upset(site):
+    """For a test that changes the guest's addresses: it gets them back."""
+    yield
+    site.configure(site.a)

@@ -98,6 +98,12 @@ class Monitor:
             assert self.read(EVENT_S), f"no event with {want}: {self.events}"
         return event
 
+    def wait_reason(self, *reasons):
+        """The first event with one of these reasons."""
+        while not (found := [e for e in self.events if e["reason"] in reasons]):
+            assert self.read(EVENT_S), f"no event with {reasons}: {self.events}"
+        return found[0]
+
     def __enter__(self):
         return self
 
@@ -190,6 +196,9 @@ class Network:
                            "net.ipv6.conf.default.accept_dad=0")
         lab.Lab.sysctl(self.names["host"], "net.ipv4.ip_forward=1",
                        "net.ipv6.conf.all.forwarding=1")
+        if os.path.exists("/proc/sys/net/bridge"):  # it would check and trim packets
+            lab.Lab.sysctl(self.names["host"], *(f"net.bridge.bridge-nf-call-{what}tables=0"
+                                                 for what in ("ip", "ip6", "arp")))
         self.ip("host", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
         for tap in ("tap0", "tap1"):
             self.ip("host", "tuntap", "add", tap, "mode", "tap", "vnet_hdr")

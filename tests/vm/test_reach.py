@@ -169,6 +169,8 @@ def test_ssh_from_the_host(site, device, tmp_path):
     key = (tmp_path / "user.pub").read_text()
     site.a.sh(SSHD.replace("cat > /tmp/ssh/authorized_keys",
                            f"echo '{key.strip()}' > /tmp/ssh/authorized_keys"))
+    assert lab.until(lambda: site.a.try_("tcp", to="127.0.0.1", port=22, no_reply=True)["errno"]
+                     is None)
     ssh = ["ssh", "-i", str(tmp_path / "user"), "-F", "/dev/null", "-o", "BatchMode=yes",
            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
            "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", f"root@{A4}",
