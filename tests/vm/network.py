@@ -77,18 +77,21 @@ class Monitor:
     """`sluice monitor`: the events of all targets, as they come."""
 
     def __init__(self, argv, env):
-        self.process = subprocess.Popen(argv, env=env, text=True, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE)
-        self.events = []
+        self.buffer, self.events = b"", []
 
     def read(self, seconds):
-        while select.select([self.process.stdout], [], [], seconds)[0]:
-            line = self.process.stdout.readline()
-            if not line:
-                raise EOFError(self.process.stderr.read())
-            self.events.append(json.loads(line))
-            return True
-        return False
+        """Takes the events that there are, or the first that comes; was there one?"""
+        before = len(self.events)
+        while len(self.events) == before and select.select([self.process.stdout], [], [],
+                                                           seconds)[0]:
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                raise EOFError(self.process.stderr.read().decode())
+            *lines, self.buffer = (self.buffer + data).split(b"\n")
+            self.events += [json.loads(line) for line in lines]
+        return len(self.events) > before
 
     def wait(self, **want):
         """The first event that has these fields."""
@@ -115,7 +118,7 @@ class Monitor:
             self.process.kill()
             self.process.communicate()
             raise
-        assert failed or self.process.returncode == 0, errors
+        assert failed or self.process.returncode == 0, errors.decode()
 
 
 class Device:
@@ -150,6 +153,9 @@ class Device:
     def status(self):
         targets = json.loads(self.sluice("status", "-o", "json").stdout)["targets"]
         return next((t for t in targets if t["name"] == self.name), None)
+
+    def hits(self):
+        return self.sluice("rules", "--dev", self.name).stdout
 
     def monitor(self):
         return Monitor(self.argv("monitor", "-o", "json"), self.env)

@@ -124,7 +124,7 @@ def test_dhcp_may_be_denied(site, device, dnsmasq):
     device.attach(POLICY + "device: {dhcp: deny}\n", "--mac", MAC_A, "--address", "dhcp")
     with device.monitor() as monitor:
         assert lease(site) is None
-        assert monitor.wait(verdict="deny")["reason"] == "dhcp"
+        monitor.wait_reason("dhcp")
 
 
 def autoconf(site):

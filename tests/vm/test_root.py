@@ -113,6 +113,29 @@ def test_vlan_of_the_binding(site, device, lan_mac):
         assert monitor.wait(destination=BRIDGE4)["reason"] == "default"
 
 
+NESTED = """
+ip netns add nested
+ip link add n0 type veth peer name n1 netns nested
+ip link add inner type bridge
+ip link set n0 master inner up
+ip link set eth0 master inner
+ip link set inner up
+ip netns exec nested sysctl -qw net.ipv6.conf.n1.accept_dad=0
+ip -n nested link set n1 address {mac} up
+ip -n nested addr add {mine} dev n1
+ip -n nested neigh add {to} lladdr {lan} nud permanent dev n1
+for port in eth0 n0; do
+	until [ $(cat /sys/class/net/$port/brport/state) = 3 ]; do :; done  # forwarding
+done
+until ip -n nested link show n1 | grep -q 'state UP'; do :; done
+ip netns exec nested /usr/bin/python3 -c "
+from socket import *
+socket(AF_INET{six}, SOCK_DGRAM).sendto(b'{token}', ('{to}', 9))"
+ip link del inner
+ip netns del nested
+"""
+
+
 @pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
 def test_bridge_behind_the_nic(site, device, lan_mac, v6):
     """A nested guest: a namespace in the guest, bridged to its NIC, with a MAC of
@@ -120,16 +143,8 @@ def test_bridge_behind_the_nic(site, device, lan_mac, v6):
     to, mine = (LAN6, f"{A6}/64 nodad") if v6 else (LAN4, f"{A4}/24")
 
     def attempt(token):
-        site.a.sh("ip netns add nested; ip link add n0 type veth peer name n1 netns nested; "
-                  "ip link add inner type bridge; ip link set n0 master inner up; "
-                  "ip link set eth0 master inner; ip link set inner up; "
-                  "ip netns exec nested sysctl -qw net.ipv6.conf.n1.accept_dad=0; "
-                  f"ip -n nested link set n1 address {MAC_C} up; "
-                  f"ip -n nested addr add {mine} dev n1; "
-                  f"ip -n nested neigh add {to} lladdr {lan_mac} nud permanent dev n1; "
-                  f"ip netns exec nested /usr/bin/python3 -c \"import socket as s; s.socket("
-                  f"s.AF_INET{6 if v6 else ''}, s.SOCK_DGRAM).sendto(b'{token}', ('{to}', 9))\"; "
-                  "ip link del inner; ip netns del nested")
+        site.a.sh(NESTED.format(mac=MAC_C, mine=mine, to=to, lan=lan_mac, token=token,
+                                six=6 if v6 else ""))
     # the bridge joins the group of all snoopers (RFC 4286)
     judge(site, device, attempt, {"mac-binding"}, also=["ip-options", "default"])
 
