@@ -227,7 +227,9 @@ static int supervise(const struct run *r)
 		sl_diag_print(&diag, stdout);
 		goto end;
 	}
-	if (sl_spawn(&(struct sl_spawn_options){r->argv, &id, &cg, &fds, r->keep}, &child, &error,
+	if (sl_spawn(&(struct sl_spawn_options){.argv = r->argv, .identity = &id,
+						 .cgroup = &cg, .fds = &fds,
+						 .keep_privileges = r->keep}, &child, &error,
 		     &diag)) {
 		printf("%s\n", sl_spawn_message(&error, r->argv[0], text, sizeof(text)));
 		status = sl_spawn_exit_code(&error) << 8;
