@@ -14,13 +14,16 @@ def _entry(name, mode, data, number):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def build(modules):
-    """modules: (name, contents) in the order in which they are to be loaded."""
+def build(modules, early=None):
+    """modules: (name, contents) in the order in which they are to be loaded; early:
+    a script that busybox runs as soon as they are."""
     entries = [(name, stat.S_IFDIR | 0o755, b"") for name in FOLDERS]
     entries.append(("bin/busybox", stat.S_IFREG | 0o755, BUSYBOX.read_bytes()))
     entries.append(("bin/sh", stat.S_IFLNK | 0o777, b"busybox"))
     entries.append(("init", stat.S_IFREG | 0o755, INIT.read_bytes()))
     for at, (name, data) in enumerate(modules):
         entries.append((f"modules/{at:03}-{name}.ko", stat.S_IFREG | 0o644, data))
+    if early:
+        entries.append(("early", stat.S_IFREG | 0o755, early.encode()))
     entries.append(("TRAILER!!!", 0, b""))
     return b"".join(_entry(*entry, number) for number, entry in enumerate(entries, 1))

@@ -22,8 +22,8 @@ KERNEL_LINE = ("console=ttyS0 panic=-1 quiet lsm=landlock,lockdown,yama,integrit
                "cgroup_no_v1=all")
 
 
-def prepare(folder, kernel, command, keep=(), modules=()):
-    """FOLDER/share (see init and start) and FOLDER/initramfs."""
+def prepare(folder, kernel, command, keep=(), modules=(), early=None):
+    """FOLDER/share (see init and start) and FOLDER/initramfs (see initramfs.py)."""
     share = folder / "share"
     share.mkdir()
     keep = {pathlib.Path(each).resolve() for each in [*keep, ROOT]}
@@ -35,7 +35,7 @@ def prepare(folder, kernel, command, keep=(), modules=()):
     for name in ("output", "errors"):
         (share / name).touch()
     loaded = kernel.modules([*MODULES.split(), *modules])
-    (folder / "initramfs").write_bytes(initramfs.build(loaded))
+    (folder / "initramfs").write_bytes(initramfs.build(loaded, early))
 
 
 def nic(number, tap, mac):

@@ -214,6 +214,38 @@ class Echo:
             s.close()
 
 
+class Sink:
+    """Reads TCP connections to their end, then closes them; counts the bytes."""
+
+    def __init__(self, make, port):
+        self.listener = make(socket.AF_INET6, socket.SOCK_STREAM, 0)
+        self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.listener.bind(("::", port))
+        self.listener.listen(16)
+        self.bytes = 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.read, args=(connection,), daemon=True).start()
+
+    def read(self, connection):
+        with connection:
+            try:
+                while data := connection.recv(262144):
+                    self.bytes += len(data)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
 class Agent:
     """A client.py that obeys, in the workload, under sluice or not."""
 

@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "tests" / "guest")]
@@ -40,38 +39,6 @@ ECHO, SINK = 7, 9000
 PORTS = (ECHO, 22, 25, 53, 80, 443, 8080, 9418)
 BIND = ["--mac", MAC_A, "--address", A4, "--address", A6]
 EVENT_S = 10
-
-
-class Sink:
-    """Reads TCP connections to their end, then closes them; counts the bytes."""
-
-    def __init__(self, make):
-        self.listener = make(socket.AF_INET6, socket.SOCK_STREAM, 0)
-        self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.listener.bind(("::", SINK))
-        self.listener.listen(16)
-        self.bytes = 0
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.read, args=(connection,), daemon=True).start()
-
-    def read(self, connection):
-        with connection:
-            try:
-                while data := connection.recv(262144):
-                    self.bytes += len(data)
-            except OSError:
-                pass
-
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
 
 
 class Monitor:
@@ -234,7 +201,7 @@ class Network:
             for port in PORTS:
                 echo.add_tcp(self.maker(name), port)
                 echo.add_udp(self.maker(name), port)
-        self.sink = Sink(self.maker("net"))
+        self.sink = lab.Sink(self.maker("net"), SINK)
         self.closing.append(self.sink)
 
     def boot(self):
