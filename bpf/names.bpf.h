@@ -53,15 +53,15 @@ static __always_inline __u32 sl_name_class(const struct sl_subject *s, struct sl
 	return class;
 }
 
-/* What the name says about the flow: its decision (SL_NONE: nothing). */
+/* What the name says about the flow: its decision (SL_NONE: nothing), and when it ends
+ * because the name may no longer be asked (0: never). */
 static __always_inline int sl_name_decides(const struct sl_subject *s, __u32 place, __u64 tag,
 					   __u32 view, __u32 key, __u64 now_ns,
-					   __u64 *decision)
+					   __u64 *decision, __u64 *until)
 {
 	struct sl_name *n = sl_name_at(s->slot, place);
 	sl_table_map table;
 	__u32 sequence, class;
-	__u64 ports;
 
 	*decision = SL_NONE;
 	if (!n)
@@ -73,9 +73,9 @@ static __always_inline int sl_name_decides(const struct sl_subject *s, __u32 pla
 	if (READ_ONCE(n->sequence) != sequence)
 		return -1;
 	table = sl_table_open(s->word);
-	if (class == SL_NONE || !table || sl_table_class_ports(table, class, view, &ports))
+	if (class == SL_NONE || !table)
 		return -1;
-	return sl_table_decide(s->word, ports, key, now_ns, decision);
+	return sl_table_class_decide(s->word, table, class, view, key, now_ns, decision, until);
 }
 
 /* ---- learned addresses ---- */
@@ -168,7 +168,7 @@ __noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject
 {
 	sl_table_map table;
 	struct sl_owner o = {};
-	__u64 decision = 0;
+	__u64 decision = 0, until = 0;
 	__u32 view, key, i;
 	__u64 now = 0;
 	int found;
@@ -191,12 +191,15 @@ __noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject
 		} else if (found < 0 || !sl_owner_at(f, s->slot, found, i, &o)) {
 			continue;
 		}
-		if (sl_name_decides(s, o.name, o.tag, view, key, now, &decision))
+		if (sl_name_decides(s, o.name, o.tag, view, key, now, &decision,
+				    &until))
 			continue;
 		if (!a->name)
 			a->name = (o.name & (SL_KNOWN_NAMES - 1)) + 1;
 		if (decision >= a->decision || sl_answer_decision(table, a, (__u32)decision))
 			continue;
+		if (until && (!a->deadline_ns || until < a->deadline_ns))
+			a->deadline_ns = until;
 		a->name = (o.name & (SL_KNOWN_NAMES - 1)) + 1;
 	}
 	return 0;
