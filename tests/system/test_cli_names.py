@@ -199,26 +199,6 @@ def test_fmt_keeps_names(policy):
     assert sluice("fmt", input=text.stdout).stdout == text.stdout
 
 
-# ---- not enforced yet ----
-
-@pytest.mark.parametrize("text, line", [
-    ("rules:\n  - allow: 10.0.0.1\n  - deny: \"*.github.com\"\n", 4),
-    ("dns: {resolvers: [192.0.2.53]}\nrules:\n  - allow: {to: [10.0.0.1, a.example]}\n", 4),
-    ("dns: {resolvers: [192.0.2.53], types: [A]}\n", 2),
-    ("dns:\n  resolvers: [192.0.2.53]\n  queries: any\n", 4),
-    ("dns: {resolvers: [192.0.2.53], search: []}\n", 2),
-    ("dns: {resolvers: [192.0.2.53]}\nlimits: {dns: 5/s}\n", 3),
-])
-def test_run_refuses_names(write, text, line):
-    if os.geteuid():
-        pytest.skip("needs root")
-    path = write("sluice: 1\n" + text)
-    assert sluice("check", path).returncode == 0
-    result = sluice("run", "-p", path, "--", "true")
-    assert result.returncode == 125
-    assert f"{path}:{line}:" in result.stderr and "not enforced yet: names" in result.stderr
-
-
 def test_a_gate_alone_still_runs(write):
     if os.geteuid():
         pytest.skip("needs root")

@@ -166,7 +166,8 @@ def test_allowed_flows_are_counted_not_logged(lab):
 def test_events_of_the_dns_gate(lab):
     agent = lab.sluice(f"sluice: 1\nname: gate\ndefault: allow\ndns: {{resolvers: [{PEER4}]}}\n"
                        "rules:\n  - allow: any\n    id: everything\n")
-    assert agent.do("udp", to=PEER4, port=53, no_reply=True)["errno"] is None
+    question = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\4name\7example\0\0\1\0\1".decode("latin-1")
+    assert agent.do("udp", to=PEER4, port=53, payload=question, no_reply=True)["errno"] is None
     for kind, port in (("udp", 53), ("tcp", 53), ("tcp", 853), ("udp", 853)):
         assert agent.do(kind, to="203.0.113.53", port=port)["errno"]
     events = agent.close().events

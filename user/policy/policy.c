@@ -113,23 +113,3 @@ int sl_policy_refuse_unenforced(const struct sl_policy *policy, struct sl_diag *
 	return policy->n_unenforced ? -EINVAL : 0;
 }
 
-int sl_policy_refuse_names(const struct sl_policy *policy, struct sl_diag *diag)
-{
-	size_t errors = diag->n_errors;
-
-	if (policy->dns.pos.line)
-		sl_error(diag, &policy->dns.pos, "\"dns\" with more than resolvers: not enforced "
-			 "yet: names");
-	if (policy->limits.dns_interval_ns)
-		sl_error(diag, &policy->limits.pos, "\"limits: dns\": not enforced yet: names");
-	for (size_t i = 0; i < policy->n_items; i++) {
-		const struct sl_rule *rule = policy->items[i].rule;
-		const struct sl_host *host = rule ? sl_rule_name(rule) : NULL;
-
-		if (host)
-			sl_error(diag, &host->pos, "\"%s%s\": not enforced yet: names",
-				 host->kind == SL_HOST_SUFFIX ? "*." : "",
-				 host->text ? host->text : "*");
-	}
-	return diag->n_errors > errors ? -EINVAL : 0;
-}

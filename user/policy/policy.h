@@ -244,12 +244,6 @@ void sl_policy_free(struct sl_policy *policy);
 /* Turns each entry of policy->unenforced into an error. 0 if there is none. */
 int sl_policy_refuse_unenforced(const struct sl_policy *policy, struct sl_diag *diag);
 
-/*
- * The same for what only the kernel's half of the names part will enforce: rules by
- * name, `dns` beyond its resolvers, `limits: dns`. For what loads programs.
- */
-int sl_policy_refuse_names(const struct sl_policy *policy, struct sl_diag *diag);
-
 /* A set file: one address or CIDR a line, # and ; comments. Appends to set. */
 int sl_set_parse(const char *text, size_t len, const char *file,
 		 struct sl_set *set, struct sl_diag *diag);
