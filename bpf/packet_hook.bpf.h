@@ -97,6 +97,9 @@ static __always_inline int sl_refuse_packet(const struct sl_packet *p)
 static __always_inline bool sl_is_same_attempt(struct __sk_buff *skb, struct sl_packet *p,
 					       struct sl_socket *note)
 {
+	if (SL_ON_DEVICE && (p->answer.reason == SL_REASON_MALFORMED ||
+			     p->answer.reason == SL_REASON_FRAGMENT))
+		return false;	/* its numbers say nothing */
 	if (SL_ON_DEVICE)
 		return sl_is_retransmission(skb, &p->flow, &p->subject);
 	return !p->flow.inbound && sl_is_reported(note, &p->flow, &p->subject);
