@@ -41,7 +41,7 @@ struct sl_flow {
 	__u8 extended;		/* IPv6 with extension headers */
 	__u8 hop_limit;
 	__u8 group;		/* a frame sent to an Ethernet group address */
-	__u8 judged_again;	/* shows the flow's opener, not this packet */
+	__u8 judged_again;	/* SL_AGAIN_: shows the flow as it was opened */
 	__u8 place;		/* SL_PLACE_ */
 	__u32 name;		/* of a known flow: of the name that admitted it, + 1 */
 	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
@@ -64,6 +64,8 @@ enum { SL_FRAGMENT_NONE, SL_FRAGMENT_FIRST, SL_FRAGMENT_LATER };
 /* What a place among the flows stands for: a flow; a first fragment that passed; a
  * question that is outstanding. */
 enum { SL_PLACE_FLOW, SL_PLACE_FRAGMENT, SL_PLACE_QUESTION };
+/* By the opener's packet, which it shows then, or by the other side's. */
+enum { SL_AGAIN_OPENER = 1, SL_AGAIN_OTHER = 2 };
 enum { SL_ICMP_QUERY = 1, SL_ICMP_ANSWER = 2, SL_ICMP_ERROR = 3 };
 enum { SL_TCP_FIN = 0x01, SL_TCP_SYN = 0x02, SL_TCP_RST = 0x04, SL_TCP_ACK = 0x10 };
 

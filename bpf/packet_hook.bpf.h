@@ -187,7 +187,7 @@ static __always_inline void sl_opener(const struct sl_flow_entry *e, struct sl_p
 	f->destination_port = a ? e->key.b_port : e->key.a_port;
 	f->key = e->open_key;
 	f->inbound = !!(e->flags & SL_FLOW_INBOUND);
-	f->judged_again = 1;
+	f->judged_again = sl_is_opener(e, f) ? SL_AGAIN_OPENER : SL_AGAIN_OTHER;
 	f->name = e->name;
 	p->subject.uid = e->uid;
 	p->subject.has_uid = !!(e->flags & SL_FLOW_HAS_UID);

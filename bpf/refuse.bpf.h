@@ -311,7 +311,7 @@ static __always_inline bool sl_is_nobodys(__u8 family, __u64 high, __u64 low)
 
 static __always_inline bool sl_is_answerable(const struct sl_flow *f)
 {
-	if (f->judged_again || f->group || f->fragment == SL_FRAGMENT_LATER || f->icmp_query == SL_ICMP_ERROR ||
+	if (f->group || f->fragment == SL_FRAGMENT_LATER || f->icmp_query == SL_ICMP_ERROR ||
 	    (f->protocol == IPPROTO_TCP && (f->tcp_flags & SL_TCP_RST)))
 		return false;
 	return !sl_is_nobodys(f->family, f->source_high, f->source_low) &&
@@ -342,13 +342,31 @@ static __always_inline bool sl_is_question(const struct sl_packet *p)
 						   p->answer.reason == SL_REASON_DNS_TYPE);
 }
 
-/* What becomes of a denied frame: the program's return value. */
-static __always_inline int sl_refuse(struct __sk_buff *skb, const struct sl_packet *p)
+/* A flow that was judged again is shown as it was opened; the answer is to this frame. */
+static __always_inline void sl_show_frame(struct sl_flow *f)
 {
-	const struct sl_flow *f = &p->flow;
+	__u64 high = f->source_high, low = f->source_low;
+	__u16 port = f->source_port;
+
+	f->inbound = 0;
+	if (f->judged_again != SL_AGAIN_OTHER)
+		return;
+	f->source_high = f->destination_high;
+	f->source_low = f->destination_low;
+	f->source_port = f->destination_port;
+	f->destination_high = high;
+	f->destination_low = low;
+	f->destination_port = port;
+}
+
+/* What becomes of a denied frame from the workload: the program's return value. */
+static __always_inline int sl_refuse(struct __sk_buff *skb, struct sl_packet *p)
+{
+	struct sl_flow *f = &p->flow;
 	int err;
 
-	if (f->inbound || (p->answer.flags & SL_F_DROP) || !sl_is_answered(p->answer.reason) ||
+	sl_show_frame(f);
+	if ( (p->answer.flags & SL_F_DROP) || !sl_is_answered(p->answer.reason) ||
 	    !sl_is_answerable(f) ||
 	    !sl_limit_take(p->subject.slot, SL_LIMIT_REFUSAL, SL_SECOND / SL_REFUSAL_RATE,
 			   SL_SECOND, false))
