@@ -124,7 +124,7 @@ static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_fl
 	if (f->has_source) {
 		e->flags |= SL_EVENT_SOURCE;
 		sl_write_address(e->source, f->family, f->source_high, f->source_low);
-		e->source_port = f->source_port;
+		e->source_port = f->has_ports ? f->source_port : 0;
 	}
 	if (s->has_uid) {
 		e->flags |= SL_EVENT_UID;

@@ -84,7 +84,8 @@ __noinline int sl_is_retransmission(struct __sk_buff *skb, struct sl_flow *f,
 	    bpf_skb_load_bytes(skb, f->at + 4, &sequence, sizeof(sequence)))
 		return 0;
 	sl_flow_key_of(f, &k);
-	k.netns = (__u64)sequence << 32 | (__u64)f->tcp_flags << 24 | f->from_a << 16 | s->slot;
+	k.netns = (__u64)sequence << 32 | (__u64)f->tcp_flags << 24 | f->inbound << 17 |
+		  f->from_a << 16 | s->slot;
 	tag = sl_flow_hash(&k) ^ s->word * 0x9e3779b97f4a7c15ull;
 	at = (tag >> 20) & (SL_DENIALS - 1);
 	d = bpf_map_lookup_elem(&sl_denials, &at);

@@ -329,6 +329,7 @@ static __always_inline bool sl_is_answered(__u8 reason)
 	case SL_REASON_DNS_GATE:
 	case SL_REASON_FLOW_TABLE:
 	case SL_REASON_CONNECTION_LIMIT:
+	case SL_REASON_UNSOLICITED:	/* of a flow from outside that is cut now */
 	case SL_REASON_DNS_NAME:
 	case SL_REASON_DNS_TYPE:
 		return true;
