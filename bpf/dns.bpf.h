@@ -642,7 +642,7 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 	bool audit;
 	int reason;
 
-	if (!sl_is_dns(p))
+	if (!sl_is_dns(p) || p->answer.deny) /* audit: reported already */
 		return SL_PASS;
 	d = sl_scratch_take();
 	if (!d)

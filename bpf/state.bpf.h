@@ -320,7 +320,8 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->name = a->name;
 	e->flags = SL_FLOW_USED | (f->from_a & 1) * SL_FLOW_FROM_A |
 		   (f->inbound & 1) * SL_FLOW_INBOUND | (f->raw & 1) * SL_FLOW_RAW |
-		   (s->has_uid & 1) * SL_FLOW_HAS_UID;
+		   (s->has_uid & 1) * SL_FLOW_HAS_UID |
+		   (f->tcp_flags & SL_TCP_FIN) * (SL_FLOW_FIN_B >> (f->from_a & 1));
 	WRITE_ONCE(b->tags[way], tag);
 	asm volatile("" ::: "memory");
 	WRITE_ONCE(e->sequence, sequence + 1);
