@@ -35,3 +35,19 @@ def uring(tmp_path_factory):
     out = tmp_path_factory.mktemp("uring") / "uring"
     subprocess.run(["gcc", "-O2", "-o", str(out), str(lab_module.URING), "-luring"], check=True)
     return str(out)
+
+
+@pytest.fixture(scope="module")
+def dnslab(request):
+    if os.geteuid() != 0:
+        pytest.skip("makes network namespaces and cgroups: needs root")
+    if not os.path.exists(lab_module.SLUICE):
+        pytest.fail(f"{lab_module.SLUICE} is not built (or set SLUICE)")
+    import dnslab as dnslab_module
+    name = request.module.__name__.removeprefix("test_").replace("names_attacks", "att")
+    with tempfile.TemporaryDirectory(prefix=f"sl-{name}-") as folder:
+        made = dnslab_module.DnsLab(name, pathlib.Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()

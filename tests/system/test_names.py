@@ -1,0 +1,410 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Names (docs/names.md) in real use: lookups, each followed at once by a connection; what
+happens to flows when a time is over or a policy is another; what is refused, and how fast."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import dnsmsg
+from dnslab import BIG, GOOD, MANY, REAL, SAYS, WEB, policy
+from lab import PYTHON, matching, total, until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
+
+NAMES = [f"h{i}.good.example" for i in range(8)] + [
+    "chain.good.example", "many.good.example", "zero.good.example", "one.good.example",
+    "four.good.example", "six.good.example"]
+watched = pytest.mark.parametrize("mode", ["run", "device"])
+families = pytest.mark.parametrize("family", [4, 6])
+
+
+# ---- lookups followed at once by a connection ----
+
+@watched
+@pytest.mark.parametrize("options", [
+    ["nameserver 192.0.2.2"], ["nameserver 2001:db8::2"],
+    ["nameserver 192.0.2.2", "options edns0"],
+    ["nameserver 192.0.2.2", "options use-vc"],
+    ["nameserver 2001:db8::2", "options use-vc"],
+    ["nameserver 192.0.2.2", "options single-request"],
+], ids=lambda lines: "-".join(lines).replace("nameserver ", "").replace("options ", ""))
+def test_the_first_connection_after_a_lookup(dnslab, mode, options):
+    """CNAME chains of nine, 30 addresses, TTL 0 and 1 s, mixed case."""
+    with dnslab.workload_of(mode, policy(GOOD), options) as agent:
+        said = agent.do("lookups", wait=60, names=NAMES, seconds=2, mixed=True, first=30)["reply"]
+        print(mode, options, said)
+        assert said["failed"] == 0, said["failures"]
+        assert said["done"] > 100 and said["connected"] > said["done"]
+        if (mode, options[-1]) != ("run", "options use-vc"):   # the test below
+            refused = agent.do("resolve", name="a.bad.example")
+            assert refused["errno"] and refused["ms"] < 50, refused
+
+
+@watched
+def test_a_refused_question_over_tcp(dnslab, mode):
+    """A device resets the connection. In a command nothing can: the packet is dropped, and
+    glibc waits (KNOWN DEFECT, cgroup: TCP_USER_TIMEOUT at connect could bound it)."""
+    lines = ["nameserver 192.0.2.2", "options use-vc"]
+    with dnslab.workload_of(mode, policy(GOOD), lines) as agent:
+        agent.send("resolve", name="a.bad.example")
+        try:
+            refused = agent.receive(3)
+        except TimeoutError:
+            agent.process.send_signal(signal.SIGTERM)
+            if mode == "run":
+                pytest.xfail("a refused question over TCP hangs under run")
+            raise
+        assert refused["errno"] and refused["ms"] < 50, refused
+
+
+@watched
+def test_lookups_in_parallel(dnslab, mode):
+    with dnslab.workload_of(mode, policy(GOOD), ["nameserver 192.0.2.2"]) as agent:
+        said = agent.do("parallel", wait=60, names=NAMES, seconds=4, threads=4)["reply"]
+        print(mode, said)
+        assert said["failed"] == 0, said["failures"]
+        assert said["done"] > 200
+
+
+@watched
+def test_truncated_then_tcp(dnslab, mode):
+    """70 addresses: over 512 bytes, TC=1. Six more than an answer teaches."""
+    with dnslab.workload_of(mode, policy(GOOD), ["nameserver 192.0.2.2"]) as agent:
+        found = agent.do("resolve", name="big.good.example")["reply"]
+        assert {a for a, _ in found} == set(BIG)
+        good = [a for a, _ in found if agent.do("tcp", to=a, port=7, timeout=0.3)["errno"] is None]
+        assert len(good) == 64
+
+
+# ---- search lists ----
+
+SEARCH = ["nameserver 192.0.2.2", "search corp.test lab.corp.test x.test", "options ndots:5"]
+
+
+@watched
+def test_search_lists(dnslab, mode):
+    """Three questions that end in nothing before the one that counts."""
+    search = "search: [corp.test, lab.corp.test, x.test]"
+    with dnslab.workload_of(mode, policy(GOOD, dns=search), SEARCH) as agent:
+        said = agent.do("lookups", wait=60, names=NAMES, seconds=2)["reply"]
+        print(mode, said)
+        assert said["failed"] == 0, said["failures"]
+        refused = agent.do("resolve", name="a.bad.example")
+        assert refused["errno"] and refused["ms"] < 50, refused
+
+
+def test_search_lists_of_resolv_conf(dnslab):
+    with dnslab.workload_of("run", policy(GOOD), SEARCH) as agent:
+        said = agent.do("lookups", names=NAMES, times=30)["reply"]
+        assert said["failed"] == 0, said["failures"]
+
+
+@pytest.fixture(scope="module")
+def lookup(dnslab):
+    """A C program by musl: getaddrinfo, connect, an echo."""
+    source = dnslab.folder / "lookup.c"
+    source.write_text(LOOKUP, encoding="ascii")
+    out = dnslab.folder / "lookup"
+    subprocess.run(["musl-gcc", "-static", "-O1", "-o", str(out), str(source)], check=True)
+    out.chmod(0o755)
+    return str(out)
+
+
+LOOKUP = """
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int n, char **v)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found, *a;
+	char b[8];
+	int s, e = getaddrinfo(v[1], "7", &hints, &found), good = 0;
+
+	if (e)
+		return printf("%s\\n", gai_strerror(e)), 1;
+	for (a = found; a; a = a->ai_next) {
+		s = socket(a->ai_family, SOCK_STREAM, 0);
+		if (connect(s, a->ai_addr, a->ai_addrlen))
+			return perror("connect"), 2;
+		good += write(s, "hello", 5) == 5 && read(s, b, 5) == 5;
+		close(s);
+	}
+	printf("good %d\\n", good);
+	return 0;
+}
+"""
+
+
+@watched
+@pytest.mark.parametrize("lines", [SEARCH[:1], SEARCH], ids=["plain", "search"])
+def test_musl(dnslab, mode, lines, lookup):
+    search = "search: [corp.test, lab.corp.test, x.test]"
+    with dnslab.workload_of(mode, policy(GOOD, dns=search), lines) as agent:
+        for name in ("h1.good.example", "chain.good.example", "many.good.example"):
+            said = agent.do("command", argv=[lookup, name], wait=30)
+            assert said["errno"] is None and "good" in said["reply"], said
+        refused = agent.do("command", argv=[lookup, "a.bad.example"], wait=30)
+        assert refused["errno"]
+        if mode == "device":
+            assert refused["ms"] < 80, refused       # with the start of the program
+
+
+# ---- programs ----
+
+PROGRAMS = {
+    "getent": ["getent", "ahosts", "{}"],
+    "dig": ["dig", "+short", "+tries=1", "+time=1", "{}"],
+    "dig-tcp": ["dig", "+short", "+tcp", "+tries=1", "+time=1", "{}"],
+    "curl": ["curl", "-sS", "-m", "3", "--http0.9", "telnet://{}:7"],
+    "node": ["node", "-e", "require('net').connect(7, '{}', function () {{ this.end(); "
+             "console.log(this.remoteAddress) }}).on('error', e => {{ console.log(e.code); "
+             "process.exit(1) }})"],
+    "python": [PYTHON, "-c", "import socket; print(socket.create_connection(('{}', 7), 3)"
+               ".getpeername())"],
+}
+
+
+@watched
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs(dnslab, mode, program):
+    if not shutil.which(PROGRAMS[program][0]):
+        pytest.skip(f"{program} is not installed")
+    with dnslab.workload_of(mode, policy(GOOD), ["nameserver 192.0.2.2"]) as agent:
+        for name, allowed in (("h2.good.example", True), ("a.bad.example", False)):
+            argv = [word.format(name) for word in PROGRAMS[program]]
+            said = agent.do("command", argv=argv, wait=40)
+            text = said["reply"] or said["errno"]
+            if program.startswith("dig"):
+                assert ("198.51.100.12" in text) == allowed, said
+                assert "198.51.100.30" not in text
+            else:
+                assert (said["errno"] is None) == allowed, said
+
+
+# ---- time, and other policies ----
+
+TTL = "ttl: {min: 1s, max: 2s}"
+
+
+@watched
+def test_a_flow_outlives_its_time(dnslab, mode):
+    """What is learned is over after a second; the flow goes on; a new one is refused."""
+    with dnslab.workload_of(mode, policy(GOOD, dns=TTL), ["nameserver 192.0.2.2"]) as agent:
+        [[address, _]] = agent.do("resolve", name="four.good.example")["reply"]
+        assert agent.do("talk_again", use="c", to=address)["reply"] == "again"
+        assert until(lambda: agent.do("tcp", to=address, port=7, timeout=0.3)["errno"], 5, 0.2)
+        assert agent.do("talk_again", use="c", to=address)["reply"] == "again"
+        agent.do("resolve", name="four.good.example")
+        assert agent.do("tcp", to=address, port=7)["errno"] is None
+
+
+def test_a_policy_that_still_allows(dnslab):
+    """Another rule, in another place, with another id: flow and lesson live on."""
+    other = policy('allow: "*.other.example:7", id: o', 'allow: "four.good.example:7", id: f')
+    with dnslab.workload_of("device", policy(GOOD)) as agent:
+        [[address, _]] = agent.do("resolve", name="four.good.example")["reply"]
+        assert agent.do("talk_again", use="c", to=address)["reply"] == "again"
+        dnslab.device.attach(other)
+        assert agent.do("talk_again", use="c", to=address)["reply"] == "again"
+        assert agent.do("tcp", to=address, port=7)["errno"] is None
+
+
+def test_a_policy_that_revokes(dnslab):
+    """The flow is cut; what another name owns is not touched."""
+    both = policy('allow: "one.good.example:7", id: one', 'allow: "four.good.example:7", id: f')
+    with dnslab.workload_of("device", both) as agent:
+        [[address, _]] = agent.do("resolve", name="four.good.example")["reply"]
+        one = agent.do("resolve", name="one.good.example")["reply"][0][0]
+        for use, to in (("f", address), ("o", one)):
+            assert agent.do("talk_again", use=use, to=to)["reply"] == "again"
+        dnslab.device.attach(policy('allow: "one.good.example:7", id: one'))
+        assert agent.do("talk_again", use="o", to=one)["reply"] == "again"
+        assert agent.do("talk_again", use="f", to=address)["errno"]
+        assert agent.do("tcp", to=address, port=7, timeout=0.3)["errno"]
+        assert agent.do("tcp", to=one, port=7)["errno"] is None
+        # and back: what was learned comes back with the rule
+        dnslab.device.attach(both)
+        assert agent.do("tcp", to=address, port=7)["errno"] is None
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_two_names_with_one_address(dnslab, first):
+    """It lives until the last of them goes, in either order."""
+    rules = {n: f'allow: "{n}.shared.example:7", id: {n}' for n in "ab"}
+    with dnslab.workload_of("device", policy(*rules.values()), says()) as agent:
+        for n in "ab":
+            assert agent.do("resolve", name=f"{n}.shared.example")["reply"]
+        assert agent.do("tcp", to=WEB[4], port=7)["errno"] is None
+        last = rules["b" if first == "a" else "a"]
+        dnslab.device.attach(policy(last))
+        assert agent.do("tcp", to=WEB[4], port=7)["errno"] is None
+        dnslab.device.attach(policy('allow: "c.shared.example:7", id: c'))
+        assert agent.do("tcp", to=WEB[4], port=7, timeout=0.3)["errno"]
+
+
+def says(family=4):
+    return [f"nameserver {SAYS[family]}"]
+
+
+def test_up_to_eight_owners(dnslab):
+    """The ninth name does not get the address: with the first eight gone it is not there."""
+    def rule(i):
+        return f'allow: "n{i}.shared.example:7", id: n{i}'
+    with dnslab.workload_of("device", policy(*map(rule, range(9))), says()) as agent:
+        for i in range(9):
+            assert agent.do("resolve", name=f"n{i}.shared.example")["reply"]
+        for i in range(9):
+            dnslab.device.attach(policy(rule(i)))
+            assert (agent.do("tcp", to=WEB[4], port=7, timeout=0.3)["errno"] is None) == (i < 8), i
+
+
+# ---- the language ----
+
+@watched
+@families
+def test_no_direct_ip(dnslab, mode, family):
+    """`*` is any name, but only addresses that DNS gave."""
+    lines = [f"nameserver {SAYS[family]}"]
+    with dnslab.workload_of(mode, policy('allow: "*:7", id: any'), lines) as agent:
+        assert agent.do("tcp", to=WEB[family], port=7, timeout=0.3)["errno"]
+        assert agent.do("resolve", name="what.ever.example")["reply"]
+        assert agent.do("tcp", to=WEB[family], port=7)["errno"] is None
+        other = WEB[family][:-2] + "81"
+        assert agent.do("tcp", to=other, port=7, timeout=0.3)["errno"]
+        assert agent.do("tcp", to=WEB[family], port=8, timeout=0.3)["errno"]
+
+
+@watched
+@pytest.mark.parametrize("rules, allowed", [
+    (['deny: "hidden.good.example"', GOOD], False),
+    ([GOOD, 'deny: "hidden.good.example"'], True),
+    (['allow: "hidden.good.example:7"', 'deny: "*.good.example"'], True),
+    (['deny: "*.good.example"', 'allow: "hidden.good.example:7"'], False),
+])
+def test_the_first_rule_in_the_file_decides(dnslab, mode, rules, allowed):
+    with dnslab.workload_of(mode, policy(*rules), ["nameserver 192.0.2.2"]) as agent:
+        found = agent.do("resolve", name="hidden.good.example")
+        assert bool(found["reply"]) == allowed, found
+        assert (agent.do("tcp", to="198.51.100.31", port=7, timeout=0.3)["errno"] is None) == allowed
+
+
+@watched
+@pytest.mark.parametrize("denied", [True, False])
+def test_a_chain_through_a_denied_name(dnslab, mode, denied):
+    rules = ['deny: "c5.cdn.example"'] * denied + [GOOD]
+    with dnslab.workload_of(mode, policy(*rules), ["nameserver 192.0.2.2",
+                                                   "options timeout:1 attempts:1"]) as agent:
+        found = agent.do("resolve", name="chain.good.example")
+        assert bool(found["reply"]) != denied, found
+        errno = agent.do("tcp", to="198.51.100.20", port=7, timeout=0.3)["errno"]
+        assert (errno is None) != denied
+
+
+@watched
+def test_queries_any(dnslab, mode):
+    """Any name may be asked; the unlisted teach nothing."""
+    with dnslab.workload_of(mode, policy(GOOD, dns="queries: any")) as agent:
+        assert agent.do("resolve", name="a.bad.example")["reply"]
+        assert agent.do("tcp", to="198.51.100.30", port=7, timeout=0.3)["errno"]
+        assert agent.do("resolve", name="h0.good.example")["reply"]
+        assert agent.do("tcp", to="198.51.100.10", port=7)["errno"] is None
+
+
+PRIVATE = ["10.1.2.3", "100.64.1.1", "169.254.7.7", "172.16.9.9", "192.168.1.1", "192.0.0.9",
+           "198.18.3.3", "fd12::7", "fe80::9", "100::1"]
+NEVER = ["0.1.2.3", "127.0.0.1", "224.0.0.5", "169.254.169.254", "169.254.170.2", "169.254.170.23",
+         "168.63.129.16", "100.100.100.200", "255.255.255.255", "::1", "::", "::192.0.2.7",
+         "::ffff:198.51.100.9", "64:ff9b::c633:6409", "64:ff9b:1::1", "2001::1", "2002:c633:6409::1",
+         "ff02::5", "fd00:ec2::254"]
+
+
+@watched
+@pytest.mark.parametrize("private", [False, True])
+def test_special_addresses(dnslab, mode, private):
+    """Never learned; with resolves_to: private those of private networks are. By the event's
+    name: a learned destination has one, whether or not its ports are allowed."""
+    rule = GOOD + (", resolves_to: private" if private else "")
+    text = policy(rule)
+    with dnslab.workload_of(mode, text, says(), watch=True) as agent:
+        for to in PRIVATE + NEVER + [WEB[4], WEB[6]]:
+            kind = dnsmsg.AAAA if ":" in to else dnsmsg.A
+            dnslab.says.handler = lambda q: [dnsmsg.answer(q, [dnsmsg.record(None, kind, to)])]
+            asked = dnsmsg.query("x.good.example", kind).hex()
+            got = agent.do("ask", to=SAYS[4], messages=[asked])
+            assert got["reply"] and dnsmsg.read_addresses(bytes.fromhex(got["reply"][0])) == [to]
+            agent.do("udp", to=to, port=9, no_reply=True)       # no rule: an event
+        end = agent.do("udp", to="198.51.100.253", port=9, no_reply=True)
+        named = learned_of(dnslab, mode, agent, "198.51.100.253")
+    assert end["errno"] == ("EPERM" if mode == "run" else None)
+    want = {WEB[4], WEB[6]} | (set(PRIVATE) if private else set())
+    assert {a for a in named if a not in ("fe80::9",)} == want - {"fe80::9"}
+
+
+def learned_of(dnslab, mode, agent, last):
+    """The destinations of events that have a name, once the event for `last` is there."""
+    events = (lambda: dnslab.device.events()) if mode == "device" else agent.events
+    if mode == "run":
+        agent.close()
+    assert until(lambda: matching(events(), destination=last)), events()
+    return {e["destination"]["address"] for e in events() if e["destination"]["name"]}
+
+
+@watched
+def test_audit(dnslab, mode):
+    """Everything passes, and is reported."""
+    with dnslab.workload_of(mode, policy(GOOD), options=["--audit"], watch=True) as agent:
+        assert agent.do("resolve", name="a.bad.example")["reply"]
+        assert agent.do("tcp", to="198.51.100.30", port=7)["errno"] is None
+        if mode == "run":
+            agent.close()
+        events = agent.events if mode == "run" else dnslab.device.events
+        assert until(lambda: matching(events(), event="dns", verdict="audit-deny"))
+        assert until(lambda: matching(events(), destination="198.51.100.30", verdict="audit-deny"))
+        assert not matching(events(), verdict="deny")
+
+
+@watched
+def test_events(dnslab, mode):
+    with dnslab.workload_of(mode, policy(GOOD), watch=True) as agent:
+        pid = agent.do("status")["pid"]
+        agent.do("resolve", name="A.bad.Example")
+        agent.do("resolve", name="h0.good.example")
+        agent.do("tcp", to="198.51.100.10", port=22, timeout=0.3)
+        if mode == "run":
+            agent.close()
+        events = agent.events if mode == "run" else dnslab.device.events
+        assert until(lambda: matching(events(), event="dns"))
+        assert until(lambda: matching(events(), destination="198.51.100.10"))
+        for e in matching(events(), event="dns"):
+            assert e["question"]["name"] == "a.bad.example" and e["reason"] == "dns-name"
+            assert e["question"]["type"] in ("A", "AAAA")
+            assert e["process"] is None if mode == "device" else e["process"]["pid"] == pid
+        [e] = matching(events(), destination="198.51.100.10")
+        assert e["destination"]["name"] == "h0.good.example" and e["event"] == "connection"
+
+
+# ---- no process of Sluice is alive ----
+
+def test_names_go_on_without_a_process(dnslab):
+    """On a device no process is alive at all; a command's goes on after kill -9 of run."""
+    with dnslab.workload_of("run", policy(GOOD), options=["--leave"]) as agent:
+        assert agent.do("lookups", names=NAMES, times=3)["reply"]["failed"] == 0
+        sluice = agent.process.pid
+        os.kill(sluice, signal.SIGKILL)
+        os.waitpid(sluice, 0)
+        agent.process.returncode = -9
+        said = agent.do("lookups", names=NAMES, times=40)["reply"]
+        assert said["failed"] == 0 and said["done"] == 40, said
+        assert agent.do("resolve", name="a.bad.example")["errno"]
+
+
+def test_nsswitch(dnslab):
+    with dnslab.workload_of("run", policy(GOOD)) as agent:
+        said = agent.do("command", argv=["grep", "^hosts:", "/etc/nsswitch.conf"])["reply"]
+        assert said.split() == ["hosts:", "files", "dns"]
