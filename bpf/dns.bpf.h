@@ -49,6 +49,9 @@ static __always_inline struct sl_dns *sl_scratch_take(void)
 		if (d && !__sync_val_compare_and_swap(&d->busy, 0, 1)) {
 			d->seed = sl_seed;
 			d->place = at;
+			/* Nothing is read yet; what was is another's. */
+			d->state = SL_DNS_FAULT;
+			d->type = 0;
 			return d;
 		}
 	}
@@ -625,7 +628,7 @@ __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subje
 		return 0;
 	sl_event_fill(&e->event, f, s, a, verdict);
 	sl_event_origin(&e->event, o);
-	e->type = d->type;
+	e->type = d->state == SL_DNS_READ ? d->type : 0;
 	e->characters = d->state == SL_DNS_READ ? d->characters : 0;
 	e->reserved = 0;
 	key = sl_dns_key(d);

@@ -195,11 +195,13 @@ SL_INLINE int sl_dns_read_question(struct sl_dns *d)
 		return SL_DNS_BAD;
 	d->id = sl_dns_u16(d, 0);
 	d->at = SL_DNS_HEADER;
-	if (sl_dns_name(d, 0) != SL_DNS_READ || d->odd || d->end + 4 > d->length)
+	if (sl_dns_name(d, 0) != SL_DNS_READ || d->end + 4 > d->length)
 		return SL_DNS_BAD;
 	d->question = d->hash;
-	d->type = sl_dns_u16(d, d->end);
-	return sl_dns_u16(d, d->end + 2) == SL_DNS_IN ? SL_DNS_GOOD : SL_DNS_BAD;
+	d->type = sl_dns_u16(d, d->end);	/* of an odd name too: for the event */
+	if (d->odd || sl_dns_u16(d, d->end + 2) != SL_DNS_IN)
+		return SL_DNS_BAD;
+	return SL_DNS_GOOD;
 }
 
 /* A question that may leave, as to its shape. Its name is then in d->text. */
@@ -282,7 +284,8 @@ SL_DNS_STEP(sl_dns_record_step)
 	if (at + size > d->length)
 		return 1;
 	d->verdict = SL_DNS_GOOD;
-	if (class == SL_DNS_IN && owner == d->current) {
+	/* An odd name (0) is equal to none, itself included: its text was not kept. */
+	if (class == SL_DNS_IN && owner && owner == d->current) {
 		if (type == SL_DNS_CNAME)
 			d->verdict = sl_dns_alias(d, at, size);
 		else if (type == SL_DNS_A && size == 4)

@@ -63,6 +63,13 @@ static const char *protocol_text(__u8 protocol, char buf[8])
 	return buf;
 }
 
+/* Of a message that could not be read there is no question. */
+static bool is_about_dns(const struct sl_event *event)
+{
+	return sl_event_question_type(event) ||
+	       (event->reason >= SL_REASON_DNS_NAME && event->reason <= SL_REASON_DNS_ANSWER);
+}
+
 const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT])
 {
 	bool inbound = event->direction == SL_INGRESS;
@@ -118,7 +125,7 @@ static json_t *endpoint_json(const struct sl_event *event, bool known, const __u
 			    text_or_null(known ? address_text(event, address, text) : NULL));
 	json_object_set_new(j, "port", ports ? json_integer(port) : json_null());
 	if (with_name)
-		json_object_set_new(j, "name", sl_event_question_type(event) ? json_null() :
+		json_object_set_new(j, "name", is_about_dns(event) ? json_null() :
 				    text_or_null(sl_event_name(event, name)));
 	return j;
 }
@@ -223,8 +230,7 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 		return NULL;
 	json_object_set_new(j, "time", json_string(sl_event_time(names, event->time_ns, time)));
 	json_object_set_new(j, "seq", json_integer(sequence));
-	json_object_set_new(j, "event", json_string(sl_event_question_type(event) ? "dns" :
-								    "connection"));
+	json_object_set_new(j, "event", json_string(is_about_dns(event) ? "dns" : "connection"));
 	json_object_set_new(j, "verdict", json_string(sl_verdict_word(event->verdict)));
 	json_object_set_new(j, "reason", json_string(sl_reason_word(event->reason)));
 	json_object_set_new(j, "policy", text_or_null(names->policy));
