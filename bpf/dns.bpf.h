@@ -152,13 +152,15 @@ static __always_inline int sl_dns_limits(const struct sl_subject *s, const struc
 /* ---- outstanding questions ---- */
 
 /* A question has a place among the flows, as a first fragment has: the flow's
- * endpoints, and in the namespace's stead what was asked. */
+ * endpoints, and in the namespace's stead what was asked, and whether over loopback: on
+ * lo anybody on the machine who may send frames could answer in another's name. */
 static __always_inline void sl_question_place(struct sl_flow *f, const struct sl_dns *d)
 {
 	f->place = SL_PLACE_QUESTION;
 	f->icmp_query = 0;
 	f->tcp_flags = 0;
-	f->netns ^= d->question ^ ((__u64)d->id << 32 | d->type) * 0xc4ceb9fe1a85ec53ull;
+	f->netns ^= d->question ^ ((__u64)d->id << 32 | (__u32)f->local << 16 | d->type) *
+					  0xc4ceb9fe1a85ec53ull;
 }
 
 /* The question is answered once: true for the one who takes it. */
