@@ -166,8 +166,57 @@ def talk_again(r):
     return client.call("recv", s.recv, 16)
 
 
+def raw_packet_6(r):
+    """These very bytes, an IPv6 packet with its header."""
+    s = client.new(r, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    client.call("sendto", s.sendto, bytes.fromhex(r["packet"]), (r["to"], 0))
+
+
+def tcp_segment(r, sequence, acknowledged, flags, data=b""):
+    head = struct.pack("!HHIIBBHHH", r["sport"], 53, sequence & 0xffffffff, acknowledged, 0x50,
+                       flags, 8192, 0, 0)
+    source, to = socket.inet_aton(r["source"]), socket.inet_aton(r["to"])
+    pseudo = source + to + struct.pack("!HH", 6, len(head) + len(data))
+    head = head[:16] + struct.pack("!H", client.checksum(pseudo + head + data)) + head[18:]
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(head) + len(data), 7, 0, 64, 6, 0, source,
+                     to)
+    return ip + head + data
+
+
+def liar(r):
+    """A TCP of one's own, by raw sockets: connects, then sends [offset, data]s. The kernel's
+    own RST to what it does not know is kept back by a black hole for its source port."""
+    to, begin = (r["to"], 0), 1000
+    hear = client.new(r, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+    keeper = client.new(r, socket.AF_INET, socket.SOCK_STREAM)
+    keeper.bind((r["source"], r["sport"]))              # no other program's port
+    s = client.new(r, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    rule = ["iptables", "-w", "-A", "OUTPUT", "-p", "tcp", "--sport", str(r["sport"]), "--tcp-flags",
+            "RST", "RST", "-j", "DROP"]
+    client.command({"argv": rule})
+    try:
+        s.sendto(tcp_segment(r, begin, 0, 2), to)
+        their = synack(hear, r)
+        s.sendto(tcp_segment(r, begin + 1, their, 16), to)
+        for offset, data in r["segments"]:
+            s.sendto(tcp_segment(r, begin + 1 + offset, their, 24, bytes.fromhex(data)), to)
+            time.sleep(0.1)
+    finally:
+        client.command({"argv": [*rule[:2], "-D", *rule[3:]]})
+
+
+def synack(hear, r):
+    end = time.monotonic() + 2
+    while (left := end - time.monotonic()) > 0 and select.select([hear], [], [], left)[0]:
+        packet = hear.recv(2048)
+        if packet[9] == 6 and packet[12:16] == socket.inet_aton(r["to"]) and packet[33] == 18:
+            return struct.unpack_from("!I", packet, 24)[0] + 1
+    raise client.Failed("synack", "timeout")
+
+
 client.KINDS.update({f.__name__: f for f in (
-    resolve, lookups, parallel, ask, hear, ask_stream, super_frame, pieces, talk_again)})
+    resolve, lookups, parallel, ask, hear, ask_stream, super_frame, pieces, talk_again,
+    raw_packet_6, liar)})
 
 if __name__ == "__main__":
     client.main()

@@ -244,6 +244,15 @@ class DnsLab(base.Lab):
         out.close()
         assert until(lambda: "started" in (self.folder / "dnsmasq").read_text()), "dnsmasq"
 
+    @contextlib.contextmanager
+    def bound_in(self, ns, address, port=53):
+        """A UDP socket that a test answers by itself."""
+        s = self.socket(ns, socket.AF_INET, socket.SOCK_DGRAM)
+        with s:
+            s.settimeout(base.WAIT)
+            s.bind((address, port))
+            yield s
+
     def resolvconf(self, *lines):
         """The words before a command that sees a resolv.conf of its own."""
         path = self.new_folder() / "resolv.conf"
