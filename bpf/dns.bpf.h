@@ -639,6 +639,18 @@ __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subje
 	return 0;
 }
 
+/* A retransmission is the same attempt. (The note on a command's socket does not tell one
+ * question of a connection from the next.) */
+static __always_inline bool sl_is_dns_again(struct __sk_buff *skb, struct sl_packet *p)
+{
+#if SL_ON_DEVICE
+	return p->flow.protocol == IPPROTO_TCP &&
+	       sl_is_retransmission(skb, &p->flow, &p->subject);
+#else
+	return false;
+#endif
+}
+
 /* A message that the flow lets pass: the verdict. The denial of a question is an
  * event with its name. */
 static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet *p)
@@ -662,8 +674,9 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 	p->answer.deny = 1;
 	p->answer.reason = reason;
 	audit = p->answer.flags & SL_F_AUDIT;
-	sl_record_question(&p->flow, &p->subject, &p->answer, d,
-			   sl_packet_origin_of(p, sl_packet_note(skb, 0)));
+	if (!sl_is_dns_again(skb, p))
+		sl_record_question(&p->flow, &p->subject, &p->answer, d,
+				   sl_packet_origin_of(p, sl_packet_note(skb, 0)));
 	sl_scratch_give(d);
 	return audit ? SL_PASS : sl_refuse_packet(p);
 }

@@ -320,9 +320,9 @@ static __always_inline bool sl_is_answerable(const struct sl_flow *f)
 
 /* The policy's denials are answered; those of a frame's shape or sender are not: who
  * would get the answer is not known. */
-static __always_inline bool sl_is_answered(__u8 reason)
+static __always_inline bool sl_is_answered(const struct sl_packet *p)
 {
-	switch (reason) {
+	switch (p->answer.reason) {
 	case SL_REASON_RULE:
 	case SL_REASON_DEFAULT:
 	case SL_REASON_EMBEDDED:
@@ -333,6 +333,10 @@ static __always_inline bool sl_is_answered(__u8 reason)
 	case SL_REASON_DNS_NAME:
 	case SL_REASON_DNS_TYPE:
 		return true;
+	case SL_REASON_DNS_MALFORMED:
+	case SL_REASON_DNS_RATE:
+	case SL_REASON_DNS_PENDING:	/* a stream that lost a segment for good would hang */
+		return p->flow.protocol == IPPROTO_TCP;
 	}
 	return false;
 }
@@ -367,7 +371,7 @@ static __always_inline int sl_refuse(struct __sk_buff *skb, struct sl_packet *p)
 	int err;
 
 	sl_show_frame(f);
-	if ( (p->answer.flags & SL_F_DROP) || !sl_is_answered(p->answer.reason) ||
+	if ((p->answer.flags & SL_F_DROP) || !sl_is_answered(p) ||
 	    !sl_is_answerable(f) ||
 	    !sl_limit_take(p->subject.slot, SL_LIMIT_REFUSAL, SL_SECOND / SL_REFUSAL_RATE,
 			   SL_SECOND, false))
