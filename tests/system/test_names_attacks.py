@@ -12,7 +12,7 @@ import client
 import dnsmsg
 from dnslab import FOREIGN, GOOD, SAYS, WEB, policy
 from dnsmsg import A, AAAA, CNAME
-from lab import WORKLOAD4, WORKLOAD6, matching, until
+from lab import WORKLOAD4, WORKLOAD6, matching, total, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
@@ -632,3 +632,32 @@ def test_overlapping_segments(dnslab):
             if m == "device" and hidden[2:] in dnslab.says.asked:
                 pytest.xfail("a refused question leaves in the overlap of two allowed ones")
             assert (hidden[2:] in dnslab.says.asked) == (m == "none")
+
+
+@families
+def test_what_a_device_refuses_over_tcp(dnslab, family):
+    """Whatever the reason is, the connection is reset: it does not hang. One event each."""
+    text = policy(GOOD, limits="{dns: 2/m}")
+    cases = [("dns-name", q("x.evil.example")), ("dns-type", q(qtype=dnsmsg.TXT)),
+             ("dns-malformed", q(ar=0, tail=b"xx")), (None, q()), ("dns-rate", q()),
+             ("dns-rate", q())]
+    with dnslab.workload_of("device", text, watch=True) as agent:
+        for reason, message in cases:
+            segment = struct.pack("!H", len(message)) + message
+            said = agent.do("ask_stream", to=SAYS[family], segments=[segment.hex()], timeout=1)
+            assert said["errno"] == ("ECONNRESET" if reason else None), (reason, said)
+        want = [reason for reason, _ in cases if reason]
+        assert until(lambda: total(dnslab.device.events()) == len(want)), dnslab.device.events()
+        got = [e["reason"] for e in dnslab.device.events() for _ in range(e["count"])]
+        assert sorted(got) == sorted(want)
+
+
+def test_a_retransmission_on_a_device_is_one_attempt(dnslab):
+    """on_deny: drop. The kernel sends the segment again and again."""
+    message = q("again.evil.example")
+    segment = struct.pack("!H", len(message)) + message
+    with dnslab.workload_of("device", policy(GOOD, on_deny="drop"), watch=True) as agent:
+        agent.do("ask_stream", to=SAYS[4], segments=[segment.hex()], timeout=1.5)
+        agent.do("ask", to=SAYS[4], messages=[q("end.evil.example").hex()], timeout=0.1)
+        assert until(lambda: len(dnslab.device.events()) == 2)
+        assert total(dnslab.device.events()) == 2
