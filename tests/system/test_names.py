@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Names (docs/names.md) in real use: lookups, each followed at once by a connection; what
 happens to flows when a time is over or a policy is another; what is refused, and how fast."""
-import json
 import os
 import shutil
 import signal
@@ -10,8 +9,8 @@ import subprocess
 import pytest
 
 import dnsmsg
-from dnslab import BIG, GOOD, MANY, REAL, SAYS, WEB, policy
-from lab import PYTHON, matching, total, until
+from dnslab import BIG, GOOD, SAYS, WEB, policy
+from lab import PYTHON, matching, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 

@@ -634,6 +634,12 @@ def test_overlapping_segments(dnslab):
             assert (hidden[2:] in dnslab.says.asked) == (m == "none")
 
 
+def events_from(dnslab, port):
+    """Of these source ports: TCP of earlier tests is still sent again."""
+    return [e for e in dnslab.device.events() if e["direction"] == "egress" and
+            port <= (e["source"]["port"] or 0) < port + 100]
+
+
 @families
 def test_what_a_device_refuses_over_tcp(dnslab, family):
     """Whatever the reason is, the connection is reset: it does not hang. One event each."""
@@ -642,15 +648,14 @@ def test_what_a_device_refuses_over_tcp(dnslab, family):
              ("dns-malformed", q(ar=0, tail=b"xx")), (None, q()), ("dns-rate", q()),
              ("dns-rate", q())]
     with dnslab.workload_of("device", text, watch=True) as agent:
-        for reason, message in cases:
+        for i, (reason, message) in enumerate(cases):
             segment = struct.pack("!H", len(message)) + message
-            said = agent.do("ask_stream", to=SAYS[family], segments=[segment.hex()], timeout=1)
+            said = agent.do("ask_stream", to=SAYS[family], segments=[segment.hex()], timeout=1,
+                            bind=[WORKLOAD[family], 21000 + i])
             assert said["errno"] == ("ECONNRESET" if reason else None), (reason, said)
         want = [reason for reason, _ in cases if reason]
-        # inbound: what resolvers still send again of earlier tests
-        events = lambda: matching(dnslab.device.events(), direction="egress")  # noqa: E731
-        assert until(lambda: total(events()) == len(want)), events()
-        got = [e["reason"] for e in events() for _ in range(e["count"])]
+        assert until(lambda: total(events_from(dnslab, 21000)) == len(want))
+        got = [e["reason"] for e in events_from(dnslab, 21000) for _ in range(e["count"])]
         assert sorted(got) == sorted(want)
 
 
@@ -659,8 +664,9 @@ def test_a_retransmission_on_a_device_is_one_attempt(dnslab):
     message = q("again.evil.example")
     segment = struct.pack("!H", len(message)) + message
     with dnslab.workload_of("device", policy(GOOD, on_deny="drop"), watch=True) as agent:
-        agent.do("ask_stream", to=SAYS[4], segments=[segment.hex()], timeout=1.5)
-        agent.do("ask", to=SAYS[4], messages=[q("end.evil.example").hex()], timeout=0.1)
-        events = lambda: matching(dnslab.device.events(), direction="egress")  # noqa: E731
-        assert until(lambda: len(events()) == 2)
-        assert total(events()) == 2
+        agent.do("ask_stream", to=SAYS[4], segments=[segment.hex()], timeout=1.5,
+                 bind=[WORKLOAD4, 22000])
+        agent.do("ask", to=SAYS[4], messages=[q("end.evil.example").hex()], timeout=0.1,
+                 bind=[WORKLOAD4, 22001])
+        assert until(lambda: len(events_from(dnslab, 22000)) == 2)
+        assert total(events_from(dnslab, 22000)) == 2
