@@ -6,7 +6,8 @@
                     [--mode user|kernel|both] [--judge PATH]
 
 The judge (DIR/tests/judge; with --kernel for the loaded program) reads lines
-`policy PATH` and `DIR PROTO ADDR KEY UID` and answers each with one line.
+`policy PATH`, `DIR PROTO ADDR KEY UID` and, in user space, the same with the names that
+own the address behind it, and `question NAME`; it answers each with one line.
 The first difference is shrunk, printed and kept on disk; exit 1.
 """
 import argparse
@@ -96,8 +97,15 @@ class Judge:
 
 
 def flow_line(flow):
-    direction, protocol, address, key, uid = flow
-    return f"{direction} {protocol} {address} {key} {'-' if uid is None else uid}"
+    if flow[0] == "question":
+        return f"question {flow[1]}"
+    direction, protocol, address, key, uid, *owners = flow
+    line = f"{direction} {protocol} {address} {key} {'-' if uid is None else uid}"
+    return line + " " + ",".join(owners[0]) if owners else line
+
+
+def answer_of(oracle, flow):
+    return oracle.answer_question(flow[1]) if flow[0] == "question" else oracle.answer(*flow)
 
 
 def same(flow, expected, answer):
@@ -141,7 +149,7 @@ def variants(document):
         if key in document:
             yield {k: v for k, v in document.items() if k != key}
     for which, rule in enumerate(rules):
-        for key in ("expires", "reason", "empty"):
+        for key in ("expires", "reason", "empty", "resolves_to"):
             if key in rule:
                 smaller = {k: v for k, v in rule.items() if k != key}
                 yield {**document, "rules": rules[:which] + [smaller] + rules[which + 1:]}
@@ -157,7 +165,8 @@ def without_items(document):
         pairs = node.items() if isinstance(node, dict) else \
             enumerate(node) if isinstance(node, list) else ()
         for key, value in pairs:
-            if key in ("ports", "protocol", "icmp", "uid") or path == ["sets"]:
+            if key in ("ports", "protocol", "icmp", "uid", "queries", "types") or \
+                    path == ["sets"]:
                 yield path, key
             yield from walk(value, path + [key])
 
@@ -197,6 +206,19 @@ class Run:
         self.judge = Judge(command, folder)
         self.seen = []              # flows sent with the present policy
         self.policies = self.packets = self.by_rule = self.allowed = 0
+        self.questions = self.owned = 0
+
+    def flow(self, policy):
+        """What is asked next of a policy with names: a packet, a packet and its address's
+        owners, or ("question", name)."""
+        share = policy.rng.random()
+        if share < 0.25:
+            self.questions += 1
+            return "question", policy.name()
+        if share < 0.6:
+            self.owned += 1
+            return policy.owned()
+        return policy.packet()
 
     def check_policy(self, number, deadline):
         rng = random.Random(f"{self.seed}/{self.mode}/{number}")
@@ -209,12 +231,13 @@ class Run:
             raise Difference(policy.document, None, "ok", answer)
         self.policies += 1
         seen = self.seen = []
+        names = policy.names and self.mode == "user"
         while len(seen) < PACKETS_PER_POLICY:
-            flows = [policy.packet() for _ in range(BATCH)]
+            flows = [self.flow(policy) if names else policy.packet() for _ in range(BATCH)]
             place = len(seen)
             seen += flows
             self.judge.send([flow_line(flow) for flow in flows])
-            expected = [oracle.answer(*flow) for flow in flows]
+            expected = [answer_of(oracle, flow) for flow in flows]
             answers = self.judge.receive(BATCH)
             for flow, ours, theirs in zip(flows, expected, answers):
                 if not same(flow, ours, theirs):
@@ -240,7 +263,7 @@ class Run:
         if loaded != "ok":
             return False
         flow = difference.flow
-        return not same(flow, oracle.answer(*flow), self.judge.ask([flow_line(flow)])[0])
+        return not same(flow, answer_of(oracle, flow), self.judge.ask([flow_line(flow)])[0])
 
     def keep_flows(self, before, flow):
         path = os.path.join(self.folder, f"{self.mode}-flows.txt")
@@ -267,7 +290,7 @@ class Run:
         write_policy(path, small)
         loaded = self.judge.ask([f"policy {path}"])[0]
         answer = self.judge.ask([flow_line(difference.flow)])[0] if difference.flow else loaded
-        expected = evaluator.Policy(small).answer(*difference.flow) if difference.flow else "ok"
+        expected = answer_of(evaluator.Policy(small), difference.flow) if difference.flow else "ok"
         print(f"  shrunk to {len(small.get('rules', []))} rules: {path}")
         print(json.dumps(small, indent=1))
         print(f"  evaluator: {text_of(expected)}")
@@ -346,6 +369,8 @@ def main():
     allowed = sum(run.allowed for run in runs) / max(packets, 1)
     counts = ", ".join(f"{run.mode} {run.policies} policies {run.packets} packets"
                        for run in runs)
+    counts += f", of them {sum(run.questions for run in runs)} questions and " \
+              f"{sum(run.owned for run in runs)} with owners"
     enough = by_rule >= LEAST_SHARE
     print(f"seed {arguments.seed}: {counts}, {by_rule:.1%} decided by a rule"
           f"{'' if enough else ' (TOO FEW)'}, {allowed:.1%} allowed, 0 differences")

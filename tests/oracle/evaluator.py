@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-"""A naive first-match reading of docs/policy.md, written from that text alone.
+"""A naive first-match reading of docs/policy.md and docs/names.md, written from those
+texts alone.
 
 It shares nothing with the C code on purpose: where the two disagree, one of
 them misreads the text.  Policies arrive as the dict that the JSON stands for.
-Includes, set files, names and the sets that depend on the machine (@host,
-@gateway, @subnet) are outside its reach and raise PolicyError.
+Includes, set files and what depends on the machine (@host, @gateway, @subnet, the
+system's resolvers and search domains) are outside its reach and raise PolicyError.
 """
 import datetime
 import re
-import socket
 import time
+
+from addresses import (ANY, FIRST_EMBEDDED, PolicyError, locate, parse_host_cidr, reach)
+from patterns import Pattern
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
 WITH_PORTS = {6, 17, 132}
@@ -27,101 +30,23 @@ BUILT_IN = {
 OF_THE_MACHINE = {"gateway", "subnet", "host", "resolvers"}
 
 
-class PolicyError(Exception):
-    """The text says that this policy is an error, or it is out of reach here."""
-
-
-# --- addresses -------------------------------------------------------------
-
-def parse_address(text):
-    """(family, number) of an address in text; family is 4 or 6."""
-    try:
-        if ":" in text:
-            return 6, int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big")
-        return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
-    except OSError:
-        raise PolicyError(f"not an address: {text!r}") from None
-
-
-def parse_cidr(text):
-    """(family, first, last) of an address or CIDR; host bits are masked."""
-    address, slash, length = text.partition("/")
-    family, number = parse_address(address)
-    width = 32 if family == 4 else 128
-    if not slash:
-        length = str(width)
-    if not length.isdigit() or int(length) > width:
-        raise PolicyError(f"not a prefix length: {text!r}")
-    span = 1 << (width - int(length))
-    first = number - number % span
-    return family, first, first + span - 1
-
-
-def _block(text):
-    return parse_cidr(text)[1:]
-
-
-JUDGED_AS_V4 = [_block("::ffff:0:0/96"), _block("64:ff9b::/96")]
-EMBEDDED = [_block("64:ff9b:1::/48"), _block("2002::/16"), _block("2001::/32")]
-
-# A flow's address lives in one realm: IPv4, IPv6, or one of the embedding
-# blocks, which only HOSTs inside the block reach.
-V4, V6, FIRST_EMBEDDED = 0, 1, 2
-
-
-def inside(first, last, block):
-    return block[0] <= first and last <= block[1]
-
-
-def locate(text):
-    """(realm, number) of a flow's address."""
-    family, number = parse_address(text)
-    if family == 4:
-        return V4, number
-    for block in JUDGED_AS_V4:
-        if block[0] <= number <= block[1]:
-            return V4, number & 0xffffffff
-    for which, block in enumerate(EMBEDDED):
-        if block[0] <= number <= block[1]:
-            return FIRST_EMBEDDED + which, number
-    return V6, number
-
-
-def parse_host_cidr(text):
-    """A CIDR where a rule or set may write one: not in the blocks judged as IPv4."""
-    cidr = parse_cidr(text)
-    if cidr[0] == 6 and any(inside(cidr[1], cidr[2], block) for block in JUDGED_AS_V4):
-        raise PolicyError(f"write the IPv4 form of {text!r}")
-    return cidr
-
-
-ANY = "any"
-
-
-def reach(host, realm):
-    """The (first, last) that one HOST covers within a realm, or None."""
-    if host == ANY:
-        return (0, (1 << 128) - 1) if realm in (V4, V6) else None
-    family, first, last = host
-    if realm == V4:
-        return (first, last) if family == 4 else None
-    if family == 4:
-        return None
-    if realm >= FIRST_EMBEDDED and not inside(first, last, EMBEDDED[realm - FIRST_EMBEDDED]):
-        return None
-    return first, last
-
-
 # --- matches ---------------------------------------------------------------
 
 class Match:
     """One HOST list with what goes with it; a rule holds one or several."""
 
     def __init__(self, hosts, protocols, keys, uids):
-        self.hosts = hosts          # list of ANY or (family, first, last)
+        self.hosts = hosts          # list of ANY, (family, first, last) or Pattern
         self.protocols = protocols  # set of numbers, None: every one
         self.keys = keys            # list of (low, high) of port or icmp key, None: every one
         self.uids = uids            # set of numbers, None: every flow
+        self.patterns = [host for host in hosts if isinstance(host, Pattern)]
+
+    def holds(self, protocol, key, uid):
+        """All but the address."""
+        return ((self.protocols is None or protocol in self.protocols)
+                and (self.keys is None or any(low <= key <= high for low, high in self.keys))
+                and (self.uids is None or uid in self.uids))
 
 
 def as_list(value):
@@ -229,21 +154,25 @@ class Policy:
     def __init__(self, document, now=None, first_effect=None):
         if document.get("sluice") != 1:
             raise PolicyError("sluice: 1 is required")
-        only_keys(document, "sluice name mode default on_deny dns inbound sets rules tests",
-                  "policy")
+        only_keys(document, "sluice name mode default on_deny dns inbound sets rules tests "
+                  "limits", "policy")
         self.now = time.time() if now is None else now
         self.first_effect = first_effect
         self.default = document.get("default", "deny")
+        self.dns = document.get("dns")
         self.resolvers = None
-        if document.get("dns") is not None:
-            only_keys(document["dns"], "resolvers", "dns")
-            self.resolvers = {locate(a) for a in document["dns"].get("resolvers", [])}
+        if self.dns is not None:
+            only_keys(self.dns, "resolvers queries types ttl search", "dns")
+            self.resolvers = {locate(a) for a in self.dns.get("resolvers", [])}
         self.sets = self._read_sets(document)
         self.ids = []
         self.verdicts = []
         self.rules = []             # list of Match per rule, None: expired
+        self.named = []             # patterns of all rules, the expired too
+        self.allowed = []           # of those that allow
         for rule in document.get("rules") or []:
             self._read_rule(rule)
+        self._check_names()
         if len(set(self.ids) - {None}) != sum(i is not None for i in self.ids):
             raise PolicyError("an id is used twice")
         self.inbound = document.get("inbound", "replies")
@@ -251,6 +180,15 @@ class Policy:
         if isinstance(self.inbound, list):
             self.entries = [[self._read_entry(entry)] for entry in self.inbound]
         self._candidates = {}
+
+    def _check_names(self):
+        """What rules by name need, and the default of `queries`."""
+        if self.named and not self.resolvers:
+            raise PolicyError("the resolvers of the system are out of reach here")
+        if self.allowed and "search" not in self.dns:
+            raise PolicyError("the search domains of the system are out of reach here")
+        default = "listed" if self.allowed and self.default == "deny" else "any"
+        self.queries = (self.dns or {}).get("queries", default)
 
     def _read_sets(self, document):
         texts = dict(BUILT_IN)
@@ -277,7 +215,7 @@ class Policy:
                     raise PolicyError(f"empty set {text}")
                 hosts.extend(members)
             else:
-                hosts.append(parse_host_cidr(text))
+                hosts.append(Pattern.parse(text) or parse_host_cidr(text))
         return hosts
 
     def _read_mapping(self, match, empty_ok):
@@ -294,7 +232,7 @@ class Policy:
                           protocol)
 
     def _read_rule(self, rule):
-        only_keys(rule, "allow deny id reason expires empty", "rule")
+        only_keys(rule, "allow deny id reason expires empty resolves_to", "rule")
         if ("allow" in rule) == ("deny" in rule):
             raise PolicyError("a rule has exactly one of allow and deny")
         verdict = "allow" if "allow" in rule else "deny"
@@ -304,6 +242,7 @@ class Policy:
             matches = [self._read_mapping(match, empty_ok)]
         else:
             matches = [self._read_shorthand(text, empty_ok) for text in as_list(match)]
+        self._read_names(verdict, matches, rule)
         if "expires" in rule:
             end = parse_expiry(rule["expires"], self.first_effect)
             if end is not None and self.now >= end:
@@ -312,11 +251,26 @@ class Policy:
         self.verdicts.append(verdict)
         self.rules.append(matches)
 
+    def _read_names(self, verdict, matches, rule):
+        patterns = [pattern for match in matches for pattern in match.patterns]
+        for match in matches:
+            if verdict == "deny" and match.patterns and \
+                    (match.protocols, match.keys, match.uids) != (None, None, None):
+                raise PolicyError("a deny by name takes no ports, protocol or uid")
+        if "resolves_to" in rule and (verdict == "deny" or not patterns):
+            raise PolicyError("resolves_to belongs to an allow by name")
+        self.named += patterns
+        if verdict == "allow":
+            self.allowed += patterns
+
     def _read_entry(self, entry):
         only_keys(entry, "from ports protocol icmp", "inbound rule")
         match = {"to": entry["from"]}
         match.update((key, entry[key]) for key in ("ports", "protocol", "icmp") if key in entry)
-        return self._read_mapping(match, False)
+        read = self._read_mapping(match, False)
+        if read.patterns:
+            raise PolicyError("a name in an inbound rule")
+        return read
 
     def _list_for(self, direction, realm, protocol):
         """What can match at all for a realm and protocol, in the order written.
@@ -362,8 +316,41 @@ class Policy:
             return "allow", index, "rule"
         return "deny", None, "unsolicited"
 
-    def decide(self, direction, protocol, address, key, uid=None):
-        """(verdict, rule or inbound index or None, cause) of a new flow."""
+    def question(self, name):
+        """(verdict, rule index or None, cause): may the name be asked?"""
+        for index, matches in enumerate(self.rules):
+            if any(p.covers(name) for match in matches or [] for p in match.patterns):
+                return self.verdicts[index], index, "rule"
+        if self.queries == "any":
+            return "allow", None, "dns-resolver"
+        if self._is_searched(name):
+            return "allow", None, "dns-search"
+        return "deny", None, "dns-name"
+
+    def _is_searched(self, name):
+        """An allowed name with a search domain behind it."""
+        for domain in (self.dns or {}).get("search", []):
+            if name.endswith("." + domain):
+                asked = name[:-len(domain) - 1]
+                if any(p.text != "*" and p.covers(asked) for p in self.allowed):
+                    return True
+        return False
+
+    def _first_by_name(self, owners, protocol, key, uid, end):
+        """The first rule before `end` that matches because of who owns the address."""
+        owners = [name for name in owners if self.question(name)[0] == "allow"]
+        for index, matches in enumerate(self.rules[:end]):
+            if self.verdicts[index] == "deny" or not matches:
+                continue
+            for match in matches:
+                if match.patterns and match.holds(protocol, key, uid) and \
+                        any(p.covers(name) for p in match.patterns for name in owners):
+                    return index
+        return None
+
+    def decide(self, direction, protocol, address, key, uid=None, owners=()):
+        """(verdict, rule or inbound index or None, cause) of a new flow to an address that
+        the names in owners own."""
         realm, number = locate(address)
         if direction == "in":
             return self._decide_in(realm, number, protocol, key)
@@ -372,15 +359,25 @@ class Policy:
                 return "allow", None, "dns-resolver"
             return "deny", None, "dns-gate"
         index = self._first_match("out", realm, number, protocol, key, uid)
+        if owners:
+            by_name = self._first_by_name(owners, protocol, key, uid, index)
+            index = index if by_name is None else by_name
         if index is not None:
             return self.verdicts[index], index, "rule"
         if realm >= FIRST_EMBEDDED:
             return "deny", None, "embedded"
         return self.default, None, "default"
 
-    def answer(self, direction, protocol, address, key, uid=None):
+    def answer_question(self, name):
+        """As answer(), for the question for a name."""
+        verdict, index, cause = self.question(name)
+        if cause == "dns-search":
+            return verdict, cause, "dns-resolver"
+        return verdict, "-" if index is None else self.ids[index], cause
+
+    def answer(self, direction, protocol, address, key, uid=None, owners=()):
         """The decision as (verdict, id, cause) the way the judge writes it."""
-        verdict, index, cause = self.decide(direction, protocol, address, key, uid)
+        verdict, index, cause = self.decide(direction, protocol, address, key, uid, owners)
         if cause.startswith("dns-"):
             return verdict, cause, cause
         if index is None or direction == "in":

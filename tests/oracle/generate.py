@@ -4,6 +4,8 @@
     policy = RandomPolicy(random.Random(seed))
     policy.document          the policy as a dict; json.dumps() makes the text
     policy.packet()          (direction, protocol, address text, key, uid or None)
+    policy.owned()           the same and the names that own the address
+    policy.name()            a name to ask for
 
 Each rule has the id r<index>.  What docs/policy.md leaves open is not
 generated: the driver is to find disagreements about the text, not about gaps.
@@ -11,6 +13,7 @@ generated: the driver is to find disagreements about the text, not about gaps.
 import json
 import math
 
+from naming import Names
 from prefixes import BUILT_IN, MAPPED, NAT64, Prefix, Prefixes, address_text
 
 NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
@@ -29,7 +32,8 @@ FUTURE = ["2090-01-01", "2099-12-31", "2100-02-28T12:00:00Z", "2150-06-30"]
 class Aim:
     """Where a match is: what packet() needs to hit it or pass just beside it."""
 
-    def __init__(self, prefixes, protocols, keys, uids):
+    def __init__(self, prefixes, protocols, keys, uids, patterns=()):
+        self.patterns = patterns    # texts of patterns of names
         self.prefixes = prefixes    # list of Prefix, empty: any address
         self.protocols = protocols  # list of numbers, None: every one
         self.keys = keys            # list of (low, high), None: every one
@@ -48,6 +52,8 @@ class RandomPolicy:
         self.everything = min(0.08, 1 / self.size)
         self.everywhere = 0.06 if wide else min(0.06, 2 / self.size)
         self.now_matters = now_matters
+        self.names = Names(rng, self.size) if rng.random() < 0.5 else None
+        self.name_share = rng.choice([0.1, 0.4, 0.9])
         self.out_aims = []
         self.in_aims = []
         self.sets = {}
@@ -59,6 +65,7 @@ class RandomPolicy:
         self._make_dns()
         self._make_sets()
         self.document["rules"] = [self._rule(index) for index in range(self.size)]
+        self.name_aims = [aim for aim in self.out_aims if aim.patterns]
         self._make_inbound()
         self.in_share = 0.25 if self.in_aims else 0.04
 
@@ -69,7 +76,7 @@ class RandomPolicy:
 
     def _make_dns(self):
         rng = self.rng
-        if rng.random() >= 0.3:
+        if not self.names and rng.random() >= 0.3:
             return
         found = {}
         for _ in range(rng.randint(1, 3)):
@@ -77,9 +84,18 @@ class RandomPolicy:
             resolver = Prefix(prefix.family, rng.randint(prefix.first, prefix.last), prefix.width)
             if not resolver.written_as_v4():
                 found[address_text(resolver.family, resolver.first)] = resolver
-        if found:
-            self.resolvers = list(found.values())
-            self.document["dns"] = {"resolvers": list(found)}
+        if self.names and not found:
+            found["192.0.2.53"] = Prefix.parse("192.0.2.53/32")
+        if not found:
+            return
+        self.resolvers = list(found.values())
+        dns = self.document["dns"] = {"resolvers": list(found)}
+        if self.names:
+            dns["search"] = self.names.domains
+        if rng.random() < 0.4:
+            dns["queries"] = rng.choice(["listed", "any"])
+        if rng.random() < 0.1:
+            dns["types"] = rng.sample(["A", "AAAA", "TXT", "TYPE99"], rng.randint(1, 4))
 
     def _make_sets(self):
         rng = self.rng
@@ -108,12 +124,16 @@ class RandomPolicy:
                 number = prefix.first
         return f"{address_text(prefix.family, number)}/{prefix.length}"
 
-    def _host(self, prefixes, narrow):
-        """Text of one HOST; what it covers is added to prefixes.
+    def _host(self, prefixes, narrow, patterns=None):
+        """Text of one HOST; what it covers is added to prefixes or patterns.
 
         narrow: the match says more than where to, so a wide HOST is no waste.
+        patterns: None where no name may stand.
         """
         rng = self.rng
+        if self.names and patterns is not None and rng.random() < self.name_share:
+            patterns.append(self.names.pattern())
+            return patterns[-1]
         kind = rng.random()
         if kind < (self.everywhere if narrow else self.everything):
             return "any"
@@ -148,7 +168,7 @@ class RandomPolicy:
                  for low, high in ranges]
         return items[0] if len(items) == 1 and self.rng.random() < 0.5 else items
 
-    def _shorthand(self):
+    def _shorthand(self, verdict):
         """(text, Aim)"""
         rng = self.rng
         form = rng.choice(["host", "host", "ports", "ports", "ports+word", "ports+word", "word",
@@ -164,12 +184,15 @@ class RandomPolicy:
             word = "any"
         if word and word != "any":
             protocols = [NUMBERS[word]]
-        prefixes = []
-        text = self._host(prefixes, protocols is not None)
+        # A deny by name takes no ports and no protocol.
+        names = verdict == "allow" or form == "host"
+        prefixes, patterns = [], [] if names else None
+        text = self._host(prefixes, protocols is not None, patterns)
         if ranges:
             host = f"[{text}]" if text.count(":") > 1 else text
             text = host + ":" + ",".join(self._port_text(*r) for r in ranges)
-        return text + ("/" + word if word else ""), Aim(prefixes, protocols, ranges, None)
+        return text + ("/" + word if word else ""), \
+            Aim(prefixes, protocols, ranges, None, patterns or ())
 
     def _protocol_and_keys(self, match):
         """Fill in protocol, ports, icmp; return (protocols, keys) for the Aim."""
@@ -208,19 +231,24 @@ class RandomPolicy:
         match["protocol"] = chosen[0] if len(chosen) == 1 and rng.random() < 0.7 else chosen
         return [NUMBERS.get(item, item) for item in chosen], keys
 
-    def _mapping(self, where, with_uid=True):
+    def _mapping(self, where, verdict=None):
+        """verdict: of a rule; None: the mapping is an inbound rule's."""
         rng = self.rng
         match = {where: None}
         protocols, keys = self._protocol_and_keys(match)
         uids = None
-        if with_uid and rng.random() < 0.2:
+        if verdict and rng.random() < 0.2:
             uids = rng.sample(self.uids, rng.randint(1, len(self.uids)))
             match["uid"] = uids[0] if len(uids) == 1 and rng.random() < 0.7 else uids
         prefixes = []
         narrow = protocols is not None or uids is not None
-        hosts = [self._host(prefixes, narrow) for _ in range(rng.choice([1, 1, 1, 2, 3, 6]))]
+        names = verdict == "allow" or (verdict == "deny" and len(match) == 1)
+        patterns = [] if names else None
+        hosts = [self._host(prefixes, narrow, patterns)
+                 for _ in range(rng.choice([1, 1, 1, 2, 3, 6]))]
         match[where] = hosts[0] if len(hosts) == 1 and rng.random() < 0.6 else hosts
-        return match, Aim([] if "any" in hosts else prefixes, protocols, keys, uids)
+        return match, Aim([] if "any" in hosts else prefixes, protocols, keys, uids,
+                          patterns or ())
 
     def _rule(self, index):
         rng = self.rng
@@ -228,13 +256,13 @@ class RandomPolicy:
         rule = {}
         kind = rng.random()
         if kind < 0.35:
-            rule[verdict], aim = self._shorthand()
+            rule[verdict], aim = self._shorthand(verdict)
             aims = [aim]
         elif kind < 0.5:
-            pairs = [self._shorthand() for _ in range(rng.randint(1, 4))]
+            pairs = [self._shorthand(verdict) for _ in range(rng.randint(1, 4))]
             rule[verdict], aims = [list(side) for side in zip(*pairs)]
         else:
-            rule[verdict], aim = self._mapping("to")
+            rule[verdict], aim = self._mapping("to", verdict)
             aims = [aim]
             if self.empty_set and rng.random() < 0.1:
                 hosts = rule[verdict]["to"]
@@ -245,7 +273,9 @@ class RandomPolicy:
             rule = {verdict: "@" + self.empty_set, "empty": "ok"}
             aims = []
         rule["id"] = f"r{index}"
-        if self.now_matters and rng.random() < 0.08:
+        if verdict == "allow" and any(a.patterns for a in aims) and rng.random() < 0.2:
+            rule["resolves_to"] = "private"
+        if self.now_matters and rng.random() < (0.15 if self.names else 0.08):
             past = rng.random() < 0.5 and self.size > 1
             rule["expires"] = rng.choice(PAST if past else FUTURE)
         if rng.random() < 0.05:
@@ -257,7 +287,7 @@ class RandomPolicy:
         rng = self.rng
         form = rng.choice(["", "replies", "allow", "list", "list"])
         if form == "list":
-            pairs = [self._mapping("from", False) for _ in range(rng.choice([1, 2, 5, 20]))]
+            pairs = [self._mapping("from") for _ in range(rng.choice([1, 2, 5, 20]))]
             self.document["inbound"], self.in_aims = [list(side) for side in zip(*pairs)]
         elif form:
             self.document["inbound"] = form
@@ -340,3 +370,25 @@ class RandomPolicy:
         if inward:
             return "in", protocol, address, key, None
         return "out", protocol, address, key, self._uid(aim.uids)
+
+    # --- names
+
+    def name(self):
+        """A name to ask for."""
+        aim = self.rng.choice(self.name_aims) if self.name_aims else None
+        return self.names.name(self.rng.choice(aim.patterns) if aim else None)
+
+    def owned(self):
+        """A packet, mostly one that a rule by name is about, and its address's owners."""
+        rng = self.rng
+        packet = self.packet()
+        owners = [self.name() for _ in range(rng.choice([1, 1, 1, 2, 3, 8]))]
+        if self.name_aims and rng.random() < 0.8:
+            aim = rng.choice(self.name_aims)
+            owners[rng.randrange(len(owners))] = self.names.name(rng.choice(aim.patterns))
+            direction, _, address, _, uid = packet
+            protocol = self._protocol(aim.protocols, ":" in address)
+            key = self._key(protocol, aim.keys, rng.random() < 0.5)
+            packet = direction, protocol, address, key, \
+                None if direction == "in" else self._uid(aim.uids) if aim.uids else uid
+        return *packet, owners

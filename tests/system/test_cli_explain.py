@@ -231,6 +231,32 @@ def explain_words(flow):
 
 
 @pytest.mark.parametrize("seed", range(12))
+def test_explain_agrees_with_the_oracle_about_names(write, seed):
+    made = (generate.RandomPolicy(random.Random(f"names/{seed}/{i}"), most_rules=60)
+            for i in range(100))
+    policy = next(policy for policy in made if policy.names)
+    oracle = evaluator.Policy(policy.document)
+    path = write(policy.text(), "random.json")
+
+    def explain(*words):
+        result = sluice("explain", "--trust-clock", "-p", path, "-o", "json", *words)
+        assert result.returncode == 0, (words, result.stderr)
+        [answer] = lines_of(result)
+        return answer
+
+    for name in [policy.name() for _ in range(5)]:
+        answer = explain(name)
+        assert (answer["verdict"], answer["rule"] or "-", answer["reason"]) == \
+            oracle.answer_question(name), name
+    for *flow, owners in [policy.owned() for _ in range(8)]:
+        if flow[0] == "in" or (flow[1] in (6, 17, 132) and not flow[3]):
+            continue
+        answer = explain(*explain_words(flow), "--name", owners[0])
+        assert (answer["verdict"], answer["rule"] or "-", answer["reason"]) == \
+            oracle.answer(*flow, owners[:1]), (flow, owners[0])
+
+
+@pytest.mark.parametrize("seed", range(12))
 def test_explain_agrees_with_the_oracle(write, seed):
     policy = generate.RandomPolicy(random.Random(f"cli/{seed}"), most_rules=60)
     oracle = evaluator.Policy(policy.document)

@@ -2,8 +2,11 @@
 /*
  * Answers for the oracle (tests/oracle/differential.py), line by line:
  *
- *	policy PATH			-> ok | error TEXT
- *	DIR PROTO ADDRESS KEY UID	-> allow|deny ID CAUSE
+ *	policy PATH				-> ok | error TEXT
+ *	DIR PROTO ADDRESS KEY UID [NAME,...]	-> allow|deny ID CAUSE
+ *	question NAME				-> allow|deny ID CAUSE
+ *
+ * NAME,... own the address. Names are judged in user space alone.
  *
  * judge: the table read in user space. judge --kernel: the table in the kernel,
  * asked by running the judge program (BPF_PROG_TEST_RUN).
@@ -29,6 +32,8 @@ static const char *const reasons[] = {
 	SL_REASONS(REASON_WORD)
 #undef REASON_WORD
 };
+
+#define SL_OWNERS_MAX 16
 
 static struct judge *skel;	/* NULL: user space */
 static struct sl_policy *policy;
@@ -133,23 +138,68 @@ static int parse_flow(const char *line, struct sl_question *q)
 	return 0;
 }
 
-static void answer(const char *line)
+static __u64 now_ns(void)
 {
+	return time(NULL) * 1000000000ll - boot_epoch_ns();
+}
+
+static void print_answer(const struct sl_answer *a)
+{
+	printf("%s %s %s\n", a->deny ? "deny" : "allow",
+	       a->rule == SL_NONE ? "-" : compiled.rules[a->rule].id,
+	       a->reason < SL_REASON_MAX ? reasons[a->reason] : "?");
+}
+
+/* Takes the owners off a line; how many there are. */
+static size_t take_owners(char *line, const char *owners[SL_OWNERS_MAX])
+{
+	char *at = line, *save;
+	size_t n = 0;
+	int i;
+
+	for (i = 0; i < 5 && at; i++)
+		at = strchr(at + 1, ' ');
+	if (!at)
+		return 0;
+	*at = 0;
+	for (at = strtok_r(at + 1, ",", &save); at && n < SL_OWNERS_MAX;
+	     at = strtok_r(NULL, ",", &save))
+		owners[n++] = at;
+	return n;
+}
+
+static void answer(char *line)
+{
+	const char *owners[SL_OWNERS_MAX];
+	size_t n_owners = take_owners(line, owners);
 	struct sl_question q = {};
 	struct sl_answer a = {};
+	int err;
 
-	if (parse_flow(line, &q)) {
+	if (parse_flow(line, &q) || (n_owners && skel)) {
 		puts("error - flow");
 		return;
 	}
-	q.now_ns = time(NULL) * 1000000000ll - boot_epoch_ns();
-	if (skel ? ask_kernel(&q, &a) : (sl_table_judge(&compiled.table, &q, &a), 0)) {
+	q.now_ns = now_ns();
+	if (skel)
+		err = ask_kernel(&q, &a);
+	else
+		err = !(n_owners ? sl_names_connection(&compiled, &q, owners, n_owners, &a)
+				 : sl_table_judge(&compiled.table, &q, &a));
+	if (err)
 		puts("error - run");
-		return;
-	}
-	printf("%s %s %s\n", a.deny ? "deny" : "allow",
-	       a.rule == SL_NONE ? "-" : compiled.rules[a.rule].id,
-	       a.reason < SL_REASON_MAX ? reasons[a.reason] : "?");
+	else
+		print_answer(&a);
+}
+
+static void question(const char *name)
+{
+	struct sl_answer a;
+
+	if (sl_names_question(&compiled, name, now_ns(), &a))
+		print_answer(&a);
+	else
+		puts("error - run");
 }
 
 int main(int argc, char **argv)
@@ -169,6 +219,8 @@ int main(int argc, char **argv)
 		line[strcspn(line, "\n")] = 0;
 		if (!strncmp(line, "policy ", 7))
 			load_policy(line + 7);
+		else if (!strncmp(line, "question ", 9))
+			question(line + 9);
 		else if (*line)
 			answer(line);
 		fflush(stdout);
