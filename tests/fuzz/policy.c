@@ -42,6 +42,46 @@ static void check_round_trip(const struct sl_policy *policy)
 	sl_diag_free(&diag);
 }
 
+/* What is resolved prints, and reads back as itself. */
+static void check_resolved(const struct sl_policy *resolved, const struct sl_resolve_options *options)
+{
+	struct sl_policy *parsed = NULL, *again = NULL;
+	char *once = print(resolved), *twice;
+	struct sl_diag diag = {0};
+
+	if (sl_policy_parse(once, strlen(once), "again", SL_PARSE_POLICY, &parsed, &diag) ||
+	    sl_resolve(parsed, NULL, options, &again, &diag))
+		abort();
+	twice = print(again);
+	if (strcmp(once, twice))
+		abort();
+	free(once);
+	free(twice);
+	sl_policy_free(parsed);
+	sl_policy_free(again);
+	sl_diag_free(&diag);
+}
+
+/* Each pattern is found by a name that no other is nearer to, and answers. */
+static void check_names(const struct sl_compiled *compiled)
+{
+	char text[SL_PATTERN_BYTES + 2];
+	struct sl_question q = {.family = 4, .address_low = 0x01020304, .protocol = 6, .key = 443};
+	struct sl_answer answer;
+	const char *name;
+
+	for (size_t i = 0; i < compiled->n_patterns; i++) {
+		sl_pattern_text(&compiled->patterns[i], text);
+		if (text[0] == '*')
+			text[0] = 1; /* a label that no pattern has */
+		name = text;
+		if (sl_names_find(compiled, name) != &compiled->patterns[i] ||
+		    !sl_names_question(compiled, name, 1, &answer) ||
+		    !sl_names_connection(compiled, &q, &name, 1, &answer))
+			abort();
+	}
+}
+
 /* What is said of it as a device's policy: any, but it ends, and reads no foreign word. */
 static void check_device(const struct sl_policy *policy, const struct sl_compiled *compiled,
 			 const struct sl_binding *binding)
@@ -95,23 +135,29 @@ static void check_table(const struct sl_policy *policy, struct sl_diag *diag)
 		if (!label || strcmp(label, compiled.rules[i].id))
 			abort();
 	}
+	check_names(&compiled);
 	check_device(policy, &compiled, &binding);
 	sl_compiled_free(&compiled);
 }
 
 static void check(const char *text, size_t size)
 {
-	struct sl_environment nothing = {0};
+	struct sl_cidr resolver = {.addr = {192, 0, 2, 53}, .family = 4, .len = 32};
+	char *domains[] = {(char *)"corp.example", (char *)"lan"};
+	struct sl_environment env = {.resolvers = &resolver, .n_resolvers = 1,
+				     .search = domains, .n_search = 2};
 	struct sl_resolve_options options = {.trust_clock = true, .now_s = 1700000000,
-					     .env = &nothing};
+					     .env = &env};
 	struct sl_policy *policy = NULL, *resolved = NULL;
 	struct sl_diag diag = {0};
 
 	if (!sl_policy_parse(text, size, "fuzz", SL_PARSE_POLICY, &policy, &diag)) {
 		if (!policy->n_unenforced)
 			check_round_trip(policy);
-		if (!sl_resolve(policy, NULL, &options, &resolved, &diag))
+		if (!sl_resolve(policy, NULL, &options, &resolved, &diag)) {
+			check_resolved(resolved, &options);
 			check_table(resolved, &diag);
+		}
 	}
 	sl_policy_free(resolved);
 	sl_policy_free(policy);
