@@ -176,6 +176,15 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "example: virsh dumpxml web | sudo sluice libvirt-hook web reconnect begin -\n",
 	 cmd_libvirt_hook},
+	{"profile", "list or show the shipped profiles, for `- include: profile/NAME`",
+	 "usage: sluice profile list [-o json]\n"
+	 "       sluice profile show NAME [-o json]\n"
+	 "\n"
+	 "A profile is a fragment: the rules that a program needs. It says from when it is and\n"
+	 "where it comes from.\n"
+	 "\n"
+	 "example: sluice profile show claude-code\n",
+	 cmd_profile},
 	{"doctor", "try what Sluice needs on this machine, and say what is missing",
 	 "usage: sluice doctor [-o json]\n"
 	 "\n"

@@ -41,6 +41,12 @@ static __u32 find_twin(const __u64 *hashes, __u32 rule)
 	return SL_NONE;
 }
 
+/* Two fragments may allow the same: each must say what it needs, whoever else does. */
+static bool of_another_file(const struct sl_rule_info *a, const struct sl_rule_info *b)
+{
+	return a->pos.file && b->pos.file && strcmp(a->pos.file, b->pos.file);
+}
+
 static struct sl_question question_of(const struct entry *e)
 {
 	struct sl_question q = {.inbound = e->inbound};
@@ -72,6 +78,9 @@ static void warn_unreached(struct compiler *c, const struct sl_compiled *compile
 	__u32 twin = find_twin(hashes, e->rule);
 	const struct sl_rule_info *rule = &c->rules[e->rule], *by;
 
+	if (twin != SL_NONE && rule->action == c->rules[twin].action &&
+	    of_another_file(rule, &c->rules[twin]))
+		return;
 	if (twin != SL_NONE) {
 		sl_warn(c->diag, &rule->pos, "rule '%s' says the same as '%s' in line %u: remove "
 			"one of them", rule->id, c->rules[twin].id, c->rules[twin].pos.line);

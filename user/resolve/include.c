@@ -25,15 +25,18 @@ char *sl_path_relative(const char *from, const char *path)
 
 char *sl_profile_dir(void)
 {
+	/* of a source tree, and of an installation that was moved */
+	static const char *const beside[] = {"../policies", "../share/sluice/policies"};
 	char exe[4096], *dir;
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	char *slash;
 
 	exe[n < 0 ? 0 : n] = '\0';
 	slash = strrchr(exe, '/');
-	if (slash) {
+	if (slash)
 		*slash = '\0';
-		if (asprintf(&dir, "%s/../policies", exe) < 0)
+	for (size_t i = 0; slash && i < sizeof(beside) / sizeof(*beside); i++) {
+		if (asprintf(&dir, "%s/%s", exe, beside[i]) < 0)
 			return NULL;
 		if (!access(dir, X_OK))
 			return dir;
@@ -42,17 +45,17 @@ char *sl_profile_dir(void)
 	return strdup(SLUICE_DATADIR "/policies");
 }
 
-static char *profile_path(struct sl_resolver *r, const struct sl_item *item)
+char *sl_profile_path(const char *profile_dir, const char *name)
 {
-	const char *name = item->include + strlen(profile_prefix);
-	const char *given = r->options->profile_dir;
-	char *dir, *path = NULL;
+	char *shipped = profile_dir ? NULL : sl_profile_dir(), *path = NULL;
+	int n = -1;
 
-	dir = given ? strdup(given) : sl_profile_dir();
-	if (dir && asprintf(&path, "%s/%s.yaml", dir, name) < 0)
-		path = NULL;
-	free(dir);
-	return path;
+	if (profile_dir)
+		n = asprintf(&path, "%s/%s.yaml", profile_dir, name);
+	else if (shipped)
+		n = asprintf(&path, "%s/profile/%s.yaml", shipped, name);
+	free(shipped);
+	return n < 0 ? NULL : path;
 }
 
 static bool is_profile(const char *include)
@@ -60,8 +63,7 @@ static bool is_profile(const char *include)
 	return !strncmp(include, profile_prefix, strlen(profile_prefix));
 }
 
-/* A profile's name is no path: `profile/../x` is refused. */
-static bool profile_name_ok(const char *name)
+bool sl_profile_name_ok(const char *name)
 {
 	return *name && *name != '.' && !strchr(name, '/');
 }
@@ -177,14 +179,16 @@ int sl_include_add(struct sl_resolver *r, const struct sl_frame *frame, const st
 				SL_INCLUDES_MAX);
 		return 0;
 	}
-	if (profile && !profile_name_ok(item->include + strlen(profile_prefix))) {
+	if (profile && !sl_profile_name_ok(item->include + strlen(profile_prefix))) {
 		sl_fail(r, &item->pos,
 			"\"%s\" is not profile/NAME: a profile's name "
 			"has no / and begins with no dot",
 			item->include);
 		return 0;
 	}
-	path = profile ? profile_path(r, item) : sl_path_relative(frame->file, item->include);
+	path = profile ? sl_profile_path(r->options->profile_dir,
+					 item->include + strlen(profile_prefix))
+		       : sl_path_relative(frame->file, item->include);
 	if (!path)
 		return -ENOMEM;
 	err = read_fragment(r, frame, item, path);

@@ -70,8 +70,7 @@ struct sl_resolve_options {
 	const struct sl_environment *env; /* NULL: read the caller's own when
 					   * a set of that kind is used */
 	const char *profile_dir;	/* where `include: profile/NAME` looks;
-					 * NULL = the installed directory or,
-					 * in a source tree, policies/ */
+					 * NULL = profile/ of sl_profile_dir */
 	__s64 now_s;			/* Unix time; 0 = the clock */
 	bool trust_clock;		/* take dates although the clock is
 					 * unsynchronised or too old */
@@ -82,6 +81,11 @@ struct sl_resolve_options {
 /* Where shipped policies are: beside the build directory of the source tree that
  * this program was built in, else where they are installed. Owned; NULL: no memory. */
 char *sl_profile_dir(void);
+
+/* The file of a profile. profile_dir as in the options. Owned; NULL: no memory. */
+char *sl_profile_path(const char *profile_dir, const char *name);
+/* A profile's name is no path: `../x` is refused. */
+bool sl_profile_name_ok(const char *name);
 
 /*
  * Resolves policy (as parsed from file `path`; NULL = standard input, includes
