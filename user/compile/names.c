@@ -262,6 +262,8 @@ static void sort_once(struct gathered *g)
 {
 	size_t i, n = 0;
 
+	if (!g->n)
+		return;
 	qsort(g->v, g->n, sizeof(*g->v), compare_u32);
 	for (i = 0; i < g->n; i++)
 		if (!n || g->v[i] != g->v[n - 1])

@@ -124,12 +124,13 @@ int sl_domain_read(const char *text, size_t len, const char *whole, size_t whole
 	if (!is_visible(text, len))
 		return sl_error(diag, pos, "\"%.*s\": a character that is not visible",
 				SL_Q(whole, whole_len));
-	if (!is_ascii(text, len))
+	if (is_ascii(text, len))
+		name = strndup(text, len);
+	else
 		err = to_ascii(text, len, whole, whole_len, pos, &name, diag);
-	else if (!(name = strndup(text, len)))
-		err = -ENOMEM;
-	if (!err)
-		err = check(name, whole, whole_len, pos, diag);
+	if (!name)
+		return err ? err : -ENOMEM;
+	err = check(name, whole, whole_len, pos, diag);
 	if (err) {
 		free(name);
 		return err;
