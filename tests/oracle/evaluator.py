@@ -320,7 +320,8 @@ class Policy:
         """(verdict, rule index or None, cause): may the name be asked?"""
         for index, matches in enumerate(self.rules):
             if any(p.covers(name) for match in matches or [] for p in match.patterns):
-                return self.verdicts[index], index, "rule"
+                verdict = self.verdicts[index]
+                return verdict, index, "rule" if verdict == "allow" else "dns-name"
         if self.queries == "any":
             return "allow", None, "dns-resolver"
         if self._is_searched(name):

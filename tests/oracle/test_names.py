@@ -55,22 +55,22 @@ def test_what_is_no_pattern(text):
 QUESTIONS = [
     # The first rule whose pattern covers the name, whatever its ports and uid.
     (policy(allow("*.a.test:443"), deny("*.a.test")), "x.a.test", "allow a rule"),
-    (policy(deny("x.a.test"), allow("*.a.test:443")), "x.a.test", "deny d rule"),
+    (policy(deny("x.a.test"), allow("*.a.test:443")), "x.a.test", "deny d dns-name"),
     (policy(deny("x.a.test"), allow("*.a.test:443")), "y.a.test", "allow a rule"),
     (policy(deny("x.a.test"), allow("*.a.test:443")), "y.x.a.test", "allow a rule"),
     (policy(allow({"to": "a.test", "ports": 25, "uid": 5})), "a.test", "allow a rule"),
     (policy(allow({"to": ["10.0.0.1", "a.test"]})), "a.test", "allow a rule"),
     (policy(allow(["10.0.0.1:80", "a.test:443"])), "b.test", LISTED),
-    (policy(deny("*"), allow("a.test")), "a.test", "deny d rule"),
+    (policy(deny("*"), allow("a.test")), "a.test", "deny d dns-name"),
     # Passed over.
     (policy(deny("a.test", expires=PAST), allow("*.test")), "a.test", "allow a rule"),
-    (policy(deny("a.test", expires=FUTURE), allow("*.test")), "a.test", "deny d rule"),
+    (policy(deny("a.test", expires=FUTURE), allow("*.test")), "a.test", "deny d dns-name"),
     # Covered by none.
     (policy(allow("a.test")), "b.test", LISTED),
     (policy(allow("a.test", expires=PAST)), "a.test", LISTED),
     (policy(allow("a.test"), default="allow"), "b.test", ANY),
     (policy(deny("a.test")), "b.test", ANY),
-    (policy(deny("a.test")), "a.test", "deny d rule"),
+    (policy(deny("a.test")), "a.test", "deny d dns-name"),
     (policy(allow("10.0.0.1")), "b.test", ANY),
     (policy(allow("a.test"), dns={"queries": "any"}), "b.test", ANY),
     (policy(deny("a.test"), dns={"queries": "listed"}), "b.test", LISTED),
@@ -84,7 +84,7 @@ QUESTIONS = [
      "allow dns-search dns-resolver"),
     (policy(allow("*.a.test"), search=["x.lan"]), "a.test.x.lan", LISTED),
     (policy(deny("a.test"), allow("b.test"), search=["lan"]), "a.test.lan", LISTED),
-    (policy(allow("a.test"), deny("*.lan"), search=["lan"]), "a.test.lan", "deny d rule"),
+    (policy(allow("a.test"), deny("*.lan"), search=["lan"]), "a.test.lan", "deny d dns-name"),
     (policy(allow("a.test", expires=PAST), search=["lan"]), "a.test.lan",
      "allow dns-search dns-resolver"),
     (policy(allow("a.test"), search=["lan"], dns={"queries": "any"}), "a.test.lan", ANY),
@@ -171,9 +171,9 @@ def test_generated_names_meet_rules():
         made = generate.RandomPolicy(random.Random(f"names/{seed}"))
         judge = Policy(made.document)
         for _ in range(100 if made.names else 0):
-            verdict, _, cause = judge.question(made.name())
+            verdict, rule, _ = judge.question(made.name())
             asked += 1
-            by_rule += cause == "rule"
+            by_rule += rule is not None
             allowed += verdict == "allow"
             *flow, owners = made.owned()
             owned += 1

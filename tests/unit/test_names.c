@@ -239,9 +239,9 @@ static void the_first_pattern_in_the_file_decides(void **state)
 		       "- deny: '*.b.test'\n  id: all-b\n"
 		       "- allow: good.b.test\n  id: hidden\n"
 		       "- allow: {to: q.test, ports: 25, protocol: tcp, uid: 5}\n  id: mail\n");
-	assert_string_equal(question(&f, "evil.a.test"), "deny inside rule");
+	assert_string_equal(question(&f, "evil.a.test"), "deny inside dns-name");
 	assert_string_equal(question(&f, "x.evil.a.test"), "allow wide rule");
-	assert_string_equal(question(&f, "good.b.test"), "deny all-b rule");
+	assert_string_equal(question(&f, "good.b.test"), "deny all-b dns-name");
 	/* whatever its ports and uid */
 	assert_string_equal(question(&f, "q.test"), "allow mail rule");
 	assert_true(says(&f, "rule 'hidden' can never match: 'all-b' in line 7"));
@@ -294,7 +294,7 @@ static void an_expired_rule_is_passed_over(void **state)
 	compile_ok(&f, "sluice: 1\nrules:\n"
 		       "- deny: a.test\n  id: d\n  " FIRST "\n"
 		       "- allow: '*.test:443'\n  id: a\n  " SECOND "\n");
-	assert_string_equal(question_at(&f, "a.test", FIRST_NS - 1), "deny d rule");
+	assert_string_equal(question_at(&f, "a.test", FIRST_NS - 1), "deny d dns-name");
 	assert_string_equal(question_at(&f, "a.test", FIRST_NS), "allow a rule");
 	assert_string_equal(question_at(&f, "a.test", SECOND_NS), "deny - dns-name");
 	assert_string_equal(question_at(&f, "b.test", 1), "allow a rule");
@@ -323,7 +323,7 @@ static void a_connection_holds_no_longer_than_the_question(void **state)
 	assert_string_equal(connection_of(&f, "a.test", &flow), "allow c rule");
 	assert_int_equal(flow.deadline_ns, FIRST_NS);
 	flow.now_ns = FIRST_NS;
-	assert_string_equal(question_at(&f, "a.test", FIRST_NS), "deny d rule");
+	assert_string_equal(question_at(&f, "a.test", FIRST_NS), "deny d dns-name");
 	assert_string_equal(connection_of(&f, "a.test", &flow), "deny - default");
 	done(&f);
 }
@@ -336,7 +336,7 @@ static void denied_targets_are_told_from_unlisted_ones(void **state)
 	compile_ok(&f, "sluice: 1\nrules:\n- allow: '*.cdn.test:443'\n  id: a\n"
 		       "- deny: '*.test'\n  id: d\n");
 	assert_string_equal(question(&f, "x.cdn.test"), "allow a rule");
-	assert_string_equal(question(&f, "tracker.test"), "deny d rule");
+	assert_string_equal(question(&f, "tracker.test"), "deny d dns-name");
 	assert_string_equal(question(&f, "edge.example"), "deny - dns-name");
 	done(&f);
 }
@@ -513,7 +513,7 @@ static void searched_names_may_be_asked_and_teach_nothing(void **state)
 	assert_string_equal(connection(&f, "github.com.corp.example", 443), "deny - default");
 	assert_string_equal(connection(&f, "x.a.test.lan", 443), "deny - default");
 	/* A rule of the policy comes first, whatever it says. */
-	assert_string_equal(question(&f, "secret.corp.example"), "deny d rule");
+	assert_string_equal(question(&f, "secret.corp.example"), "deny d dns-name");
 	assert_string_equal(question(&f, "github.com.lan"), "allow real rule");
 	assert_string_equal(connection(&f, "github.com.lan", 80), "allow real rule");
 	assert_string_equal(connection(&f, "github.com.lan", 443), "deny - default");
@@ -811,7 +811,7 @@ static void expiring_rules_by_name_are_bounded(void **state)
 	struct fixture f;
 
 	compile_ok(&f, fits);
-	assert_string_equal(question_at(&f, "a.test", ~0ull), "deny last rule");
+	assert_string_equal(question_at(&f, "a.test", ~0ull), "deny last dns-name");
 	done(&f);
 	assert_int_not_equal(compile_in(&f, more, &no_search), 0);
 	assert_true(says(&f, "'last' stands behind 16 expiring rules"));

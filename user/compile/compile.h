@@ -94,9 +94,9 @@ char *sl_pattern_text(const struct sl_pattern *pattern, char buf[SL_PATTERN_BYTE
 const struct sl_pattern *sl_names_find(const struct sl_compiled *compiled, const char *name);
 
 /*
- * May the name be asked? now_ns is boot time. Decided by a rule: its number and
- * SL_REASON_RULE, or SL_REASON_DNS_RESOLVER for a search domain's. By none:
- * SL_REASON_DNS_RESOLVER where any name may be asked, else SL_REASON_DNS_NAME.
+ * May the name be asked? now_ns is boot time. The number of the rule that decides, if
+ * one does. If not: SL_REASON_DNS_NAME. If so: SL_REASON_RULE, or SL_REASON_DNS_RESOLVER for a
+ * search domain's rule and where any name may be asked.
  * False: the table cannot be read; *answer is then a denial.
  */
 bool sl_names_question(const struct sl_compiled *compiled, const char *name, __u64 now_ns,

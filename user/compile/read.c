@@ -58,8 +58,10 @@ bool sl_names_question(const struct sl_compiled *compiled, const char *name, __u
 		return false;
 	if (id == SL_NONE) {
 		a.deny = !(flags & SL_F_QUERIES_ANY);
-		a.reason = a.deny ? SL_REASON_DNS_NAME : SL_REASON_DNS_RESOLVER;
+		a.reason = SL_REASON_DNS_RESOLVER;
 	}
+	if (a.deny)
+		a.reason = SL_REASON_DNS_NAME; /* as the kernel's event has it */
 	*answer = a;
 	return true;
 }
