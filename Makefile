@@ -42,13 +42,14 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps demo test test-kernels unit tools oracle fuzz fuzz-dns lint format clean install
+.PHONY: all help deps demo test test-guests test-kernels unit tools oracle fuzz fuzz-dns lint format clean install
 
 all: $(O)/sluice
 
 help:
 	@echo 'sudo make demo      install what is missing, build, show allowed and blocked connections'
 	@echo 'sudo make test      build and run every test'
+	@echo 'sudo make test-guests    of these, a real guest on a bridge, and libvirt itself'
 	@echo 'sudo make test-kernels   the programs and a suite on Debian 6.1, 6.12 and this kernel'
 	@echo 'make                build $(O)/sluice'
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
@@ -72,6 +73,10 @@ test: deps
 
 $(O)/.unit-built: $(UNIT_BIN)
 	@touch $@
+
+test-guests: deps
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	@tools/run-tests $(O) guests libvirt
 
 test-kernels:
 	@tools/install-deps kernels

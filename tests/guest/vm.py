@@ -2,7 +2,6 @@
 """A guest to talk to: agent.py runs in it and obeys over a serial channel."""
 import ctypes
 import json
-import os
 import pathlib
 import signal
 import socket

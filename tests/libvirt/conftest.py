@@ -22,7 +22,7 @@ def virt():
     missing = [program for program in PROGRAMS
                if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]
     if missing:
-        pytest.fail(f"not installed: {' '.join(missing)}: tools/install-deps libvirt")
+        pytest.fail(f"not installed: {' '.join(missing)}: tools/install-deps test")
     with tempfile.TemporaryDirectory(prefix="sl-virt-") as folder:
         made = virt_module.Libvirt(pathlib.Path(folder))
         try:

@@ -86,11 +86,11 @@ def new_mark():
 
 
 class Wire:
-    """What has come in over a wire (or gone out, with outgoing). mark(DATA) sends
-    a packet that ends in DATA the same way."""
+    """What has come in over a wire (or gone out, with outgoing), snap bytes of each
+    frame. mark(DATA) sends a packet that ends in DATA the same way."""
 
-    def __init__(self, sock, mark, outgoing=False):
-        self.sock, self.mark, self.outgoing = sock, mark, outgoing
+    def __init__(self, sock, mark, outgoing=False, snap=65535):
+        self.sock, self.mark, self.outgoing, self.snap = sock, mark, outgoing, snap
         self.packets, self.frames, self.marked = [], [], -1
         self.changed = threading.Condition()
         threading.Thread(target=self.listen, daemon=True).start()
@@ -98,7 +98,7 @@ class Wire:
     def listen(self):
         while True:
             try:
-                frame, (_, protocol, kind, _, _) = self.sock.recvfrom(65535)
+                frame, (_, protocol, kind, _, _) = self.sock.recvfrom(self.snap)
             except OSError:
                 return
             if (kind == socket.PACKET_OUTGOING) != self.outgoing or not frame:

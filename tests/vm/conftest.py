@@ -18,7 +18,7 @@ def site():
         pytest.fail(f"{network.lab.SLUICE} is not built (or set SLUICE)")
     for program in ("qemu-system-x86_64", "dnsmasq", "/bin/busybox"):
         if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
-            pytest.fail(f"{program} is not installed: tools/install-deps vm")
+            pytest.fail(f"{program} is not installed: tools/install-deps test")
     with tempfile.TemporaryDirectory(prefix="sl-vm-") as folder:
         made = network.Network(pathlib.Path(folder))
         try:
@@ -41,4 +41,4 @@ def device(site, tmp_path):
 def upset(site):
     """For a test that changes the guest's addresses: it gets them back."""
     yield
-    site.configure(site.a)
+    site.restore()

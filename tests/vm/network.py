@@ -39,6 +39,8 @@ ECHO, SINK = 7, 9000
 PORTS = (ECHO, 22, 25, 53, 80, 443, 8080, 9418)
 BIND = ["--mac", MAC_A, "--address", A4, "--address", A6]
 EVENT_S = 10
+SNAP = 512              # of a captured frame; the tokens stand at the beginning
+SO_RCVBUFFORCE = 33
 
 
 class Monitor:
@@ -184,6 +186,7 @@ class Network:
         self.address("host", "br0", f"{BRIDGE4}/24", f"{BRIDGE6}/64")
         self.address("host", "u0", f"{UPLINK4[0]}/30", f"{UPLINK6[0]}/64")
         self.address("net", "u1", f"{UPLINK4[1]}/30", f"{UPLINK6[1]}/64")
+        lab.Lab.sysctl(self.names["lan"], "net.ipv6.conf.l1.accept_ra=0")
         self.address("lan", "l1", f"{LAN4}/24", f"{LAN6}/64")
         for name, via in (("host", 1), ("net", 0)):
             self.ip(name, "route", "add", "default", "via", UPLINK4[via])
@@ -221,17 +224,32 @@ class Network:
     def configure(guest):
         """Its addresses as they should be, whatever a test has made of them."""
         guest.sh(f"""
-            sysctl -qw net.ipv6.conf.eth0.accept_dad=0 net.ipv6.conf.eth0.accept_ra=0 \\
-                net.ipv4.ping_group_range='0 2147483647'
-            ip link set eth0 down
-            ip link set eth0 address {guest.mac}
-            ip addr flush dev eth0
-            ip link set eth0 up
-            ip addr add {guest.v4}/24 dev eth0
-            ip addr add {guest.v6}/64 dev eth0 nodad
-            ip route replace default via {BRIDGE4}
-            ip -6 route replace default via {BRIDGE6}
+            cd /proc/sys/net
+            echo 0 > ipv6/conf/eth0/accept_dad
+            echo 0 > ipv6/conf/eth0/accept_ra
+            echo '0 2147483647' > ipv4/ping_group_range
+            ip -batch - <<END
+                link set eth0 down
+                link set eth0 address {guest.mac}
+                addr flush dev eth0
+                link set eth0 up
+                addr add {guest.v4}/24 dev eth0
+                addr add {guest.v6}/64 dev eth0 nodad
+                route replace default via {BRIDGE4}
+                route replace ::/0 via {BRIDGE6}
+END
         """)
+
+    def forget(self):
+        """What a forged frame has taught the others."""
+        for name, device in (("host", "br0"), ("lan", "l1")):
+            self.ip(name, "neigh", "flush", "dev", device)
+        for guest in self.guests:
+            guest.sh("ip neigh flush dev eth0")
+
+    def restore(self):
+        self.configure(self.a)
+        self.forget()
 
     def watch(self):
         marker = self.maker("host")(socket.AF_INET, socket.SOCK_DGRAM)
@@ -242,8 +260,9 @@ class Network:
                                               ("internet", "net", "u1", False)):
             capture = self.maker(name)(socket.AF_PACKET, socket.SOCK_DGRAM,
                                        socket.htons(lab.ETH_P_ALL))
+            capture.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
             capture.bind((device, lab.ETH_P_ALL))
-            self.wires[place] = lab.Wire(capture, None, outgoing)
+            self.wires[place] = lab.Wire(capture, None, outgoing, SNAP)
             self.closing.append(capture)
         self.marker = marker
         self.closing.append(marker)

@@ -6,9 +6,8 @@ import shutil
 import signal
 import subprocess
 
-import network
 import pytest
-from network import A4, BRIDGE4, BRIDGE6, ECHO, FREE4, LAN4, MAC_A, NET4, NET6, lab
+from network import A4, BRIDGE4, ECHO, FREE4, LAN4, MAC_A, NET4, NET6, lab
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -68,7 +67,7 @@ def lease(site):
     """DHCP as a client in the guest does it; its address, or None."""
     site.a.sh(SCRIPT)
     result = site.a.try_("command", argv=["/bin/busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f",
-                                          "-t", "3", "-T", "2", "-s", "/tmp/dhcp"])
+                                          "-t", "4", "-T", "1", "-s", "/tmp/dhcp"])
     return addresses(site, "inet") if result["errno"] is None else None
 
 
@@ -102,7 +101,8 @@ def test_the_leased_address_is_bound(site, device, dnsmasq):
         spoofed = site.token()
         site.send(frame / spoofed)
         assert site.arrived(spoofed) == set()
-        assert monitor.wait(destination=NET4, reason="address-binding")["source"]["address"] == FREE4
+        event = monitor.wait(destination=NET4, reason="address-binding")
+        assert event["source"]["address"] == FREE4
     assert "DHCPACK" in dnsmasq.read_text()
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """The policies that are shipped for guests, as they are, on a real one."""
 import network
-import pytest
 from network import (A4, A6, B4, B6, BIND, BRIDGE4, BRIDGE6, LAN4, LAN6, MAC_A, MAC_C, NET4, NET6,
                      PORTS, lab)
 from scapy.layers.inet import IP, UDP

@@ -158,6 +158,7 @@ PidFile none
 UsePAM no
 UseDNS no
 PermitRootLogin prohibit-password
+KexAlgorithms curve25519-sha256
 END
 /usr/sbin/sshd -f /tmp/ssh/config
 """

@@ -4,14 +4,14 @@ policy; with one, nothing of it is on any wire behind the tap, an event names th
 reason, and the guest's own traffic goes on."""
 import network
 import pytest
-from network import A4, A6, BIND, BRIDGE4, ECHO, FREE4, FREE6, LAN4, LAN6, MAC_A, MAC_C, NET4, NET6
+from network import (A4, A6, BIND, BRIDGE4, ECHO, FREE4, FREE6, LAN4, LAN6, MAC_A, MAC_C, NET4,
+                     NET6, lab)
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6ND_RA, ICMPv6NDOptDstLLAddr,
                                 ICMPv6NDOptPrefixInfo, IPv6)
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 
-pytestmark = pytest.mark.usefixtures("device", "upset")
 POLICY = f"""\
 sluice: 1
 name: root
@@ -25,27 +25,31 @@ PORT = 9
 VLAN = 7
 
 
+CHANGES = pytest.mark.usefixtures("upset")
+
+
 @pytest.fixture
 def lan_mac(site):
     return site.mac("lan", "l1")
 
 
-def judge(site, device, attempt, reasons, also=()):
+def judge(site, device, attempt, reasons, also=(), restore=None):
     """attempt(TOKEN) sends. reasons: those of which the event has one; also: of
     what else the guest's kernel sends on the occasion."""
     token = site.token()
     attempt(token)
     assert site.arrived(token), "it does not even arrive without a policy"
-    site.configure(site.a)
+    (restore or site.forget)()
     device.attach(POLICY, *BIND)
     with device.monitor() as monitor:
         token = site.token()
         attempt(token)
         assert site.arrived(token) == set()
         monitor.wait_reason(*reasons)
-        unwanted = [e for e in monitor.events if e["reason"] not in reasons | set(also)]
+        unwanted = [e for e in lab.matching(monitor.events, direction="egress")
+                    if e["reason"] not in reasons | set(also)]
         assert not unwanted
-    site.configure(site.a)
+    (restore or site.forget)()
     for to in (NET4, NET6):
         assert site.a.do("tcp", to=to, port=ECHO) == "hello"
 
@@ -58,6 +62,7 @@ def datagram(token, source=None, to=LAN4):
 
 # ---- with the guest's own stack ----
 
+@CHANGES
 @pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
 def test_another_address(site, device, lan_mac, v6):
     free, to, prefix = (FREE6, LAN6, "64 nodad") if v6 else (FREE4, LAN4, "24")
@@ -69,9 +74,10 @@ def test_another_address(site, device, lan_mac, v6):
         site.a.sh(f"ip addr del {free}/{prefix.split()[0]} dev eth0; "
                   f"ip neigh del {to} dev eth0")
     # adding an address announces it, too
-    judge(site, device, attempt, {"address-binding", "nd", "arp"})
+    judge(site, device, attempt, {"address-binding", "nd", "arp"}, restore=site.restore)
 
 
+@CHANGES
 @pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
 def test_another_mac(site, device, lan_mac, v6):
     to = LAN6 if v6 else LAN4
@@ -81,9 +87,10 @@ def test_another_mac(site, device, lan_mac, v6):
         site.a.sh(f"ip link set eth0 address {MAC_C}; "
                   f"ip neigh replace {to} lladdr {lan_mac} nud permanent dev eth0")
         site.a.do(**datagram(token, to=to))
-    judge(site, device, attempt, {"mac-binding"})
+    judge(site, device, attempt, {"mac-binding"}, restore=site.restore)
 
 
+@CHANGES
 def test_vlan_interface(site, device, lan_mac):
     def attempt(token):
         site.a.sh(f"ip link add link eth0 name tagged type vlan id {VLAN}; "
@@ -91,7 +98,7 @@ def test_vlan_interface(site, device, lan_mac):
                   f"ip neigh replace 192.168.107.200 lladdr {lan_mac} nud permanent dev tagged")
         site.a.do(**datagram(token, to="192.168.107.200"))
         site.a.sh("ip link del tagged")
-    judge(site, device, attempt, {"vlan"})
+    judge(site, device, attempt, {"vlan"}, restore=site.restore)
 
 
 def test_vlan_of_the_binding(site, device, lan_mac):
@@ -136,6 +143,7 @@ ip netns del nested
 """
 
 
+@CHANGES
 @pytest.mark.parametrize("v6", [False, True], ids=["ipv4", "ipv6"])
 def test_bridge_behind_the_nic(site, device, lan_mac, v6):
     """A nested guest: a namespace in the guest, bridged to its NIC, with a MAC of
@@ -146,7 +154,8 @@ def test_bridge_behind_the_nic(site, device, lan_mac, v6):
         site.a.sh(NESTED.format(mac=MAC_C, mine=mine, to=to, lan=lan_mac, token=token,
                                 six=6 if v6 else ""))
     # the bridge joins the group of all snoopers (RFC 4286)
-    judge(site, device, attempt, {"mac-binding"}, also=["ip-options", "default"])
+    judge(site, device, attempt, {"mac-binding"}, also=["ip-options", "default"],
+          restore=site.restore)
 
 
 # ---- raw frames (AF_PACKET); tests/system has all of them against a tap ----
