@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Fixtures of the system tests: one lab for each file of tests that asks."""
+import collections
 import os
 import pathlib
 import shutil
@@ -8,15 +9,13 @@ import tempfile
 
 import pytest
 
+import devicelab
 import lab as lab_module
 
 
 @pytest.fixture(scope="module")
 def lab(request):
-    if os.geteuid() != 0:
-        pytest.skip("makes network namespaces and cgroups: needs root")
-    if not os.path.exists(lab_module.SLUICE):
-        pytest.fail(f"{lab_module.SLUICE} is not built (or set SLUICE)")
+    need_root()
     name = request.module.__name__.removeprefix("test_")
     # Not below pytest's own folder: --user must be able to read the client.
     with tempfile.TemporaryDirectory(prefix=f"sl-{name}-") as folder:
@@ -25,6 +24,52 @@ def lab(request):
             yield made
         finally:
             made.close()
+
+
+def need_root():
+    if os.geteuid() != 0:
+        pytest.skip("makes network namespaces and cgroups: needs root")
+    if not os.path.exists(lab_module.SLUICE):
+        pytest.fail(f"{lab_module.SLUICE} is not built (or set SLUICE)")
+
+
+@pytest.fixture(scope="module")
+def device_labs():
+    """Labs with one workload's device, made when they are first asked for:
+    device_labs(kind, key, **options of DeviceLab)."""
+    need_root()
+    made = {}
+    with tempfile.TemporaryDirectory(prefix="sl-dev-") as folder:
+        def get(kind, key=True, **options):
+            name = f"{kind[0]}{len(made)}"
+            if (kind, key) not in made:
+                path = pathlib.Path(folder) / name
+                path.mkdir()
+                made[kind, key] = devicelab.DeviceLab(name, path, kind, **options)
+            return made[kind, key]
+        try:
+            yield get
+        finally:
+            for lab in made.values():
+                lab.close()
+
+
+TALLY = collections.Counter()
+
+
+@pytest.fixture
+def tally(request):
+    """tally(blocked, count=1): one way out was tried; printed at the end of the run."""
+    def count(blocked, tried=1):
+        TALLY["tried"] += tried
+        TALLY["blocked"] += tried if blocked is True else int(blocked)
+    return count
+
+
+def pytest_terminal_summary(terminalreporter):
+    if TALLY["tried"]:
+        terminalreporter.write_line(
+            f"frames: tried {TALLY['tried']}, blocked {TALLY['blocked']}")
 
 
 @pytest.fixture(scope="session")

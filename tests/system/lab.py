@@ -366,8 +366,13 @@ class Lab:
         capture.bind(("p0", ETH_P_ALL))
         marker = self.socket(self.workload, socket.AF_INET, socket.SOCK_DGRAM)
         self.wire = Wire(capture, lambda mark: marker.sendto(mark, (PEER4, 9)))
+        self.closing += [marker, capture]
+        self.servers()
+
+    def servers(self):
+        """Echo servers at every address of the peer."""
         self.echo = Echo()
-        self.closing += [marker, capture, self.echo]
+        self.closing.append(self.echo)
         for protocol, port in ((0, ECHO), (MPTCP, ECHO + 1)):
             try:
                 self.listen(self.peer, "::", port, protocol)
