@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Audit mode, and what is counted: decisions, events, frames and bytes."""
+import json
+import os
+
+import pytest
+
+from device_cases import CONFIGS, eth, ip, super_frame, udp
+from devicelab import BINDING, accounts, datagram, rules
+from lab import ECHO, PEER4, PEER6, sh, until
+from test_device_frames import CASES, play, reasons_of
+
+KINDS = pytest.mark.parametrize("kind", ["tap", "veth"])
+PROBE = rules(f'allow: ["{PEER4}:{ECHO}", "[{PEER6}]:{ECHO}"]')
+
+
+@KINDS
+def test_audit_lets_everything_pass_and_says_it(device_labs, kind):
+    """Every case that is denied in enforce mode arrives in audit mode, with an event of
+    the same reason that says audit-deny."""
+    lab, wrong = device_labs(kind, "audit"), []
+    # (A first fragment that passes decides for the later ones, in audit mode too.)
+    cases = [(case, family) for which, case, family in CASES
+             if which == kind and case.reason and not isinstance(case.reason, tuple)]
+    assert len(cases) > 300
+    for case, family in cases:
+        v6, reasons = family == 6, reasons_of(case)
+        policy, options = CONFIGS[case.config]
+        lab.configure(policy, *options, "--audit", once=reasons)
+        start = lab.mark()
+        arrived = play(lab, case, v6)
+        lab.settle(case.config == "only-v6")
+        events = lab.fence(start)
+        arrived = arrived(5)
+        # Not what the peer answers to what it would never have seen.
+        hook = "tc-egress" if case.name.startswith("in-") else "tc-ingress"
+        events = [event for event in events if event["hook"] == hook and
+                  (event["reason"] != "unsolicited" or "unsolicited" in reasons)]
+        found = [event["reason"] for event in events]
+        if not arrived or found != reasons or \
+                {event["verdict"] for event in events} - {"audit-deny"}:
+            wrong.append((case.name, family, bool(arrived), found))
+    assert not wrong, "\n".join(map(str, wrong))
+    target = lab.status()
+    assert target["mode"] == "audit" and target["denied"] == 0
+    assert target["tx_denied"] == target["rx_denied"] == 0
+    assert target["audit_denied"] >= len(cases) / 2 and accounts(target)
+
+
+@KINDS
+def test_mode_audit_of_the_policy(device_labs, kind):
+    lab = device_labs(kind, "audit")
+    lab.configure(rules("deny: any", mode="audit"), *BINDING)
+    start, mark, position = lab.mark(), os.urandom(8), lab.sink.position()
+    lab.send(datagram("198.51.100.77", 99, mark))
+    assert lab.sink.wait(mark, position)
+    event, = [e for e in lab.fence(start) if e["destination"]["port"] == 99]
+    assert (event["verdict"], event["rule"] is not None) == ("audit-deny", True)
+
+
+# ---- counters ----
+
+def statistics(lab):
+    """The device's own: what virsh domifstat shows."""
+    link, = json.loads(sh("ip", "-n", lab.host, "-s", "-s", "-j", "link", "show", lab.device))
+    rx, tx = link["stats64"]["rx"], link["stats64"]["tx"]
+    return {"tx_frames": rx["packets"], "tx_bytes": rx["bytes"], "rx_frames": tx["packets"],
+            "rx_bytes": tx["bytes"]}
+
+
+def traffic(lab):
+    """Allowed, denied and refused, of all sizes, both ways."""
+    for v6 in (False, True):
+        for size in (0, 1, 700, 1400, 8000):
+            lab.send(datagram(PEER6 if v6 else PEER4, ECHO, bytes(size)))
+            lab.send(datagram("2001:db8:1::9" if v6 else "198.51.100.9", 300 + size, bytes(size)))
+        made = super_frame(v6, b"counted", sport=6100)
+        lab.send(made.frame, made.header)
+        lab.send_in(bytes(eth(src="52:54:00:00:00:02", dst="52:54:00:12:34:56") / ip(
+            v6, "2001:db8::1" if v6 else "192.0.2.1", PEER6 if v6 else PEER4) / udp(b"in")))
+        lab.probe(v6)
+    lab.probe()
+
+
+@KINDS
+def test_frames_and_bytes_are_the_devices_own(device_labs, kind):
+    lab = device_labs(kind, "counted")
+    lab.configure(PROBE, *BINDING)
+    for _ in range(3):
+        before, ours = statistics(lab), lab.status()
+        traffic(lab)
+        after, then = statistics(lab), lab.status()
+        assert {k: then[k] - ours[k] for k in before} == {k: after[k] - before[k] for k in before}
+        assert then["tx_denied"] - ours["tx_denied"] == 10
+        assert then["rx_denied"] - ours["rx_denied"] >= 2
+
+
+@KINDS
+def test_decisions_add_up(device_labs, kind):
+    """More denials than the budget has events: what has none is counted. Events that
+    are printed are those that were submitted."""
+    lab = device_labs(kind, "counted")
+    lab.configure(PROBE, *BINDING)
+    lab.fence(lab.mark())
+    before, start, to = lab.status(), lab.mark(), "198.51.100.30"
+    lab.probe()
+    for port in range(9000):
+        lab.send(datagram(to, 1 + port, b"x"))
+    lab.probe()
+    after = lab.status()
+    assert accounts(before) and accounts(after)
+    noise = after["rx_denied"] - before["rx_denied"]        # what bridges say to everybody
+    assert after["tx_denied"] - before["tx_denied"] == 9000
+    assert after["denied"] - before["denied"] == 9000 + noise
+    assert after["lost"] == before["lost"]
+    submitted = after["submitted"] - before["submitted"]
+    assert 4000 <= submitted < 9000
+    assert after["over_budget"] - before["over_budget"] == 9000 - submitted
+
+    def printed():
+        records = lab.guard.monitor.between(start, lab.mark())
+        return sum(r["count"] for r in records if r["destination"]["address"] == to)
+    assert until(lambda: printed() >= submitted, 10) and printed() == submitted

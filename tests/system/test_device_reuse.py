@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Devices that come and go: one that is renamed keeps its policy, one that takes
+another's name or index inherits nothing."""
+import os
+
+import pytest
+
+from devicelab import ANOTHER4, ANOTHER6, ANOTHER_MAC, datagram, rules
+from lab import ECHO, PEER4, PEER6, sh
+from test_device_clients import LEASED, acknowledges, asks
+from test_device_state import answer, comes
+
+KINDS = pytest.mark.parametrize("kind", ["tap", "veth"])
+PEERS = rules(f'allow: [{PEER4}, "{PEER6}"]')
+NOTHING = rules("deny: any")
+BOUND = ["--mac", ANOTHER_MAC, "--address", ANOTHER4, "--address", ANOTHER6]
+OWN = {"source": ANOTHER4, "mac_source": ANOTHER_MAC}
+INDEX = 4711
+SPORT = 5151
+
+
+def passes(lab, port, to=PEER4, sport=SPORT):
+    mark, position = os.urandom(8), lab.sink.position()
+    port.send(datagram(to, ECHO, mark, sport, **OWN))
+    lab.probe()
+    return bool(lab.sink.since(position, mark))
+
+
+def answered(lab, port, mark):
+    """Does an answer of the flow's get in?"""
+    return comes(lab, answer(False, mark, ECHO, SPORT, to=ANOTHER4, mac=ANOTHER_MAC), mark, port)
+
+
+def index_of(lab, device):
+    return int(sh("ip", "-n", lab.host, "-o", "link", "show", device).split(":")[0])
+
+
+@KINDS
+def test_the_same_name_and_index_again(device_labs, tally, kind):
+    """The device goes, another comes with its name, its index, its MAC and its flow's
+    addresses and ports. Without a policy of its own it is open, as it would be without
+    Sluice; with one, nothing of the first is left."""
+    lab = device_labs(kind, "frames")
+    with lab.another("reuse0", index=INDEX) as port:
+        lab.guard.attach("reuse0", PEERS, *BOUND)
+        first = lab.guard.status("reuse0")
+        assert passes(lab, port) and answered(lab, port, b"to-the-first")
+        assert lab.guard.status("reuse0")["allowed"] == 1
+    with lab.another("reuse0", index=INDEX) as port:
+        assert index_of(lab, "reuse0") == INDEX == first["ifindex"]
+        assert lab.guard.status("reuse0") is None
+        assert passes(lab, port, "198.51.100.3")
+        lab.guard.attach("reuse0", NOTHING, *BOUND)
+        second = lab.guard.status("reuse0")
+        assert second["generation"] != first["generation"]
+        assert second["allowed"] == second["tx_frames"] == 0
+        got = answered(lab, port, b"to-the-second")
+        tally(not got)
+        assert not got, "an answer of the first device's flow got in"
+        assert not passes(lab, port)
+        lab.guard.attach("reuse0", PEERS, *BOUND)
+        assert not answered(lab, port, b"not-yet")
+        assert passes(lab, port) and answered(lab, port, b"of-its-own")
+
+
+@KINDS
+def test_attached_without_a_look_in_between(device_labs, tally, kind):
+    """Nobody has asked for the status, so nothing has been swept: attaching the second
+    device finds the first one's target under its index, and starts anew."""
+    lab = device_labs(kind, "frames")
+    with lab.another("reuse1", index=INDEX + 1) as port:
+        lab.guard.attach("reuse1", PEERS, *BOUND)
+        assert passes(lab, port) and answered(lab, port, b"to-the-first")
+    with lab.another("reuse1", index=INDEX + 1) as port:
+        lab.guard.attach("reuse1", PEERS, *BOUND)
+        got = answered(lab, port, b"to-the-second")
+        tally(not got)
+        assert not got, "an answer of the first device's flow got in"
+        assert passes(lab, port) and answered(lab, port, b"of-its-own")
+        target = lab.guard.status("reuse1")
+        assert target["attached"] and target["allowed"] == 1
+    assert lab.guard.status("reuse1") is None
+
+
+@KINDS
+def test_the_index_under_another_name(device_labs, tally, kind):
+    lab = device_labs(kind, "frames")
+    with lab.another("reuse2", index=INDEX + 2) as port:
+        lab.guard.attach("reuse2", PEERS, *BOUND)
+        assert passes(lab, port)
+    with lab.another("reuse3", index=INDEX + 2) as port:
+        assert passes(lab, port, "198.51.100.3"), "it is not attached"
+        lab.guard.attach("reuse3", NOTHING, *BOUND)
+        assert lab.guard.status("reuse2") is None
+        assert not answered(lab, port, b"to-the-second")
+        blocked = not passes(lab, port)
+        tally(blocked)
+        assert blocked
+
+
+@KINDS
+def test_the_name_under_another_index(device_labs, tally, kind):
+    """Both are there in turn; the target is the device's, not the name's."""
+    lab = device_labs(kind, "frames")
+    with lab.another("reuse4", mac_address="52:54:00:12:34:58") as old:
+        lab.guard.attach("reuse4", NOTHING, "--address", ANOTHER4)
+        for words in (("down",), ("name", "kept4"), ("up",)):
+            sh("ip", "-n", lab.host, "link", "set", "kept4" if words == ("up",) else "reuse4",
+               *words)
+        with lab.another("reuse4") as port:
+            assert passes(lab, port), "the new one has no policy"
+            blocked = not passes(lab, old)
+            tally(blocked)
+            assert blocked, "the renamed one has lost its policy"
+            kept = [t for t in lab.guard.status() if t["ifindex"] == index_of(lab, "kept4")]
+            assert len(kept) == 1 and kept[0]["attached"]
+            lab.guard.detach("reuse4", code=1)
+            lab.guard.attach("reuse4", PEERS, *BOUND)
+            assert passes(lab, port) and not passes(lab, old)
+        lab.guard.attach("kept4", PEERS, "--address", ANOTHER4)
+        assert passes(lab, old)
+        assert lab.guard.status("kept4")["generation"] > kept[0]["generation"]
+        lab.guard.detach("kept4")
+        assert passes(lab, old, "198.51.100.3")
+
+
+@KINDS
+def test_a_lease_is_not_inherited(device_labs, kind):
+    lab = device_labs(kind, "frames")
+    options = ["--address", "dhcp"]
+    for again in (False, True):
+        with lab.another("reuse5", index=INDEX + 5) as port:
+            lab.guard.attach("reuse5", PEERS, *options)
+            position, mark = lab.sink.position(), os.urandom(8)
+            if not again:
+                port.send(asks(77))
+                lab.send_in(acknowledges(77, 1000))
+                lab.probe()
+            port.send(datagram(PEER4, ECHO, mark, source=LEASED))
+            lab.probe()
+            assert bool(lab.sink.since(position, mark)) != again
