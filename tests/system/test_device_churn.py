@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Taps that come and go, a thousand of them or as many as a minute gives: nothing
+of them is left, and no frame of one passes before it is judged or after."""
+import contextlib
+import json
+import os
+import time
+
+from bpfobjects import PinnedMap, snapshot
+from devicelab import ANOTHER_MAC, datagram, rules
+from deviceport import PLAIN, open_tap
+from lab import ECHO, PEER4, sh, until
+
+TAPS, BATCH, SECONDS = 1000, 25, 60
+GROUP = 77
+POLICY = rules(f'allow: ["{PEER4}:{ECHO}"]')
+OUTER = {"sl_tables": 8192, "sl_flows": 4096}       # arrays of maps: places
+
+
+class Taps:
+    """A batch, made, attached while it is down, and deleted with one request."""
+
+    def __init__(self, lab, policy, first):
+        self.lab, self.names = lab, [f"churn{first + i}" for i in range(BATCH)]
+        self.fds = []
+        for name in self.names:
+            self.fds.append(open_tap(lab.host, name))
+            lab.guard.run("attach", "--dev", name, "-p", policy, "--mac", ANOTHER_MAC)
+
+    def up(self):
+        commands = [f"link set {name} master br0 group {GROUP} up" for name in self.names]
+        sh("ip", "-n", self.lab.host, "-batch", "-", input="\n".join(commands))
+
+    def send(self, mark):
+        """Each a denied datagram."""
+        for fd in self.fds:
+            os.write(fd, PLAIN + datagram("198.51.100.44", ECHO, mark, mac_source=ANOTHER_MAC))
+
+    def close(self):
+        sh("ip", "-n", self.lab.host, "link", "del", "group", str(GROUP), check=False)
+        for fd in self.fds:
+            os.close(fd)
+
+
+def held(lab):
+    """What the state holds: pins, targets, tables, flow tables, counters by rule, and the
+    kernel's memory for its maps."""
+    state, count = lab.guard.state, {}
+    count["targets"] = len(lab.guard.status())
+    count["pins"] = sorted(str(path.relative_to(state)) for path in state.rglob("*"))
+    for name, places in OUTER.items():
+        with contextlib.closing(PinnedMap(state / name)) as outer:
+            count[name] = outer.inner_maps(places)
+    with contextlib.closing(PinnedMap(state / "sl_hits")) as hits:
+        count["sl_hits"] = len(list(hits.keys(16)))
+    with contextlib.closing(PinnedMap(next(state.glob("netns-*/sl_devices")))) as devices:
+        count["sl_devices"] = len(list(devices.keys(4)))
+    count["bytes"] = sum(
+        json.loads(sh("bpftool", "-j", "map", "show", "pinned", str(path)))["bytes_memlock"]
+        for path in state.glob("sl_*"))
+    return count
+
+
+def available():
+    with open("/proc/meminfo", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("MemAvailable"))
+
+
+def test_a_thousand_taps(device_labs, tally, capsys):
+    lab = device_labs("tap", "churn")
+    policy = lab.guard.policy(POLICY)
+    lab.guard.run("attach", "--dev", lab.device, "-p", policy)
+    batch = Taps(lab, policy, 0)        # what is made once is made
+    batch.up()
+    batch.close()
+    before, objects, memory = held(lab), snapshot(), available()
+    mark, position, begin, done = os.urandom(8), lab.sink.position(), time.monotonic(), 0
+    while done < TAPS and time.monotonic() - begin < SECONDS:
+        batch = Taps(lab, policy, 1000 + done)
+        try:
+            batch.up()
+            batch.send(mark)
+        finally:
+            batch.close()
+        done += BATCH
+    seconds = time.monotonic() - begin
+    lab.probe()
+    passed = lab.sink.since(position, mark)
+    tally(done - len(passed), done)
+    after = held(lab)
+
+    def leaked():
+        """New objects of the whole machine: others may be at work on it."""
+        now = snapshot()
+        return {kind: len(now[kind] - objects[kind]) for kind in now}
+    until(lambda: not any(leaked().values()), 5, 0.2)
+    with capsys.disabled():
+        print(f"\n{done} taps created, attached and deleted in {seconds:.1f} s; left: "
+              f"{after['targets'] - before['targets']} targets, "
+              f"{len(after['pins']) - len(before['pins'])} pins, "
+              f"{after['sl_tables'] - before['sl_tables']} tables, "
+              f"{after['sl_flows'] - before['sl_flows']} flow tables, "
+              f"{after['bytes'] - before['bytes']} bytes of maps; on the machine "
+              + ", ".join(f"{n} {kind}" for kind, n in leaked().items())
+              + f", {memory - available()} KiB less available")
+    assert not passed
+    for of_the_other in ("bytes", "sl_hits"):       # the lab's own device goes on counting
+        assert after.pop(of_the_other) - before.pop(of_the_other) < done
+    assert after == before
+    assert done >= 200
+    # Of what each tap leaves one of there would be as many; the rest is others'.
+    assert all(n < done / 2 for n in leaked().values()), leaked()
