@@ -56,6 +56,7 @@ help:
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
 	@echo 'make fuzz TIME=     the parser, printer and compiler, and nwfilter, under libFuzzer'
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
+	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
 	@echo 'make lint format    clang-tidy, cppcheck, shellcheck; clang-format'
 	@echo 'make install        PREFIX=$(PREFIX)'
 
@@ -92,6 +93,9 @@ SEED ?=
 TIME ?= 120
 oracle: all tools
 	$(PYTHON) tests/oracle/differential.py --build $(O) --time $(TIME) $(if $(SEED),--seed $(SEED))
+
+bench-device: all tools
+	$(PYTHON) tests/bench/device.py $(O)
 
 # libfyaml leaks a little on scanner errors: leaks are the unit tests' matter.
 fuzz:
