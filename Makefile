@@ -42,7 +42,8 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps demo test test-guests test-kernels unit tools oracle fuzz fuzz-dns lint format clean install
+.PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench-device \
+	fuzz fuzz-dns lint format clean install
 
 all: $(O)/sluice
 
@@ -54,6 +55,7 @@ help:
 	@echo 'make                build $(O)/sluice'
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
+	@echo 'sudo make oracle-frames SEED= FRAMES=   frames through the device programs against a model'
 	@echo 'make fuzz TIME=     the parser, printer and compiler, and nwfilter, under libFuzzer'
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
 	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
@@ -96,6 +98,11 @@ oracle: all tools
 
 bench-device: all tools
 	$(PYTHON) tests/bench/device.py $(O)
+
+FRAMES ?= 1000000
+oracle-frames: all tools
+	$(PYTHON) tests/oracle/frames_differential.py --build $(O) --frames $(FRAMES) --jobs 2 \
+		$(if $(SEED),--seed $(SEED))
 
 # libfyaml leaks a little on scanner errors: leaks are the unit tests' matter.
 fuzz:

@@ -71,7 +71,7 @@ static __always_inline bool sl_dhcp_read(struct __sk_buff *skb, const struct sl_
 {
 	__be32 cookie;
 
-	return !f->fragment && f->end >= f->at + 8 + SL_DHCP_FIXED &&
+	return !f->fragment && sl_udp_end(skb, f) >= f->at + 8 + SL_DHCP_FIXED &&
 	       !bpf_skb_load_bytes(skb, f->at + 8, m, sizeof(*m)) &&
 	       !bpf_skb_load_bytes(skb, f->at + 8 + SL_DHCP_FIXED - 4, &cookie, sizeof(cookie)) &&
 	       m->op == op && m->hardware == 1 && m->hardware_size == 6 &&
@@ -90,7 +90,7 @@ static __always_inline int sl_dhcp4_asks(struct __sk_buff *skb, const struct sl_
 		return SL_REASON_DHCP;
 	if (f->source_low && !sl_is_bound(&p->subject, 4, 0, f->source_low))
 		return SL_REASON_ADDRESS_BINDING;
-	sl_dhcp_options(skb, f->at + 8 + SL_DHCP_FIXED, f->end, &o);
+	sl_dhcp_options(skb, f->at + 8 + SL_DHCP_FIXED, sl_udp_end(skb, f), &o);
 	if (o.type == SL_DHCP_RELEASE || o.type == SL_DHCP_DECLINE)
 		l->until_ns = 0;
 	l->xid4 = m.xid;
@@ -133,7 +133,7 @@ static __always_inline int sl_dhcp4_answers(struct __sk_buff *skb, const struct 
 	    (sl_generation_flags(p->subject.word) & SL_F_DHCP_DENY) ||
 	    !sl_is_awaited(l->asked4_ns) || m.xid != l->xid4)
 		return SL_REASON_DHCP;
-	sl_dhcp_options(skb, f->at + 8 + SL_DHCP_FIXED, f->end, &o);
+	sl_dhcp_options(skb, f->at + 8 + SL_DHCP_FIXED, sl_udp_end(skb, f), &o);
 	sl_dhcp_lease(l, f, &m, &o);
 	return SL_PASSES;
 }
@@ -144,7 +144,7 @@ static __always_inline int sl_dhcp6(struct __sk_buff *skb, const struct sl_packe
 	const struct sl_flow *f = &p->flow;
 	__be32 xid;	/* message type, then 3 bytes */
 
-	if (f->fragment || f->end < f->at + 12 ||
+	if (f->fragment || sl_udp_end(skb, f) < f->at + 12 ||
 	    bpf_skb_load_bytes(skb, f->at + 8, &xid, sizeof(xid)) ||
 	    (sl_generation_flags(p->subject.word) & SL_F_DHCP_DENY))
 		return SL_REASON_DHCP;

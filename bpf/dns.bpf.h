@@ -604,6 +604,8 @@ static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_pa
 		return SL_REASON_FRAGMENT;
 	if (skb->gso_size)	/* the second segment would not be looked at */
 		return p->flow.inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
+	if (sl_udp_end(skb, &p->flow) != p->flow.end)	/* bytes that nobody would read */
+		return p->flow.inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
 	return sl_judge_message(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8);
 }
 

@@ -42,7 +42,7 @@ static __always_inline bool sl_fragment_follows(struct sl_flow *f, const struct 
 	sl_fragment_flow(f);
 	e = sl_flow_at(s->slot, sl_flow_find(f, s->slot, now));
 	f->place = SL_PLACE_FLOW;
-	if (!e || f->fragment_begin < (__u32)e->open_key * 8)
+	if (!e || !sl_is_opener(e, f) || f->fragment_begin < (__u32)e->open_key * 8)
 		return false;
 	if (!f->more)
 		__sync_fetch_and_or(&e->flags, SL_FLOW_CLOSED);
@@ -74,19 +74,24 @@ struct {
 __noinline int sl_is_retransmission(struct __sk_buff *skb, struct sl_flow *f,
 				    const struct sl_subject *s)
 {
-	__u64 now = bpf_ktime_get_coarse_ns(), tag;
+	__u64 now = bpf_ktime_get_coarse_ns(), tag, segment;
 	struct sl_flow_key k = {};
 	struct sl_denial *d;
 	__u32 at, sequence;
+	__u8 from_a;
 	bool known;
 
 	if (!f || !s || f->protocol != IPPROTO_TCP || !f->has_ports || f->fragment == SL_FRAGMENT_LATER ||
 	    bpf_skb_load_bytes(skb, f->at + 4, &sequence, sizeof(sequence)))
 		return 0;
+	from_a = f->from_a;
 	sl_flow_key_of(f, &k);
-	k.netns = (__u64)sequence << 32 | (__u64)f->tcp_flags << 24 | f->inbound << 17 |
-		  f->from_a << 16 | s->slot;
-	tag = sl_flow_hash(&k) ^ s->word * 0x9e3779b97f4a7c15ull;
+	if (f->judged_again)	/* the flow is shown as it was opened; this is the packet's */
+		f->from_a = from_a;
+	segment = (__u64)sequence << 32 | f->tcp_flags << 24 |
+		  (f->hook == SL_HOOK_TC_EGRESS) << 17 | f->from_a << 16 | s->slot;
+	tag = (sl_flow_hash(&k) ^ segment * 0xc4ceb9fe1a85ec53ull) * 0xff51afd7ed558ccdull;
+	tag ^= tag >> 32 ^ s->word * 0x9e3779b97f4a7c15ull;
 	at = (tag >> 20) & (SL_DENIALS - 1);
 	d = bpf_map_lookup_elem(&sl_denials, &at);
 	if (!d)

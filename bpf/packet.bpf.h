@@ -101,6 +101,17 @@ static __always_inline int sl_parse_tcp(struct __sk_buff *skb, struct sl_flow *f
 	return size < 20 || f->at + size > f->end ? SL_REASON_MALFORMED : SL_PARSED;
 }
 
+/* Where a UDP datagram ends by its own length, which the parser has held against the
+ * packet's; 0 if it cannot be read. */
+static __always_inline __u32 sl_udp_end(struct __sk_buff *skb, const struct sl_flow *f)
+{
+	__u8 length[2];
+
+	if (bpf_skb_load_bytes(skb, f->at + 4, length, sizeof(length)))
+		return 0;
+	return f->at + ((__u32)length[0] << 8 | length[1]);
+}
+
 /* The length of a first fragment's datagram, and of a GSO frame's, lies beyond. */
 static __always_inline int sl_parse_udp(struct __sk_buff *skb, struct sl_flow *f, __u32 length)
 {
@@ -163,8 +174,11 @@ static __always_inline int sl_parse_payload(struct __sk_buff *skb, struct sl_flo
 static __always_inline bool sl_packet_ends(struct __sk_buff *skb, struct sl_flow *f, __u32 at,
 					   __u32 length, enum sl_parse_kind kind)
 {
+	if (kind == SL_PARSE_QUOTE)	/* f->end is that of the error */
+		return at + (f->family == 4 ? sizeof(struct sl_ipv4) : sizeof(struct sl_ipv6)) <=
+		       f->end;
 	f->end = skb->len;
-	if (kind == SL_PARSE_QUOTE || skb->gso_size)
+	if (skb->gso_size)
 		return true;
 	f->end = at + length;
 	return f->end <= skb->len;
@@ -186,7 +200,7 @@ static __always_inline int sl_parse_ipv4(struct __sk_buff *skb, __u32 at, struct
 	f->hop_limit = ip.ttl;
 	length = bpf_ntohs(ip.length);
 	if (ip.version_ihl >> 4 != 4 || (ip.version_ihl & 15) < 5 ||
-	    (length < sizeof(ip) && !skb->gso_size) || !sl_packet_ends(skb, f, at, length, kind))
+	    (length < sizeof(ip) && !skb->gso_size && kind != SL_PARSE_QUOTE) || !sl_packet_ends(skb, f, at, length, kind))
 		return SL_REASON_MALFORMED;
 	if ((ip.version_ihl & 15) > 5)
 		return SL_REASON_IP_OPTIONS;

@@ -120,8 +120,8 @@ static __always_inline const sl_origin *sl_packet_origin_of(const struct sl_pack
 static __always_inline bool sl_is_noise(const struct sl_packet *p)
 {
 	return SL_ON_DEVICE && (p->answer.reason == SL_REASON_STRAY ||
-				(p->flow.inbound && (p->flow.group ||
-						     p->answer.reason == SL_REASON_ETHERTYPE)));
+				(p->flow.hook == SL_HOOK_TC_EGRESS &&
+				 (p->flow.group || p->answer.reason == SL_REASON_ETHERTYPE)));
 }
 
 /* A packet that the policy, or its shape, denies: recorded once, then what mode
@@ -193,6 +193,25 @@ static __always_inline void sl_opener(const struct sl_flow_entry *e, struct sl_p
 	p->subject.has_uid = !!(e->flags & SL_FLOW_HAS_UID);
 }
 
+/* The packet itself again, where a flow was judged again. */
+static __always_inline void sl_show_packet(struct sl_flow *f)
+{
+	__u64 high = f->source_high, low = f->source_low;
+	__u16 port = f->source_port;
+	bool turned = f->judged_again == SL_AGAIN_OTHER;
+
+	f->inbound = f->hook == SL_HOOK_TC_EGRESS || f->hook == SL_HOOK_CGROUP_INGRESS;
+	f->judged_again = 0;
+	if (!turned)
+		return;
+	f->source_high = f->destination_high;
+	f->source_low = f->destination_low;
+	f->source_port = f->destination_port;
+	f->destination_high = high;
+	f->destination_low = low;
+	f->destination_port = port;
+}
+
 static __always_inline bool sl_is_current(const struct sl_flow_entry *e, __u64 word)
 {
 	return (e->word & ~SL_WORD_DENIED) == word &&
@@ -231,8 +250,10 @@ __noinline int sl_find_quoted(struct __sk_buff *skb, const struct sl_flow *error
 		return SL_NO_PLACE;
 	quoted.netns = error->netns;
 	quoted.inbound = !error->inbound;
+	quoted.end = error->end;
 	if (sl_parse_ip(skb, error->at + 8, &quoted, SL_PARSE_QUOTE) != SL_PARSED ||
-	    quoted.extended || quoted.source_high != error->destination_high ||
+	    quoted.extended || quoted.icmp_query == SL_ICMP_ERROR ||
+	    quoted.source_high != error->destination_high ||
 	    quoted.source_low != error->destination_low)
 		return SL_NO_PLACE;
 	return sl_flow_find(&quoted, slot, now);
@@ -377,7 +398,7 @@ static __always_inline bool sl_is_dns(const struct sl_packet *p)
 	const struct sl_flow *f = &p->flow;
 	__u16 port = f->inbound ? f->source_port : f->destination_port;
 
-	return f->has_ports && port == SL_DNS_PORT && !f->judged_again &&
+	return f->has_ports && port == SL_DNS_PORT &&
 	       (f->protocol == IPPROTO_UDP || f->protocol == IPPROTO_TCP) &&
 	       (sl_generation_flags(p->subject.word) & SL_F_NAMES);
 }
@@ -409,6 +430,7 @@ static __always_inline int sl_judge_fragments(struct __sk_buff *skb, struct sl_p
 		return sl_fragment_follows(&p->flow, &p->subject) ?
 			       SL_PASS : sl_deny_shape(skb, p, SL_REASON_FRAGMENT);
 	verdict = sl_judge_flow(skb, p);
+	sl_show_packet(&p->flow);
 	if (verdict == SL_PASS && p->flow.fragment == SL_FRAGMENT_FIRST)
 		sl_fragment_passed(&p->flow, &p->subject, &p->answer);
 	return verdict;

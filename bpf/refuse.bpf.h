@@ -347,30 +347,12 @@ static __always_inline bool sl_is_question(const struct sl_packet *p)
 						   p->answer.reason == SL_REASON_DNS_TYPE);
 }
 
-/* A flow that was judged again is shown as it was opened; the answer is to this frame. */
-static __always_inline void sl_show_frame(struct sl_flow *f)
-{
-	__u64 high = f->source_high, low = f->source_low;
-	__u16 port = f->source_port;
-
-	f->inbound = 0;
-	if (f->judged_again != SL_AGAIN_OTHER)
-		return;
-	f->source_high = f->destination_high;
-	f->source_low = f->destination_low;
-	f->source_port = f->destination_port;
-	f->destination_high = high;
-	f->destination_low = low;
-	f->destination_port = port;
-}
-
 /* What becomes of a denied frame from the workload: the program's return value. */
-static __always_inline int sl_refuse(struct __sk_buff *skb, struct sl_packet *p)
+static __always_inline int sl_refuse(struct __sk_buff *skb, const struct sl_packet *p)
 {
-	struct sl_flow *f = &p->flow;
+	const struct sl_flow *f = &p->flow;
 	int err;
 
-	sl_show_frame(f);
 	if ((p->answer.flags & SL_F_DROP) || !sl_is_answered(p) ||
 	    !sl_is_answerable(f) ||
 	    !sl_limit_take(p->subject.slot, SL_LIMIT_REFUSAL, SL_SECOND / SL_REFUSAL_RATE,

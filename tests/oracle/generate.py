@@ -41,7 +41,7 @@ class Aim:
 
 
 class RandomPolicy:
-    def __init__(self, rng, now_matters=True, most_rules=1000):
+    def __init__(self, rng, now_matters=True, most_rules=1000, names=True):
         self.rng = rng
         self.size = min(most_rules, int(math.exp(rng.uniform(0, math.log(most_rules + 1)))))
         self.uids = rng.sample(UIDS, rng.randint(1, 3))
@@ -52,7 +52,7 @@ class RandomPolicy:
         self.everything = min(0.08, 1 / self.size)
         self.everywhere = 0.06 if wide else min(0.06, 2 / self.size)
         self.now_matters = now_matters
-        self.names = Names(rng, self.size) if rng.random() < 0.5 else None
+        self.names = Names(rng, self.size) if names and rng.random() < 0.5 else None
         self.name_share = rng.choice([0.1, 0.4, 0.9])
         self.out_aims = []
         self.in_aims = []
@@ -62,7 +62,8 @@ class RandomPolicy:
         if rng.random() < 0.3:
             self.document["on_deny"] = rng.choice(["reject", "drop"])
         self.resolvers = []
-        self._make_dns()
+        if names:
+            self._make_dns()
         self._make_sets()
         self.document["rules"] = [self._rule(index) for index in range(self.size)]
         self.name_aims = [aim for aim in self.out_aims if aim.patterns]

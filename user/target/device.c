@@ -35,12 +35,14 @@ static void add_link_local(struct sl_binding_spec *spec)
 	spec->addresses[spec->n_addresses++] = own;
 }
 
-static struct sl_binding binding_of(const struct sl_binding_spec *spec)
+struct sl_binding sl_binding_complete(struct sl_binding_spec *spec)
 {
-	struct sl_binding b = {.has_mac = spec->has_mac, .has_addresses = spec->has_addresses,
-			       .lease = spec->lease, .addresses = spec->addresses,
-			       .n_addresses = spec->n_addresses, .n_vlans = spec->n_vlans};
+	struct sl_binding b;
 
+	add_link_local(spec);
+	b = (struct sl_binding){.has_mac = spec->has_mac, .has_addresses = spec->has_addresses,
+				.lease = spec->lease, .addresses = spec->addresses,
+				.n_addresses = spec->n_addresses, .n_vlans = spec->n_vlans};
 	memcpy(b.mac, spec->mac, sizeof(b.mac));
 	memcpy(b.vlans, spec->vlans, sizeof(b.vlans));
 	return b;
@@ -87,14 +89,12 @@ static int compile(const struct sl_policy *policy, const struct sl_environment *
 		   struct sl_compiled *out, struct sl_diag *diag)
 {
 	struct sl_binding_spec spec = options->binding;
-	struct sl_binding binding;
+	struct sl_binding binding = sl_binding_complete(&spec);
 	__s64 boot_ns = clock_ns(CLOCK_BOOTTIME);
 	struct sl_compile_options compile = {.binding = &binding, .generation = generation,
 					     .boot_epoch_ns = clock_ns(CLOCK_REALTIME) - boot_ns};
 	int err;
 
-	add_link_local(&spec);
-	binding = binding_of(&spec);
 	err = sl_compile(policy, &compile, out, diag);
 	if (!err && env)
 		sl_device_review(policy, out, env, &binding, (__u64)boot_ns, diag);

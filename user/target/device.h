@@ -33,6 +33,10 @@ int sl_binding_vlan(struct sl_binding_spec *spec, const char *text, struct sl_di
 /* `52:54:00:12:34:56`, nothing before, between or behind it. */
 bool sl_mac_parse(const char *text, __u8 mac[6]);
 
+/* The binding for a table, which borrows from spec: the link-local address that is made
+ * from the MAC is added where there is IPv6. */
+struct sl_binding sl_binding_complete(struct sl_binding_spec *spec);
+
 /* `52:54:00:12:34:56`. Returns buf. */
 #define SL_MAC_TEXT 18
 const char *sl_mac_format(const __u8 mac[6], char buf[SL_MAC_TEXT]);
