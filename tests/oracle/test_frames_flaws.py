@@ -88,7 +88,6 @@ FLAWS = {
         ("quoted is None or quoted.source != self.packet.destination", "quoted is None"),
         ("flow is not None and flow.generation == self.generation and", "flow is not None and"),
         ("ports = p.identifier, p.identifier", "ports = 0, 0"),
-        ("kind = answers.get(p.type, p.type)", "kind = 'query'"),
         ("p.flags & ACK and not p.flags & (SYN | RST)", "p.flags & ACK and not p.flags & SYN"),
         ("if flow.cut:\n                raise", "if False:\n                raise"),
         ("if p.is_error:\n            return", "if False:\n            return"),
