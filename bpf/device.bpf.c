@@ -21,6 +21,7 @@
 #include "packet_hook.bpf.h"
 #include "dns.bpf.h"
 #include "link.bpf.h"
+#include "sum.bpf.h"
 #include "dhcp.bpf.h"
 #include "nd.bpf.h"
 #include "refuse.bpf.h"
@@ -119,14 +120,19 @@ static __always_inline int sl_judge_services(struct __sk_buff *skb, const struct
 /* Everything before the flow: SL_GO_ON, SL_PASSES, or the reason of a denial. */
 static __always_inline int sl_judge_frame(struct __sk_buff *skb, struct sl_packet *p)
 {
-	int answer = sl_judge_link(skb, p);
+	int answer = sl_judge_link(skb, p), sum;
 
 	if (answer != SL_GO_ON)
 		return answer;
+	sum = p->flow.inbound ? SL_NO_SUM : sl_sum_place(skb);
 	if (p->link.ethertype == SL_ETHERTYPE_ARP)
-		return sl_judge_arp(skb, p);
+		return sum == SL_NO_SUM ? sl_judge_arp(skb, p) : SL_REASON_MALFORMED;
 	answer = sl_parse_packet(skb, p, SL_ETHERNET_SIZE);
-	return answer == SL_PARSED ? sl_judge_services(skb, p) : answer;
+	if (answer != SL_PARSED)
+		return answer;
+	if (sum != SL_NO_SUM && !sl_sum_is_harmless(&p->flow, sum))
+		return SL_REASON_MALFORMED;
+	return sl_judge_services(skb, p);
 }
 
 static __always_inline int sl_judge_device(struct __sk_buff *skb, struct sl_packet *p, bool inbound)

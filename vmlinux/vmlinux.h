@@ -4,7 +4,7 @@
  * relocates them at load by name, so this is not a copy of any one kernel's
  * layout. Everything else comes from the UAPI headers.
  *
- * Sources: include/linux/sched.h, include/linux/cred.h.
+ * Sources: include/linux/sched.h, include/linux/cred.h, include/linux/skbuff.h.
  */
 #ifndef SLUICE_VMLINUX_H
 #define SLUICE_VMLINUX_H
@@ -24,6 +24,12 @@ struct cred {
 
 struct task_struct {
 	const struct cred *cred;
+};
+
+struct sk_buff {
+	__u16 csum_start, csum_offset;	/* from the head of the buffer; from csum_start */
+	__u16 mac_header;		/* from the head */
+	__u8 ip_summed : 2;
 };
 
 #pragma clang attribute pop
