@@ -128,6 +128,19 @@ static int attach_clsact(const struct sl_state *s, struct sl_target *t,
 	return err;
 }
 
+/* Without its pin the link would go too, but only when the kernel comes to it: until
+ * then frames meet programs without a target. */
+static void drop_link(const char *pin)
+{
+	int fd = bpf_obj_get(pin);
+
+	if (fd >= 0) {
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	unlink(pin);
+}
+
 static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 {
 	enum sl_direction direction;
@@ -137,7 +150,7 @@ static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 		pin = link_pin(s, t, direction);
 		if (t->flags & SL_TARGET_TCX) {
 			if (pin)
-				unlink(pin);
+				drop_link(pin);
 		} else if (t->netns == s->netns && has_filter(s, t, direction)) {
 			sl_clsact_detach(t->ifindex, direction);
 		}
