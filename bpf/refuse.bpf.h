@@ -9,12 +9,15 @@
  * the old transport header on into the old checksum field, or nobody does. For TCP the
  * field stays where it was and holds what is asked of it. For UDP it falls into ICMP's
  * unused word, which is 0 and an ICMP message that is right without it stays right:
- * the sum of all the rest is 0xffff, so what is written there is 0 or 0xffff.
+ * the sum of all the rest is 0xffff, so what is written there is 0 or 0xffff. ICMPv6's
+ * sum has the pseudo header in it, which that somebody does not see: it stands once more
+ * behind the packet, where he sums it and nobody else looks.
  */
 #ifndef SLUICE_REFUSE_BPF_H
 #define SLUICE_REFUSE_BPF_H
 
 #include "link.bpf.h"
+#include "sum.bpf.h"
 
 const volatile __u32 sl_mark = 0;	/* random; of our own refusals on their way back */
 
@@ -61,6 +64,7 @@ struct sl_error6 {
 	struct sl_icmp icmp;
 	struct sl_ipv6 quoted;
 	__u8 payload[SL_QUOTED];
+	__u16 trailer[2];	/* behind the packet, if it is partial: the pseudo header's sum */
 };
 
 static __always_inline __u16 sl_fold(__u64 sum)
@@ -214,7 +218,7 @@ static __always_inline int sl_error4(struct __sk_buff *skb, const struct sl_pack
 static __always_inline int sl_error6(struct __sk_buff *skb, const struct sl_packet *p)
 {
 	const struct sl_flow *f = &p->flow;
-	__u32 size = sizeof(struct sl_error6);
+	__u32 size = offsetof(struct sl_error6, trailer);
 	struct sl_error6 r = {};
 	__u64 sum;
 
@@ -231,8 +235,12 @@ static __always_inline int sl_error6(struct __sk_buff *skb, const struct sl_pack
 	sum = sl_sum(&r.ip.source, 32, 0);
 	sum = sl_fold(sum) + bpf_htons(SL_PROTO_ICMPV6) + bpf_htons(size - sizeof(r.ip));
 	r.icmp.checksum = ~sl_fold(sl_sum(&r.icmp, sizeof(r) - sizeof(r.ip), sl_fold(sum)));
-	return size == sizeof(r) ? sl_rewrite(skb, &p->link, &r, sizeof(r)) :
-				   sl_rewrite(skb, &p->link, &r, sizeof(r) - sizeof(r.payload));
+	r.trailer[0] = sl_fold(sum);
+	if (size < offsetof(struct sl_error6, trailer))
+		return sl_rewrite(skb, &p->link, &r, offsetof(struct sl_error6, payload));
+	return sl_sum_place(skb) == SL_NO_SUM ?
+		       sl_rewrite(skb, &p->link, &r, offsetof(struct sl_error6, trailer)) :
+		       sl_rewrite(skb, &p->link, &r, sizeof(r));
 }
 
 /* ---- a refused question ---- */

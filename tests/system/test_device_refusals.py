@@ -83,6 +83,8 @@ def is_right(frame):
     """Every checksum in it is."""
     v6 = frame[12:14] == b"\x86\xdd"
     packet = frame[14:]
+    packet = packet[:40 + int.from_bytes(packet[4:6], "big") if v6 else
+                    int.from_bytes(packet[2:4], "big")]
     size, protocol = (40, packet[6]) if v6 else (20, packet[9])
     if not v6 and checksum(packet[:20]):
         return False
