@@ -97,10 +97,14 @@ static __always_inline void sl_meter_denied(const struct sl_packet *p, bool inbo
 
 /* The steps that are about an IP packet but not a flow: SL_GO_ON, SL_PASSES, or the
  * reason of a denial. A later fragment has no ports to look at. */
-static __always_inline int sl_judge_services(struct __sk_buff *skb, const struct sl_packet *p)
+__noinline int sl_judge_services(struct __sk_buff *skb, const struct sl_packet *p)
 {
-	const struct sl_flow *f = &p->flow;
+	const struct sl_flow *f;
 	int answer = SL_GO_ON;
+
+	if (!p)
+		return SL_REASON_MALFORMED;
+	f = &p->flow;
 
 	if (f->protocol == IPPROTO_UDP && f->has_ports && sl_may_be_dhcp(f))
 		answer = sl_judge_dhcp(skb, p);
@@ -122,6 +126,7 @@ static __always_inline int sl_judge_frame(struct __sk_buff *skb, struct sl_packe
 {
 	int answer = sl_judge_link(skb, p), sum;
 
+	/* functions of their own keep the hook's frame of the stack small (6.1) */
 	if (answer != SL_GO_ON)
 		return answer;
 	sum = p->flow.inbound ? SL_NO_SUM : sl_sum_place(skb);

@@ -19,7 +19,7 @@
 
 /* The offset in the frame where the sum will be stored, or SL_NO_SUM. At tc ingress the
  * context is the sk_buff, and its data begins at the MAC header. */
-static __always_inline int sl_sum_place(struct __sk_buff *context)
+__noinline int sl_sum_place(struct __sk_buff *context)
 {
 	struct sk_buff *skb = (struct sk_buff *)context;
 
