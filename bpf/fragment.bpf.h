@@ -17,7 +17,7 @@
 static __always_inline void sl_fragment_flow(struct sl_flow *f)
 {
 	f->place = SL_PLACE_FRAGMENT;
-	f->icmp_class = 0;
+	f->icmp_class = f->inbound << 7;	/* each direction has its own */
 	f->icmp_query = 0;
 	f->tcp_flags = 0;
 	f->source_port = f->fragment_id >> 16;

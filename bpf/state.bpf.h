@@ -22,7 +22,6 @@
 
 #define SL_NO_PLACE (-1)
 #define SL_PLACE_CLASS 0x1000	/* in a key's icmp_class: the place is no flow's */
-#define SL_PLACE_INBOUND 0x800	/* each direction has its first fragments */
 #define SL_PLACE_LIFE (10 * SL_SECOND)	/* of fragments and questions */
 
 /* Idle time-outs: TCP and SCTP as long as conntrack's (RFC 5382 asks for 2 h
@@ -61,8 +60,7 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 	k->b_port = dp ^ (sp ^ dp) * swap;
 	k->family = f->family;
 	k->protocol = f->protocol;
-	k->icmp_class = f->icmp_class | f->place * SL_PLACE_CLASS |
-			(f->place == SL_PLACE_FRAGMENT) * f->inbound * SL_PLACE_INBOUND;
+	k->icmp_class = f->icmp_class | f->place * SL_PLACE_CLASS;
 	k->netns = f->netns;
 	f->from_a = swap ^ 1;
 }
