@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Flow state: which flows this target's policy admitted, and in which
- * direction. Bounded: a flow has two buckets to be in, and only an entry that
- * is over (idle too long, or a closed TCP connection) may be overwritten. With
- * no room the new flow is denied; nothing alive is ever pushed out.
+ * direction. Bounded: a flow has two buckets to be in, the emptier one is taken, and
+ * only an entry that is over (idle too long, a closed TCP connection, an answered DNS
+ * query) may be overwritten. With no room the new flow is denied; nothing alive is
+ * ever pushed out.
  *
  * Reading takes no lock: `sequence` is odd while an entry is written, and a
  * reader that sees it change takes the flow for unknown; sl_flow_open then
@@ -30,9 +31,9 @@ static __always_inline __u64 sl_flow_timeout(__u8 protocol, __u32 flags)
 {
 	bool replied = flags & SL_FLOW_REPLIED;
 
+	if (flags & SL_FLOW_CLOSED)
+		return 60 * SL_SECOND;
 	if (protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP) {
-		if (flags & SL_FLOW_CLOSED)
-			return 60 * SL_SECOND;
 		return replied ? 5 * 86400 * SL_SECOND : 120 * SL_SECOND;
 	}
 	return replied ? 180 * SL_SECOND : 60 * SL_SECOND;
@@ -215,6 +216,13 @@ static __always_inline struct sl_flow_entry *sl_flow_at(__u32 slot, int place)
 	return bucket ? sl_bucket_entry(bucket, way) : NULL;
 }
 
+/* A DNS query over UDP is over with its answer (RFC 4787, REQ-5b, lets well-known ports
+ * be): resolvers' clients take a new port for each. */
+static __always_inline bool sl_is_dns_answer(const struct sl_flow *f)
+{
+	return f->protocol == IPPROTO_UDP && f->has_ports && f->source_port == 53;
+}
+
 /* A packet of a flow that passes. */
 static __always_inline void sl_flow_touch(struct sl_flow_entry *e, const struct sl_flow *f,
 					  __u64 now)
@@ -223,7 +231,7 @@ static __always_inline void sl_flow_touch(struct sl_flow_entry *e, const struct 
 	__u64 expires;
 
 	if (!sl_is_opener(e, f))
-		add |= SL_FLOW_REPLIED;
+		add |= sl_is_dns_answer(f) ? SL_FLOW_REPLIED | SL_FLOW_CLOSED : SL_FLOW_REPLIED;
 	if (f->tcp_flags & SL_TCP_FIN)
 		add |= f->from_a ? SL_FLOW_FIN_A : SL_FLOW_FIN_B;
 	if ((f->tcp_flags & SL_TCP_RST) || ((flags | add) & both) == both)
@@ -270,28 +278,39 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 
 enum { SL_OPENED, SL_ALREADY_OPEN, SL_NO_ROOM };
 
-/* How willingly a place is given away: 3 never used, 2 over, 1 closed, 0 not. */
+/*
+ * How willingly a place is given away, as one number to compare: what is over or was
+ * never used, then what is closed, the longest ago first; 0: not at all. Of two buckets
+ * the emptier one gives: what it has free stands where a closed place has its age.
+ */
+#define SL_PLACE_FREE (2ull << 48)
+#define SL_PLACE_CLOSED (1ull << 48)
+#define SL_PLACE_THERE (8ull << 48)	/* the flow itself is there */
+#define SL_PLACE_WAY 0xff
+#define SL_PLACE_AGES 0xffffff		/* of about a millisecond */
+
 static __always_inline __u64 sl_place_rank(const struct sl_flow_entry *e, __u64 now)
 {
-	__u64 over = sl_less(e->expires_ns, now + 1) * 2;
-	__u64 closed = e->flags / SL_FLOW_CLOSED & 1;
-	__u64 unused = ~e->flags & SL_FLOW_USED;
+	__u64 free = sl_less(e->expires_ns, now + 1);
+	__u64 closed = (e->flags / SL_FLOW_CLOSED & 1) & (free ^ 1);
+	__u64 age = ~((e->expires_ns - now) >> 20) & SL_PLACE_AGES;
 
-	return (over | closed) | unused | unused << 1;
+	return free * SL_PLACE_FREE + closed * (SL_PLACE_CLOSED + (age << 8));
 }
 
-/* The way of a bucket that is given away most willingly, rank << 8 | way. */
+/* The best way of a bucket, with its rank. */
 static __always_inline __u64 sl_bucket_best(const struct sl_flow_bucket *b, __u64 now)
 {
-	__u64 best = 0, own;
+	__u64 best = 0, own, free = 0;
 	int i;
 
 #pragma unroll
 	for (i = 0; i < SL_FLOW_WAYS; i++) {
-		own = sl_place_rank(&b->entries[i], now) << 8 | i;
+		own = sl_place_rank(&b->entries[i], now) | i;
+		free += own / SL_PLACE_FREE;
 		best ^= (best ^ own) * sl_less(best, own);
 	}
-	return best;
+	return best + (free << 8);
 }
 
 static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, __u64 tag,
@@ -339,8 +358,8 @@ static __always_inline bool sl_is_open(struct sl_flow_bucket *b, __u32 way,
 	       (!s->has_uid || e->uid == s->uid);
 }
 
-/* Finds the flow's place in one of two buckets, or the best one to give it.
- * Under the lock. Returns rank << 8 | way; rank 8: the flow is there. */
+/* Finds the flow's place in one of two buckets, or the best one to give it. Under the
+ * lock. */
 static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u64 tag,
 					     const struct sl_flow_key *k, __u64 now)
 {
@@ -350,7 +369,7 @@ static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u
 
 	differs |= sl_flow_key_differs(&b->entries[way].key, k);
 	there = 1 - sl_less(0, differs);
-	return best ^ (best ^ (8 << 8 | way)) * there;
+	return best ^ (best ^ (SL_PLACE_THERE | way)) * there;
 }
 
 /* Opens an allowed flow: SL_OPENED (count it), SL_ALREADY_OPEN (another CPU
@@ -384,16 +403,16 @@ __noinline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
 	bpf_spin_lock(&lock->lock);
 	place = sl_bucket_place(one, tag, &k, now);
 	place_two = sl_bucket_place(two, tag, &k, now);
-	if (place >> 8 < place_two >> 8) {
+	if ((place | SL_PLACE_WAY) < (place_two | SL_PLACE_WAY)) {
 		one = two;
 		place = place_two;
 	}
-	if (!(place >> 8))
+	if (place <= SL_PLACE_WAY)
 		result = SL_NO_ROOM;
-	else if (place >> 8 == 8 && sl_is_open(one, (__u32)place, s, f, now))
+	else if (place >= SL_PLACE_THERE && sl_is_open(one, place & SL_PLACE_WAY, s, f, now))
 		result = SL_ALREADY_OPEN;
 	else
-		sl_flow_write(one, (__u32)place, tag, &k, f, s, a, now);
+		sl_flow_write(one, place & SL_PLACE_WAY, tag, &k, f, s, a, now);
 	bpf_spin_unlock(&lock->lock);
 	return result;
 }

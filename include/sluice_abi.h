@@ -126,7 +126,7 @@ enum sl_flow_flags {
 	SL_FLOW_REPLIED = 1 << 5,
 	SL_FLOW_FIN_A = 1 << 6,
 	SL_FLOW_FIN_B = 1 << 7,
-	SL_FLOW_CLOSED = 1 << 8,	/* TCP: reset, or both sides are done */
+	SL_FLOW_CLOSED = 1 << 8,	/* TCP: reset, or both sides are done; DNS over UDP: answered */
 	SL_FLOW_RAW = 1 << 9,		/* opened by a raw socket */
 };
 

@@ -120,6 +120,8 @@ class Flows:
         p = self.packet
         if sender != flow.opener:
             flow.answered = True
+            if p.protocol == packet.UDP and p.source_port == 53:
+                flow.closed = True
         if p.protocol == TCP:
             if p.flags & FIN:
                 flow.finished.add(sender)
@@ -128,7 +130,7 @@ class Flows:
         if p.protocol in (TCP, packet.SCTP):
             rest = 60 if flow.closed else 5 * DAY if flow.answered else 120
         else:
-            rest = 180 if flow.answered else 60
+            rest = 60 if flow.closed else 180 if flow.answered else 60
         flow.over_at = self.now + rest
 
     def _judge_again(self, flow):

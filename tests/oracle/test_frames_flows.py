@@ -79,7 +79,9 @@ def test_half_closed_is_not_closed():
 
 @pytest.mark.parametrize("frame, replied, seconds", [
     (tcp_out(S), None, 120), (tcp_out(S), tcp_in(SA), 5 * 86400), (tcp_out(S), tcp_in(R), 60),
-    (udp_out(), None, 60), (udp_out(), udp_in(), 180)])
+    (udp_out(), None, 60), (udp_out(), udp_in(), 180),
+    (udp_out(ports=(40000, 53)), udp_in(ports=(53, 40000)), 60),
+    (udp_out(ports=(53, 40000)), udp_in(ports=(40000, 53)), 180)])
 def test_silence_ends_a_flow(frame, replied, seconds):
     for wait, wanted in ((seconds - 0.01, 1), (seconds, 2)):
         target = run(device(), (HERE, frame, "pass"))

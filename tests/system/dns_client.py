@@ -92,6 +92,22 @@ def answers(s, count, seconds):
     return got
 
 
+def askers(r):
+    """r["count"] questions, one after another, each from a port of its own: how many were
+    answered."""
+    good, message = 0, bytes.fromhex(r["message"])
+    for i in range(r["count"]):
+        with socket.socket(client.family(r["to"]), socket.SOCK_DGRAM) as s:
+            s.settimeout(1)
+            s.bind(("", r["first"] + i))
+            try:
+                s.sendto(message, (r["to"], 53))
+                good += s.recv(512)[:2] == message[:2]
+            except OSError:
+                break
+    return good
+
+
 def hear(r):
     """What else comes on a held socket."""
     return answers(client.held[r["use"]], r.get("answers", 1), r.get("timeout", 2.0))
@@ -215,7 +231,7 @@ def synack(hear, r):
 
 
 client.KINDS.update({f.__name__: f for f in (
-    resolve, lookups, parallel, ask, hear, ask_stream, super_frame, pieces, talk_again,
+    resolve, lookups, parallel, ask, askers, hear, ask_stream, super_frame, pieces, talk_again,
     raw_packet_6, liar)})
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import dnsmsg
-from dnslab import BIG, GOOD, SAYS, WEB, policy
+from dnslab import BIG, GOOD, REAL, SAYS, WEB, policy
 from lab import PYTHON, matching, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
@@ -67,6 +67,17 @@ def test_lookups_in_parallel(dnslab, mode):
         print(mode, said)
         assert said["failed"] == 0, said["failures"]
         assert said["done"] > 200
+
+
+@watched
+@families
+def test_more_questions_than_the_flow_table_holds(dnslab, mode, family):
+    """Each from a port of its own, so each a flow: answered, it makes room for others."""
+    query = dnsmsg.query("h1.good.example", dnsmsg.A)
+    with dnslab.workload_of(mode, policy(GOOD)) as agent:
+        said = agent.do("askers", wait=120, to=REAL[family], message=query.hex(), count=20000,
+                        first=20000)
+        assert said["reply"] == 20000
 
 
 @watched
