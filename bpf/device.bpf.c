@@ -19,7 +19,7 @@
 #define SL_TC_DROP 2
 
 #include "packet_hook.bpf.h"
-#include "dns.bpf.h"
+#include "sni.bpf.h"
 #include "link.bpf.h"
 #include "sum.bpf.h"
 #include "dhcp.bpf.h"
@@ -149,6 +149,8 @@ static __always_inline int sl_judge_device(struct __sk_buff *skb, struct sl_pack
 	verdict = answer == SL_GO_ON ? sl_judge_fragments(skb, p) : sl_deny_shape(skb, p, answer);
 	if (verdict == SL_PASS)
 		verdict = sl_judge_dns(skb, p);
+	if (verdict == SL_PASS)
+		verdict = sl_judge_sni(skb, p);
 	return verdict == SL_PASS ? sl_shape(skb, p, inbound) : verdict;
 }
 

@@ -609,7 +609,7 @@ static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_pa
 	return sl_judge_message(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8);
 }
 
-/* A denied message: an event with the name that was asked. Not static: verified once. */
+/* A denied message: an event with the name that was asked, or of the server. Not static: verified once. */
 __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subject *s,
 				  const struct sl_answer *a, struct sl_dns *d, const sl_origin *o)
 {
@@ -632,6 +632,8 @@ __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subje
 		return 0;
 	sl_event_fill(&e->event, f, s, a, verdict);
 	sl_event_origin(&e->event, o);
+	if (a->reason == SL_REASON_SNI_NAME)
+		e->event.flags |= SL_EVENT_SERVER;
 	e->type = d->state == SL_DNS_READ ? d->type : 0;
 	e->characters = d->state == SL_DNS_READ ? d->characters : 0;
 	e->reserved = 0;

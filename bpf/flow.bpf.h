@@ -43,6 +43,11 @@ struct sl_flow {
 	__u8 group;		/* a frame sent to an Ethernet group address */
 	__u8 judged_again;	/* SL_AGAIN_: shows the flow as it was opened */
 	__u8 place;		/* SL_PLACE_ */
+	union {			/* a rule looks for a server's name: */
+		__u32 isn;	/* a SYN's sequence number */
+		__u32 watched;	/* + 1: where the entry is of the known flow */
+	};
+	__u32 scratch;		/* + 1: the place that its hello is read in */
 	__u32 name;		/* of a known flow: of the name that admitted it, + 1 */
 	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
 	__u64 netns;		/* 0: the target's own network namespace, else a cookie */
@@ -67,7 +72,8 @@ enum { SL_PLACE_FLOW, SL_PLACE_FRAGMENT, SL_PLACE_QUESTION };
 /* By the opener's packet, which it shows then, or by the other side's. */
 enum { SL_AGAIN_OPENER = 1, SL_AGAIN_OTHER = 2 };
 enum { SL_ICMP_QUERY = 1, SL_ICMP_ANSWER = 2, SL_ICMP_ERROR = 3 };
-enum { SL_TCP_FIN = 0x01, SL_TCP_SYN = 0x02, SL_TCP_RST = 0x04, SL_TCP_ACK = 0x10 };
+enum { SL_TCP_FIN = 0x01, SL_TCP_SYN = 0x02, SL_TCP_RST = 0x04, SL_TCP_ACK = 0x10,
+       SL_TCP_URG = 0x20 };
 
 #define SL_SECOND 1000000000ull
 

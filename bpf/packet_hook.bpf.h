@@ -16,6 +16,7 @@
 #include "event.bpf.h"
 #include "limit.bpf.h"
 #include "fragment.bpf.h"
+#include "segment.bpf.h"
 #include "hook.bpf.h"
 
 struct sl_packet {
@@ -321,7 +322,7 @@ static __always_inline void sl_decide(struct sl_packet *p)
 
 /* A flow that we know, and that the generation in force has judged. */
 static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet *p,
-					 struct sl_flow_entry *e, __u64 now)
+					 struct sl_flow_entry *e, int place, __u64 now)
 {
 	if (e->word & SL_WORD_DENIED) {	/* reported when it was cut */
 		p->answer.flags = sl_generation_flags(p->subject.word);
@@ -330,8 +331,44 @@ static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet
 	if (sl_is_opener(e, &p->flow))
 		sl_note_server(skb, &p->flow);
 	sl_flow_pass(p, e, now);
+	p->flow.watched = (place + 1) * (e->flags / SL_FLOW_SNI & 1);
 	return SL_PASS;
 }
+
+#if SL_NAMES
+/* May a connection begin with this packet, if its rule wants to see a server's name? One
+ * that was there before, or whose SYN has data (RFC 7413), cannot be followed. Notes where
+ * its data begins. */
+static __always_inline bool sl_sni_begins(struct __sk_buff *skb, struct sl_packet *p)
+{
+	struct sl_segment s;
+
+	if (p->flow.protocol != IPPROTO_TCP)
+		return true;
+	if ((p->flow.tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) != SL_TCP_SYN ||
+	    p->flow.fragment != SL_FRAGMENT_NONE || !sl_segment_read(skb, &p->flow, 0, &s) ||
+	    s.bytes)
+		return false;
+	p->flow.isn = s.offset + 1;
+	return true;
+}
+
+/* A new flow whose rule wants to see a server's name: denied, if that cannot be. Not
+ * static: its frame does not add to the hook's. */
+__noinline int sl_sni_admit(struct __sk_buff *skb, struct sl_packet *p)
+{
+	if (!p || sl_sni_begins(skb, p))
+		return 0;
+	if (p->answer.sni & SL_D_SNI_VERIFY) {
+		p->answer.deny = 1;
+		p->answer.reason = SL_REASON_SNI_SPLIT;
+	}
+	p->answer.sni = 0;
+	return 0;
+}
+
+
+#endif
 
 /* A packet of no flow that we know: the policy's answer, and its entry. */
 static __always_inline int sl_judge_new(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
@@ -342,12 +379,17 @@ static __always_inline int sl_judge_new(struct __sk_buff *skb, struct sl_packet 
 		return SL_REFUSE;
 	if (!p->answer.deny && !sl_opens(&p->flow))
 		return sl_deny_shape(skb, p, SL_REASON_TCP_FLAGS);
+#if SL_NAMES
+	if (p->answer.sni && !p->answer.deny)
+		sl_sni_admit(skb, p);
+#endif
 	if (p->answer.deny || !sl_admit(p, now)) {
 		if (sl_deny_packet(skb, p) != SL_PASS)
 			return sl_refuse_packet(p);
 		if (sl_opens(&p->flow))
 			sl_admit(p, now);	/* audit: one event for the flow */
 	}
+	p->flow.watched = 0;
 	sl_note_server(skb, &p->flow);
 	return SL_PASS;
 }
@@ -362,6 +404,7 @@ static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packe
 	if (p->answer.deny && sl_deny_packet(skb, p) != SL_PASS)
 		return sl_refuse_packet(p);
 	sl_flow_pass(p, e, now);
+	p->flow.watched = (place + 1) * (e->flags / SL_FLOW_SNI & 1);
 	return SL_PASS;
 }
 
@@ -387,7 +430,7 @@ static __always_inline int sl_judge_flow(struct __sk_buff *skb, struct sl_packet
 	if (!e)
 		return sl_judge_new(skb, p, now);
 	if (sl_is_current(e, p->subject.word))
-		return sl_pass_known(skb, p, e, now);
+		return sl_pass_known(skb, p, e, place, now);
 	return sl_judge_again(skb, p, e, place, now);
 }
 

@@ -340,6 +340,10 @@ static __always_inline bool sl_is_answered(const struct sl_packet *p)
 	case SL_REASON_UNSOLICITED:	/* of a flow from outside that is cut now */
 	case SL_REASON_DNS_NAME:
 	case SL_REASON_DNS_TYPE:
+	case SL_REASON_SNI_NAME:
+	case SL_REASON_SNI_MISSING:
+	case SL_REASON_SNI_SPLIT:
+	case SL_REASON_SNI_QUIC:
 		return true;
 	case SL_REASON_DNS_MALFORMED:
 	case SL_REASON_DNS_RATE:

@@ -12,7 +12,7 @@
 #include "socket_hook.bpf.h"
 #include "packet_hook.bpf.h"
 #if SL_NAMES
-#include "dns.bpf.h"
+#include "sni.bpf.h"
 #endif
 
 SEC("cgroup/connect4")
@@ -105,6 +105,8 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 #if SL_NAMES
 	if (verdict == SL_PASS)
 		verdict = sl_judge_dns(skb, &p);
+	if (verdict == SL_PASS)
+		verdict = sl_judge_sni(skb, &p);
 #endif
 	return verdict == SL_PASS ? sl_shape(skb, &p, inbound) : verdict;
 }

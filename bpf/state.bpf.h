@@ -313,6 +313,14 @@ static __always_inline __u64 sl_bucket_best(const struct sl_flow_bucket *b, __u6
 	return best + (free << 8);
 }
 
+/* Is its ClientHello to be looked for? */
+static __always_inline __u32 sl_sni_flags(const struct sl_flow *f, const struct sl_answer *a)
+{
+	if (f->place || f->inbound || f->protocol != IPPROTO_TCP || a->deny || !a->sni)
+		return 0;
+	return SL_FLOW_SNI | (a->sni & SL_D_SNI_VERIFY) / SL_D_SNI_VERIFY * SL_FLOW_SNI_VERIFY;
+}
+
 static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, __u64 tag,
 					  const struct sl_flow_key *k, const struct sl_flow *f,
 					  const struct sl_subject *s, const struct sl_answer *a,
@@ -337,7 +345,9 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->rule = a->rule;
 	e->open_key = f->key;
 	e->name = a->name;
-	e->flags = SL_FLOW_USED | (f->from_a & 1) * SL_FLOW_FROM_A |
+	e->sni_end = 0;
+	e->isn = f->isn;
+	e->flags = SL_FLOW_USED | sl_sni_flags(f, a) | (f->from_a & 1) * SL_FLOW_FROM_A |
 		   (f->inbound & 1) * SL_FLOW_INBOUND | (f->raw & 1) * SL_FLOW_RAW |
 		   (s->has_uid & 1) * SL_FLOW_HAS_UID |
 		   (f->tcp_flags & SL_TCP_FIN) * (SL_FLOW_FIN_B >> (f->from_a & 1));

@@ -83,6 +83,7 @@ __noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
 	a->decision = SL_NONE;
 	a->name = 0;
 	a->quiet = 0;
+	a->sni = 0;
 	a->deadline_ns = 0;
 	if (!sl_generation_holds(s->word))
 		return 0;

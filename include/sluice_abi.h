@@ -11,7 +11,7 @@
 
 #include "sluice_table.h"
 
-#define SL_ABI_VERSION 1
+#define SL_ABI_VERSION 2
 
 /* Which table a target obeys: generation << 16 | SL_WORD_SHAPED | index in
  * sl_tables. One aligned word, so that switching is one store; 0 = none (denies). */
@@ -128,6 +128,9 @@ enum sl_flow_flags {
 	SL_FLOW_FIN_B = 1 << 7,
 	SL_FLOW_CLOSED = 1 << 8,	/* TCP: reset, or both sides are done; DNS over UDP: answered */
 	SL_FLOW_RAW = 1 << 9,		/* opened by a raw socket */
+	SL_FLOW_SNI = 1 << 10,		/* its ClientHello is looked for, or held to */
+	SL_FLOW_SNI_VERIFY = 1 << 11,	/* and must be there */
+	SL_FLOW_SNI_TOLD = 1 << 12,	/* what was wrong with it was reported */
 };
 
 struct sl_flow_entry {
@@ -141,8 +144,10 @@ struct sl_flow_entry {
 	__u32 sequence;		/* odd while it is being written */
 	__u32 rule;
 	__u16 open_key;		/* the key that was judged: port, or ICMP type, code */
-	__u16 reserved;
+	__u16 sni_end;		/* bytes up to the end of the server's name; 0: not seen yet */
 	__u32 name;		/* + 1: the name that admitted it, a place in sl_known; 0 */
+	__u32 isn;		/* SL_FLOW_SNI: sequence number of the opener's SYN */
+	__u32 sni_hash;		/* keyed, of the sni_end bytes */
 };
 
 /* A tag is the flow's hash, never 0; 0: the place was never used. */
@@ -247,6 +252,7 @@ enum sl_event_flags {
 	SL_EVENT_ICMP = 1 << 5,		/* ICMP's type and code are known */
 	SL_EVENT_LINK = 1 << 6,		/* a frame: mac, ethertype and vlan are known */
 	SL_EVENT_NAMED = 1 << 7,	/* the event of a struct sl_named_event */
+	SL_EVENT_SERVER = 1 << 8,	/* its name is the one in a TLS ClientHello */
 };
 
 /* One decision, in sl_events. */

@@ -288,6 +288,7 @@ SL_INLINE int sl_answer_decision(sl_table_map m, struct sl_answer *a, __u32 id)
 	a->rule = (__u32)rule;
 	a->decision = id;
 	a->deny = rule >> 32 & SL_D_DENY;
+	a->sni = rule >> 32 & (SL_D_SNI_OBSERVE | SL_D_SNI_VERIFY);
 	a->reason = rule >> (32 + SL_D_REASON_SHIFT);
 	a->deadline_ns = deadline;
 	return 0;
@@ -311,6 +312,7 @@ SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_
 	a->flags = 0;
 	a->decision = SL_NONE;
 	a->name = 0;
+	a->sni = 0;
 	a->deadline_ns = 0;
 	if (!m || !sl_table_word(m, SL_H_FLAGS, &flags))
 		return -1;

@@ -42,7 +42,11 @@
 	X(DNS_MALFORMED, "dns-malformed", "a message to a resolver that is not one plain question") \
 	X(DNS_RATE, "dns-rate", "a question over limits: dns") \
 	X(DNS_PENDING, "dns-pending", "no room to remember a question") \
-	X(DNS_ANSWER, "dns-answer", "an answer that nobody asked for, or that leads to a denied name")
+	X(DNS_ANSWER, "dns-answer", "an answer that nobody asked for, or that leads to a denied name") \
+	X(SNI_NAME, "sni-name", "a TLS ClientHello for a server that the rule's names do not allow") \
+	X(SNI_MISSING, "sni-missing", "no TLS ClientHello with a server's name where the rule wants one") \
+	X(SNI_SPLIT, "sni-split", "a TLS ClientHello that does not lie in one piece") \
+	X(SNI_QUIC, "sni-quic", "UDP to a name whose rule wants to see the server's name")
 
 enum sl_reason {
 #define SL_REASON_ENUM(name, word, text) SL_REASON_##name,

@@ -19,7 +19,7 @@
 #include <linux/types.h>
 #include "sluice_reasons.h"
 
-#define SL_TABLE_MAGIC 0x534c554943450002ull	/* "SLUICE", layout 2 */
+#define SL_TABLE_MAGIC 0x534c554943450003ull	/* "SLUICE", layout 3 */
 #define SL_CHUNK_WORDS 8			/* words of one array element */
 #define SL_TABLE_WORDS_MAX (8u << 20)		/* 64 MiB */
 #define SL_CLASSES_MAX 65535u
@@ -159,6 +159,8 @@ enum sl_decision_word {
 };
 
 #define SL_D_DENY 1u			/* bit 0 of the flags */
+#define SL_D_SNI_OBSERVE 2u		/* what it lets pass over TCP begins with a ClientHello ... */
+#define SL_D_SNI_VERIFY 4u		/* ... that its names allow, or is denied */
 #define SL_D_REASON_SHIFT 8		/* bits 8..15: enum sl_reason */
 
 /* What is asked: one flow, seen from the target. */
@@ -185,7 +187,8 @@ struct sl_answer {
 	__u8 deny;
 	__u8 reason;		/* enum sl_reason */
 	__u8 quiet;		/* counted, but no event */
-	__u8 reserved[5];
+	__u8 sni;		/* SL_D_SNI_ of its decision */
+	__u8 reserved[4];
 };
 
 #endif

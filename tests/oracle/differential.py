@@ -149,7 +149,7 @@ def variants(document):
         if key in document:
             yield {k: v for k, v in document.items() if k != key}
     for which, rule in enumerate(rules):
-        for key in ("expires", "reason", "empty", "resolves_to"):
+        for key in ("expires", "reason", "empty", "resolves_to", "sni"):
             if key in rule:
                 smaller = {k: v for k, v in rule.items() if k != key}
                 yield {**document, "rules": rules[:which] + [smaller] + rules[which + 1:]}

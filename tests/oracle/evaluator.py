@@ -166,6 +166,7 @@ class Policy:
             self.resolvers = {locate(a) for a in self.dns.get("resolvers", [])}
         self.sets = self._read_sets(document)
         self.ids = []
+        self.verified = []
         self.verdicts = []
         self.rules = []             # list of Match per rule, None: expired
         self.named = []             # patterns of all rules, the expired too
@@ -232,7 +233,7 @@ class Policy:
                           protocol)
 
     def _read_rule(self, rule):
-        only_keys(rule, "allow deny id reason expires empty resolves_to", "rule")
+        only_keys(rule, "allow deny id reason expires empty resolves_to sni", "rule")
         if ("allow" in rule) == ("deny" in rule):
             raise PolicyError("a rule has exactly one of allow and deny")
         verdict = "allow" if "allow" in rule else "deny"
@@ -247,6 +248,7 @@ class Policy:
             end = parse_expiry(rule["expires"], self.first_effect)
             if end is not None and self.now >= end:
                 matches = None
+        self.verified.append(rule.get("sni") == "verify")
         self.ids.append(rule.get("id"))
         self.verdicts.append(verdict)
         self.rules.append(matches)
@@ -257,6 +259,10 @@ class Policy:
             if verdict == "deny" and match.patterns and \
                     (match.protocols, match.keys, match.uids) != (None, None, None):
                 raise PolicyError("a deny by name takes no ports, protocol or uid")
+        if rule.get("sni", "off") != "off" and (verdict == "deny" or any(
+                len(m.patterns) < len(m.hosts) or (m.protocols is not None and 6 not in m.protocols)
+                for m in matches)):
+            raise PolicyError("sni belongs to an allow by name, and to TCP")
         if "resolves_to" in rule and (verdict == "deny" or not patterns):
             raise PolicyError("resolves_to belongs to an allow by name")
         self.named += patterns
@@ -362,6 +368,8 @@ class Policy:
         index = self._first_match("out", realm, number, protocol, key, uid)
         if owners:
             by_name = self._first_by_name(owners, protocol, key, uid, index)
+            if by_name is not None and self.verified[by_name] and protocol == 17:
+                return "deny", by_name, "sni-quic"
             index = index if by_name is None else by_name
         if index is not None:
             return self.verdicts[index], index, "rule"

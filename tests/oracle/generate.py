@@ -251,6 +251,15 @@ class RandomPolicy:
         return match, Aim([] if "any" in hosts else prefixes, protocols, keys, uids,
                           patterns or ())
 
+    @staticmethod
+    def _looks_at_servers(match, aims):
+        """`sni` wants names, nothing else, and TCP."""
+        hosts = match["to"] if isinstance(match, dict) else match
+        hosts = hosts if isinstance(hosts, list) else [hosts]
+        names = {p for aim in aims for p in aim.patterns}
+        return bool(aims) and all(h.split("/")[0].split(":")[0] in names for h in hosts) and \
+            all(aim.protocols is None or 6 in aim.protocols for aim in aims)
+
     def _rule(self, index):
         rng = self.rng
         verdict = "allow" if rng.random() < self.allow_share else "deny"
@@ -276,6 +285,8 @@ class RandomPolicy:
         rule["id"] = f"r{index}"
         if verdict == "allow" and any(a.patterns for a in aims) and rng.random() < 0.2:
             rule["resolves_to"] = "private"
+        if verdict == "allow" and self._looks_at_servers(rule[verdict], aims) and rng.random() < 0.3:
+            rule["sni"] = rng.choice(["verify", "verify", "observe", "off"])
         if self.now_matters and rng.random() < (0.15 if self.names else 0.08):
             past = rng.random() < 0.5 and self.size > 1
             rule["expires"] = rng.choice(PAST if past else FUTURE)

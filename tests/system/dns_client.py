@@ -137,6 +137,25 @@ def ask_stream(r):
     return got.hex()
 
 
+def pieces_echoed(r):
+    """r["segments"] (hex), each a send of its own, on one TCP connection to an echo: what
+    comes back, all of it."""
+    s = client.new(r, client.family(r["to"]), socket.SOCK_STREAM)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.call("connect", s.connect, (r["to"], r.get("port", 7)))
+    want, got = b"", b""
+    for segment in r["segments"]:
+        want += bytes.fromhex(segment)
+        client.call("send", s.sendall, bytes.fromhex(segment))
+        time.sleep(r.get("gap", 0))
+    while len(got) < len(want):
+        more = client.call("recv", s.recv, 65535)
+        if not more:
+            break
+        got += more
+    return got.hex()
+
+
 def complete(data):
     count = 0
     while len(data) >= 2 and len(data) >= 2 + (n := struct.unpack_from("!H", data)[0]):
@@ -188,12 +207,13 @@ def raw_packet_6(r):
     client.call("sendto", s.sendto, bytes.fromhex(r["packet"]), (r["to"], 0))
 
 
-def tcp_segment(r, sequence, acknowledged, flags, data=b""):
-    head = struct.pack("!HHIIBBHHH", r["sport"], 53, sequence & 0xffffffff, acknowledged, 0x50,
-                       flags, 8192, 0, 0)
+def tcp_segment(r, sequence, acknowledged, flags, data=b"", bad=0):
+    head = struct.pack("!HHIIBBHHH", r["sport"], r.get("port", 53), sequence & 0xffffffff, acknowledged, 0x50,
+                       flags, 8192, 0, len(data) if flags & 32 else 0)
     source, to = socket.inet_aton(r["source"]), socket.inet_aton(r["to"])
     pseudo = source + to + struct.pack("!HH", 6, len(head) + len(data))
-    head = head[:16] + struct.pack("!H", client.checksum(pseudo + head + data)) + head[18:]
+    right = client.checksum(pseudo + head + data) ^ bad
+    head = head[:16] + struct.pack("!H", right) + head[18:]
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(head) + len(data), 7, 0, 64, 6, 0, source,
                      to)
     return ip + head + data
@@ -211,27 +231,49 @@ def liar(r):
             "RST", "RST", "-j", "DROP"]
     client.command({"argv": rule})
     try:
+        if "decoy" in r:
+            s.sendto(tcp_segment(r, begin + r["decoy"], 0, 2, bad=0x5a5a), to)
         s.sendto(tcp_segment(r, begin, 0, 2), to)
         their = synack(hear, r)
         s.sendto(tcp_segment(r, begin + 1, their, 16), to)
-        for offset, data in r["segments"]:
-            s.sendto(tcp_segment(r, begin + 1 + offset, their, 24, bytes.fromhex(data)), to)
-            time.sleep(0.1)
+        said = {}
+        for offset, data, *more in r["segments"]:
+            flags, bad = more + [24, 0][len(more):]
+            s.sendto(tcp_segment(r, begin + 1 + offset, their if flags & 16 else 0, flags,
+                                 bytes.fromhex(data), bad), to)
+            hear_more(hear, r, said, 0.1)
+            their = max([their, *(k + 1 for k in said)])
+        hear_more(hear, r, said, r.get("listen", 0))
+        return bytes(said[k] for k in sorted(said)).hex()
     finally:
         client.command({"argv": [*rule[:2], "-D", *rule[3:]]})
 
 
-def synack(hear, r):
-    end = time.monotonic() + 2
+def from_peer(hear, r, seconds):
+    end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0 and select.select([hear], [], [], left)[0]:
-        packet = hear.recv(2048)
-        if packet[9] == 6 and packet[12:16] == socket.inet_aton(r["to"]) and packet[33] == 18:
+        packet = hear.recv(65535)
+        if packet[9] == 6 and packet[12:16] == socket.inet_aton(r["to"]) and \
+                packet[22:24] == struct.pack("!H", r["sport"]):
+            yield packet
+
+
+def synack(hear, r):
+    for packet in from_peer(hear, r, 2):
+        if packet[33] == 18:
             return struct.unpack_from("!I", packet, 24)[0] + 1
     raise client.Failed("synack", "timeout")
 
 
+def hear_more(hear, r, said, seconds):
+    """What the other side sends on the connection, by sequence number."""
+    for packet in from_peer(hear, r, seconds):
+        data = packet[20 + (packet[32] >> 4) * 4:struct.unpack_from("!H", packet, 2)[0]]
+        said.update(enumerate(data, struct.unpack_from("!I", packet, 24)[0]))
+
+
 client.KINDS.update({f.__name__: f for f in (
-    resolve, lookups, parallel, ask, askers, hear, ask_stream, super_frame, pieces, talk_again,
+    resolve, lookups, parallel, ask, askers, hear, ask_stream, pieces_echoed, super_frame, pieces, talk_again,
     raw_packet_6, liar)})
 
 if __name__ == "__main__":

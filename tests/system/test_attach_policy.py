@@ -59,9 +59,9 @@ def test_a_policy_that_names_what_it_allows(host):
 
 def test_what_names_cannot_do_yet_is_refused(host):
     done = host.attach("dns: {resolvers: [192.0.2.53], search: []}\n"
-                       "rules:\n  - allow: 'ok.test:443'\n    sni: verify\n")
+                       "rules:\n  - allow: 'ok.test:443'\n    id: a\n    uses: 3\n")
     assert done.returncode == 1
-    assert "p.yaml:5:5: error: \"sni\": not enforced yet" in done.stderr
+    assert "p.yaml:6:5: error: \"uses\": not enforced yet" in done.stderr
     assert host.targets() == []
 
 

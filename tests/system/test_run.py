@@ -243,7 +243,7 @@ def test_nested_runs_must_both_allow(lab):
 
 @pytest.mark.parametrize("text", ["", "sluice: 1\nrules: [", "sluice: 2\n",
                                   "sluice: 1\nrules:\n  - allow: 10.0.0.0/99\n",
-                                  "sluice: 1\nrules:\n  - allow: example.com:443\n    sni: verify\n",
+                                  "sluice: 1\nrules:\n  - allow: example.com:443\n    id: a\n    uses: 3\n",
                                   "sluice: 1\nlog: all\n"])
 def test_an_invalid_policy_changes_nothing(lab, text):
     before = left_over()

@@ -342,7 +342,7 @@ static void missing_and_open_fragments_are_errors(void **state)
 static void unenforced_keys_are_refused_in_fragments(void **state)
 {
 	write_rules("p.yaml", "", "  - include: a.yaml\n");
-	write_rules("a.yaml", "", "  - {allow: \"*.example.org\", sni: verify}\n");
+	write_rules("a.yaml", "", "  - {allow: \"*.example.org\", id: a, uses: 3}\n");
 	expect_errors("a.yaml:3:", "not enforced yet", NULL);
 }
 

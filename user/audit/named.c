@@ -45,6 +45,11 @@ const char *sl_event_name(const struct sl_event *event, char buf[SL_NAME_TEXT])
 	return buf;
 }
 
+bool sl_event_is_of_server(const struct sl_event *event)
+{
+	return named(event) && (event->flags & SL_EVENT_SERVER);
+}
+
 unsigned sl_event_question_type(const struct sl_event *event)
 {
 	return named(event) ? named(event)->type : 0;

@@ -17,6 +17,9 @@ bool sl_event_same_name(const struct sl_event *a, const struct sl_event *b);
 #define SL_NAME_TEXT (SL_PATTERN_BYTES + 1)
 const char *sl_event_name(const struct sl_event *event, char buf[SL_NAME_TEXT]);
 
+/* The name is the one that a TLS ClientHello gave its server. */
+bool sl_event_is_of_server(const struct sl_event *event);
+
 /* The question's type, 0: the event is about a connection. */
 unsigned sl_event_question_type(const struct sl_event *event);
 

@@ -75,6 +75,7 @@ const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT
 	bool inbound = event->direction == SL_INGRESS;
 	char address[INET6_ADDRSTRLEN], protocol[8], asked[SL_NAME_TEXT], type[16];
 	const char *name;
+	size_t length;
 
 	if (sl_event_question_type(event)) {
 		snprintf(buf, SL_ENDPOINT_TEXT, "%.60s %s?", sl_event_name(event, asked),
@@ -93,6 +94,10 @@ const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT
 			 event->destination_port >> 8);
 	else
 		snprintf(buf, SL_ENDPOINT_TEXT, "%s/%s", address, name);
+	if (sl_event_is_of_server(event)) {
+		length = strlen(buf);
+		snprintf(buf + length, SL_ENDPOINT_TEXT - length, " (%s)", sl_event_name(event, asked));
+	}
 	return buf;
 }
 
@@ -125,8 +130,8 @@ static json_t *endpoint_json(const struct sl_event *event, bool known, const __u
 			    text_or_null(known ? address_text(event, address, text) : NULL));
 	json_object_set_new(j, "port", ports ? json_integer(port) : json_null());
 	if (with_name)
-		json_object_set_new(j, "name", is_about_dns(event) ? json_null() :
-				    text_or_null(sl_event_name(event, name)));
+		json_object_set_new(j, "name", is_about_dns(event) || sl_event_is_of_server(event) ?
+				    json_null() : text_or_null(sl_event_name(event, name)));
 	return j;
 }
 
@@ -139,6 +144,13 @@ static json_t *question_json(const struct sl_event *event)
 		return json_null();
 	return json_pack("{s:s,s:s}", "name", sl_event_name(event, name), "type",
 			 sl_question_type_text(sl_event_question_type(event), type));
+}
+
+static json_t *server_json(const struct sl_event *event)
+{
+	char name[SL_NAME_TEXT];
+
+	return sl_event_is_of_server(event) ? json_string(sl_event_name(event, name)) : json_null();
 }
 
 static json_t *icmp_json(const struct sl_event *event)
@@ -252,6 +264,7 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 			    endpoint_json(event, parsed, event->destination,
 					  event->destination_port, true));
 	json_object_set_new(j, "question", question_json(event));
+	json_object_set_new(j, "server_name", server_json(event));
 	json_object_set_new(j, "link", link_json(event));
 	json_object_set_new(j, "process", process_json(event));
 	json_object_set_new(j, "count", json_integer(count));

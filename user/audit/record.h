@@ -22,7 +22,7 @@ struct sl_audit_names {
 	__s64 boot_epoch_ns;		/* Unix time - boot time */
 };
 
-#define SL_ENDPOINT_TEXT 80
+#define SL_ENDPOINT_TEXT 320
 
 const char *sl_reason_word(unsigned reason);
 const char *sl_hook_word(unsigned hook);

@@ -182,6 +182,20 @@ static int write_ports(const struct compiler *c, struct words *t, const __u32 *r
 	return 0;
 }
 
+static __u64 decision_flags(const struct compiler *c, __u32 id)
+{
+	const struct sl_rule_info *info = &c->rules[chain_rule(c, id)];
+	__u64 flags = info->action == SL_DENY ? SL_D_DENY : 0;
+
+	if (chain_decider(c, id) & CHAIN_QUIC)
+		return SL_D_DENY | SL_REASON_SNI_QUIC << SL_D_REASON_SHIFT;
+	if (info->rule && info->rule->sni == SL_SNI_VERIFY)
+		flags |= SL_D_SNI_VERIFY;
+	if (info->rule && info->rule->sni == SL_SNI_OBSERVE)
+		flags |= SL_D_SNI_OBSERVE;
+	return flags | (__u64)info->reason << SL_D_REASON_SHIFT;
+}
+
 static int write_decisions(const struct compiler *c, struct words *t, const __u32 *rank)
 {
 	size_t at = t->n, i;
@@ -191,13 +205,10 @@ static int write_decisions(const struct compiler *c, struct words *t, const __u3
 		if (words_push(t, 0))
 			return -ENOMEM;
 	for (i = 0; i < c->n_chains; i++) {
-		const struct sl_rule_info *rule = &c->rules[chain_rule(c, i)];
 		__u32 otherwise = chain_otherwise(c, i);
-		__u64 flags = (rule->action == SL_DENY ? SL_D_DENY : 0) |
-			      (__u64)rule->reason << SL_D_REASON_SHIFT;
 
 		d = t->v + at + SL_DECISION_WORDS * (size_t)rank[i];
-		d[SL_D_RULE] = flags << 32 | chain_rule(c, i);
+		d[SL_D_RULE] = decision_flags(c, i) << 32 | chain_rule(c, i);
 		d[SL_D_DEADLINE] = c->chains[2 * i + 1];
 		d[SL_D_OTHERWISE] = otherwise == SL_NONE ? SL_NONE : rank[otherwise];
 	}

@@ -134,9 +134,41 @@ static int add_entry(struct compiler *c, __u32 rule, const struct sl_match *matc
 	return err;
 }
 
+/* The keys of the last entry that are UDP's, as an entry of their own. */
+static int split_quic(struct compiler *c)
+{
+	const struct key_range udp = {IPPROTO_UDP << 16, IPPROTO_UDP << 16 | 0xffff};
+	struct entry all = c->entries[c->n_entries - 1], *e = &c->entries[c->n_entries - 1], *quic;
+	size_t i, cap = 0, cap_quic = 0;
+	int err = 0;
+
+	quic = new_entry(c);
+	if (!quic)
+		return -ENOMEM;
+	e = quic - 1;
+	*quic = all;
+	quic->quic = true;
+	quic->keys = e->keys = NULL;
+	quic->n_keys = e->n_keys = 0;
+	for (i = 0; i < all.n_keys && !err; i++) {
+		const struct key_range *k = &all.keys[i];
+
+		if (k->low < udp.low)
+			err = push_key(e, &cap, k->low, k->high < udp.low ? k->high : udp.low - 1);
+		if (!err && k->high >= udp.low && k->low <= udp.high)
+			err = push_key(quic, &cap_quic, k->low > udp.low ? k->low : udp.low,
+				       k->high < udp.high ? k->high : udp.high);
+		if (!err && k->high > udp.high)
+			err = push_key(e, &cap, k->low > udp.high ? k->low : udp.high + 1, k->high);
+	}
+	free(all.keys);
+	return err;
+}
+
 /* Names and addresses of one match stand apart: a name's class holds no addresses. */
 static int add_match(struct compiler *c, __u32 rule, const struct sl_match *match, bool inbound)
 {
+	const struct sl_rule *of = c->rules[rule].rule;
 	size_t n_names = count_names(match);
 	int err = 0;
 
@@ -144,6 +176,8 @@ static int add_match(struct compiler *c, __u32 rule, const struct sl_match *matc
 		err = add_entry(c, rule, match, inbound, false);
 	if (!err && n_names)
 		err = add_entry(c, rule, match, inbound, true);
+	if (!err && of && of->sni == SL_SNI_VERIFY)
+		err = split_quic(c);
 	return err;
 }
 

@@ -72,6 +72,7 @@ struct entry {
 	/* Of names: the match whose names they are, and no addresses. */
 	const struct sl_match *names;
 	bool ask_only;		/* the search domains' patterns: no keys, no connections */
+	bool quic;		/* the UDP of an `sni: verify`: denied, no names are seen there */
 };
 
 struct class {
@@ -161,7 +162,6 @@ int entry_blocks(struct entry *e);
 struct range cidr_range(const struct sl_cidr *cidr);
 
 /* names.c */
-bool is_name(const struct sl_host *host);
 size_t count_names(const struct sl_match *match);
 /* The rule that lets the search domains' patterns be asked, behind the policy's. */
 int add_search_rule(struct compiler *c);
@@ -200,10 +200,23 @@ static inline __u64 mix(__u64 x)
 	return x ^ (x >> 31);
 }
 
-/* Decisions: chains[] has 2 words each: (rule << 32 | otherwise), deadline. */
-static inline __u32 chain_rule(const struct compiler *c, __u32 id)
+/* What decides: a rule's number, and CHAIN_QUIC for what it denies (struct entry). */
+#define CHAIN_QUIC (1u << 31)
+
+static inline __u32 decider(const struct entry *e)
+{
+	return e->rule | (e->quic ? CHAIN_QUIC : 0);
+}
+
+/* Decisions: chains[] has 2 words each: (decider << 32 | otherwise), deadline. */
+static inline __u32 chain_decider(const struct compiler *c, __u32 id)
 {
 	return c->chains[2 * (size_t)id] >> 32;
+}
+
+static inline __u32 chain_rule(const struct compiler *c, __u32 id)
+{
+	return chain_decider(c, id) & ~CHAIN_QUIC;
 }
 
 static inline __u32 chain_otherwise(const struct compiler *c, __u32 id)

@@ -11,18 +11,12 @@
 #include "internal.h"
 #include "policy/domain.h"
 
-bool is_name(const struct sl_host *host)
-{
-	return host->kind == SL_HOST_NAME || host->kind == SL_HOST_SUFFIX ||
-	       host->kind == SL_HOST_EVERY_NAME;
-}
-
 size_t count_names(const struct sl_match *match)
 {
 	size_t i, n = 0;
 
 	for (i = 0; i < match->n_hosts; i++)
-		n += is_name(&match->hosts[i]);
+		n += sl_host_is_name(&match->hosts[i]);
 	return n;
 }
 
@@ -129,7 +123,7 @@ static int add_names(struct compiler *c, __u32 entry)
 
 	for (i = 0; i < e->names->n_hosts && !err; i++) {
 		host = &e->names->hosts[i];
-		if (!is_name(host))
+		if (!sl_host_is_name(host))
 			continue;
 		err = intern_pattern(&c->names, host->text ? host->text : "",
 				     host->kind != SL_HOST_NAME, &pattern);

@@ -5,8 +5,8 @@
 
 #include "internal.h"
 
-struct node {			/* a rule on a segment; back towards the first */
-	__u32 rule, before;
+struct node {			/* what decides a segment; back towards the first */
+	__u32 by, before;
 };
 
 struct painter {

@@ -36,7 +36,7 @@ static bool visible(const struct compiler *c, const struct entry *e, __u32 view)
 
 	if (e->names || e->ask_only) {
 		if (view == SL_VIEW_QUESTION)
-			return true;
+			return !e->quic;
 		/* A deny by name says nothing about addresses. */
 		if (e->ask_only || c->rules[e->rule].action == SL_DENY)
 			return false;
@@ -178,12 +178,12 @@ bool open_before(const struct compiler *c, const __u64 *table, size_t n, __u32 l
 	return false;
 }
 
-static int link_rule(struct painter *p, __u32 segment, __u32 rule)
+static int link_rule(struct painter *p, __u32 segment, __u32 by)
 {
 	struct compiler *c = p->c;
-	__u32 tail = p->tail[segment];
+	__u32 tail = p->tail[segment], rule = by & ~CHAIN_QUIC;
 
-	if (tail != SL_NONE && p->nodes[tail].rule == rule)
+	if (tail != SL_NONE && (p->nodes[tail].by & ~CHAIN_QUIC) == rule)
 		return 0;
 	if (p->links[segment] == SL_OTHERWISE_MAX)
 		return sl_error(c->diag, &c->rules[rule].pos,
@@ -193,7 +193,7 @@ static int link_rule(struct painter *p, __u32 segment, __u32 rule)
 				SL_OTHERWISE_MAX - 1);
 	if (grow((void **)&p->nodes, &p->cap_nodes, p->n_nodes + 1, sizeof(*p->nodes)))
 		return -ENOMEM;
-	p->nodes[p->n_nodes] = (struct node){rule, p->tail[segment]};
+	p->nodes[p->n_nodes] = (struct node){by, p->tail[segment]};
 	p->tail[segment] = p->n_nodes++;
 	p->links[segment]++;
 	return 0;
@@ -213,7 +213,7 @@ static int paint(struct painter *p, const struct entry *e, __u32 view, const str
 		i = find_open(p, segment_at(p, keys[k].low));
 		for (; i < p->n && p->keys[i] <= keys[k].high; i = find_open(p, i + 1)) {
 			p->work++;
-			err = link_rule(p, i, e->rule);
+			err = link_rule(p, i, decider(e));
 			if (err)
 				return err;
 			if (!c->deadlines[e->rule])
@@ -226,10 +226,10 @@ static int paint(struct painter *p, const struct entry *e, __u32 view, const str
 	return 0;
 }
 
-/* chains: (rule, otherwise) each once. */
-static int intern_chain(struct compiler *c, __u32 rule, __u32 otherwise, __u32 *id)
+/* chains: (decider, otherwise) each once. */
+static int intern_chain(struct compiler *c, __u32 by, __u32 otherwise, __u32 *id)
 {
-	__u64 word = (__u64)rule << 32 | otherwise;
+	__u64 word = (__u64)by << 32 | otherwise;
 	size_t at, i, n;
 
 	if (c->n_chains * 2 >= c->n_chain_slots) {
@@ -257,7 +257,7 @@ static int intern_chain(struct compiler *c, __u32 rule, __u32 otherwise, __u32 *
 	if (grow((void **)&c->chains, &c->cap_chains, 2 * (c->n_chains + 1), sizeof(*c->chains)))
 		return -ENOMEM;
 	c->chains[2 * c->n_chains] = word;
-	c->chains[2 * c->n_chains + 1] = c->deadlines[rule];
+	c->chains[2 * c->n_chains + 1] = c->deadlines[by & ~CHAIN_QUIC];
 	*id = c->chain_slots[at] = c->n_chains++;
 	return 0;
 }
@@ -273,7 +273,7 @@ static int finish(struct painter *p)
 	for (i = 0; i < p->n; i++) {
 		id = SL_NONE;
 		for (node = p->tail[i]; node != SL_NONE; node = p->nodes[node].before) {
-			err = intern_chain(p->c, p->nodes[node].rule, id, &id);
+			err = intern_chain(p->c, p->nodes[node].by, id, &id);
 			if (err)
 				return err;
 		}

@@ -59,6 +59,35 @@ static bool has_every_name(const struct sl_match *match)
 	return false;
 }
 
+/* The record that carries the keys of an Encrypted ClientHello (RFC 9460). */
+#define TYPE_HTTPS 65
+
+static bool asks_for_https(const struct sl_policy *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->dns.n_types; i++)
+		if (p->dns.types[i] == TYPE_HTTPS)
+			return true;
+	return !p->dns.n_types;		/* the default has it */
+}
+
+static void review_servers(struct compiler *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_rules; i++) {
+		const struct sl_rule *rule = c->rules[i].rule;
+
+		if (!rule || rule->sni == SL_SNI_OFF || !asks_for_https(c->policy))
+			continue;
+		sl_warn(c->diag, &rule->pos, "rule '%s' looks at servers' names, which clients hide "
+			"if an HTTPS record gives them a key: `dns: {types: [A, AAAA, CNAME]}` keeps "
+			"those records from them", c->rules[i].id);
+		return;
+	}
+}
+
 static void review_entry(struct compiler *c, const struct sl_compiled *compiled,
 			 const struct entry *e, const struct sl_question places[2])
 {
@@ -80,13 +109,15 @@ void review_names(struct compiler *c, const struct sl_compiled *compiled)
 	struct sl_question places[2] = {};
 	size_t i;
 
+	review_servers(c);
 	if (!sl_table_common_address(&compiled->table, 4, &places[0]) ||
 	    !sl_table_common_address(&compiled->table, 6, &places[1]))
 		return;
 	for (i = 0; i < c->n_entries; i++) {
 		const struct entry *e = &c->entries[i];
 
-		if (e->names && c->rules[e->rule].action == SL_ALLOW && c->reached[e->rule])
+		if (e->names && !e->quic && c->rules[e->rule].action == SL_ALLOW &&
+		    c->reached[e->rule])
 			review_entry(c, compiled, e, places);
 	}
 }

@@ -19,7 +19,7 @@
 #define SL_STATE_MAGIC 0x534c535441544531ull	/* "SLSTATE1" */
 #define SL_STATE_HITS (1u << 17)
 #define SL_STATE_RING (4u << 20)		/* bytes: about 32,000 events */
-#define SL_STATE_FLOWS 16384			/* of a target: 1.75 MiB */
+#define SL_STATE_FLOWS 16384			/* of a target: 1.9 MiB */
 
 /* The one value of sl_info: what was pinned, and by which rules. Written last. */
 struct sl_info {

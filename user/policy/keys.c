@@ -10,7 +10,6 @@
 #define MACHINES "virtual machines"
 #define NAMES "names"
 /* ... and that are not. */
-#define SNI "server names"
 #define DAEMON "daemon"
 #define FLOW_LIMITS "flow limits"
 
@@ -74,7 +73,7 @@ static const struct sl_key rule[] = {
 			  NULL, NULL},
 	[SL_RULE_LOG] = {"log", "all, denied or none", "the policy's", DAEMON, NULL, NULL},
 	[SL_RULE_LIMITS] = {"limits", LIMITS_TYPE, "none", FLOW_LIMITS, NULL, NULL},
-	[SL_RULE_SNI] = {"sni", "verify, observe or off", "off", SNI, NULL, NULL},
+	[SL_RULE_SNI] = {"sni", "verify, observe or off", "off", NAMES, NULL, NULL},
 	[SL_RULE_RESOLVES_TO] = {"resolves_to", "private", "none", NAMES, NULL, NULL},
 };
 

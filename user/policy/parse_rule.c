@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* The list of rules: each with its match and options, or an include. */
-#include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,10 +94,11 @@ static void uses_read(struct sl_parser *p, const struct sl_key *key, void *objec
 
 static void sni_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
-	static const char *const words[] = {"verify", "observe", "off", NULL};
+	static const char *const words[] = {"off", "observe", "verify", NULL};
+	int word = sl_word_read(p, key, words);
 
-	(void)object;
-	sl_word_read(p, key, words);
+	if (word >= 0)
+		((struct rule_state *)object)->rule->sni = (enum sl_sni)word;
 }
 
 static void resolves_to_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -132,6 +133,34 @@ static void include_check(struct sl_parser *p, const struct sl_map *map,
 			continue;
 		sl_error(p->diag, pos, "\"%s\" stands beside \"include\"; an include takes no "
 			 "other key", map->table->keys[i].name);
+	}
+}
+
+/* A server's name can be held against the names of a rule, not against an address. */
+static void sni_check(struct sl_parser *p, const struct sl_rule *rule)
+{
+	size_t i, k;
+
+	if (rule->sni == SL_SNI_OFF)
+		return;
+	if (rule->action == SL_DENY)
+		sl_error(p->diag, &rule->pos, "\"sni\" belongs to an \"allow\" by name");
+	for (i = 0; i < rule->n_matches; i++) {
+		const struct sl_match *match = &rule->matches[i];
+		bool tcp = !match->n_protocols;
+
+		for (k = 0; k < match->n_hosts; k++) {
+			if (!sl_host_is_name(&match->hosts[k]))
+				sl_error(p->diag, &match->hosts[k].pos, "\"sni\" belongs to an "
+					 "\"allow\" by name, and this is none: write it in a rule "
+					 "of its own");
+		}
+		for (k = 0; k < match->n_protocols; k++)
+			tcp |= match->protocols[k] == IPPROTO_TCP ||
+			       match->protocols[k] == SL_PROTOCOL_ANY;
+		if (!tcp)
+			sl_error(p->diag, &match->pos, "\"sni\" looks at TCP, which this match "
+				 "leaves out");
 	}
 }
 
@@ -173,6 +202,7 @@ static void rule_check(struct sl_parser *p, const struct rule_state *state,
 	else if (!allow && !deny && !map->faulty)
 		sl_error(p->diag, &rule->pos, "a rule wants \"allow\", \"deny\" or \"include\"");
 	names_check(p, rule);
+	sni_check(p, rule);
 	if (rule->expiry == SL_EXPIRES_AFTER && !map->lines[SL_RULE_ID])
 		sl_error(p->diag, &rule->expires_pos, "a rule that expires after a duration needs "
 			 "an \"id\" of its own, so that its time goes on after a change");

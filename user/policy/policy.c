@@ -19,12 +19,16 @@ void sl_match_clear(struct sl_match *match)
 	memset(match, 0, sizeof(*match));
 }
 
+bool sl_host_is_name(const struct sl_host *host)
+{
+	return host->kind == SL_HOST_NAME || host->kind == SL_HOST_SUFFIX ||
+	       host->kind == SL_HOST_EVERY_NAME;
+}
+
 const struct sl_host *sl_match_name(const struct sl_match *match)
 {
 	for (size_t i = 0; i < match->n_hosts; i++) {
-		enum sl_host_kind kind = match->hosts[i].kind;
-
-		if (kind == SL_HOST_NAME || kind == SL_HOST_SUFFIX || kind == SL_HOST_EVERY_NAME)
+		if (sl_host_is_name(&match->hosts[i]))
 			return &match->hosts[i];
 	}
 	return NULL;

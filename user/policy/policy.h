@@ -89,6 +89,9 @@ struct sl_match {
 
 enum sl_action { SL_ALLOW, SL_DENY };
 
+/* What the first bytes of a connection that a rule by name admits must be. */
+enum sl_sni { SL_SNI_OFF, SL_SNI_OBSERVE, SL_SNI_VERIFY };
+
 enum sl_expiry_kind { SL_EXPIRES_NEVER, SL_EXPIRES_AT, SL_EXPIRES_AFTER };
 
 struct sl_rule {
@@ -104,6 +107,7 @@ struct sl_rule {
 	struct sl_pos expires_pos;
 	bool empty_ok;
 	bool resolves_private;		/* resolves_to: private */
+	enum sl_sni sni;
 	struct sl_pos pos;
 };
 
@@ -256,7 +260,9 @@ int sl_match_parse(const char *text, struct sl_pos pos, struct sl_match *match,
 		   struct sl_diag *diag);
 void sl_match_clear(struct sl_match *match);
 
-/* The first host that is a name, *.name or *; or NULL. */
+/* A name, *.name or *. */
+bool sl_host_is_name(const struct sl_host *host);
+/* The first host that is one; or NULL. */
 const struct sl_host *sl_match_name(const struct sl_match *match);
 const struct sl_host *sl_rule_name(const struct sl_rule *rule);
 

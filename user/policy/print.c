@@ -86,6 +86,8 @@ static void print_options(const struct sl_rule *rule, FILE *out)
 		fputs("    empty: ok\n", out);
 	if (rule->resolves_private)
 		fputs("    resolves_to: private\n", out);
+	if (rule->sni != SL_SNI_OFF)
+		fprintf(out, "    sni: %s\n", rule->sni == SL_SNI_VERIFY ? "verify" : "observe");
 }
 
 static void print_item(const struct sl_item *item, FILE *out)

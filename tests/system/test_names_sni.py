@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Server names (docs/names.md): the hellos are OpenSSL's. Whatever is denied is first
+shown to arrive under the same rule without `sni`; the other end is an echo."""
+import os
+import ssl
+
+import pytest
+
+from dnslab import GOOD, policy
+from lab import WORKLOAD4, matching, total, until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
+
+watched = pytest.mark.parametrize("mode", ["run", "device"])
+families = pytest.mark.parametrize("family", [4, 6])
+VERIFY = GOOD + ", sni: verify"
+OBSERVE = GOOD + ", sni: observe"
+ADDRESS = {4: "198.51.100.11", 6: "2001:db8:1::11"}     # h1.good.example
+
+
+def hello(name, protocols=()):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    out = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return out.read()
+
+
+def renamed(old, new):
+    """A hello whose name no library would send."""
+    assert len(old) == len(new)
+    data = hello(old)
+    assert data.count(old.encode()) == 1
+    return data.replace(old.encode(), new)
+
+
+def learn(agent, family, name="h1.good.example"):
+    found = agent.do("resolve", name=name)["reply"]
+    assert ADDRESS[family] in [a for a, _ in found]
+
+
+def sent(agent, family, *segments, **more):
+    return agent.do("pieces_echoed", wait=8, to=ADDRESS[family], segments=[s.hex() for s in segments],
+                    timeout=more.pop("timeout", 1), **more)
+
+
+def arrives(said, *segments):
+    return said["errno"] is None and said["reply"] == b"".join(segments).hex()
+
+
+BIG = ["x" * 250] * 14
+ALLOWED = {
+    "plain": hello("h1.good.example"),
+    "another name of the rule": hello("h2.good.example"),
+    "no name that was looked up": hello("never.asked.good.example"),
+    "upper case": renamed("h1.good.example", b"H1.GOOD.exAMPLE"),
+    "over two segments": hello("h1.good.example", BIG[:6]),
+    "3.8 KB": hello("h1.good.example", BIG),
+}
+
+
+@watched
+@families
+@pytest.mark.parametrize("case", ALLOWED)
+def test_allowed(dnslab, mode, family, case):
+    """The connection is as any other after the hello."""
+    with dnslab.workload_of(mode, policy(VERIFY)) as agent:
+        learn(agent, family)
+        data = ALLOWED[case], b"more" * 5000, b"end"
+        assert arrives(sent(agent, family, *data), *data)
+
+
+NAMELESS = hello(None)
+DENIED = {
+    "sni-name": [
+        hello("www.evil.example"), hello("evilgood.example"), hello("good.example"),
+        hello("h1.good.example.evil.test"), renamed("h1xgood.example", b"h1\0good.example"),
+        renamed("h1x.good.example", b"h1..good.example"),
+        renamed("h1.good.examplex", b"h1.good.example.")],
+    "sni-missing": [NAMELESS, b"GET / HTTP/1.1\r\nHost: h1.good.example\r\n\r\n", b"SSH-2.0-x\r\n",
+                    b"\x16\x03\x01\x00\x05\x02aaaa", b"x"],
+    "sni-split": [hello("h1.good.example")[:-400] if len(hello("h1.good.example")) < 500 else
+                  hello("h1.good.example")[:60], hello("h1.good.example")[:5],
+                  # the record ends within the list of extensions
+                  b"\x16\x03\x01\x00\x30" + hello("h1.good.example")[5:]],
+}
+CASES = [(reason, i) for reason, hellos in DENIED.items() for i in range(len(hellos))]
+
+
+@watched
+@families
+@pytest.mark.parametrize("reason, case", CASES)
+def test_denied(dnslab, mode, family, reason, case):
+    data = DENIED[reason][case]
+    with dnslab.workload_of(mode, policy(GOOD)) as agent:
+        learn(agent, family)
+        assert arrives(sent(agent, family, data), data)
+    with dnslab.workload_of(mode, policy(VERIFY), watch=True) as agent:
+        learn(agent, family)
+        said = sent(agent, family, data, timeout=0.4)
+        assert said["errno"] == ("ECONNRESET" if mode == "device" else "timeout"), said
+        assert arrives(sent(agent, family, ALLOWED["plain"]), ALLOWED["plain"])
+        events = dnslab.device.events if mode == "device" else agent.events
+        assert until(lambda: total(matching(events(), reason=reason)) == 1)
+        event, = matching(events(), reason=reason)
+        assert event["verdict"] == "deny" and event["rule"] == "good", event
+        named = {"sni-name": data.split(b"\0\0")[0] and event["server_name"], "sni-missing": None,
+                 "sni-split": None}[reason]
+        assert event["server_name"] == named
+        if reason == "sni-name" and case == 0:
+            assert event["server_name"] == "www.evil.example"
+        if reason != "sni-name":
+            assert event["destination"]["name"] == "h1.good.example"
+
+
+@watched
+@families
+def test_observed(dnslab, mode, family):
+    data = hello("www.evil.example")
+    with dnslab.workload_of(mode, policy(OBSERVE), watch=True) as agent:
+        learn(agent, family)
+        assert arrives(sent(agent, family, data, b"more"), data, b"more")
+        assert arrives(sent(agent, family, b"no hello", b"more"), b"no hello", b"more")
+        assert arrives(sent(agent, family, ALLOWED["plain"]), ALLOWED["plain"])
+        events = dnslab.device.events if mode == "device" else agent.events
+        assert until(lambda: len(matching(events(), verdict="audit-deny")) == 2)
+        assert {(e["reason"], e["server_name"]) for e in events()} == {
+            ("sni-name", "www.evil.example"), ("sni-missing", None)}
+
+
+@watched
+@families
+def test_a_deny_rule_acts_on_the_server(dnslab, mode, family):
+    deny = 'deny: "h2.good.example", id: no'
+    with dnslab.workload_of(mode, policy(deny, GOOD)) as agent:
+        learn(agent, family)
+        assert arrives(sent(agent, family, ALLOWED["another name of the rule"]),
+                       ALLOWED["another name of the rule"])
+    with dnslab.workload_of(mode, policy(deny, VERIFY), watch=True) as agent:
+        learn(agent, family)
+        assert not arrives(sent(agent, family, ALLOWED["another name of the rule"], timeout=0.4),
+                           ALLOWED["another name of the rule"])
+        assert arrives(sent(agent, family, ALLOWED["plain"]), ALLOWED["plain"])
+
+
+@watched
+@families
+def test_a_server_of_another_rule(dnslab, mode, family):
+    """Allowed elsewhere is not allowed here, unless the name owns the address."""
+    other = 'allow: ["h2.good.example:7", "open.bad.example:7"], id: other'
+    rule = 'allow: "h1.good.example:7", id: one, sni: verify'
+    data = hello("h2.good.example")
+    with dnslab.workload_of(mode, policy(rule, other)) as agent:
+        learn(agent, family)
+        learn_other = agent.do("resolve", name="h2.good.example")
+        assert learn_other["errno"] is None
+        assert not arrives(sent(agent, family, data, timeout=0.4), data)
+        assert arrives(sent(agent, family, ALLOWED["plain"]), ALLOWED["plain"])
+
+
+@watched
+@families
+def test_udp_of_the_same_rule(dnslab, mode, family):
+    """QUIC hides the name. By the policy's text too: `sluice explain` says so."""
+    for rule, works in ((GOOD, True), (OBSERVE, True), (VERIFY, False)):
+        with dnslab.workload_of(mode, policy(rule, "allow: any"), watch=True) as agent:
+            learn(agent, family)
+            said = agent.do("udp", to=ADDRESS[family], port=7, timeout=0.3)
+            assert (said["errno"] is None) == works, (rule, said)
+            events = dnslab.device.events if mode == "device" else agent.events
+            assert works or until(lambda: matching(events(), reason="sni-quic"))
+
+
+def test_a_hello_in_two_writes(dnslab):
+    """A command's TCP sends what was dropped again, with what came behind it."""
+    whole = ALLOWED["plain"]
+    with dnslab.workload_of("run", policy(VERIFY)) as agent:
+        learn(agent, 4)
+        said = sent(agent, 4, whole[:5], whole[5:], timeout=4)
+        assert arrives(said, whole)
+        foreign = hello("www.evil.example")
+        assert not arrives(sent(agent, 4, foreign[:5], foreign[5:], timeout=1.5), foreign)
+
+
+# ---- a guest with a TCP of its own ----
+
+GOOD_HELLO, EVIL = hello("h1.good.example"), hello("ww.evil.example")
+assert len(GOOD_HELLO) == len(EVIL)
+END = GOOD_HELLO.index(b"h1.good.example") + len("h1.good.example")
+BAD = 0x5a5a
+PUSH, URGENT = 24, 56
+# What a server would hear; the segments [offset, data, flags, xor of the checksum].
+TRICKS = {
+    "another hello": (EVIL, [[0, EVIL]]),
+    "a hello that the server drops, then another": (EVIL, [[0, GOOD_HELLO, PUSH, BAD], [0, EVIL]]),
+    "the end of the name again": (
+        GOOD_HELLO[:END - 20] + EVIL[END - 20:],
+        [[0, GOOD_HELLO, PUSH, BAD], [END - 20, EVIL[END - 20:]],
+         [0, GOOD_HELLO[:END - 20]]]),
+    "the second half before the first": (EVIL, [[100, EVIL[100:]], [0, EVIL[:100]]]),
+    "urgent data": (EVIL, [[0, EVIL, URGENT]]),
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_tcp_of_its_own(dnslab, trick):
+    heard, segments = TRICKS[trick]
+    segments = [[offset, data.hex(), *more] for offset, data, *more in segments]
+    for rule, arrived in ((GOOD, True), (VERIFY, False)):
+        with dnslab.workload_of("device", policy(rule)) as agent:
+            learn(agent, 4)
+            said = agent.do("liar", wait=8, source=WORKLOAD4, to=ADDRESS[4], port=7,
+                            sport=6100 + list(TRICKS).index(trick) * 2 + arrived,
+                            segments=segments, listen=0.6)
+            assert said["errno"] is None, said
+            got = bytes.fromhex(said["reply"])
+            if not arrived or trick != "urgent data":   # a server misses its urgent byte
+                assert (heard in got) == arrived, (rule, got)
+            assert not arrived or got
+            assert arrives(sent(agent, 4, GOOD_HELLO), GOOD_HELLO)
+
+
+def test_the_same_again_from_a_tcp_of_its_own(dnslab):
+    """Honest retransmissions: the whole, the whole with more, what is behind the name."""
+    with dnslab.workload_of("device", policy(VERIFY)) as agent:
+        learn(agent, 4)
+        more = b"and more" * 10
+        segments = [[0, GOOD_HELLO, PUSH, BAD], [0, GOOD_HELLO[:END], PUSH, BAD],
+                    [0, GOOD_HELLO + more], [END, (GOOD_HELLO + more)[END:]],
+                    [len(GOOD_HELLO), more + b"!"]]
+        said = agent.do("liar", wait=8, source=WORKLOAD4, to=ADDRESS[4], port=7, sport=6200,
+                        segments=[[o, d.hex(), *m] for o, d, *m in segments], listen=0.6)
+        assert bytes.fromhex(said["reply"]) == GOOD_HELLO + more + b"!"
+
+
+def test_another_beginning(dnslab):
+    """A SYN that never arrives, then the real one with another number: what is looked at
+    would be elsewhere than what the server reads."""
+    for rule, arrived in ((GOOD, True), (VERIFY, False)):
+        with dnslab.workload_of("device", policy(rule)) as agent:
+            learn(agent, 4)
+            said = agent.do("liar", wait=8, source=WORKLOAD4, to=ADDRESS[4], port=7, decoy=-5000,
+                            sport=6300 + arrived, segments=[[0, EVIL.hex()]], listen=0.4)
+            assert said["errno"] == (None if arrived else "timeout"), said
+            assert not arrived or EVIL in bytes.fromhex(said["reply"])
+
+
+@families
+def test_a_connection_that_was_there(dnslab, family):
+    """Its beginning was not seen: one that no policy judged before is denied, one that the
+    same target's policy has judged goes on."""
+    with dnslab.workload_of("device", policy(GOOD)) as agent:
+        learn(agent, family)
+        assert agent.do("talk_again", use="old", to=ADDRESS[family])["reply"]
+        dnslab.device.attach(policy(VERIFY))
+        assert agent.do("talk_again", use="old", to=ADDRESS[family])["errno"] is None
+        dnslab.device.sluice("detach", "--all")
+        dnslab.device.attach(policy(VERIFY))
+        learn(agent, family)
+        assert agent.do("talk_again", use="old", to=ADDRESS[family])["errno"] is not None
