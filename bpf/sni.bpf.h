@@ -259,6 +259,8 @@ __noinline int sl_sni_conclude(struct __sk_buff *skb, struct sl_packet *p, int r
 	int verdict = SL_PASS;
 	struct sl_dns *d;
 
+	/* used on devices too: or the compiler passes anything, which 6.1 refuses */
+	asm volatile("" : : "r"(skb));
 	if (!p)
 		return SL_REFUSE;
 	d = sl_sni_scratch(p);

@@ -1,0 +1,45 @@
+/work/main/--help/sluice.bpf.o: bpf/sluice.bpf.c bpf/socket_hook.bpf.h \
+  /usr/include/x86_64-linux-gnu/asm/errno.h bpf/subject.bpf.h \
+  bpf/flow.bpf.h include/sluice_abi.h include/sluice_table.h \
+  include/sluice_reasons.h bpf/maps.bpf.h bpf/socket.bpf.h \
+  bpf/verdict.bpf.h include/sluice_reader.h bpf/event.bpf.h \
+  bpf/limit.bpf.h bpf/hook.bpf.h bpf/packet_hook.bpf.h bpf/packet.bpf.h \
+  bpf/state.bpf.h bpf/fragment.bpf.h bpf/segment.bpf.h
+
+bpf/socket_hook.bpf.h:
+
+/usr/include/x86_64-linux-gnu/asm/errno.h:
+
+bpf/subject.bpf.h:
+
+bpf/flow.bpf.h:
+
+include/sluice_abi.h:
+
+include/sluice_table.h:
+
+include/sluice_reasons.h:
+
+bpf/maps.bpf.h:
+
+bpf/socket.bpf.h:
+
+bpf/verdict.bpf.h:
+
+include/sluice_reader.h:
+
+bpf/event.bpf.h:
+
+bpf/limit.bpf.h:
+
+bpf/hook.bpf.h:
+
+bpf/packet_hook.bpf.h:
+
+bpf/packet.bpf.h:
+
+bpf/state.bpf.h:
+
+bpf/fragment.bpf.h:
+
+bpf/segment.bpf.h:
