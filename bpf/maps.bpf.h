@@ -43,6 +43,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);		/* loader */
+	__uint(map_flags, BPF_F_MMAPABLE);	/* user space looks through all of them */
 	__type(key, __u32);
 	__type(value, struct sl_target);
 } sl_targets SEC(".maps");

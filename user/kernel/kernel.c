@@ -145,9 +145,7 @@ static int load_with_first(struct sl_kernel *k, const struct first *f)
 		first[n++] = (struct sl_outer_change){.outer_fd = *outers[i].keep, .index = 0,
 						      .fd = outers[i].inner};
 	}
-	err = sl_outer_begin(first, n);
-	if (err)
-		return err;
+	sl_outer_begin(first, n);
 	err = bpf_object__load(k->object);
 	linked = sl_outer_wait(first, n);
 	return err ? err : linked;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,22 +21,51 @@ static void *change_one(void *context)
 	c->err = err ? -errno : 0;
 	if (c->fd < 0 && c->err == -ENOENT)
 		c->err = 0;
+	__atomic_store_n(&c->done, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-int sl_outer_begin(struct sl_outer_change *changes, size_t n)
+void sl_outer_begin(struct sl_outer_change *changes, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		changes[i].done = 0;
+		changes[i].begun = !pthread_create(&changes[i].thread, NULL, change_one,
+						   &changes[i]);
+		if (!changes[i].begun)
+			change_one(&changes[i]);
+	}
+}
+
+static __u32 map_id(int fd)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &size) ? 0 : info.id;
+}
+
+/* Until 6.8 looking waits for a grace period too; the change is then done as well. */
+static int shown(const struct sl_outer_change *c)
+{
+	__u32 wanted = map_id(c->fd), id;
+
+	while (!__atomic_load_n(&c->done, __ATOMIC_ACQUIRE)) {
+		if (wanted && !bpf_map_lookup_elem(c->outer_fd, &c->index, &id) && id == wanted)
+			return 0;
+		sched_yield();
+	}
+	return c->err;
+}
+
+int sl_outer_shown(const struct sl_outer_change *changes, size_t n)
 {
 	int err = 0;
 	size_t i;
 
-	for (i = 0; i < n; i++) {
-		err = -pthread_create(&changes[i].thread, NULL, change_one, &changes[i]);
-		if (err)
-			break;
-	}
-	if (!err)
-		return 0;
-	sl_outer_wait(changes, i);
+	for (i = 0; i < n && !err; i++)
+		err = shown(&changes[i]);
 	return err;
 }
 
@@ -45,7 +75,9 @@ int sl_outer_wait(struct sl_outer_change *changes, size_t n)
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		pthread_join(changes[i].thread, NULL);
+		if (changes[i].begun)
+			pthread_join(changes[i].thread, NULL);
+		changes[i].begun = false;
 		if (!err)
 			err = changes[i].err;
 	}
@@ -54,9 +86,8 @@ int sl_outer_wait(struct sl_outer_change *changes, size_t n)
 
 int sl_outer_change(struct sl_outer_change *changes, size_t n)
 {
-	int err = sl_outer_begin(changes, n);
-
-	return err ? err : sl_outer_wait(changes, n);
+	sl_outer_begin(changes, n);
+	return sl_outer_wait(changes, n);
 }
 
 static __u32 power_of_two(__u32 n)

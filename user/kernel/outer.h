@@ -12,6 +12,7 @@
 
 #include <linux/types.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct sl_table;
@@ -23,13 +24,20 @@ struct sl_outer_change {
 	__u32 index;
 	int fd;
 	int err;		/* out: 0 or -errno */
+	int done;		/* the grace period is over */
+	bool begun;		/* in a thread of its own */
 	pthread_t thread;
 };
 
-/* Begins all of them at once; sl_outer_wait ends them: 0, or the first error. Each
- * change that was begun is waited for, whatever became of the others. */
-int sl_outer_begin(struct sl_outer_change *changes, size_t n);
+/* Begins all of them at once (what gets no thread is done here and now); sl_outer_wait
+ * ends them: 0, or the first error. */
+void sl_outer_begin(struct sl_outer_change *changes, size_t n);
 int sl_outer_wait(struct sl_outer_change *changes, size_t n);
+
+/* Returns once programs find the inner maps of changes that were begun, which is long
+ * before the grace period ends: 0, or the first error. What was in those places before
+ * may still be read; the inner maps' descriptors may be closed. */
+int sl_outer_shown(const struct sl_outer_change *changes, size_t n);
 
 /* Both. */
 int sl_outer_change(struct sl_outer_change *changes, size_t n);

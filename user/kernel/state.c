@@ -61,7 +61,7 @@ static int new_info(struct sl_state *s)
 	return s->maps[SL_M_INFO] < 0 ? -errno : 0;
 }
 
-static int write_info(const struct sl_state *s)
+int sl_state_write_info(const struct sl_state *s)
 {
 	__u32 zero = 0;
 
@@ -104,7 +104,7 @@ __u64 sl_state_next_generation(struct sl_state *s)
 {
 	__u64 generation = s->info.next_generation++;
 
-	write_info(s);
+	sl_state_write_info(s);
 	return generation;
 }
 
@@ -275,20 +275,27 @@ static int make_missing(struct sl_state *s, struct device *skel, bool complete,
 			sl_say_why(diag, "the device programs cannot be loaded", err);
 	}
 	if (!err && !complete)
-		err = write_info(s);
+		err = sl_state_write_info(s);
 	if (!err && !complete && s->path)
 		err = pin_info(s);
 	return err;
 }
 
-static int map_words(struct sl_state *s)
+#define WORDS_SIZE (SL_SLOTS * sizeof(__u64))
+#define TARGETS_SIZE (SL_SLOTS * sizeof(struct sl_target))
+
+static int map_slots(struct sl_state *s)
 {
-	void *at = mmap(NULL, SL_SLOTS * sizeof(__u64), PROT_READ | PROT_WRITE, MAP_SHARED,
+	void *at = mmap(NULL, WORDS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
 			s->maps[SL_M_WORDS], 0);
 
 	if (at == MAP_FAILED)
 		return -errno;
 	s->words = at;
+	at = mmap(NULL, TARGETS_SIZE, PROT_READ, MAP_SHARED, s->maps[SL_M_TARGETS], 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	s->targets = at;
 	return 0;
 }
 
@@ -313,7 +320,7 @@ static int open_maps(struct sl_state *s, bool create, struct sl_diag *diag)
 	else if (!err)	/* another namespace's state is looked at, not changed */
 		adopt_programs(s, diag);
 	device__destroy(skel);
-	return err ? err : map_words(s);
+	return err ? err : map_slots(s);
 }
 
 static int make_paths(struct sl_state *s, const char *path)
@@ -364,9 +371,12 @@ void sl_state_close(struct sl_state *s)
 
 	if (!s)
 		return;
+	sl_state_settle(s);
 	ring_buffer__free(s->ring);
 	if (s->words)
-		munmap(s->words, SL_SLOTS * sizeof(__u64));
+		munmap(s->words, WORDS_SIZE);
+	if (s->targets)
+		munmap((void *)s->targets, TARGETS_SIZE);
 	for (i = 0; i < SL_M_MAX; i++)
 		if (s->maps[i] >= 0)
 			close(s->maps[i]);
@@ -405,6 +415,7 @@ int sl_state_relock(struct sl_state *s, struct sl_diag *diag)
 
 void sl_state_unlock(struct sl_state *s)
 {
+	sl_state_settle(s);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	s->lock_fd = -1;

@@ -34,6 +34,13 @@ int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		  struct sl_diag *diag);
 void sl_state_close(struct sl_state *state);
 
+/*
+ * The kernel takes a grace period (8 to 20 ms) to be done with what was replaced or taken
+ * away. Attaching and detaching do not wait for it: it is waited for once for all of them,
+ * here, and when the state is unlocked or closed. What is attached is enforced before.
+ */
+void sl_state_settle(struct sl_state *state);
+
 /* Lets others change the state; from here on only read, until it is locked again: 0,
  * or -errno with the reason in diag; -ESTALE: another state is pinned there now. */
 void sl_state_unlock(struct sl_state *state);
@@ -75,7 +82,8 @@ int sl_state_detach_device(struct sl_state *state, const struct sl_device *devic
 /* The same by slot, of a device in any namespace. -EXDEV: only from there. */
 int sl_state_detach_slot(struct sl_state *state, __u32 slot, struct sl_diag *diag);
 
-/* Forgets targets whose device is gone; returns how many. */
+/* Forgets all targets whose device is gone, or that were given up half-way; returns how
+ * many. Attaching looks at a few each time, so that they go without it too. */
 int sl_state_sweep(struct sl_state *state);
 
 /* The caller's network namespace, as targets name it. */

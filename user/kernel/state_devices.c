@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* Devices as targets: attached, detached, swept. */
+/* Devices as targets: attached, detached. */
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -195,8 +194,7 @@ static int lead_to(const struct sl_state *s, unsigned ifindex, __u32 slot)
 	return bpf_map_update_elem(s->maps[SL_M_DEVICES], &ifindex, &word, 0) ? -errno : 0;
 }
 
-/* Takes off what a target has on its device, and forgets it. */
-static void forget(struct sl_state *s, __u32 slot, const struct sl_target *t)
+void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_target *t)
 {
 	__u64 word;
 
@@ -208,6 +206,21 @@ static void forget(struct sl_state *s, __u32 slot, const struct sl_target *t)
 	sl_state_clear_slot(s, slot);
 }
 
+static int find_room(struct sl_state *s, __u32 *slot, struct sl_diag *diag)
+{
+	int err = sl_state_find_free(s, slot);
+
+	if (!err)
+		return 0;
+	sl_state_sweep(s);
+	sl_state_settle(s);
+	err = sl_state_find_free(s, slot);
+	if (err)
+		sl_error(diag, NULL, "%u targets are attached, no more have room; detach one "
+			 "(`sluice status` lists them)", SL_SLOTS);
+	return err;
+}
+
 /* With a table to the workload first: what it then sends finds all in place. Without
  * one from it first: each frame that passes is one too many, and linking a program
  * takes a grace period. */
@@ -217,7 +230,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 	struct sl_target t = {.kind = SL_TARGET_DEVICE, .netns = s->netns,
 			      .ifindex = device->ifindex, .since_ns = sl_state_boot_ns()};
 	__u32 slot;
-	int err = sl_state_find_free(s, &slot, diag);
+	int err = find_room(s, &slot, diag);
 
 	if (err)
 		return err;
@@ -237,7 +250,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 	}
 	if (err) {
 		say_attach(diag, device, err);
-		forget(s, slot, &t);
+		sl_state_forget_target(s, slot, &t);
 		return err;
 	}
 	*out = slot;
@@ -245,7 +258,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 }
 
 /* The target of a device, by its index in this namespace. */
-static bool find_device(const struct sl_state *s, unsigned ifindex, __u32 *slot,
+static bool find_target(const struct sl_state *s, unsigned ifindex, __u32 *slot,
 			struct sl_target *t)
 {
 	__u64 word;
@@ -256,6 +269,18 @@ static bool find_device(const struct sl_state *s, unsigned ifindex, __u32 *slot,
 	*slot = (__u32)word;
 	return !sl_state_read_target(s, *slot, t) && t->kind == SL_TARGET_DEVICE &&
 	       t->ifindex == ifindex && t->netns == s->netns;
+}
+
+/* A target that is not attached is one of a device that had this index before, or was
+ * given up half-way: it is forgotten. */
+static bool find_attached(struct sl_state *s, unsigned ifindex, __u32 *slot, struct sl_target *t)
+{
+	if (!find_target(s, ifindex, slot, t))
+		return false;
+	if (!s->path || sl_state_is_attached(s, t))
+		return true;
+	sl_state_forget_target(s, *slot, t);
+	return false;
 }
 
 static int switch_device(struct sl_state *s, __u32 slot, struct sl_target *t,
@@ -279,8 +304,8 @@ int sl_state_attach_device(struct sl_state *s, const struct sl_device *device,
 	__u32 found;
 	int err;
 
-	sl_state_sweep(s);
-	if (find_device(s, device->ifindex, &found, &t)) {
+	sl_state_sweep_some(s);
+	if (find_attached(s, device->ifindex, &found, &t)) {
 		err = switch_device(s, found, &t, device, table, diag);
 		if (!err)
 			*slot = found;
@@ -299,7 +324,7 @@ int sl_state_hold_device(struct sl_state *s, const struct sl_device *device,
 	__u32 slot;
 	int err = 0;
 
-	if (!find_device(s, device->ifindex, &slot, &t) || !sl_state_is_attached(s, &t))
+	if (!find_attached(s, device->ifindex, &slot, &t))
 		err = attach_new(s, device, NULL, &slot, diag);
 	sl_complaints_end(before);
 	return err;
@@ -312,13 +337,13 @@ int sl_state_detach_device(struct sl_state *s, const struct sl_device *device,
 	struct sl_target t;
 	__u32 slot;
 
-	if (!find_device(s, device->ifindex, &slot, &t)) {
+	if (!find_target(s, device->ifindex, &slot, &t)) {
 		sl_error(diag, NULL, "device '%s' has no policy (`sluice status` lists those that "
 			 "have one)", device->name);
 		return -ENOENT;
 	}
 	before = sl_complaints_begin();
-	forget(s, slot, &t);
+	sl_state_forget_target(s, slot, &t);
 	sl_complaints_end(before);
 	return 0;
 }
@@ -336,73 +361,7 @@ int sl_state_detach_slot(struct sl_state *s, __u32 slot, struct sl_diag *diag)
 		return -EXDEV;
 	}
 	before = sl_complaints_begin();
-	forget(s, slot, &t);
+	sl_state_forget_target(s, slot, &t);
 	sl_complaints_end(before);
 	return 0;
-}
-
-/* ---- sweep ---- */
-
-static bool netns_in_use(const struct sl_state *s, __u64 netns)
-{
-	struct sl_target t;
-	__u32 i;
-
-	for (i = 0; i < SL_SLOTS; i++)
-		if (!sl_state_read_target(s, i, &t) && t.kind == SL_TARGET_DEVICE &&
-		    t.netns == netns)
-			return true;
-	return false;
-}
-
-static void remove_netns(const char *path)
-{
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.')
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	if (dir)
-		closedir(dir);
-	rmdir(path);
-}
-
-/* A namespace that is gone leaves its directory: no link of it is on a device. */
-static void sweep_netns(const struct sl_state *s)
-{
-	DIR *dir = opendir(s->path);
-	struct dirent *entry;
-	char *path;
-
-	while (dir && (entry = readdir(dir))) {
-		if (strncmp(entry->d_name, "netns-", 6) ||
-		    strtoull(entry->d_name + 6, NULL, 10) == s->netns)
-			continue;
-		path = sl_state_pin(s, false, "%s", entry->d_name);
-		if (path && !netns_in_use(s, strtoull(entry->d_name + 6, NULL, 10)))
-			remove_netns(path);
-		free(path);
-	}
-	if (dir)
-		closedir(dir);
-}
-
-int sl_state_sweep(struct sl_state *s)
-{
-	struct sl_target t;
-	int n = 0;
-	__u32 i;
-
-	if (!s->path)
-		return 0;
-	for (i = 0; i < SL_SLOTS; i++) {
-		if (sl_state_read_target(s, i, &t) || t.kind != SL_TARGET_DEVICE ||
-		    sl_state_is_attached(s, &t))
-			continue;
-		forget(s, i, &t);
-		n++;
-	}
-	sweep_netns(s);
-	return n;
 }

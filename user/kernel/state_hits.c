@@ -88,6 +88,28 @@ static struct moved *take_old(const struct sl_state *s, __u32 slot, __u32 genera
 	return moved;
 }
 
+static bool is_one_of(__u32 slot, const __u32 *slots, size_t n)
+{
+	while (n--)
+		if (slots[n] == slot)
+			return true;
+	return false;
+}
+
+void sl_state_clear_hits(const struct sl_state *s, const __u32 *slots, size_t n)
+{
+	struct sl_hit_key key, next;
+	int fd = s->maps[SL_M_HITS];
+	bool more = !bpf_map_get_next_key(fd, NULL, &next);
+
+	while (more) {
+		key = next;
+		more = !bpf_map_get_next_key(fd, &key, &next);
+		if (is_one_of(key.slot, slots, n))
+			bpf_map_delete_elem(fd, &key);
+	}
+}
+
 static void put(const struct sl_state *s, const struct moved *m)
 {
 	struct sl_hit hit = {};

@@ -5,8 +5,10 @@
  *   state.c          open, adopt or make, refuse; the programs of a namespace
  *   state_pins.c     paths, and what a pin must be
  *   state_slots.c    targets: their slots, tables, switching, forgetting
+ *   state_pending.c  what waits for a grace period, for many targets at once
  *   state_hits.c     counters across generations
- *   state_devices.c  devices: attach, detach, sweep
+ *   state_devices.c  devices: attach, detach
+ *   state_sweep.c    targets whose device is gone
  *   state_view.c     reading: targets, counters, events
  */
 #ifndef SLUICE_STATE_INTERNAL_H
@@ -14,6 +16,7 @@
 
 #include <bpf/libbpf.h>
 
+#include "outer.h"
 #include "state.h"
 
 #define SL_STATE_MAGIC 0x534c535441544531ull	/* "SLSTATE1" */
@@ -24,7 +27,8 @@
 /* The one value of sl_info: what was pinned, and by which rules. Written last. */
 struct sl_info {
 	__u64 magic, table_magic, next_generation, seed;
-	__u32 abi, slots, mark, reserved;
+	__u32 abi, slots, mark;
+	__u32 swept;		/* the slot at which the next look for what is gone begins */
 };
 
 /* The maps of the state, by their place in maps[]. The last one is a namespace's. */
@@ -35,6 +39,26 @@ enum sl_state_map {
 	SL_M_MAX,
 };
 
+#define SL_PENDING_CHANGES 256	/* threads at once */
+#define SL_PENDING_SLOTS 64
+
+/* A slot whose new generation is in force, and the old one still linked. */
+struct sl_switched {
+	__u32 slot;
+	__u32 index;		/* of the old table */
+	struct sl_table before;	/* the old table, owned; without words: its counts stay old */
+};
+
+/* Begun, but not over: sl_state_settle. */
+struct sl_pending {
+	struct sl_outer_change changes[SL_PENDING_CHANGES];
+	size_t n_changes;
+	__u32 cleared[SL_PENDING_SLOTS];	/* not free yet */
+	size_t n_cleared;
+	struct sl_switched switched[SL_PENDING_SLOTS];
+	size_t n_switched;
+};
+
 struct sl_state {
 	char *path;		/* owned; NULL: private */
 	char *netns_path;	/* owned: PATH/netns-COOKIE */
@@ -43,6 +67,8 @@ struct sl_state {
 	int maps[SL_M_MAX];	/* owned; -1 */
 	int programs[2];	/* by enum sl_direction; owned */
 	__u64 *words;		/* sl_words, mapped */
+	const struct sl_target *targets; /* sl_targets, mapped */
+	struct sl_pending pending;
 	struct sl_info info;
 	struct ring_buffer *ring;
 	sl_event_handler handler;
@@ -72,7 +98,9 @@ int sl_state_read_target(const struct sl_state *s, __u32 slot, struct sl_target 
 int sl_state_write_target(const struct sl_state *s, __u32 slot, const struct sl_target *target);
 
 __u64 sl_state_boot_ns(void);
-int sl_state_find_free(const struct sl_state *s, __u32 *slot, struct sl_diag *diag);
+/* -ENOSPC: there is none, without a word. */
+int sl_state_find_free(const struct sl_state *s, __u32 *slot);
+int sl_state_write_info(const struct sl_state *s);
 
 /* A slot for a new target: its word obeys the table. On failure the word is still 0. */
 int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struct sl_table *table,
@@ -80,11 +108,25 @@ int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struc
 /* A new generation for a slot that is in use. */
 int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *table,
 			 struct sl_diag *diag);
-/* Nothing of the target is left; what led to the slot must be gone. */
+/* Nothing of the target is left once it is settled; what led to the slot must be gone. */
 void sl_state_clear_slot(struct sl_state *s, __u32 slot);
+
+/* ---- state_pending.c ---- */
+
+/* Begins changes of outer maps, which sl_state_settle ends; they are copied. Returns
+ * where they are now. */
+struct sl_outer_change *sl_state_begin(struct sl_state *s, const struct sl_outer_change *changes,
+				       size_t n);
+void sl_state_cleared(struct sl_state *s, __u32 slot);
+/* Takes `before` over. */
+void sl_state_switched(struct sl_state *s, __u32 slot, __u32 index, struct sl_table *before);
+/* Is something of this slot not over yet? */
+bool sl_state_is_pending(const struct sl_state *s, __u32 slot);
 
 /* ---- state_hits.c ---- */
 
+/* What cleared slots counted. */
+void sl_state_clear_hits(const struct sl_state *s, const __u32 *slots, size_t n);
 /* What the slot counted under the old table goes on under the new one. */
 void sl_state_carry_hits(const struct sl_state *s, __u32 slot, const struct sl_table *old,
 			 const struct sl_table *new);
@@ -92,5 +134,13 @@ void sl_state_carry_hits(const struct sl_state *s, __u32 slot, const struct sl_t
 /* ---- state_devices.c ---- */
 
 bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *target);
+/* Takes off what a target has on its device, and forgets it; its slot is free once that is
+ * settled. */
+void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_target *target);
+
+/* ---- state_sweep.c ---- */
+
+/* sl_state_sweep for a few of the targets, others each time. */
+void sl_state_sweep_some(struct sl_state *s);
 
 #endif

@@ -14,7 +14,10 @@
 
 int sl_state_read_target(const struct sl_state *s, __u32 slot, struct sl_target *out)
 {
-	return bpf_map_lookup_elem(s->maps[SL_M_TARGETS], &slot, out) ? -errno : 0;
+	if (slot >= SL_SLOTS)
+		return -ENOENT;
+	*out = s->targets[slot];
+	return 0;
 }
 
 int sl_state_write_target(const struct sl_state *s, __u32 slot, const struct sl_target *target)
@@ -22,58 +25,16 @@ int sl_state_write_target(const struct sl_state *s, __u32 slot, const struct sl_
 	return bpf_map_update_elem(s->maps[SL_M_TARGETS], &slot, target, 0) ? -errno : 0;
 }
 
-int sl_state_find_free(const struct sl_state *s, __u32 *slot, struct sl_diag *diag)
+int sl_state_find_free(const struct sl_state *s, __u32 *slot)
 {
-	struct sl_target t;
 	__u32 i;
 
-	for (i = 0; i < SL_SLOTS; i++) {
-		if (sl_state_read_target(s, i, &t))
-			return -EIO;
-		if (t.kind == SL_TARGET_FREE) {
+	for (i = 0; i < SL_SLOTS; i++)
+		if (s->targets[i].kind == SL_TARGET_FREE && !sl_state_is_pending(s, i)) {
 			*slot = i;
 			return 0;
 		}
-	}
-	sl_error(diag, NULL, "%u targets are attached, no more have room; detach one "
-		 "(`sluice status` lists them)", SL_SLOTS);
 	return -ENOSPC;
-}
-
-static void clear_hits(const struct sl_state *s, __u32 slot)
-{
-	struct sl_hit_key key, next;
-	void *at = NULL;
-	int fd = s->maps[SL_M_HITS];
-	bool more = !bpf_map_get_next_key(fd, at, &next);
-
-	while (more) {
-		key = next;
-		more = !bpf_map_get_next_key(fd, &key, &next);
-		if (key.slot == slot)
-			bpf_map_delete_elem(fd, &key);
-	}
-}
-
-/* What the kernel counted and remembered for the slot. */
-static void clear_counters(const struct sl_state *s, __u32 slot)
-{
-	static const enum sl_state_map maps[] = {SL_M_STATS, SL_M_BUDGETS, SL_M_LIMITERS,
-						 SL_M_LEASES};
-	const union {
-		struct sl_stats stats;
-		__u64 words[16];
-	} zero = {};
-	int cpus = libbpf_num_possible_cpus();
-	void *meters = calloc(cpus > 0 ? cpus : 1, sizeof(struct sl_meter));
-	size_t i;
-
-	for (i = 0; i < sizeof(maps) / sizeof(*maps); i++)
-		bpf_map_update_elem(s->maps[maps[i]], &slot, &zero, 0);
-	if (meters)
-		bpf_map_update_elem(s->maps[SL_M_METERS], &slot, meters, 0);
-	free(meters);
-	clear_hits(s, slot);
 }
 
 __u64 sl_state_boot_ns(void)
@@ -124,7 +85,8 @@ static int make_names(const struct sl_state *s, __u32 slot, struct filling *f)
 	return f->known < 0 ? f->known : f->learned < 0 ? f->learned : 0;
 }
 
-/* Puts into the outer maps what there is; one grace period for all. */
+/* Puts into the outer maps what there is. The places are empty, or hold what nobody
+ * reads any more: so nobody needs to wait for those that read what was there. */
 static int link_filling(struct sl_state *s, __u32 slot, __u32 index, const struct filling *f)
 {
 	const struct sl_outer_change all[] = {
@@ -136,11 +98,15 @@ static int link_filling(struct sl_state *s, __u32 slot, __u32 index, const struc
 	};
 	struct sl_outer_change changes[5];
 	size_t i, n = 0;
+	int err;
 
 	for (i = 0; i < 5; i++)
 		if (all[i].fd >= 0)
 			changes[n++] = all[i];
-	return sl_outer_change(changes, n);
+	err = sl_outer_shown(sl_state_begin(s, changes, n), n);
+	if (err)	/* the others may still be on their way */
+		sl_state_settle(s);
+	return err;
 }
 
 static int fill(struct sl_state *s, struct sl_target *target, const struct sl_table *table,
@@ -179,21 +145,6 @@ int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struc
 	return err;
 }
 
-/* The old generation's places are emptied once nobody reads them: the table is linked
- * once more, for the grace period. */
-static void drop_generation(struct sl_state *s, __u32 index, __u32 new_index, int table_fd)
-{
-	struct sl_outer_change again = {.outer_fd = s->maps[SL_M_TABLES], .index = new_index,
-					.fd = table_fd};
-	struct sl_outer_change drop[2] = {
-		{.outer_fd = s->maps[SL_M_TABLES], .index = index, .fd = -1},
-		{.outer_fd = s->maps[SL_M_NAMES], .index = index, .fd = -1},
-	};
-
-	if (!sl_outer_change(&again, 1))
-		sl_outer_change(drop, 2);
-}
-
 int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *table,
 			 struct sl_diag *diag)
 {
@@ -202,6 +153,8 @@ int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *
 	struct sl_table before = {};
 	int err = make_generation(table, &f, diag);
 
+	if (sl_state_is_pending(s, slot))	/* both places are in use */
+		sl_state_settle(s);
 	if (!err && table->n_patterns)
 		err = make_names(s, slot, &f);
 	if (!err)
@@ -210,22 +163,18 @@ int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *
 		sl_state_table(s, slot, &before); /* its labels; without: its counts stay old */
 		__atomic_store_n(&s->words[slot], sl_table_switch_word(table, index),
 				 __ATOMIC_RELEASE);
-		drop_generation(s, old, index, f.table);
-		if (before.words)
-			sl_state_carry_hits(s, slot, &before, table);
+		sl_state_switched(s, slot, old, &before);
 	} else if (!diag->n_errors) {
 		sl_say_why(diag, "the new generation cannot be linked", err);
 	}
 	close_filling(&f);
-	free(before.words);
 	return err;
 }
 
 /* The word first: whoever still finds the slot is denied (no-policy). */
 void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 {
-	const struct sl_target none = {};
-	struct sl_outer_change changes[] = {
+	const struct sl_outer_change changes[] = {
 		{.outer_fd = s->maps[SL_M_TABLES], .index = 2 * slot, .fd = -1},
 		{.outer_fd = s->maps[SL_M_TABLES], .index = 2 * slot + 1, .fd = -1},
 		{.outer_fd = s->maps[SL_M_NAMES], .index = 2 * slot, .fd = -1},
@@ -235,10 +184,11 @@ void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 		{.outer_fd = s->maps[SL_M_LEARNED], .index = slot, .fd = -1},
 	};
 
+	if (sl_state_is_pending(s, slot))
+		sl_state_settle(s);
 	__atomic_store_n(&s->words[slot], 0, __ATOMIC_RELEASE);
-	sl_outer_change(changes, sizeof(changes) / sizeof(*changes));
-	clear_counters(s, slot);
-	sl_state_write_target(s, slot, &none);
+	sl_state_begin(s, changes, sizeof(changes) / sizeof(*changes));
+	sl_state_cleared(s, slot);
 }
 
 int sl_state_add_unattached(struct sl_state *s, unsigned ifindex, const struct sl_table *table,
@@ -247,7 +197,7 @@ int sl_state_add_unattached(struct sl_state *s, unsigned ifindex, const struct s
 	struct sl_target target = {.kind = SL_TARGET_DEVICE, .flags = SL_TARGET_LIVE,
 				   .netns = s->netns, .ifindex = ifindex};
 	__u64 word;
-	int err = sl_state_find_free(s, slot, diag);
+	int err = sl_state_find_free(s, slot);
 
 	if (!err)
 		err = sl_state_fill_slot(s, &target, table, *slot, diag);
@@ -258,14 +208,17 @@ int sl_state_add_unattached(struct sl_state *s, unsigned ifindex, const struct s
 		return 0;
 	err = -errno;
 	sl_error(diag, NULL, "interface %u: %s", ifindex, strerror(-err));
-	sl_state_clear_slot(s, *slot);
+	sl_state_forget(s, *slot);
 	return err;
 }
 
 int sl_state_switch(struct sl_state *s, __u32 slot, const struct sl_table *table,
 		    struct sl_diag *diag)
 {
-	return sl_state_switch_slot(s, slot, table, diag);
+	int err = sl_state_switch_slot(s, slot, table, diag);
+
+	sl_state_settle(s);
+	return err;
 }
 
 void sl_state_forget(struct sl_state *s, __u32 slot)
@@ -275,4 +228,5 @@ void sl_state_forget(struct sl_state *s, __u32 slot)
 	if (!sl_state_read_target(s, slot, &t))
 		bpf_map_delete_elem(s->maps[SL_M_DEVICES], &t.ifindex);
 	sl_state_clear_slot(s, slot);
+	sl_state_settle(s);
 }

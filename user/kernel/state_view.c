@@ -101,6 +101,7 @@ int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *contex
 	struct sl_target t;
 	__u32 i;
 
+	sl_state_settle(s);
 	for (i = 0; i < SL_SLOTS; i++) {
 		struct sl_target_view view = {.slot = i};
 

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * What waits for a grace period. One is 8 to 20 ms long, and as many changes as one likes
+ * share it: so what is done to many targets is begun for each and ended for all.
+ */
+#include <bpf/bpf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "state_internal.h"
+
+struct sl_outer_change *sl_state_begin(struct sl_state *s, const struct sl_outer_change *changes,
+				       size_t n)
+{
+	struct sl_pending *p = &s->pending;
+	struct sl_outer_change *begun;
+
+	if (p->n_changes + n > SL_PENDING_CHANGES) {
+		sl_outer_wait(p->changes, p->n_changes);
+		p->n_changes = 0;
+	}
+	begun = p->changes + p->n_changes;
+	memcpy(begun, changes, n * sizeof(*changes));
+	sl_outer_begin(begun, n);
+	p->n_changes += n;
+	return begun;
+}
+
+void sl_state_cleared(struct sl_state *s, __u32 slot)
+{
+	struct sl_pending *p = &s->pending;
+
+	p->cleared[p->n_cleared++] = slot;
+	if (p->n_cleared == SL_PENDING_SLOTS)
+		sl_state_settle(s);
+}
+
+void sl_state_switched(struct sl_state *s, __u32 slot, __u32 index, struct sl_table *before)
+{
+	struct sl_pending *p = &s->pending;
+
+	p->switched[p->n_switched++] = (struct sl_switched){slot, index, *before};
+	*before = (struct sl_table){};
+	if (p->n_switched == SL_PENDING_SLOTS)
+		sl_state_settle(s);
+}
+
+bool sl_state_is_pending(const struct sl_state *s, __u32 slot)
+{
+	const struct sl_pending *p = &s->pending;
+	size_t i;
+
+	for (i = 0; i < p->n_cleared; i++)
+		if (p->cleared[i] == slot)
+			return true;
+	for (i = 0; i < p->n_switched; i++)
+		if (p->switched[i].slot == slot)
+			return true;
+	return false;
+}
+
+static void wait(struct sl_state *s)
+{
+	sl_outer_wait(s->pending.changes, s->pending.n_changes);
+	s->pending.n_changes = 0;
+}
+
+/* ---- cleared ---- */
+
+/* What the kernel counted and remembered for the slot. */
+static void clear_counters(const struct sl_state *s, __u32 slot)
+{
+	static const enum sl_state_map maps[] = {SL_M_STATS, SL_M_BUDGETS, SL_M_LIMITERS,
+						 SL_M_LEASES};
+	const union {
+		struct sl_stats stats;
+		__u64 words[16];
+	} zero = {};
+	int cpus = libbpf_num_possible_cpus();
+	void *meters = calloc(cpus > 0 ? cpus : 1, sizeof(struct sl_meter));
+	size_t i;
+
+	for (i = 0; i < sizeof(maps) / sizeof(*maps); i++)
+		bpf_map_update_elem(s->maps[maps[i]], &slot, &zero, 0);
+	if (meters)
+		bpf_map_update_elem(s->maps[SL_M_METERS], &slot, meters, 0);
+	free(meters);
+}
+
+/* Nobody writes there any more. */
+static void free_cleared(struct sl_state *s)
+{
+	const struct sl_target none = {};
+	struct sl_pending *p = &s->pending;
+	size_t i;
+
+	if (p->n_cleared)
+		sl_state_clear_hits(s, p->cleared, p->n_cleared);
+	for (i = 0; i < p->n_cleared; i++) {
+		clear_counters(s, p->cleared[i]);
+		sl_state_write_target(s, p->cleared[i], &none);
+	}
+	p->n_cleared = 0;
+}
+
+/* ---- switched ---- */
+
+/* A grace period: nobody still reads the old generations. A table is linked once more, in
+ * its own place. */
+static bool grace(struct sl_state *s, const struct sl_switched *any)
+{
+	struct sl_outer_change again = {.outer_fd = s->maps[SL_M_TABLES], .index = any->index ^ 1};
+	__u32 id;
+
+	if (bpf_map_lookup_elem(again.outer_fd, &again.index, &id))
+		return false;
+	again.fd = bpf_map_get_fd_by_id(id);
+	if (again.fd < 0)
+		return false;
+	sl_outer_change(&again, 1);
+	close(again.fd);
+	return !again.err;
+}
+
+static void carry_hits(struct sl_state *s, struct sl_switched *w)
+{
+	struct sl_table now = {};
+
+	if (w->before.words && !sl_state_table(s, w->slot, &now))
+		sl_state_carry_hits(s, w->slot, &w->before, &now);
+	free(w->before.words);
+	free(now.words);
+}
+
+/* Without the grace period the old tables stay linked: the next generation takes their
+ * places. */
+static void drop_old(struct sl_state *s)
+{
+	struct sl_pending *p = &s->pending;
+	bool over = p->n_switched && grace(s, &p->switched[0]);
+	size_t i;
+
+	for (i = 0; i < p->n_switched && over; i++) {
+		const struct sl_outer_change drop[2] = {
+			{.outer_fd = s->maps[SL_M_TABLES], .index = p->switched[i].index, .fd = -1},
+			{.outer_fd = s->maps[SL_M_NAMES], .index = p->switched[i].index, .fd = -1},
+		};
+
+		sl_state_begin(s, drop, 2);
+	}
+	wait(s);
+	for (i = 0; i < p->n_switched; i++)
+		carry_hits(s, &p->switched[i]);
+	p->n_switched = 0;
+}
+
+void sl_state_settle(struct sl_state *s)
+{
+	wait(s);
+	free_cleared(s);
+	drop_old(s);
+}

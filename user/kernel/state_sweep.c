@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Targets whose device is gone, or that were given up half-way, are found and forgotten. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "state_internal.h"
+
+/* Of those in use, for each target that is attached: more than one, so that what is
+ * gone is found sooner than it gathers; few, so that attaching the thousandth costs what
+ * the first did. */
+#define SWEEP_SOME 16
+
+static bool is_gone(const struct sl_state *s, const struct sl_target *t)
+{
+	return t->kind == SL_TARGET_DEVICE && !sl_state_is_attached(s, t);
+}
+
+static bool netns_in_use(const struct sl_state *s, __u64 netns)
+{
+	__u32 i;
+
+	for (i = 0; i < SL_SLOTS; i++)
+		if (s->targets[i].kind == SL_TARGET_DEVICE && s->targets[i].netns == netns &&
+		    !sl_state_is_pending(s, i))
+			return true;
+	return false;
+}
+
+static void remove_netns(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	rmdir(path);
+}
+
+/* A namespace that is gone leaves its directory: no link of it is on a device. */
+static void sweep_netns(const struct sl_state *s)
+{
+	DIR *dir = opendir(s->path);
+	struct dirent *entry;
+	char *path;
+
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "netns-", 6) ||
+		    strtoull(entry->d_name + 6, NULL, 10) == s->netns)
+			continue;
+		path = sl_state_pin(s, false, "%s", entry->d_name);
+		if (path && !netns_in_use(s, strtoull(entry->d_name + 6, NULL, 10)))
+			remove_netns(path);
+		free(path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* Forgets it if it is gone; how many that are. */
+static int sweep_slot(struct sl_state *s, __u32 slot)
+{
+	struct sl_target t = s->targets[slot];
+
+	if (sl_state_is_pending(s, slot) || !is_gone(s, &t))
+		return 0;
+	sl_state_forget_target(s, slot, &t);
+	return 1;
+}
+
+int sl_state_sweep(struct sl_state *s)
+{
+	int n = 0;
+	__u32 i;
+
+	if (!s->path)
+		return 0;
+	for (i = 0; i < SL_SLOTS; i++)
+		n += sweep_slot(s, i);
+	sweep_netns(s);
+	return n;
+}
+
+void sl_state_sweep_some(struct sl_state *s)
+{
+	__u32 i, at = s->info.swept, used = 0;
+
+	if (!s->path)
+		return;
+	for (i = 0; i < SL_SLOTS && used < SWEEP_SOME; i++, at++) {
+		if (at >= SL_SLOTS) {
+			at = 0;
+			sweep_netns(s);
+		}
+		if (s->targets[at].kind == SL_TARGET_FREE)
+			continue;
+		sweep_slot(s, at);
+		used++;
+	}
+	if (used) {
+		s->info.swept = at;
+		sl_state_write_info(s);
+	}
+}
