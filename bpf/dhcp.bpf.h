@@ -10,7 +10,7 @@
 #include "link.bpf.h"
 
 enum { SL_DHCP_SERVER = 67, SL_DHCP_CLIENT = 68, SL_DHCP6_CLIENT = 546, SL_DHCP6_SERVER = 547 };
-enum { SL_DHCP_DECLINE = 4, SL_DHCP_ACK = 5, SL_DHCP_NAK = 6, SL_DHCP_RELEASE = 7 };
+enum { SL_DHCP_REQUEST = 3, SL_DHCP_DECLINE = 4, SL_DHCP_ACK = 5, SL_DHCP_NAK = 6, SL_DHCP_RELEASE = 7 };
 enum { SL_DHCP_OPTION_LEASE = 51, SL_DHCP_OPTION_TYPE = 53, SL_DHCP_OPTION_END = 255 };
 
 #define SL_DHCP_FIXED 240		/* up to the options, the magic cookie included */
@@ -19,6 +19,51 @@ enum { SL_DHCP_OPTION_LEASE = 51, SL_DHCP_OPTION_TYPE = 53, SL_DHCP_OPTION_END =
 #define SL_DHCP_ANSWER_NS (60 * SL_SECOND)
 #define SL_DHCP_LEASE_S 60		/* of a lease that does not say how long */
 #define SL_BROADCAST 0xffffffffu
+
+/* Can a host have the address at all? Not 0/8, 127/8, nor 224/4 and above. */
+static __always_inline bool sl_is_a_hosts(__u32 address)
+{
+	__u32 first = address >> 24;
+
+	return first && first != 127 && first < 224;
+}
+
+enum { SL_AS_SERVER, SL_AS_LEASE };
+
+/*
+ * May DHCP say so: that it is a server's address, or the workload's? Of what is leased
+ * to the binding, the network that the device was attached in knows where it is, and what
+ * is taken. Not static: verified once; no branches, as in sl_less.
+ */
+__noinline int sl_dhcp_fits(const struct sl_subject *s, __u32 address, int as)
+{
+	__u64 head, section, within = 0, hit;
+	sl_table_map table;
+	const __u64 *w;
+	__u32 i, k;
+
+	if (!s || !sl_is_a_hosts(address))
+		return 0;
+	table = sl_table_open(s->word);
+	if (!table || !sl_binding(s, &head, &section))
+		return 0;
+	if (!(head >> SL_B_LEASING_SHIFT))
+		return 1;
+	for (i = 0; i < SL_B_LEASING_MAX && i < head >> SL_B_LEASING_SHIFT; i++) {
+		w = sl_table_chunk(table, (__u32)section + ((__u32)(section >> 32) + i) *
+							   SL_CHUNK_WORDS);
+		if (!w)
+			return 0;
+		hit = 0;
+		for (k = 0; k < SL_CHUNK_WORDS; k++)
+			hit |= 1 - sl_less(0, (address & (__u32)w[k]) ^ w[k] >> 32);
+		barrier_var(hit);
+		within = i ? within & ~hit : hit;
+		if (as == SL_AS_SERVER)
+			break;
+	}
+	return within & 1;
+}
 
 /* The part of a message that is looked at. */
 struct sl_dhcp {
@@ -78,6 +123,19 @@ static __always_inline bool sl_dhcp_read(struct __sk_buff *skb, const struct sl_
 	       cookie == bpf_htonl(SL_DHCP_COOKIE);
 }
 
+/* A guest that was restored, or came by migration, asks everybody for the address that
+ * it had: that it is its own is what the answer will say. */
+static __always_inline bool sl_dhcp_rebinds(const struct sl_packet *p, const struct sl_dhcp *m,
+					    const struct sl_dhcp_options *o)
+{
+	const struct sl_flow *f = &p->flow;
+	__u64 head, section;
+
+	return o->type == SL_DHCP_REQUEST && bpf_ntohl(m->client) == f->source_low &&
+	       f->destination_low == SL_BROADCAST && sl_binding(&p->subject, &head, &section) &&
+	       (head & SL_B_LEASE) && sl_dhcp_fits(&p->subject, f->source_low, SL_AS_LEASE);
+}
+
 static __always_inline int sl_dhcp4_asks(struct __sk_buff *skb, const struct sl_packet *p,
 					 struct sl_lease *l)
 {
@@ -86,11 +144,12 @@ static __always_inline int sl_dhcp4_asks(struct __sk_buff *skb, const struct sl_
 	struct sl_dhcp m;
 
 	if (!sl_dhcp_read(skb, f, 1, &m) || sl_mac(m.mac) != sl_mac(p->link.source) ||
-	    (sl_generation_flags(p->subject.word) & SL_F_DHCP_DENY))
+	    m.relay || (sl_generation_flags(p->subject.word) & SL_F_DHCP_DENY))
 		return SL_REASON_DHCP;
-	if (f->source_low && !sl_is_bound(&p->subject, 4, 0, f->source_low))
-		return SL_REASON_ADDRESS_BINDING;
 	sl_dhcp_options(skb, f->at + 8 + SL_DHCP_FIXED, sl_udp_end(skb, f), &o);
+	if (f->source_low && !sl_is_bound(&p->subject, 4, 0, f->source_low) &&
+	    !sl_dhcp_rebinds(p, &m, &o))
+		return SL_REASON_ADDRESS_BINDING;
 	if (o.type == SL_DHCP_RELEASE || o.type == SL_DHCP_DECLINE)
 		l->until_ns = 0;
 	l->xid4 = m.xid;
@@ -131,7 +190,9 @@ static __always_inline int sl_dhcp4_answers(struct __sk_buff *skb, const struct 
 	if (!sl_dhcp_read(skb, f, 2, &m) || !sl_binding(&p->subject, &head, &section) ||
 	    ((head & SL_B_HAS_MAC) && sl_mac(m.mac) != (head & SL_B_MAC_MASK)) ||
 	    (sl_generation_flags(p->subject.word) & SL_F_DHCP_DENY) ||
-	    !sl_is_awaited(l->asked4_ns) || m.xid != l->xid4)
+	    !sl_is_awaited(l->asked4_ns) || m.xid != l->xid4 ||
+	    !sl_dhcp_fits(&p->subject, f->source_low, SL_AS_SERVER) ||
+	    (m.your && !sl_dhcp_fits(&p->subject, bpf_ntohl(m.your), SL_AS_LEASE)))
 		return SL_REASON_DHCP;
 	sl_dhcp_options(skb, f->at + 8 + SL_DHCP_FIXED, sl_udp_end(skb, f), &o);
 	sl_dhcp_lease(l, f, &m, &o);

@@ -110,8 +110,12 @@ enum sl_binding_word {
 #define SL_B_HAS_MAC (1ull << 48)
 #define SL_B_HAS_ADDRESSES (1ull << 49)
 #define SL_B_LEASE (1ull << 50)		/* and what DHCP leased to it */
+#define SL_B_LEASING_SHIFT 56		/* above: chunks of what may be leased, 0 to 8 */
 #define SL_B_MAC_MASK 0xffffffffffffull
 #define SL_BINDING_CHUNKS_MAX 8		/* 16 IPv4 and 8 IPv6 prefixes */
+/* Behind the binding's chunks: words as SL_B_V4's. The first chunk holds the networks that
+ * DHCP's servers and leases are in, the others what is never leased. None: anything. */
+#define SL_B_LEASING_MAX 8
 #define SL_VID_NONE 0xffff
 
 /* Rates in bytes a second, bursts in bytes; 0: none. */

@@ -52,7 +52,7 @@ class World:
         if form == "any":
             return hardware, None
         if form == "dhcp":
-            return hardware, ["dhcp"]
+            return hardware, ["dhcp", *self._network()]
         addresses = [self._text(a) for a in self.mine4[:rng.choice((0, 1, 1, 2, 2))]]
         addresses += [self._text(a) for a in self.mine6[:rng.choice((0, 1, 1, 2, 2))]]
         if form == "wide":
@@ -62,8 +62,21 @@ class World:
                                      [self._text(a) for a in self._many(4)],
                                      [self._text(a) for a in self._many(16)]))
         if form == "dhcp+" or not addresses:
-            addresses.append("dhcp")
+            addresses += ["dhcp", *self._network()]
         return hardware, addresses
+
+    def _network(self):
+        """What the host knows of the network, if it does: its prefix (or another one), and
+        addresses that are taken, enough of them for several chunks."""
+        rng = self.rng
+        if rng.random() < 0.4:
+            return []
+        net = self._text(self.net4 + bytes(1))
+        known = [f"net:{net}/24"] if rng.random() < 0.8 else ["net:203.0.113.0/25", f"net:{net}/25"]
+        taken = [self.server, self.net4 + rng.randbytes(1), *(rng.randbytes(4) for _ in range(20))]
+        if rng.random() < 0.3:
+            taken.append(self.mine4[0])
+        return known + [f"host:{self._text(a)}" for a in taken[:rng.choice((1, 2, 9, 23))]]
 
     def _many(self, size):
         """As many addresses of a family as fit beside the given ones."""
@@ -306,21 +319,30 @@ class World:
         more = [(55, b"\1\3\6"), (12, b"guest")][:rng.randrange(3)]
         server = rng.choice((self.server, self.server, self.other4))
 
-        def message(operation, options, *address):
-            """Now and then another's, or cut at its least length."""
+        def message(operation, options, *address, **keys):
+            """Now and then another's, a relay's, or cut at its least length."""
             hardware = self.mac if rng.random() < 0.95 else self.other_mac
-            whole = b.dhcp(operation, transaction, hardware, options, *address)
+            if rng.random() < 0.03:
+                keys["relay"] = self.other4
+            whole = b.dhcp(operation, transaction, hardware, options, *address, **keys)
             return whole if rng.random() < 0.95 else whole[:rng.choice((239, 240))]
 
-        def out(kind, source=bytes(4), destination=b"\xff" * 4):
+        def out(kind, source=bytes(4), destination=b"\xff" * 4, **keys):
             return self.sent(source, destination, 17,
-                             b.udp(68, 67, message(1, b.dhcp_type(kind, *more))))
+                             b.udp(68, 67, message(1, b.dhcp_type(kind, *more), **keys)))
 
         def back(kind, *options, address=your):
             pads = bytes(rng.choice((0, 0, 0, 3, 22, 23, 24)))
             return self.received(server, rng.choice((address, b"\xff" * 4)), 17, b.udp(
                 67, 68, message(2, pads + b.dhcp_type(kind, *options), address)))
 
+        if rng.random() < 0.3:      # restored: it asks for what it had
+            had = rng.choice((your, self.other4, self.server, rng.randbytes(4)))
+            client = had if rng.random() < 0.8 else bytes(4)
+            target = b"\xff" * 4 if rng.random() < 0.8 else server
+            return [out(rng.choice((3, 3, 3, 1, 8)), had, target, client=client),
+                    back(5, lease, address=had), self.sent(had, self.other4, 17,
+                                                           b.udp(40000, 443, b"x" * 8))]
         steps = [out(1), back(2, lease), out(3), back(5, lease, *more)]
         ending = rng.choice(("", "", "renew", "inform", "release", "decline", "nak", "timeless"))
         if ending == "renew":

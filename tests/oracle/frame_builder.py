@@ -92,9 +92,9 @@ def neighbour(kind, target, options=b""):
 
 
 def dhcp(operation, transaction, hardware, options=b"\xff", your=bytes(4), htype=1, hlen=6,
-         magic=b"\x63\x82\x53\x63"):
+         magic=b"\x63\x82\x53\x63", client=bytes(4), relay=bytes(4)):
     head = struct.pack(">BBBBIHH4s4s4s4s16s", operation, htype, hlen, 0, transaction, 0, 0,
-                       bytes(4), ip(your), bytes(4), bytes(4), mac(hardware))
+                       ip(client), ip(your), bytes(4), ip(relay), mac(hardware))
     return head.ljust(236, b"\0") + magic + options
 
 

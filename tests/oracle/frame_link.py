@@ -76,10 +76,13 @@ class Link:
         if p.family == 4 and ports == (68, 67) and self._is_server(p.destination):
             need(p.fragment is None and dhcp_is_well_formed(payload, 1), "dhcp")
             need(payload[28:34] == p.data[6:12], "dhcp")
+            need(payload[24:28] == NOWHERE4, "dhcp")
             need(self.judge.dhcp, "dhcp")
-            need(p.source == NOWHERE4 or self._bound(p.source), "address-binding")
+            kind, _ = dhcp_options(payload)
+            need(p.source == NOWHERE4 or self._bound(p.source) or
+                 kind == 3 and self._rebinds(p, payload), "address-binding")
             self.asked4 = payload[4:8], self.now
-            if dhcp_options(payload)[0] in (4, 7):
+            if kind in (4, 7):
                 self.leased = None
             return True
         if p.family == 6 and ports == (546, 547) and p.destination == ALL_DHCP_SERVERS6:
@@ -88,6 +91,19 @@ class Link:
             self.asked6 = payload[1:4], self.now
             return True
         return False
+
+    def _rebinds(self, p, payload):
+        return self.binding.lease and p.destination == BROADCAST4 and \
+            payload[12:16] == p.source and self._may_be_leased(p.source)
+
+    def _may_be_a_server(self, address):
+        networks = self.binding.networks if self.binding.lease else ()
+        return 0 < address[0] < 224 and address[0] != 127 and \
+            (not networks or any(first <= address <= last for first, last in networks))
+
+    def _may_be_leased(self, address):
+        taken = self.binding.taken if self.binding.lease else ()
+        return self._may_be_a_server(address) and address not in taken
 
     def _is_server(self, address):
         return address == BROADCAST4 or self._lease_holds() and address == self.leased[1]
@@ -100,6 +116,8 @@ class Link:
             need(dhcp_is_well_formed(payload, 2), "dhcp")
             need(self.binding.mac in (None, payload[28:34]), "dhcp")
             need(self._was_asked(self.asked4, payload[4:8]), "dhcp")
+            need(self._may_be_a_server(p.source), "dhcp")
+            need(payload[16:20] == NOWHERE4 or self._may_be_leased(payload[16:20]), "dhcp")
             self._dhcp_answer(p, payload)
             return True
         if p.family == 6 and ports == (547, 546):

@@ -48,15 +48,19 @@ def text_of(address):
 
 
 class Binding:
-    """Who the workload is. mac: text or None; addresses: texts, or None for any."""
+    """Who the workload is. mac: text or None; addresses: texts, or None for any; also
+    `net:PREFIX` and `host:ADDRESS`, what is known of its network."""
 
     def __init__(self, mac=None, addresses=None):
         self.texts = mac, addresses
         self.mac = bytes.fromhex(mac.replace(":", "")) if mac else None
         self.lease = "dhcp" in (addresses or ())
         self.ranges = None
+        self.networks = [self._range(a[4:]) for a in addresses or () if a.startswith("net:")]
+        self.taken = [self._range(a[5:])[0] for a in addresses or () if a.startswith("host:")]
         if addresses:
-            self.ranges = [self._range(a) for a in addresses if a != "dhcp"]
+            self.ranges = [self._range(a) for a in addresses
+                           if a != "dhcp" and not a.startswith(("net:", "host:"))]
             if self.mac and any(len(first) == 16 for first, _ in self.ranges):
                 own = self._eui64()
                 self.ranges.append((own, own))

@@ -164,6 +164,41 @@ def test_what_ends_a_lease(end):
         (HERE, ask(3, source=ME4, destination=SERVER), "address-binding"))
 
 
+KNOWN = bound("dhcp", "net:192.168.101.0/24", f"host:{SERVER}")
+FOREIGN = "203.0.113.9"
+
+
+@pytest.mark.parametrize("binding, source, your, lets", [
+    (KNOWN, SERVER, ME4, True), (LEASED, FOREIGN, ME4, True), (KNOWN, FOREIGN, ME4, False),
+    (KNOWN, OTHER4, SERVER, False), (KNOWN, SERVER, FOREIGN, False), (LEASED, SERVER, SERVER, True),
+    (bound(ME4, "net:192.168.101.0/24"), FOREIGN, SERVER, True),
+    *((binding, nobody, ME4, False) for binding in (LEASED, bound(ME4), Binding())
+      for nobody in ("0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255")),
+    *((binding, SERVER, nobody, False) for binding in (LEASED, bound(ME4), Binding())
+      for nobody in ("0.1.2.3", "127.0.0.1", "239.0.0.1", "255.255.255.255"))])
+def test_what_dhcp_may_say(binding, source, your, lets):
+    run(device(binding), (HERE, ask(), "pass"),
+        (AWAY, tell(5, your, source=source), "pass" if lets else "dhcp"))
+
+
+@pytest.mark.parametrize("binding, source, client, kind, to, outcome", [
+    (LEASED, ME4, ME4, 3, "255.255.255.255", "pass"), (KNOWN, ME4, ME4, 3, "255.255.255.255", "pass"),
+    (LEASED, ME4, OTHER4, 3, "255.255.255.255", "address-binding"),
+    (LEASED, ME4, ME4, 1, "255.255.255.255", "address-binding"),
+    (LEASED, ME4, ME4, 3, SERVER, "address-binding"),
+    (KNOWN, SERVER, SERVER, 3, "255.255.255.255", "address-binding"),
+    (KNOWN, FOREIGN, FOREIGN, 3, "255.255.255.255", "address-binding"),
+    (LEASED, "127.0.0.1", "127.0.0.1", 3, "255.255.255.255", "address-binding"),
+    (bound(OTHER4), ME4, ME4, 3, "255.255.255.255", "address-binding")])
+def test_a_restored_guest_asks_for_its_address(binding, source, client, kind, to, outcome):
+    run(device(binding), (HERE, ask(kind, source=source, destination=to, client=client), outcome),
+        (HERE, udp_out(source=ME4), "address-binding"))
+
+
+def test_a_client_is_no_relay():
+    run(device(LEASED), (HERE, ask(relay=SERVER), "dhcp"), (AWAY, tell(5, ME4), "dhcp"))
+
+
 def test_the_answer_to_an_inform_ends_no_lease():
     run(device(LEASED), (HERE, ask(), "pass"), (AWAY, tell(5, ME4), "pass"),
         (HERE, ask(8, source=ME4), "pass"), (AWAY, tell(5, "0.0.0.0"), "pass"),

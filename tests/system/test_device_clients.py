@@ -16,7 +16,7 @@ from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, ICMPv6NDOptSr
 from scapy.layers.l2 import Ether
 
 from device_cases_link import dhcp
-from devicelab import BINDING, GUEST6, GUEST_MAC, PEER_LL, PEER_MAC, datagram, rules
+from devicelab import BINDING, BRIDGE4, GUEST4, GUEST6, GUEST_MAC, PEER_LL, PEER_MAC, datagram, rules
 from lab import ECHO, PEER4, PEER6, sh, until
 
 KINDS = pytest.mark.parametrize("kind", ["tap", "veth"])
@@ -128,12 +128,11 @@ def asks(xid):
     return raw(dhcp("request", xid=xid)(False, b"guest"))
 
 
-def acknowledges(xid, seconds, message="ack", **fields):
-    return raw(Ether(src=PEER_MAC, dst=GUEST_MAC) / IP(src=PEER4, dst=LEASED) /
+def acknowledges(xid, seconds, message="ack", server=PEER4, address=LEASED):
+    return raw(Ether(src=PEER_MAC, dst=GUEST_MAC) / IP(src=server, dst=LEASED) /
                UDP(sport=67, dport=68) /
-               BOOTP(op=2, xid=xid, yiaddr=LEASED, chaddr=bytes.fromhex(GUEST_MAC.replace(":", "")),
-                     **fields) /
-               DHCP(options=[("message-type", message), ("lease_time", seconds), "end"]))
+               BOOTP(op=2, xid=xid, yiaddr=address, chaddr=bytes.fromhex(GUEST_MAC.replace(":", "")))
+               / DHCP(options=[("message-type", message), ("lease_time", seconds), "end"]))
 
 
 @KINDS
@@ -161,6 +160,66 @@ def test_a_lease_ends(device_labs, kind):
     now()
     time.sleep(max(0.0, begin + 2.1 - time.monotonic()))
     now("address-binding")
+
+
+ELSEWHERE = [(PEER4, address) for address in (
+    BRIDGE4, "198.51.100.7", "127.0.0.1", "224.0.0.5", "255.255.255.255", "0.1.2.3")] + [
+        (server, LEASED) for server in ("203.0.113.10", "8.8.8.8", "0.0.0.0", "127.0.0.1",
+                                        "224.0.0.1", "255.255.255.255")]
+
+
+@KINDS
+def test_what_dhcp_may_not_say(device_labs, tally, kind):
+    """A server beyond the bridge, which needs no more than one packet to the guest and the
+    transaction id that the guest tells it, leases nothing; nor is the host's address, or one
+    that is no host's, leased by anybody."""
+    lab = device_labs(kind, "says")
+    answers = [acknowledges(7, 100, server=server, address=address)
+               for server, address in ELSEWHERE]
+
+    def arrives(frame):
+        capture = lab.port.capture
+        position = capture.position()
+        lab.send_in(frame)
+        lab.probe()
+        return bool(capture.since(position, frame[42:]))
+    assert all(arrives(answer) for answer in answers)
+    lab.configure(PEERS, *DHCP_BINDING, "--address", GUEST4)
+    for (_, address), answer in zip(ELSEWHERE, answers):
+        lab.attach_again()
+        lab.send(asks(7))
+        start = lab.mark()
+        blocked = not arrives(answer)
+        reasons = [e["reason"] for e in lab.fence(start) if e["hook"] == "tc-egress"]
+        tally(blocked)
+        assert blocked and reasons == ["dhcp"], (address, reasons)
+        if address.startswith(("192.", "198.")):
+            assert refused(lab, address) == "address-binding"
+    assert arrives(acknowledges(7, 100))
+    assert refused(lab, LEASED) is None
+
+
+@KINDS
+def test_a_restored_guest_asks_for_its_address(device_labs, kind):
+    """By broadcast, from the address that it had and nobody has seen it get. It is its own
+    once it is acknowledged, not before; and nobody asks so for the host's address."""
+    lab = device_labs(kind, "lease")
+    lab.configure(PEERS, *DHCP_BINDING)
+
+    def rebinds(address, client, message="request", **fields):
+        lab.attach_again()
+        start = lab.mark()
+        lab.send(raw(dhcp(message, src=address, ciaddr=client, xid=9, **fields)(False, b"x")))
+        return [e["reason"] for e in lab.fence(start) if e["hook"] == "tc-ingress"]
+    assert rebinds(LEASED, LEASED) == []
+    assert refused(lab, LEASED) == "address-binding"
+    for wrong in ((LEASED, "0.0.0.0"), (LEASED, LEASED, "discover"), (BRIDGE4, BRIDGE4),
+                  ("198.51.100.7", "198.51.100.7")):
+        assert rebinds(*wrong) == ["address-binding"], wrong
+    assert rebinds(LEASED, LEASED, giaddr=PEER4) == ["dhcp"]
+    assert rebinds(LEASED, LEASED) == []
+    lab.send_in(acknowledges(9, 100))
+    assert refused(lab, LEASED) is None
 
 
 def router_advertisement(prefix):

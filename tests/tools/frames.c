@@ -111,6 +111,12 @@ static void give_text(const char *text)
 
 /* ---- attach ---- */
 
+#define NETWORK_MAX 64
+
+/* What DHCP is told apart by. */
+static struct sl_cidr subnet[NETWORK_MAX], host[NETWORK_MAX];
+static struct sl_environment network = {.subnet = subnet, .host = host};
+
 static __s64 boot_epoch_ns(void)
 {
 	struct timespec real, boot;
@@ -142,6 +148,7 @@ static int load(const char *path, bool fresh, struct sl_binding_spec *spec, stru
 					     .boot_epoch_ns = boot_epoch_ns()};
 	int err;
 
+	sl_binding_network(&binding, &network);
 	sl_compiled_free(&compiled);
 	sl_policy_free(policy);
 	memset(&compiled, 0, sizeof(compiled));
@@ -177,16 +184,30 @@ static const char *take_text(void)
 	return text;
 }
 
-/* The MAC and the addresses of a request, all of which are read in any case. */
+static void take_prefix(const char *text, struct sl_cidr *list, size_t *n)
+{
+	bool masked;
+
+	if (*n == NETWORK_MAX || sl_cidr_parse(text, strlen(text), &list[*n], &masked))
+		die(text, -EINVAL);
+	(*n)++;
+}
+
+/* The MAC, the addresses and the network of a request, which are read in any case. */
 static int take_binding(struct sl_binding_spec *spec, __u32 n_texts, struct sl_diag *diag)
 {
 	const char *mac = take_text();
 	int err = *mac ? sl_binding_mac(spec, mac, diag) : 0;
 
+	network.n_subnet = network.n_host = 0;
 	for (; n_texts > 2; n_texts--) {
 		const char *address = take_text();
 
-		if (!err)
+		if (!strncmp(address, "net:", 4))
+			take_prefix(address + 4, subnet, &network.n_subnet);
+		else if (!strncmp(address, "host:", 5))
+			take_prefix(address + 5, host, &network.n_host);
+		else if (!err)
 			err = sl_binding_address(spec, address, diag);
 	}
 	return err;

@@ -135,6 +135,52 @@ static void a_mac_is_a_number_with_the_first_byte_highest(void **state)
 	done(&f);
 }
 
+static struct sl_cidr prefix(const char *text)
+{
+	struct sl_cidr cidr;
+	bool masked;
+
+	assert_int_equal(sl_cidr_parse(text, strlen(text), &cidr, &masked), 0);
+	return cidr;
+}
+
+/* Behind the binding, in chunks whose number its head says. */
+static void what_dhcp_may_say_stands_behind_the_binding(void **state)
+{
+	const struct sl_cidr networks[] = {prefix("192.0.2.0/24"), prefix("2001:db8::/64"),
+					   prefix("192.0.2.0/24")};
+	struct sl_cidr taken[9];
+	struct sl_binding binding = {.has_addresses = true, .lease = true, .networks = networks,
+				     .n_networks = 3, .taken = {taken, taken}, .n_taken = {9, 1}};
+	struct fixture f;
+	const __u64 *w;
+	size_t n;
+
+	for (size_t i = 0; i < 9; i++) {
+		taken[i] = prefix("192.0.2.1");
+		taken[i].addr[3] += i;
+	}
+	compile_binding(&f, &binding);
+	w = chunks(&f, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(w[SL_B_MAC] >> SL_B_LEASING_SHIFT, 3);
+	w += SL_CHUNK_WORDS;
+	assert_true(w[0] == (0xc0000200ull << 32 | 0xffffff00) && w[1] == 1ull << 32);
+	assert_true(w[8] == (0xc0000201ull << 32 | 0xffffffff));
+	assert_true(w[16] == (0xc0000209ull << 32 | 0xffffffff) && w[17] == 1ull << 32);
+	done(&f);
+	binding.n_networks = 0;		/* it is not known: anywhere */
+	compile_binding(&f, &binding);
+	w = chunks(&f, &n);
+	assert_true(w[SL_CHUNK_WORDS] == 0);
+	done(&f);
+	binding.lease = false;
+	compile_binding(&f, &binding);
+	w = chunks(&f, &n);
+	assert_int_equal(w[SL_B_MAC] >> SL_B_LEASING_SHIFT, 0);
+	done(&f);
+}
+
 static void vlans_stand_beside_each_other(void **state)
 {
 	struct sl_binding binding = {.vlans = {0, 10, 4094, 7}};
@@ -337,6 +383,7 @@ int main(void)
 		cmocka_unit_test(no_binding_no_section),
 		cmocka_unit_test(an_empty_binding_matches_nothing),
 		cmocka_unit_test(a_mac_is_a_number_with_the_first_byte_highest),
+		cmocka_unit_test(what_dhcp_may_say_stands_behind_the_binding),
 		cmocka_unit_test(vlans_stand_beside_each_other),
 		cmocka_unit_test(prefixes_bind_what_is_in_them),
 		cmocka_unit_test(a_binding_has_room_for_sixteen_and_eight),

@@ -13,8 +13,18 @@
 #include "policy/text.h"
 #include "watch.h"
 
-/* Two policies that print alike decide alike. */
-static __u64 meaning_of(const struct sl_policy *resolved)
+static void print_prefixes(const struct sl_cidr *list, size_t n, FILE *out)
+{
+	char text[SL_CIDR_TEXT];
+
+	for (size_t i = 0; i < n; i++)
+		fprintf(out, "%s ", sl_cidr_format(&list[i], text));
+	fputc('\n', out);
+}
+
+/* Two policies that print alike decide alike, and what DHCP may say goes by the network. */
+static __u64 meaning_of(const struct sl_watch *watch, const struct sl_policy *resolved,
+			const struct sl_environment *env)
 {
 	char *text = NULL;
 	size_t len;
@@ -24,6 +34,11 @@ static __u64 meaning_of(const struct sl_policy *resolved)
 	if (!out)
 		return 0;
 	sl_policy_print(resolved, out);
+	if (watch->attach.binding.lease) {
+		print_prefixes(env->subnet, env->n_subnet, out);
+		print_prefixes(env->host, env->n_host, out);
+		print_prefixes(env->gateway, env->n_gateway, out);
+	}
 	if (!fclose(out))
 		hash = sl_hash(text);
 	free(text);
@@ -174,7 +189,7 @@ static int give(struct sl_watch *watch, struct sl_watched *w, const struct sl_po
 		err = sl_device_put(watch->state, &w->device, resolved, env, &watch->attach,
 				    &attached, diag);
 	if (!err)
-		err = took(watch, w, &attached, meaning_of(resolved));
+		err = took(watch, w, &attached, meaning_of(watch, resolved, env));
 	if (err)
 		return err;
 	w->state = SL_WATCHED_ATTACHED;
@@ -219,7 +234,7 @@ void sl_watch_renew(struct sl_watch *watch, struct sl_watched *w)
 	int err = resolve(watch, w, &env, &resolved, &diag);
 
 	w->renew = false;
-	if (!err && w->meaning && meaning_of(resolved) == w->meaning)
+	if (!err && w->meaning && meaning_of(watch, resolved, &env) == w->meaning)
 		w->pending = false;	/* nothing changed for this one */
 	else if (!err)
 		err = give(watch, w, resolved, &env, "renewed", &diag);

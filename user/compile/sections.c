@@ -92,10 +92,69 @@ static int fill_binding(const struct sl_binding *b, __u64 *w, size_t *n_chunks)
 	return 0;
 }
 
+/* ---- what DHCP may say ---- */
+
+#define NETWORKS_MAX SL_CHUNK_WORDS
+#define TAKEN_MAX ((SL_B_LEASING_MAX - 1) * SL_CHUNK_WORDS)
+#define ANY 0ull
+#define NOTHING (1ull << 32)
+
+/* Of one list the IPv4 prefixes, which the words have room for; false: there are more. */
+static bool put_prefixes(__u64 *w, size_t max, size_t *n, const struct sl_cidr *list, size_t n_list)
+{
+	__u64 word;
+	size_t i, k;
+
+	for (i = 0; i < n_list; i++) {
+		if (list[i].family != 4)
+			continue;
+		put_v4(&word, &list[i]);
+		for (k = 0; k < *n && w[k] != word; k++)
+			;
+		if (k < *n)
+			continue;
+		if (*n == max)
+			return false;
+		w[(*n)++] = word;
+	}
+	return true;
+}
+
+/* Appended behind the binding; returns the number of chunks, or -errno. */
+static int write_leasing(const struct compiler *c, struct words *t)
+{
+	const struct sl_binding *b = c->options->binding;
+	__u64 w[SL_B_LEASING_MAX * SL_CHUNK_WORDS];
+	__u64 *taken = w + SL_CHUNK_WORDS;
+	size_t networks = 0, n = 0, chunks, i;
+	int err;
+
+	for (i = 0; i < sizeof(w) / sizeof(*w); i++)
+		w[i] = NOTHING;
+	if (!put_prefixes(w, NETWORKS_MAX, &networks, b->networks, b->n_networks))
+		return sl_error(c->diag, NULL, "the device's network has more than %d IPv4 prefixes: "
+				"give the workload's addresses or prefixes instead of dhcp",
+				NETWORKS_MAX);
+	if (!networks)
+		w[0] = ANY;
+	for (i = 0; i < 2; i++)
+		if (!put_prefixes(taken, TAKEN_MAX, &n, b->taken[i], b->n_taken[i])) {
+			sl_warn(c->diag, NULL, "the host has more than %zu IPv4 addresses: DHCP could "
+				"lease some of them to the workload; give its addresses instead of "
+				"dhcp", (size_t)TAKEN_MAX);
+			break;
+		}
+	if (!networks && !n)
+		return 0;
+	chunks = 1 + (n + SL_CHUNK_WORDS - 1) / SL_CHUNK_WORDS;
+	err = words_append(t, w, chunks * SL_CHUNK_WORDS);
+	return err ? err : (int)chunks;
+}
+
 static int write_binding(const struct compiler *c, struct words *t, __u64 *header)
 {
 	__u64 w[SL_BINDING_CHUNKS_MAX * SL_CHUNK_WORDS];
-	size_t n_chunks;
+	size_t n_chunks, at = t->n;
 	int err;
 
 	if (!c->options->binding)
@@ -106,8 +165,14 @@ static int write_binding(const struct compiler *c, struct words *t, __u64 *heade
 				"most %d IPv4 and %d IPv6 ones; give prefixes",
 				c->options->binding->n_addresses, 2 * SL_BINDING_CHUNKS_MAX,
 				SL_BINDING_CHUNKS_MAX);
-	*header = section(n_chunks, t->n);
-	return words_append(t, w, n_chunks * SL_CHUNK_WORDS);
+	*header = section(n_chunks, at);
+	err = words_append(t, w, n_chunks * SL_CHUNK_WORDS);
+	if (err || !c->options->binding->lease)
+		return err;
+	err = write_leasing(c, t);
+	if (err > 0)
+		t->v[at + SL_B_MAC] |= (__u64)err << SL_B_LEASING_SHIFT;
+	return err < 0 ? err : 0;
 }
 
 /* ---- limits ---- */

@@ -134,6 +134,7 @@ static int enforce(struct sl_guest *guest, const struct sl_nic *nic, const struc
 	err = sl_device_environment(device, &env, guest->diag);
 	if (!err)
 		err = sl_device_resolve(&options, &env, &policy, guest->diag);
+	options.network = &env;
 	if (!err)
 		err = sl_device_put(guest->state, device, policy, NULL, &options, &attached,
 				    guest->diag);

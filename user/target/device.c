@@ -48,6 +48,16 @@ struct sl_binding sl_binding_complete(struct sl_binding_spec *spec)
 	return b;
 }
 
+void sl_binding_network(struct sl_binding *binding, const struct sl_environment *env)
+{
+	binding->networks = env->subnet;
+	binding->n_networks = env->n_subnet;
+	binding->taken[0] = env->host;
+	binding->n_taken[0] = env->n_host;
+	binding->taken[1] = env->gateway;
+	binding->n_taken[1] = env->n_gateway;
+}
+
 int sl_device_environment(const struct sl_device *device, struct sl_environment *env,
 			  struct sl_diag *diag)
 {
@@ -90,11 +100,14 @@ static int compile(const struct sl_policy *policy, const struct sl_environment *
 {
 	struct sl_binding_spec spec = options->binding;
 	struct sl_binding binding = sl_binding_complete(&spec);
+	const struct sl_environment *net = env ? env : options->network;
 	__s64 boot_ns = clock_ns(CLOCK_BOOTTIME);
 	struct sl_compile_options compile = {.binding = &binding, .generation = generation,
 					     .boot_epoch_ns = clock_ns(CLOCK_REALTIME) - boot_ns};
 	int err;
 
+	if (net)
+		sl_binding_network(&binding, net);
 	err = sl_compile(policy, &compile, out, diag);
 	if (!err && env)
 		sl_device_review(policy, out, env, &binding, (__u64)boot_ns, diag);

@@ -37,6 +37,9 @@ bool sl_mac_parse(const char *text, __u8 mac[6]);
  * from the MAC is added where there is IPv6. */
 struct sl_binding sl_binding_complete(struct sl_binding_spec *spec);
 
+/* What DHCP may say on that network; borrows from env. */
+void sl_binding_network(struct sl_binding *binding, const struct sl_environment *env);
+
 /* `52:54:00:12:34:56`. Returns buf. */
 #define SL_MAC_TEXT 18
 const char *sl_mac_format(const __u8 mac[6], char buf[SL_MAC_TEXT]);
@@ -55,6 +58,7 @@ struct sl_attach_options {
 	bool audit;		/* whatever the policy says */
 	bool trust_clock;
 	struct sl_binding_spec binding;
+	const struct sl_environment *network; /* borrowed: where no warnings are wanted */
 	sl_since_fn *since;	/* of resolve.h, or NULL */
 	void *since_context;
 };
