@@ -47,6 +47,26 @@ def test_what_is_missing_is_a_usage_error(words):
     usage_error(sluice(*words), f"sluice {words[0]}: ")
 
 
+@pytest.mark.parametrize("words, said", [
+    (["attach", "--dev", "x", "--dev", "y", "-p", "z"], "--dev y: --dev x was given before"),
+    (["attach", "--dev", "x", "-p", "y", "-p", "z"], "-p z: -p y was given before"),
+    (["attach", "--dev", "x", "-p", "z", "--mac", "52:54:00:00:00:01", "--mac",
+      "52:54:00:00:00:02"], "--mac 52:54:00:00:00:02: a device has one MAC"),
+    (["watch", "--dev", "x", "-p", "y", "-p", "z"], "-p z: -p y was given before")])
+def test_what_is_given_twice_is_a_usage_error(words, said):
+    """Of two devices one would be left unjudged, and nobody told."""
+    usage_error(sluice(*words), said)
+
+
+@pytest.mark.parametrize("option, value", [
+    ("--mac", "00:00:00:00:00:00"), ("--mac", "01:00:5e:00:00:01"), ("--address", "0.0.0.0"),
+    ("--address", "224.0.0.1"), ("--address", "::"), ("--address", "ff02::1"),
+    ("--address", "::ffff:1.2.3.4"), ("--address", "127.0.0.1")])
+def test_what_no_workload_can_have_is_not_bound(option, value):
+    result = sluice("attach", "--dev", "x", "-p", "z", option, value)
+    assert result.returncode == 2 and f"'{value}'" in result.stderr
+
+
 def test_output_that_cannot_be_written_is_a_failure(agent):
     with open("/dev/full", "w", encoding="utf-8") as full:
         for words in (["check", agent], ["fmt", agent], ["test", agent], ["rules", "--sets"],

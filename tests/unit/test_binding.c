@@ -44,6 +44,29 @@ static struct sl_binding_spec spec(const char *mac, const char *const *addresses
 
 #define ADDRESSES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
+/* What can be nobody's is refused, whole prefixes of it too; what holds it among others
+ * is taken. */
+static void test_nobodys(void **state)
+{
+	static const char *const wrong[] = {"0.0.0.0", "0.1.2.0/24", "127.0.0.1", "224.0.0.1",
+					    "255.255.255.255", "::", "::1", "::ffff:1.2.3.4",
+					    "ff02::1"};
+	static const char *const right[] = {"0.0.0.0/0", "1.0.0.0", "126.0.0.1", "223.255.255.255",
+					    "::/0", "::2", "fe80::1", "2001:db8::/32"};
+	struct sl_binding_spec made = {};
+	struct sl_diag diag = {};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		assert_int_not_equal(sl_binding_address(&made, wrong[i], &diag), 0);
+	assert_int_not_equal(sl_binding_mac(&made, "00:00:00:00:00:00", &diag), 0);
+	assert_int_not_equal(sl_binding_mac(&made, "01:00:5e:00:00:01", &diag), 0);
+	assert_false(made.has_addresses || made.has_mac);
+	sl_diag_free(&diag);
+	for (size_t i = 0; i < sizeof(right) / sizeof(*right); i++)
+		assert_int_equal(sl_binding_address(&made, right[i], &diag), 0);
+	assert_int_equal(diag.n, 0);
+}
+
 static void test_same(void **state)
 {
 	const char *mac = "52:54:00:12:34:56";
@@ -79,6 +102,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_nobodys),
 		cmocka_unit_test(test_same),
 	};
 

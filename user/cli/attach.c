@@ -28,17 +28,29 @@ struct request {
 	bool json;
 };
 
+/* Of two the one would be left out, and nobody told. */
+static int set_once(const char **to, const char *option, const char *instead)
+{
+	if (*to)
+		return sl_usage("attach", "%s %s: %s %s was given before; %s", option, optarg, option,
+				*to, instead);
+	*to = optarg;
+	return 0;
+}
+
 /* 0, or the exit status of wrong usage. */
 static int set_option(struct request *r, int c, char **argv, struct sl_diag *diag)
 {
 	switch (c) {
 	case OPT_DEV:
-		r->device = optarg;
-		return 0;
+		return set_once(&r->device, "--dev", "attach each device by itself, or `sluice watch` "
+				"all of a name pattern");
 	case 'p':
-		r->options.policy = optarg;
-		return 0;
+		return set_once(&r->options.policy, "-p", "put one policy together with `include`");
 	case OPT_MAC:
+		if (r->options.binding.has_mac)
+			return sl_usage("attach", "--mac %s: a device has one MAC, and one was given",
+					optarg);
 		sl_binding_mac(&r->options.binding, optarg, diag);
 		return 0;
 	case OPT_ADDRESS:

@@ -54,6 +54,9 @@ static int set_option(struct sl_watch_options *o, int c, char **argv, struct sl_
 	case OPT_DEV:
 		return add_pattern(o, optarg);
 	case 'p':
+		if (o->attach.policy)
+			return sl_usage("watch", "-p %s: -p %s was given before; put one policy together "
+					"with `include`", optarg, o->attach.policy);
 		o->attach.policy = optarg;
 		return 0;
 	case OPT_ADDRESS:

@@ -33,11 +33,29 @@ int sl_binding_mac(struct sl_binding_spec *spec, const char *text, struct sl_dia
 	if (!sl_mac_parse(text, mac))
 		return sl_error(diag, NULL, "'%s' is no MAC address; write it as "
 				"52:54:00:12:34:56", text);
+	if (!memcmp(mac, (const __u8[6]){}, sizeof(mac)))
+		return sl_error(diag, NULL, "'%s' is no device's address", text);
 	if (mac[0] & 1)
 		return sl_error(diag, NULL, "'%s' is a group address: no device sends from it", text);
 	memcpy(spec->mac, mac, sizeof(mac));
 	spec->has_mac = true;
 	return 0;
+}
+
+/* Nothing in it is a host's: unspecified, loopback, multicast, reserved; IPv4 in IPv6. */
+static bool is_nobodys(const struct sl_cidr *cidr)
+{
+	static const struct sl_cidr nobodys[] = {
+		{.family = 4, .len = 8}, {.addr = {127}, .family = 4, .len = 8},
+		{.addr = {224}, .family = 4, .len = 3}, {.family = 6, .len = 127},
+		{.addr = {[10] = 0xff, 0xff}, .family = 6, .len = 96},
+		{.addr = {0xff}, .family = 6, .len = 8},
+	};
+
+	for (size_t i = 0; i < sizeof(nobodys) / sizeof(*nobodys); i++)
+		if (sl_cidr_within(cidr, &nobodys[i]))
+			return true;
+	return false;
 }
 
 int sl_binding_address(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag)
@@ -55,6 +73,9 @@ int sl_binding_address(struct sl_binding_spec *spec, const char *text, struct sl
 	if (masked)
 		return sl_error(diag, NULL, "'%s' has bits beyond its prefix length; write the "
 				"address alone, or the whole prefix", text);
+	if (is_nobodys(&cidr))
+		return sl_error(diag, NULL, "'%s' is no address that a workload can have: a frame "
+				"from it is never its own", text);
 	if (spec->n_addresses == SL_BINDING_ADDRESSES_MAX)
 		return sl_error(diag, NULL, "'%s' is one address too many; give prefixes", text);
 	spec->has_addresses = true;
