@@ -6,7 +6,7 @@ import os
 import pytest
 
 from devicelab import ANOTHER4, ANOTHER6, ANOTHER_MAC, datagram, rules
-from lab import ECHO, PEER4, PEER6, sh
+from lab import ECHO, PEER4, PEER6, sh, until
 from test_device_clients import LEASED, acknowledges, asks
 from test_device_state import answer, comes
 
@@ -140,3 +140,33 @@ def test_a_lease_is_not_inherited(device_labs, kind):
             port.send(datagram(PEER4, ECHO, mark, source=LEASED))
             lab.probe()
             assert bool(lab.sink.since(position, mark)) != again
+
+
+@KINDS
+def test_events_that_wait_are_not_booked_to_the_next(device_labs, kind):
+    """What the first device was denied, and nobody has read, is not told of the second,
+    which has its slot."""
+    lab = device_labs(kind, "events")
+    first = lab.guard
+    with lab.another("reuse8") as port:
+        first.attach("reuse8", NOTHING, *BOUND)
+        slot = first.status("reuse8")["slot"]
+        for dport in (7101, 7102):
+            port.send(datagram(PEER4, dport, b"denied", SPORT, **OWN))
+        assert until(lambda: first.status("reuse8")["denied"] >= 2)
+    first.detach("reuse8", code=None)
+    with lab.another("reuse9") as port:
+        first.attach("reuse9", NOTHING, *BOUND)
+        assert first.status("reuse9")["slot"] == slot
+        events = first.watch()
+        port.send(datagram(PEER4, 7103, b"denied", SPORT, **OWN))
+
+        def of(dport):
+            end = events.wait(lambda r: r["destination"] and r["destination"]["port"] == dport)
+            assert end, dport
+            return events.between(end - 1, end)[0]
+        assert of(7103)["target"]["name"] == "reuse9" and of(7103)["policy"]
+        for dport in (7101, 7102):
+            record = of(dport)
+            assert record["target"] == {"kind": "device", "name": None}
+            assert record["policy"] is None and record["source"]["address"] == ANOTHER4

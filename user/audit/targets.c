@@ -100,12 +100,16 @@ const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *t,
 						    const struct sl_event *event)
 {
 	struct known *k = find(t, event->slot, event->generation);
+	bool same;
 
 	if (!k)
 		k = learn(t, event->slot);
-	t->names.policy = k ? k->policy : NULL;
+	if (k && event->time_ns < k->target.since_ns)
+		k = NULL;	/* the slot was another's when it happened */
+	same = k && k->generation == event->generation;
+	t->names.policy = same ? k->policy : NULL;
 	t->names.target = k ? k->target.name : NULL;
-	t->names.rule_ids = k && k->generation == event->generation ? k->rules : NULL;
+	t->names.rule_ids = same ? k->rules : NULL;
 	t->names.n_rules = t->names.rule_ids ? k->n_rules : 0;
 	return &t->names;
 }

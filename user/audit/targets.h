@@ -16,8 +16,9 @@ struct sl_audit_targets;
 struct sl_audit_targets *sl_audit_targets_new(struct sl_state *state, __s64 boot_epoch_ns);
 void sl_audit_targets_free(struct sl_audit_targets *targets);
 
-/* The names for an event. Rules of a generation that is gone, and was never seen by
- * this reader, have no ids. Valid until the next call. */
+/* The names for an event. A generation that is gone, and was never seen by this reader,
+ * has none for its policy and rules; a target that is gone has none at all, though another
+ * has its slot. Valid until the next call. */
 const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *targets,
 						    const struct sl_event *event);
 

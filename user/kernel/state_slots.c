@@ -132,7 +132,6 @@ int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struc
 	struct filling f = {-1, -1, -1, -1, -1};
 	int err;
 
-	target->since_ns = sl_state_boot_ns();
 	err = fill(s, target, table, slot, &f, diag);
 	close_filling(&f);
 	if (!err) {
