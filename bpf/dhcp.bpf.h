@@ -31,9 +31,8 @@ static __always_inline bool sl_is_a_hosts(__u32 address)
 enum { SL_AS_SERVER, SL_AS_LEASE };
 
 /*
- * May DHCP say so: that it is a server's address, or the workload's? Of what is leased
- * to the binding, the network that the device was attached in knows where it is, and what
- * is taken. Not static: verified once; no branches, as in sl_less.
+ * May DHCP say so: that it is a server's address, or the workload's? The network that the
+ * device was attached in says where they are, and what is taken. Not static: verified once; no branches, as in sl_less.
  */
 __noinline int sl_dhcp_fits(const struct sl_subject *s, __u32 address, int as)
 {
@@ -166,7 +165,7 @@ static __always_inline bool sl_is_awaited(__u64 asked_ns)
  * time. */
 static __always_inline void sl_dhcp_lease(struct sl_lease *l, const struct sl_flow *f,
 					  const struct sl_dhcp *m,
-					  const struct sl_dhcp_options *o)
+					  const struct sl_dhcp_options *o, __u64 head)
 {
 	if (o->type == SL_DHCP_NAK)
 		l->until_ns = 0;
@@ -174,7 +173,8 @@ static __always_inline void sl_dhcp_lease(struct sl_lease *l, const struct sl_fl
 		return;
 	WRITE_ONCE(l->until_ns, 0);
 	l->address = bpf_ntohl(m->your);
-	l->server = (__u32)f->source_low;
+	/* one that may be anywhere is no destination beside the policy */
+	l->server = head & SL_B_NETWORK ? (__u32)f->source_low : SL_BROADCAST;
 	WRITE_ONCE(l->until_ns, bpf_ktime_get_boot_ns() +
 				(o->lease_s ? o->lease_s : SL_DHCP_LEASE_S) * SL_SECOND);
 }
@@ -195,7 +195,7 @@ static __always_inline int sl_dhcp4_answers(struct __sk_buff *skb, const struct 
 	    (m.your && !sl_dhcp_fits(&p->subject, bpf_ntohl(m.your), SL_AS_LEASE)))
 		return SL_REASON_DHCP;
 	sl_dhcp_options(skb, f->at + 8 + SL_DHCP_FIXED, sl_udp_end(skb, f), &o);
-	sl_dhcp_lease(l, f, &m, &o);
+	sl_dhcp_lease(l, f, &m, &o, head);
 	return SL_PASSES;
 }
 

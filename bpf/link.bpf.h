@@ -200,8 +200,26 @@ static __always_inline bool sl_arp_is_ours(const struct sl_arp *arp, const struc
 
 	if (p->flow.inbound)
 		return !request || sender == target || sl_is_bound(&p->subject, 4, 0, target);
+	/* a probe asks whether an address is free that the workload is about to use */
 	return sl_mac(arp->sender_mac) == sl_mac(p->link.source) &&
-	       ((request && !sender) || sl_is_bound(&p->subject, 4, 0, sender));
+	       sl_is_bound(&p->subject, 4, 0, request && !sender ? target : sender);
+}
+
+#define SL_ARP_END (SL_ETHERNET_SIZE + sizeof(struct sl_arp))
+#define SL_ETHERNET_LEAST 60	/* a frame's size, that short ones are padded to */
+
+/* Nothing travels behind it: two workloads that may not talk would. */
+static __always_inline bool sl_arp_ends(struct __sk_buff *skb)
+{
+	__u64 padding[3] = {};
+	__u32 size = skb->len - SL_ARP_END;
+
+	if (skb->len == SL_ARP_END)
+		return true;
+	if (!size || size > SL_ETHERNET_LEAST - SL_ARP_END ||
+	    bpf_skb_load_bytes(skb, SL_ARP_END, padding, size))
+		return false;
+	return !(padding[0] | padding[1] | padding[2]);
 }
 
 /* Step 5. */
@@ -215,7 +233,8 @@ __noinline int sl_judge_arp(struct __sk_buff *skb, const struct sl_packet *p)
 	    (arp.operation != bpf_htons(SL_ARP_REQUEST) &&
 	     arp.operation != bpf_htons(SL_ARP_REPLY)))
 		return SL_REASON_MALFORMED;
-	if (sl_generation_flags(p->subject.word) & SL_F_ARP_DENY)
+	if ((sl_generation_flags(p->subject.word) & SL_F_ARP_DENY) ||
+	    (!p->flow.inbound && !sl_arp_ends(skb)))
 		return SL_REASON_ARP;
 	if (sl_arp_is_ours(&arp, p))
 		return SL_PASSES;

@@ -12,7 +12,7 @@
 enum { SL_MLD_QUERY = 130, SL_MLD_REPORT = 131, SL_MLD_DONE = 132, SL_ND_ROUTER_SOLICIT = 133,
        SL_ND_ROUTER = 134, SL_ND_SOLICIT = 135, SL_ND_ADVERT = 136, SL_ND_REDIRECT = 137,
        SL_MLD2_REPORT = 143 };
-enum { SL_ND_SOURCE_MAC = 1, SL_ND_TARGET_MAC = 2 };
+enum { SL_ND_SOURCE_MAC = 1, SL_ND_TARGET_MAC = 2, SL_ND_NONCE = 14 /* RFC 7527 */ };
 
 #define SL_ND_OPTIONS_MAX 4
 
@@ -54,13 +54,12 @@ static __always_inline int sl_nd_options(struct __sk_buff *skb, const struct sl_
 		size = option[1] * 8;
 		if (!size || at + size > f->end)
 			return SL_REASON_MALFORMED;
-		if (option[0] == SL_ND_SOURCE_MAC || option[0] == SL_ND_TARGET_MAC) {
-			if (option[0] != allowed || unspecified || option[1] != 1 ||
-			    sl_mac(option + 2) != sl_mac(p->link.source))
-				return SL_REASON_ND;
-		} else if (!sl_is_link_multicast(f)) {
+		if (option[1] != 1)
 			return SL_REASON_ND;
-		}
+		if (option[0] == SL_ND_NONCE ? type != SL_ND_SOLICIT || !sl_is_link_multicast(f) :
+		    option[0] != allowed || unspecified ||
+			    sl_mac(option + 2) != sl_mac(p->link.source))
+			return SL_REASON_ND;
 		at += size;
 	}
 	return at == f->end ? SL_PASSES : SL_REASON_MALFORMED;
@@ -107,11 +106,24 @@ static __always_inline int sl_nd_asks(struct __sk_buff *skb, const struct sl_pac
 	return sl_nd_options(skb, p, type, f->at + size);
 }
 
-static __always_inline int sl_mld_reports(const struct sl_packet *p)
+/* MLDv1 reports a group to the group itself, whatever its scope (RFC 2710, 8). */
+static __always_inline bool sl_reports_group(struct __sk_buff *skb, const struct sl_flow *f,
+					     __u8 type)
+{
+	struct sl_nd m;
+
+	return type == SL_MLD_REPORT && f->destination_high >> 56 == 0xff &&
+	       f->end >= f->at + sizeof(m) && !bpf_skb_load_bytes(skb, f->at, &m, sizeof(m)) &&
+	       f->destination_high == sl_nd_word(m.target) &&
+	       f->destination_low == sl_nd_word(m.target + 2);
+}
+
+static __always_inline int sl_mld_reports(struct __sk_buff *skb, const struct sl_packet *p,
+					  __u8 type)
 {
 	const struct sl_flow *f = &p->flow;
 
-	return f->hop_limit == 1 && sl_is_link_multicast(f) &&
+	return f->hop_limit == 1 && (sl_is_link_multicast(f) || sl_reports_group(skb, f, type)) &&
 	       (!(f->source_high | f->source_low) ||
 		sl_is_bound(&p->subject, 6, f->source_high, f->source_low)) ?
 		       SL_PASSES : SL_REASON_ND;
@@ -145,10 +157,11 @@ static __always_inline int sl_judge_nd_from(struct __sk_buff *skb, const struct 
 
 	if (type == SL_MLD_QUERY || type == SL_ND_ROUTER || type == SL_ND_REDIRECT)
 		return SL_REASON_ROGUE_RA;
-	if (denied || p->flow.fragment || (p->flow.key & 0xff))
+	/* nothing travels behind the packet either */
+	if (denied || p->flow.fragment || (p->flow.key & 0xff) || skb->len != p->flow.end)
 		return SL_REASON_ND;
 	if (type == SL_MLD_REPORT || type == SL_MLD_DONE || type == SL_MLD2_REPORT)
-		return sl_mld_reports(p);
+		return sl_mld_reports(skb, p, type);
 	return sl_nd_asks(skb, p, type);
 }
 

@@ -110,6 +110,7 @@ enum sl_binding_word {
 #define SL_B_HAS_MAC (1ull << 48)
 #define SL_B_HAS_ADDRESSES (1ull << 49)
 #define SL_B_LEASE (1ull << 50)		/* and what DHCP leased to it */
+#define SL_B_NETWORK (1ull << 51)	/* where DHCP's servers are is known */
 #define SL_B_LEASING_SHIFT 56		/* above: chunks of what may be leased, 0 to 8 */
 #define SL_B_MAC_MASK 0xffffffffffffull
 #define SL_BINDING_CHUNKS_MAX 8		/* 16 IPv4 and 8 IPv6 prefixes */

@@ -62,8 +62,8 @@ class World:
                                      [self._text(a) for a in self._many(4)],
                                      [self._text(a) for a in self._many(16)]))
         if form == "dhcp+" or not addresses:
-            addresses += ["dhcp", *self._network()]
-        return hardware, addresses
+            addresses.append("dhcp")
+        return hardware, addresses + self._network()
 
     def _network(self):
         """What the host knows of the network, if it does: its prefix (or another one), and
@@ -256,7 +256,12 @@ class World:
         mine = rng.choice((*self.mine4, self.mine4[0], self.other4, bytes(4)))
         peer = rng.choice((self.server, self.other4, mine))
         ask = self.mac if rng.random() < 0.93 else self.other_mac
-        out = b.ethernet(self.mac, b.BROADCAST, 0x0806, b.arp(1, ask, mine, bytes(6), peer))
+        padding = rng.choice((b"", b"", b"", bytes(18), bytes(18), bytes(19), bytes(17) + b"\1",
+                              b"\1" + bytes(3), bytes(5)))
+        if mine == bytes(4):        # a probe
+            peer = rng.choice((*self.mine4, self.other4))
+        out = b.ethernet(self.mac, b.BROADCAST, 0x0806,
+                         b.arp(1, ask, mine, bytes(6), peer) + padding)
         back = b.ethernet(self.gateway_mac, self.mac, 0x0806,
                           b.arp(2, self.gateway_mac, peer, self.mac, mine))
         asked = b.ethernet(self.gateway_mac, b.BROADCAST, 0x0806,
@@ -271,7 +276,8 @@ class World:
         mine = rng.choice((*self.mine6, self.mine6[0], self.link, self.other6))
         peer = rng.choice((self.router_link, self.other6))
         my_option, own = b.option(1, self.mac), b.option(2, self.mac)
-        nonce = b.option(14, b"nonce!")
+        nonce = b.option(rng.choice((14, 14, 14, 14, 13, 200)), rng.choice((b"nonce!", b"nonce!",
+                                                                            self.mac, b"n" * 14)))
 
         def out(source, destination, message):
             return self.sent(source, destination, 58, message, hop_limit=255)
@@ -282,10 +288,10 @@ class World:
         return [out(bytes(16), solicited(mine), b.neighbour(135, mine, rng.choice((b"", nonce)))),
                 out(mine, solicited(peer), b.neighbour(135, peer, my_option + nonce)),
                 come(mine, b.neighbour(136, peer, b.option(2, self.gateway_mac))),
-                out(mine, peer, b.neighbour(135, peer, rng.choice((b"", my_option)))),
+                out(mine, peer, b.neighbour(135, peer, rng.choice((b"", my_option, nonce)))),
                 come(solicited(mine), b.neighbour(135, mine, b.option(1, self.gateway_mac))),
                 out(mine if rng.random() < 0.9 else bytes(16),
-                    rng.choice((peer, b.ip(ALL_NODES))), b.neighbour(136, mine, own))]
+                    rng.choice((peer, b.ip(ALL_NODES))), b.neighbour(136, mine, rng.choice((own, own, own, nonce))))]
 
     def routers(self):
         rng = self.rng
@@ -304,12 +310,13 @@ class World:
         rng = self.rng
         source = rng.choice((self.link, self.link, bytes(16), self.other6))
         kind = rng.choice((131, 132, 143))
-        report = b.extension(58) + b.icmp(kind, payload=bytes(20))
+        group = b.ip(rng.choice(("ff02::16", "ff05::2", "ff05::2")))
+        report = b.extension(58) + b.icmp(kind, 0, bytes(4), group)
         query = b.extension(58) + b.icmp(130, payload=bytes(16))
         return [self.received(rng.choice((self.router_link, self.other6)), b.ip(ALL_NODES), 0,
                               query, hop_limit=1),
-                self.sent(source, b.ip(rng.choice(("ff02::16", ALL_ROUTERS, "ff05::2"))), 0,
-                          report, hop_limit=1),
+                self.sent(source, rng.choice((group, b.ip("ff02::16"), b.ip(ALL_ROUTERS),
+                                              b.ip("ff05::2"))), 0, report, hop_limit=1),
                 self.received(self.router_link, b.ip("ff02::16"), 0, report, hop_limit=1)]
 
     def dhcp(self):

@@ -57,8 +57,10 @@ class Link:
         need(self._arp_is_well_formed(data))
         need(self.judge.arp, "arp")
         need(data[22:28] == data[6:12], "arp")
-        sender, request = data[28:32], data[21] == 1
-        need(self._bound(sender) or request and sender == NOWHERE4, "arp")
+        need(len(data) <= 60 and not any(data[42:]), "arp")
+        sender, target = data[28:32], data[38:42]
+        probe = data[21] == 1 and sender == NOWHERE4
+        need(self._bound(target if probe else sender), "arp")
 
     def _arp_to(self, data):
         need(self._arp_is_well_formed(data))
@@ -97,13 +99,12 @@ class Link:
             payload[12:16] == p.source and self._may_be_leased(p.source)
 
     def _may_be_a_server(self, address):
-        networks = self.binding.networks if self.binding.lease else ()
+        networks = self.binding.networks
         return 0 < address[0] < 224 and address[0] != 127 and \
             (not networks or any(first <= address <= last for first, last in networks))
 
     def _may_be_leased(self, address):
-        taken = self.binding.taken if self.binding.lease else ()
-        return self._may_be_a_server(address) and address not in taken
+        return self._may_be_a_server(address) and address not in self.binding.taken
 
     def _is_server(self, address):
         return address == BROADCAST4 or self._lease_holds() and address == self.leased[1]
@@ -134,7 +135,8 @@ class Link:
         kind, seconds = dhcp_options(payload)
         address = payload[16:20]
         if kind == 5 and address != NOWHERE4:
-            self.leased = address, p.source, self.now + seconds
+            server = p.source if self.binding.networks else BROADCAST4
+            self.leased = address, server, self.now + seconds
         elif kind == 6:
             self.leased = None
 
@@ -146,9 +148,12 @@ class Link:
             return False
         need(p.type not in (130, 134, 137), "rogue-ra")
         need(self.judge.nd and p.fragment is None and p.code == 0, "nd")
+        need(p.end == len(p.data), "nd")
         unspecified = p.source == NOWHERE6
         if p.type in (131, 132, 143):
-            need(p.hop_limit == 1 and all_link(p.destination), "nd")
+            group = p.ends()[8:24]
+            need(p.hop_limit == 1 and (all_link(p.destination) or p.type == 131 and
+                                       multicast(group) and p.destination == group), "nd")
             need(unspecified or self._bound(p.source), "nd")
             return True
         need(not p.extended and p.hop_limit == 255, "nd")
@@ -172,11 +177,12 @@ class Link:
             need(seen <= 4 and len(rest) >= 2)
             kind, size = rest[0], rest[1] * 8
             need(8 <= size <= len(rest))
-            if kind in (1, 2):
-                need(size == 8 and rest[2:8] == p.data[6:12], "nd")
-                need(p.type == 136 if kind == 2 else p.type != 136 and not unspecified, "nd")
+            need(size == 8 and kind in (1, 2, 14), "nd")
+            if kind == 14:
+                need(p.type == 135 and all_link(p.destination), "nd")
             else:
-                need(all_link(p.destination), "nd")
+                need(rest[2:8] == p.data[6:12], "nd")
+                need(p.type == 136 if kind == 2 else p.type != 136 and not unspecified, "nd")
             rest = rest[size:]
 
     def _nd_to(self, p):

@@ -121,6 +121,7 @@ def lease(seconds):
 
 
 LEASED = bound("dhcp")
+KNOWN = bound("dhcp", "net:192.168.101.0/24", f"host:{SERVER}")
 
 
 def test_a_lease_binds():
@@ -159,19 +160,19 @@ def test_an_answer_that_was_not_asked_for(answer):
     (AWAY, tell(6, "0.0.0.0"), "pass"), (HERE, ask(7, source=ME4, destination=SERVER), "pass"),
     (HERE, ask(4), "pass")])
 def test_what_ends_a_lease(end):
-    run(device(LEASED), (HERE, ask(), "pass"), (AWAY, tell(5, ME4), "pass"),
+    run(device(KNOWN), (HERE, ask(), "pass"), (AWAY, tell(5, ME4), "pass"),
         (HERE, udp_out(), "pass"), end, (HERE, udp_out(), "address-binding"),
         (HERE, ask(3, source=ME4, destination=SERVER), "address-binding"))
 
 
-KNOWN = bound("dhcp", "net:192.168.101.0/24", f"host:{SERVER}")
 FOREIGN = "203.0.113.9"
 
 
 @pytest.mark.parametrize("binding, source, your, lets", [
     (KNOWN, SERVER, ME4, True), (LEASED, FOREIGN, ME4, True), (KNOWN, FOREIGN, ME4, False),
     (KNOWN, OTHER4, SERVER, False), (KNOWN, SERVER, FOREIGN, False), (LEASED, SERVER, SERVER, True),
-    (bound(ME4, "net:192.168.101.0/24"), FOREIGN, SERVER, True),
+    (bound(ME4, "net:192.168.101.0/24"), FOREIGN, ME4, False),
+    (bound(ME4, "net:192.168.101.0/24"), SERVER, ME4, True),
     *((binding, nobody, ME4, False) for binding in (LEASED, bound(ME4), Binding())
       for nobody in ("0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255")),
     *((binding, SERVER, nobody, False) for binding in (LEASED, bound(ME4), Binding())
@@ -206,10 +207,17 @@ def test_the_answer_to_an_inform_ends_no_lease():
 
 
 def test_the_server_of_a_lease_is_asked_directly():
-    for binding in (LEASED, bound(ME4), Binding()):
+    for binding in (KNOWN, bound(ME4, "net:192.168.101.0/24"), bound(ME4, "net:192.168.0.0/16")):
         run(device(binding), (HERE, ask(), "pass"), (AWAY, tell(5, ME4), "pass"),
             (HERE, ask(3, source=ME4, destination=SERVER), "pass"),
             (HERE, ask(3, source=ME4, destination="192.168.101.2"), "default+"))
+
+
+def test_a_server_that_may_be_anywhere_is_left_to_the_policy():
+    for binding in (LEASED, bound(ME4), Binding()):
+        run(device(binding), (HERE, ask(), "pass"), (AWAY, tell(5, ME4), "pass"),
+            (HERE, ask(3, source=ME4, destination=SERVER), "default+"),
+            (HERE, ask(3, source=ME4), "pass"))
 
 
 @pytest.mark.parametrize("options, holds", [

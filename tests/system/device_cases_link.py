@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Frames from the workload: tags, frame types, and who it says it is."""
+import dataclasses
 import struct
 
 from scapy.compat import raw
@@ -124,25 +125,42 @@ SPOOFED = [
 ]
 
 
+def carrying(cases, trace):
+    """Cases whose frames have room for a part of the mark."""
+    return [dataclasses.replace(case, trace=trace) for case in cases]
+
+
 # ---- ARP ----
 
 def arp(op=1, sender=GUEST4, target=PEER4, src=GUEST_MAC, dst=BROADCAST, hwsrc=GUEST_MAC, **fields):
-    return lambda _, mark: raw(eth(0x806, src=src, dst=dst)) + raw(
-        ARP(op=op, psrc=sender, pdst=target, hwsrc=hwsrc, hwdst="00:00:00:00:00:00",
-            **fields)) + mark
+    """The mark stands where the target's hardware address does."""
+    def make(_, mark):
+        message = raw(ARP(op=op, psrc=sender, pdst=target, hwsrc=hwsrc,
+                          hwdst="00:00:00:00:00:00", **fields))
+        return raw(eth(0x806, src=src, dst=dst)) + message[:18] + mark[:6] + message[24:]
+    return make
 
 
 def short_arp(_, mark):
-    """27 bytes, the last eight of them the mark."""
-    return raw(eth(0x806)) + raw(ARP(op=1, psrc=GUEST4, hwsrc=GUEST_MAC))[:19] + mark
+    """27 bytes."""
+    return arp()(_, mark)[:14 + 27]
+
+
+def longer(make, behind):
+    return lambda v6, mark: make(v6, mark) + behind
 
 
 V4, V6 = (4,), (6,)
-ARPS = [
+ARPS = carrying([
     Case("arp-request", arp(), None, families=V4),
     Case("arp-announcement", arp(target=GUEST4), None, families=V4),
     Case("arp-reply", arp(2, dst=PEER_MAC), None, families=V4),
-    Case("arp-probe", arp(sender="0.0.0.0", target=OTHER4), None, families=V4),
+    Case("arp-probe", arp(sender="0.0.0.0", target=GUEST4), None, families=V4),
+    Case("arp-probe-for-another", arp(sender="0.0.0.0", target=OTHER4), "arp", families=V4),
+    Case("arp-padded", longer(arp(), bytes(18)), None, families=V4),
+    Case("arp-long", longer(arp(), bytes(19)), "arp", families=V4),
+    Case("arp-carries", longer(arp(), bytes(10) + b"\1"), "arp", families=V4),
+    Case("arp-carries-much", longer(arp(2, dst=PEER_MAC), b"\1" * 1200), "arp", families=V4),
     Case("arp-not-bound", arp(sender=OTHER4), None, "free", V4),
     Case("arp-for-the-gateway", arp(sender=BRIDGE4), "arp", families=V4),
     Case("arp-announces-the-peer", arp(sender=PEER4, target=PEER4), "arp", families=V4),
@@ -160,17 +178,23 @@ ARPS = [
     Case("arp-short", short_arp, "malformed", families=V4),
     Case("arp-switched-off", arp(), "arp", "no-arp", V4),
     Case("arp-no-ipv4-binding", arp(), "arp", "only-v6", V4),
-]
+], lambda mark: mark[:6])
 
 
 # ---- neighbour discovery ----
 
-def nd(body, src=GUEST_LL, to=ALL_NODES, dst=ALL_NODES_MAC, hlim=255, before=None):
-    """The mark stands behind the packet: options fill it to its end."""
+def nd(body, src=GUEST_LL, to=ALL_NODES, dst=ALL_NODES_MAC, hlim=255, before=None, **fields):
+    """The mark is the traffic class and the flow label."""
     def make(_, mark):
-        packet = IPv6(src=src, dst=to, hlim=hlim)
-        return raw(eth(dst=dst) / (packet / before if before else packet) / body) + mark
+        label = struct.unpack("!I", labelled(mark))[0]
+        packet = IPv6(src=src, dst=to, hlim=hlim, **fields, tc=label >> 20 & 255, fl=label & 0xfffff)
+        return raw(eth(dst=dst) / (packet / before if before else packet) / body)
     return make
+
+
+def labelled(mark):
+    """An IPv6 header's first word."""
+    return bytes([0x60 | mark[0] & 15]) + mark[1:4]
 
 
 def own_source(address=GUEST_MAC):
@@ -183,7 +207,7 @@ def own_target(address=GUEST_MAC):
 
 NS, NA, RS = ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6ND_RS
 TO_PEER = {"to": PEER6, "dst": PEER_MAC}
-NDS = [
+NDS = carrying([
     Case("ns", nd(NS(tgt=PEER6) / own_source()), None, families=V6),
     Case("ns-unicast", nd(NS(tgt=PEER6) / own_source(), src=GUEST6, **TO_PEER), None, families=V6),
     Case("ns-dad", nd(NS(tgt=GUEST6), src="::"), None, families=V6),
@@ -228,12 +252,21 @@ NDS = [
                                own_source() / own_source()), "malformed", families=V6),
     Case("ns-tunnel-option", nd(NS(tgt=PEER6) / Raw(b"\x63\x10" + bytes(126)), **TO_PEER), "nd",
          families=V6),
-    Case("ns-short", lambda _, mark: raw(
-        eth() / IPv6(src=GUEST_LL, dst=ALL_NODES, hlim=255, nh=58) /
-        Raw(b"\x87\x00\x00\x00" + bytes(16))) + mark, "malformed", families=V6),
+    Case("ns-tunnel-option-group", nd(NS(tgt=PEER6) / Raw(b"\x63\x10" + bytes(126))), "nd",
+         families=V6),
+    Case("na-tunnel-option-group", nd(NA(tgt=GUEST6) / Raw(b"\xc8\x10" + bytes(126))), "nd",
+         families=V6),
+    Case("ns-dad-nonce", nd(NS(tgt=GUEST6) / Raw(b"\x0e\x01nonce!"), src="::"), None, families=V6),
+    Case("ns-long-nonce", nd(NS(tgt=GUEST6) / Raw(b"\x0e\x02" + b"n" * 14), src="::"), "nd",
+         families=V6),
+    Case("na-nonce", nd(NA(tgt=GUEST6) / Raw(b"\x0e\x01nonce!")), "nd", families=V6),
+    Case("ns-carries", longer(nd(NS(tgt=PEER6) / own_source()), b"\1"), "nd", families=V6),
+    Case("mld-report-carries", longer(nd(ICMPv6MLReport2(), hlim=1), bytes(1200)), "nd",
+         families=V6),
+    Case("ns-short", nd(Raw(b"\x87\x00\x00\x00" + bytes(16)), nh=58), "malformed", families=V6),
     Case("rs-from-another", nd(RS() / own_source(), src=OTHER6), "nd", families=V6),
     Case("nd-switched-off", nd(NS(tgt=PEER6) / own_source()), "nd", "no-nd", V6),
-]
+], labelled)
 
 
 # ---- DHCP ----

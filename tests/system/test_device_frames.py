@@ -51,7 +51,7 @@ def play(lab, case, v6):
     position = sink.position()
     for inbound, frame, header in steps:
         lab.send_in(frame) if inbound else lab.send(frame, header)
-    match = case.mark or (lambda f: mark in f or mark.hex().encode() in f)
+    match = case.mark or (lambda f: case.trace(mark) in f or mark.hex().encode() in f)
     return lambda seconds=0: sink.wait(match, position, seconds)
 
 

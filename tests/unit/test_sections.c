@@ -164,6 +164,7 @@ static void what_dhcp_may_say_stands_behind_the_binding(void **state)
 	w = chunks(&f, &n);
 	assert_int_equal(n, 1);
 	assert_int_equal(w[SL_B_MAC] >> SL_B_LEASING_SHIFT, 3);
+	assert_true(w[SL_B_MAC] & SL_B_NETWORK);
 	w += SL_CHUNK_WORDS;
 	assert_true(w[0] == (0xc0000200ull << 32 | 0xffffff00) && w[1] == 1ull << 32);
 	assert_true(w[8] == (0xc0000201ull << 32 | 0xffffffff));
@@ -173,8 +174,9 @@ static void what_dhcp_may_say_stands_behind_the_binding(void **state)
 	compile_binding(&f, &binding);
 	w = chunks(&f, &n);
 	assert_true(w[SL_CHUNK_WORDS] == 0);
+	assert_false(w[SL_B_MAC] & SL_B_NETWORK);
 	done(&f);
-	binding.lease = false;
+	binding.n_taken[0] = binding.n_taken[1] = 0;
 	compile_binding(&f, &binding);
 	w = chunks(&f, &n);
 	assert_int_equal(w[SL_B_MAC] >> SL_B_LEASING_SHIFT, 0);

@@ -55,8 +55,8 @@ struct sl_binding {
 	size_t n_addresses;
 	__u16 vlans[4];
 	size_t n_vlans;
-	/* With lease: the networks that DHCP's servers and leases are in (none: any), and what
-	 * is leased to nobody. Those that are no IPv4 are passed over. */
+	/* The networks that DHCP's servers and leases are in (none: any), and what is leased to
+	 * nobody. Those that are no IPv4 are passed over. */
 	const struct sl_cidr *networks, *taken[2];
 	size_t n_networks, n_taken[2];
 };

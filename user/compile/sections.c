@@ -120,8 +120,8 @@ static bool put_prefixes(__u64 *w, size_t max, size_t *n, const struct sl_cidr *
 	return true;
 }
 
-/* Appended behind the binding; returns the number of chunks, or -errno. */
-static int write_leasing(const struct compiler *c, struct words *t)
+/* Appended behind the binding, whose first word says so. */
+static int write_leasing(const struct compiler *c, struct words *t, size_t head)
 {
 	const struct sl_binding *b = c->options->binding;
 	__u64 w[SL_B_LEASING_MAX * SL_CHUNK_WORDS];
@@ -131,14 +131,14 @@ static int write_leasing(const struct compiler *c, struct words *t)
 
 	for (i = 0; i < sizeof(w) / sizeof(*w); i++)
 		w[i] = NOTHING;
-	if (!put_prefixes(w, NETWORKS_MAX, &networks, b->networks, b->n_networks))
+	if (!put_prefixes(w, NETWORKS_MAX, &networks, b->networks, b->n_networks) && b->lease)
 		return sl_error(c->diag, NULL, "the device's network has more than %d IPv4 prefixes: "
 				"give the workload's addresses or prefixes instead of dhcp",
 				NETWORKS_MAX);
-	if (!networks)
+	if (!networks)	/* nobody knows */
 		w[0] = ANY;
 	for (i = 0; i < 2; i++)
-		if (!put_prefixes(taken, TAKEN_MAX, &n, b->taken[i], b->n_taken[i])) {
+		if (!put_prefixes(taken, TAKEN_MAX, &n, b->taken[i], b->n_taken[i]) && b->lease) {
 			sl_warn(c->diag, NULL, "the host has more than %zu IPv4 addresses: DHCP could "
 				"lease some of them to the workload; give its addresses instead of "
 				"dhcp", (size_t)TAKEN_MAX);
@@ -148,7 +148,9 @@ static int write_leasing(const struct compiler *c, struct words *t)
 		return 0;
 	chunks = 1 + (n + SL_CHUNK_WORDS - 1) / SL_CHUNK_WORDS;
 	err = words_append(t, w, chunks * SL_CHUNK_WORDS);
-	return err ? err : (int)chunks;
+	if (!err)
+		t->v[head] |= (__u64)chunks << SL_B_LEASING_SHIFT | (networks ? SL_B_NETWORK : 0);
+	return err;
 }
 
 static int write_binding(const struct compiler *c, struct words *t, __u64 *header)
@@ -167,12 +169,7 @@ static int write_binding(const struct compiler *c, struct words *t, __u64 *heade
 				SL_BINDING_CHUNKS_MAX);
 	*header = section(n_chunks, at);
 	err = words_append(t, w, n_chunks * SL_CHUNK_WORDS);
-	if (err || !c->options->binding->lease)
-		return err;
-	err = write_leasing(c, t);
-	if (err > 0)
-		t->v[at + SL_B_MAC] |= (__u64)err << SL_B_LEASING_SHIFT;
-	return err < 0 ? err : 0;
+	return err ? err : write_leasing(c, t, at + SL_B_MAC);
 }
 
 /* ---- limits ---- */
