@@ -7,7 +7,9 @@
 
 #include "convert/nwfilter.h"
 #include "convert/sortie.h"
+#include "convert/tinyproxy.h"
 #include "output.h"
+#include "policy/text.h"
 
 static const char *shown_name(const char *path)
 {
@@ -150,34 +152,133 @@ static int convert_nwfilter(char **paths, size_t n)
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
 
+/* ---- tinyproxy ---- */
+
+/* --config and --set, in that order. */
+struct tinyproxy_words {
+	const char *config;
+	const char **set;	/* owned; the words are borrowed */
+	size_t n_set;
+};
+
+static const char tinyproxy_notes[] =
+	"# Each id line-N is of the pattern in line N. A policy is about connections, not about\n"
+	"# the proxy's requests: it holds for every port and protocol, it stops whoever\n"
+	"# does not use the proxy, and what else tinyproxy.conf says (Allow, ConnectPort, ...)\n"
+	"# is not in it. An address is let through for a name if DNS gave it; private\n"
+	"# addresses are not, unless a rule says `resolves_to: private` (docs/names.md).\n";
+
+static int read_tinyproxy_options(const struct tinyproxy_words *words,
+				  struct sl_tinyproxy_options *options, struct sl_diag *diag)
+{
+	struct sl_pos pos = {.file = "--set"};
+	char *text;
+	size_t len;
+	int err = 0;
+
+	if (words->config) {
+		struct sl_pos from = {.file = shown_name(words->config), .line = 1};
+
+		err = sl_file_read(words->config, SL_TINYPROXY_BYTES_MAX, NULL, &text, &len, diag);
+		if (err)
+			return err;
+		err = sl_tinyproxy_conf(text, len, &from, options, diag);
+		free(text);
+	}
+	for (size_t i = 0; i < words->n_set && !err; i++)
+		err = sl_tinyproxy_conf(words->set[i], strlen(words->set[i]), &pos, options, diag);
+	return err;
+}
+
+static int convert_tinyproxy_file(const char *path, const struct sl_tinyproxy_options *options,
+				  struct sl_diag *diag)
+{
+	struct sl_pos pos = {.file = shown_name(path)};
+	struct sl_policy *policy;
+	char *text = NULL;
+	size_t len;
+	int err;
+
+	err = sl_file_read(path, SL_TINYPROXY_BYTES_MAX, NULL, &text, &len, diag);
+	if (!err)
+		err = sl_tinyproxy_read(text, len, &pos, options, &policy, diag);
+	free(text);
+	report(diag, pos.file, err);
+	if (err)
+		return err;
+	fputs("# Made by `sluice convert --from tinyproxy` from ", stdout);
+	sl_put_text(pos.file, stdout);
+	printf(",\n# FilterDefaultDeny %s.\n", options->default_deny ? "Yes" : "No");
+	fputs(tinyproxy_notes, stdout);
+	sl_policy_print(policy, stdout);
+	sl_policy_free(policy);
+	return 0;
+}
+
+static int convert_tinyproxy(char **paths, size_t n, const struct tinyproxy_words *words)
+{
+	struct sl_tinyproxy_options options = {};
+	struct sl_diag diag = {};
+	int err;
+
+	if (n > 1)
+		return sl_usage("convert", "one FILE at a time: what is '%s'?", paths[1]);
+	err = read_tinyproxy_options(words, &options, &diag);
+	if (err)
+		report(&diag, words->config ? shown_name(words->config) : "--set", err);
+	else
+		err = convert_tinyproxy_file(n ? paths[0] : options.filter ? options.filter : "-",
+					     &options, &diag);
+	sl_tinyproxy_options_free(&options);
+	sl_diag_free(&diag);
+	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
+}
+
 static const struct option options[] = {
 	{"from", required_argument, NULL, 'f'},
+	{"config", required_argument, NULL, 'c'},
+	{"set", required_argument, NULL, 's'},
 	{"help", no_argument, NULL, 'h'},
 	{},
 };
 
+static int convert(const char *from, char **paths, size_t n, const struct tinyproxy_words *words)
+{
+	if (strcmp(from, "tinyproxy") && (words->config || words->n_set))
+		return sl_usage("convert", "--config and --set are for --from tinyproxy");
+	if (!strcmp(from, "tinyproxy"))
+		return convert_tinyproxy(paths, n, words);
+	if (!strcmp(from, "nwfilter"))
+		return convert_nwfilter(paths, n);
+	if (!strcmp(from, "sortie"))
+		return convert_sortie(paths, n);
+	return sl_usage("convert", "--from is nwfilter, sortie or tinyproxy, not '%s'", from);
+}
+
 int cmd_convert(int argc, char **argv)
 {
-	const char *from = NULL;
+	struct tinyproxy_words words = {};
+	const char *from = NULL, **slot;
 	int c, status;
 
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'h')
-			return sl_help("convert");
-		if (c != 'f')
-			return sl_option_wrong("convert", c, argv);
-		from = optarg;
+		if (c == 'f') {
+			from = optarg;
+		} else if (c == 'c') {
+			words.config = optarg;
+		} else if (c == 's' && (slot = SL_ADD(words.set, words.n_set))) {
+			*slot = optarg;
+		} else {
+			free(words.set);
+			return c == 'h' ? sl_help("convert") : sl_option_wrong("convert", c, argv);
+		}
 	}
 	if (!from)
-		return sl_usage("convert", "from what? give --from nwfilter or --from sortie");
-	if (!strcmp(from, "tinyproxy"))
-		return sl_usage("convert", "--from %s is not built yet", from);
-	if (!strcmp(from, "nwfilter"))
-		status = convert_nwfilter(argv + optind, (size_t)(argc - optind));
-	else if (!strcmp(from, "sortie"))
-		status = convert_sortie(argv + optind, (size_t)(argc - optind));
+		status = sl_usage("convert", "from what? give --from nwfilter, --from sortie or "
+				  "--from tinyproxy");
 	else
-		return sl_usage("convert", "--from is nwfilter or sortie, not '%s'", from);
-	return sl_output_done("convert", status);
+		status = convert(from, argv + optind, (size_t)(argc - optind), &words);
+	free(words.set);
+	return status == SL_EXIT_USAGE ? status : sl_output_done("convert", status);
 }

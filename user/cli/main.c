@@ -152,10 +152,15 @@ const struct sl_command sl_commands[] = {
 	{"convert", "turn another system's policy into one of ours",
 	 "usage: sluice convert --from nwfilter [FILE...]\n"
 	 "       sluice convert --from sortie [FILE]\n"
+	 "       sluice convert --from tinyproxy [--config tinyproxy.conf] [--set DIRECTIVE]... [FILE]\n"
 	 "\n"
 	 "Prints a policy. nwfilter: a network filter of libvirt (XML); further FILEs are\n"
 	 "filters that it refers to, those that libvirt comes with excepted. sortie: an\n"
-	 "application or its egress_policy (JSON). What a policy cannot say exactly is refused.\n"
+	 "application or its egress_policy (JSON). tinyproxy: its filter file. What a policy\n"
+	 "cannot say exactly is refused.\n"
+	 "\n"
+	 "      --config FILE     tinyproxy.conf: how its filter is meant, and where it is\n"
+	 "      --set DIRECTIVE   a line of tinyproxy.conf, as 'FilterDefaultDeny Yes'\n"
 	 "\n"
 	 "example: virsh nwfilter-dumpxml agent | sluice convert --from nwfilter > agent.yaml\n",
 	 cmd_convert},

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* A pattern of tinyproxy: read into branches (tinyproxy_pattern.c), which are then
+ * found to be names and addresses, or not (tinyproxy_hosts.c). */
+#ifndef SLUICE_CONVERT_TINYPROXY_INTERNAL_H
+#define SLUICE_CONVERT_TINYPROXY_INTERNAL_H
+
+#include "policy/diag.h"
+#include "tinyproxy.h"
+
+#define TP_LINE_MAX 510	    /* tinyproxy reads lines into 512 bytes */
+#define TP_BRANCHES_MAX 256 /* of a pattern; beyond it is refused */
+#define TP_MORE 0xffff	    /* max of an item: any number */
+
+/* Bytes. Letters are there in both cases: names have none. */
+struct tp_set {
+	__u64 bits[4];
+};
+
+/* min to max bytes of the set. */
+struct tp_item {
+	struct tp_set set;
+	__u16 min, max;
+};
+
+/* One way to match: a sequence, at the beginning of the text, at its end, or anywhere. */
+struct tp_branch {
+	struct tp_item *items; /* owned */
+	size_t n;
+	bool begins, ends; /* with ^, with $ */
+};
+
+struct tp_pattern {
+	struct tp_branch *branches; /* owned */
+	size_t n;
+};
+
+static inline bool tp_has(const struct tp_set *set, unsigned char c)
+{
+	return set->bits[c / 64] >> (c % 64) & 1;
+}
+
+static inline void tp_add(struct tp_set *set, unsigned char c)
+{
+	set->bits[c / 64] |= 1ull << (c % 64);
+}
+
+/* 0 and *out (tp_pattern_free), -EINVAL with one error that quotes the pattern, -ENOMEM. */
+int tp_pattern_read(const char *text, size_t len, enum sl_tinyproxy_type type,
+		    const struct sl_pos *pos, struct tp_pattern *out, struct sl_diag *diag);
+void tp_pattern_free(struct tp_pattern *pattern);
+
+/* What a pattern matches of the hosts that there are. */
+struct tp_hosts {
+	struct sl_host *hosts; /* owned: names, then addresses */
+	size_t n, n_names;
+	/* Other spellings of IPv4 addresses (0x7f000001, 2130706433): no host, and no
+	 * name in DNS. They count where all of IPv4 is matched elsewhere. */
+	bool spellings;
+};
+
+/* 0 and *out (tp_hosts_free); -EINVAL with an error that says why a policy cannot say
+ * it and what would be exact, or -ENOMEM. quoted: the pattern as it was written. */
+int tp_hosts_find(const struct tp_pattern *pattern, const char *quoted, enum sl_tinyproxy_type type,
+		  const struct sl_pos *pos, struct tp_hosts *out, struct sl_diag *diag);
+void tp_hosts_free(struct tp_hosts *hosts);
+
+/* Is every IPv4 (every IPv6) address among the hosts? */
+bool tp_hosts_every(const struct sl_host *hosts, size_t n, int family);
+
+/* The IPv4 addresses of a branch of digits and dots, at both ends; appends to *hosts.
+ * 0, -ENOMEM; -ENOENT: it matches other spellings alone; -ERANGE: too many prefixes;
+ * -EINVAL: it cannot be told. */
+int tp_ipv4_find(const struct tp_branch *branch, struct tp_hosts *hosts);
+
+#endif
