@@ -255,15 +255,21 @@ class DnsLab(base.Lab):
 
     def resolvconf(self, *lines):
         """The words before a command that sees a resolv.conf of its own."""
-        path = self.new_folder() / "resolv.conf"
+        return self.own_file("resolv.conf", lines)
+
+    def own_file(self, name, lines):
+        """The words before a command that sees a file of /etc of its own."""
+        path = self.new_folder() / name
         path.write_text("".join(line + "\n" for line in lines), encoding="ascii")
         path.chmod(0o644)
         return ["unshare", "-m", "--propagation", "private", "sh", "-c",
-                'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(path)]
+                f'mount --bind "$0" /etc/{name} && exec "$@"', str(path)]
 
-    def start(self, mode, text, lines=(), options=(), watch=False):
+    def start(self, mode, text, lines=(), options=(), watch=False, hosts=()):
         """The workload: mode is "none", "run" or "device"."""
         before = self.resolvconf(*(lines or [f"nameserver {REAL[4]}"]))
+        if hosts:
+            before += self.own_file("hosts", hosts)
         program = [PYTHON, str(self.folder / "dns_client.py")]
         if mode == "run":
             folder, log, words = self.prepare(text, options)

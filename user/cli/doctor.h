@@ -62,6 +62,8 @@ int sl_try_scope(struct sl_doctor *d, const struct sl_feature *f, struct sl_find
 int sl_try_ping(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
 int sl_try_yama(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
 int sl_try_clock(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
+int sl_try_lookups(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
+int sl_try_resolver(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
 int sl_try_userns(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "doctor.h"
 #include "kernel/probe.h"
+#include "resolve/lookup.h"
 #include "target/confine.h"
 #include "target/mountinfo.h"
 
@@ -323,5 +324,36 @@ int sl_try_clock(struct sl_doctor *d, const struct sl_feature *f, struct sl_find
 		return 0;
 	say(out, "the kernel says that the clock is not synchronised");
 	out->health = SL_DEGRADED;
+	return 0;
+}
+
+/* ---- names ---- */
+
+int sl_try_lookups(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out)
+{
+	struct sl_lookup lookup;
+	char others[sizeof(out->detail)];
+
+	sl_lookup_read(&lookup);
+	sl_lookup_others(&lookup, others, sizeof(others));
+	say(out, "%s", others[0] ? others : "files and dns");
+	if (others[0])
+		out->health = SL_DEGRADED;
+	return 0;
+}
+
+int sl_try_resolver(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out)
+{
+	struct sl_lookup lookup;
+
+	sl_lookup_read(&lookup);
+	if (lookup.docker)
+		say(out, "127.0.0.11: Docker's, which iptables leads to another port and back");
+	else if (lookup.stub)
+		say(out, "127.0.0.53: systemd-resolved's stub, which asks for everybody");
+	else
+		say(out, "no stub of this machine in resolv.conf");
+	if (lookup.docker || lookup.stub)
+		out->health = SL_DEGRADED;
 	return 0;
 }

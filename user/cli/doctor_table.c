@@ -159,6 +159,15 @@ const struct sl_feature sl_features[] = {
 	{"user namespaces", false, "sandboxes of browsers and build tools inside the command",
 	 "such programs need their own switch (--no-sandbox)",
 	 "sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces", sl_try_userns, 0, 0},
+	{"lookups of names", false, "rules by name: addresses are learned from DNS packets",
+	 "what others resolve is not learned, and not judged as a question; `run` gives its "
+	 "command "
+	 "`hosts: files dns` and covers these sockets, `attach` cannot",
+	 "hosts: files dns in the workload's nsswitch.conf; its resolv.conf names a server of DNS",
+	 sl_try_lookups, 0, 0},
+	{"resolver of names", false, "`dns: {resolvers: system}`",
+	 "questions are judged on their way to it; what it asks in turn is its own traffic",
+	 "docs/names.md, \"Stubs\"", sl_try_resolver, 0, 0},
 	{"clock", false, "`expires` in policies", "a policy with `expires` is refused",
 	 "start a time service (systemd-timesyncd, chrony), or give --trust-clock", sl_try_clock, 0,
 	 0},

@@ -54,7 +54,8 @@ static int load_default(const struct sl_resolve_options *options, struct sl_poli
 
 static int load_policy(struct session *s, struct sl_diag *diag)
 {
-	struct sl_resolve_options resolve = {.trust_clock = s->options->trust_clock};
+	struct sl_resolve_options resolve = {.trust_clock = s->options->trust_clock,
+					     .hosts = "/etc/hosts"};
 	struct sl_compile_options compile = {.generation = 1,
 					     .boot_epoch_ns = sl_boot_epoch_ns()};
 	int err;

@@ -7,10 +7,12 @@
 
 #include "output.h"
 #include "pins.h"
+#include "resolve/lookup.h"
 #include "target/device.h"
 
 struct status {
 	struct sl_state *state;
+	bool names; /* some policy has rules by name */
 	json_t *targets, *warnings;
 };
 
@@ -21,8 +23,8 @@ static json_t *binding_json(const struct sl_binding_spec *b)
 	size_t i;
 
 	for (i = 0; i < b->n_addresses; i++)
-		json_array_append_new(addresses, json_string(sl_cidr_format(&b->addresses[i],
-									    text)));
+		json_array_append_new(addresses,
+				      json_string(sl_cidr_format(&b->addresses[i], text)));
 	for (i = 0; i < b->n_vlans; i++)
 		json_array_append_new(vlans, json_integer(b->vlans[i]));
 	return json_pack("{s:s?, s:o, s:b, s:o}", "mac",
@@ -37,13 +39,13 @@ static void add_numbers(json_t *j, const struct sl_target_view *v)
 		const char *name;
 		__u64 value;
 	} numbers[] = {
-		{"decided", v->stats.decided}, {"allowed", v->stats.allowed},
-		{"denied", v->stats.denied}, {"audit_denied", v->stats.audit_denied},
-		{"submitted", v->stats.submitted}, {"suppressed", v->stats.suppressed},
+		{"decided", v->stats.decided},	       {"allowed", v->stats.allowed},
+		{"denied", v->stats.denied},	       {"audit_denied", v->stats.audit_denied},
+		{"submitted", v->stats.submitted},     {"suppressed", v->stats.suppressed},
 		{"over_budget", v->stats.over_budget}, {"lost", v->stats.lost},
-		{"tx_bytes", v->meter.tx_bytes}, {"tx_frames", v->meter.tx_frames},
-		{"rx_bytes", v->meter.rx_bytes}, {"rx_frames", v->meter.rx_frames},
-		{"tx_denied", v->meter.tx_denied}, {"rx_denied", v->meter.rx_denied},
+		{"tx_bytes", v->meter.tx_bytes},       {"tx_frames", v->meter.tx_frames},
+		{"rx_bytes", v->meter.rx_bytes},       {"rx_frames", v->meter.rx_frames},
+		{"tx_denied", v->meter.tx_denied},     {"rx_denied", v->meter.rx_denied},
 	};
 	size_t i;
 
@@ -67,23 +69,39 @@ static void add_target(void *context, const struct sl_target_view *v)
 
 	if (!sl_state_table(s->state, v->slot, &table))
 		sl_binding_of_table(&table, &binding);
-	j = json_pack("{s:s, s:s, s:i, s:o, s:i, s:s?, s:o, s:s, s:s, s:b, s:s, s:o}",
-		      "kind", "device", "name", t->name, "ifindex", (int)t->ifindex,
-		      "netns", sl_json_number(t->netns), "slot", (int)v->slot, "policy",
-		      table.words ? sl_table_label(table.words, table.n_words, 0) : NULL,
-		      "generation", sl_json_number(v->generation),
-		      "mode", v->flags & SL_F_AUDIT ? "audit" : "enforce",
-		      "since", sl_boot_time_text(t->since_ns, since), "attached", v->attached,
-		      "via", t->flags & SL_TARGET_TCX ? "tcx" : "clsact", "binding",
-		      binding_json(&binding));
+	j = json_pack(
+		"{s:s, s:s, s:i, s:o, s:i, s:s?, s:o, s:s, s:s, s:b, s:s, s:o}", "kind", "device",
+		"name", t->name, "ifindex", (int)t->ifindex, "netns", sl_json_number(t->netns),
+		"slot", (int)v->slot, "policy",
+		table.words ? sl_table_label(table.words, table.n_words, 0) : NULL, "generation",
+		sl_json_number(v->generation), "mode", v->flags & SL_F_AUDIT ? "audit" : "enforce",
+		"since", sl_boot_time_text(t->since_ns, since), "attached", v->attached, "via",
+		t->flags & SL_TARGET_TCX ? "tcx" : "clsact", "binding", binding_json(&binding));
 	if (j)
 		add_numbers(j, v);
 	json_array_append_new(s->targets, j);
 	free(table.words);
+	s->names |= v->flags & SL_F_NAMES;
 	if (!v->generation)
 		warn(s, v, "no generation is in force: everything is denied");
 	if (v->stats.lost)
 		warn(s, v, "events were lost: nothing drains them (`sluice monitor`)");
+}
+
+/* A workload that shares this machine's /etc and /run, as a container may, can have names
+ * resolved without a DNS packet of its own. */
+static void warn_of_lookups(struct status *s)
+{
+	struct sl_lookup lookup;
+	char others[256];
+
+	sl_lookup_read(&lookup);
+	if (s->names && sl_lookup_others(&lookup, others, sizeof(others))[0])
+		json_array_append_new(
+			s->warnings, json_sprintf("names are also looked up without DNS here (%s): "
+						  "a workload that may use that is not judged by "
+						  "name (`sluice doctor`)",
+						  others));
 }
 
 /* ---- text ---- */
@@ -115,8 +133,8 @@ static void print_text(const struct status *s)
 		printf("%-15s %-20s %4llu %-7s %-20s %9llu %9llu %7llu %12llu %12llu\n",
 		       text_of(j, "name"), text_of(j, "policy"), number_of(j, "generation"),
 		       text_of(j, "mode"), text_of(j, "since"), number_of(j, "allowed"),
-		       number_of(j, "denied") + number_of(j, "audit_denied"),
-		       number_of(j, "lost"), number_of(j, "tx_bytes"), number_of(j, "rx_bytes"));
+		       number_of(j, "denied") + number_of(j, "audit_denied"), number_of(j, "lost"),
+		       number_of(j, "tx_bytes"), number_of(j, "rx_bytes"));
 	for (i = 0; (j = json_array_get(s->warnings, i)); i++)
 		printf("warning: %s\n", json_string_value(j));
 }
@@ -135,14 +153,15 @@ static int show(bool json)
 		sl_state_sweep(s.state);
 		status = sl_state_targets(s.state, add_target, &s) ? SL_EXIT_FAILED : SL_EXIT_OK;
 		sl_state_close(s.state);
+		warn_of_lookups(&s);
 	} else {
 		status = SL_EXIT_OK;
 	}
 	if (!json)
 		print_text(&s);
 	else
-		sl_json_print(json_pack("{s:O, s:O}", "targets", s.targets, "warnings",
-					s.warnings));
+		sl_json_print(
+			json_pack("{s:O, s:O}", "targets", s.targets, "warnings", s.warnings));
 	json_decref(s.targets);
 	json_decref(s.warnings);
 	return status;

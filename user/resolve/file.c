@@ -134,3 +134,32 @@ int sl_file_read(const char *path, size_t max, const struct sl_pos *pos, char **
 
 	return sl_file_read_stat(path, max, pos, text, len, &st, diag);
 }
+
+int sl_text_file_read(const char *path, size_t max, char **out)
+{
+	struct stat st;
+	char *text;
+	size_t len;
+	int fd, err = 0;
+
+	/* The file may be the target's: it may be a FIFO or endless. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st))
+		err = -errno;
+	else if (!S_ISREG(st.st_mode))
+		err = -EINVAL;
+	if (!err)
+		err = read_all(fd, max, (size_t)st.st_size, &text, &len);
+	close(fd);
+	if (err)
+		return err;
+	/* A last line that is cut could say something else. */
+	if (len > max) {
+		free(text);
+		return -EFBIG;
+	}
+	*out = text;
+	return 0;
+}

@@ -61,6 +61,10 @@ int sl_file_read_stat(const char *path, size_t max, const struct sl_pos *pos,
 		      char **text, size_t *len, struct stat *st,
 		      struct sl_diag *diag);
 
+/* A file that may be the target's, such as /etc/hosts, whole; *out is owned, ends in NUL.
+ * 0; -EINVAL: no regular file; -EFBIG: max bytes or more; -errno. */
+int sl_text_file_read(const char *path, size_t max, char **out);
+
 /* ---- netlink.c, link.c, resolvconf.c ---- */
 
 /* Something of an interface. */
@@ -179,6 +183,9 @@ const struct sl_environment *sl_resolver_environment(struct sl_resolver *r,
 
 /* dns.c: the gate of r->out, once its rules are there. */
 int sl_dns_resolve(struct sl_resolver *r);
+
+/* hosts.c: addresses of options->hosts into the rules that allow their names. */
+int sl_hosts_learn(struct sl_resolver *r);
 
 /* match.c: one match with its hosts and uids resolved. dst may end with no
  * host when empty_ok. */

@@ -2,10 +2,8 @@
 /* resolv.conf(5): the name servers and the search domains. */
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "internal.h"
 #include "policy/domain.h"
@@ -140,35 +138,12 @@ void sl_resolvconf_free(struct sl_resolvconf *conf)
 
 int sl_resolvconf_read(const char *path, struct sl_resolvconf *conf)
 {
-	static const size_t max = RESOLV_CONF_BYTES_MAX;
-	char text[RESOLV_CONF_BYTES_MAX + 1];
-	size_t n = 0;
-	struct stat st;
-	ssize_t got;
-	int fd, err = 0;
+	char *text;
+	int err = sl_text_file_read(path, RESOLV_CONF_BYTES_MAX, &text);
 
-	/* The file may be the target's: it may be a FIFO or endless. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (fstat(fd, &st))
-		err = -errno;
-	else if (!S_ISREG(st.st_mode))
-		err = -EINVAL;
-	while (!err && n < max) {
-		got = read(fd, text + n, max - n);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			err = -errno;
-		if (got <= 0)
-			break;
-		n += got;
-	}
-	close(fd);
-	/* A last line that is cut could name another server. */
-	if (!err && n == max)
-		err = -EFBIG;
-	text[n] = '\0';
-	return err ? err : parse(text, conf);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	err = parse(text, conf);
+	free(text);
+	return err;
 }

@@ -120,6 +120,8 @@ static int resolve_all(struct sl_resolver *r, struct sl_frame *frame, const char
 	if (!err)
 		err = sl_dns_resolve(r);
 	if (!err)
+		err = sl_hosts_learn(r);
+	if (!err)
 		err = add_inbound(r, frame);
 	if (!err)
 		err = copy_tests(r);

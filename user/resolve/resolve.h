@@ -7,7 +7,8 @@
  *  - includes are spliced in, their private sets renamed where they collide;
  *  - every HOST is any, a CIDR, a name or a set with `set` pointing into the result's
  *    own sets; built-in sets stand expanded in place;
- *  - with a rule by name there is a gate, and `dns: search` is written;
+ *  - with a rule by name there is a gate, and `dns: search` is written; addresses of
+ *    a hosts file, if one is given, stand in the rules that allow their names;
  *  - every uid is a number; every rule has an id; durations of `expires` are
  *    times;
  *  - no unenforced key is left (the policy is refused).
@@ -74,6 +75,8 @@ struct sl_resolve_options {
 	__s64 now_s;			/* Unix time; 0 = the clock */
 	bool trust_clock;		/* take dates although the clock is
 					 * unsynchronised or too old */
+	const char *hosts;		/* the target's hosts file, whose names are
+					 * learned (docs/names.md); NULL: none */
 	sl_since_fn *since;		/* NULL: every rule is new */
 	void *since_context;
 };

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Names outside DNS packets (docs/names.md): the command's /etc/hosts, and what doctor and
+status say of who else resolves."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from dnslab import GOOD, policy
+from lab import SLUICE, matching
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
+
+HOSTS = ["127.0.0.1 localhost", "198.51.100.40 listed.good.example", "2001:db8:1::40 listed.good.example",
+         "198.51.100.41 other.bad.example", "10.9.9.9 inner.good.example",
+         "198.51.100.42 gone.good.example"]
+NAMES = {"listed.good.example": ("198.51.100.40", "2001:db8:1::40"),
+         "other.bad.example": ("198.51.100.41",), "inner.good.example": ("10.9.9.9",),
+         "gone.good.example": ("198.51.100.42",)}
+
+
+def reached(agent, name):
+    """The addresses of a name that a connection reaches; each is looked up by name."""
+    found = agent.do("resolve", name=name)["reply"]
+    assert sorted({a for a, _ in found}) == sorted(NAMES[name])
+    return tuple(a for a in NAMES[name] if agent.do("tcp", to=a, port=7, timeout=1)["errno"] is None)
+
+
+def test_without_sluice_every_name_of_the_file_is_reached(dnslab):
+    with dnslab.workload_of("none", "", hosts=HOSTS) as agent:
+        for name, addresses in NAMES.items():
+            assert reached(agent, name) == addresses
+
+
+def test_the_hosts_file_of_a_command(dnslab):
+    """No question is asked, so none can teach; the rule owns the file's addresses all the same.
+    A denied name, a private address and one that nobody allows are refused."""
+    text = policy('deny: gone.good.example, id: gone', GOOD)
+    with dnslab.workload_of("run", text, hosts=HOSTS) as agent:
+        assert reached(agent, "listed.good.example") == NAMES["listed.good.example"]
+        for name in ("other.bad.example", "inner.good.example", "gone.good.example"):
+            assert reached(agent, name) == ()
+        # its ports are the rule's
+        assert agent.do("tcp", to="198.51.100.40", port=22, timeout=1)["errno"]
+        agent.close()
+        for name in ("other.bad.example", "gone.good.example"):
+            [event] = matching(agent.events(), destination=NAMES[name][0])
+            assert event["reason"] == "default"
+        assert not matching(agent.events(), event="dns")
+
+
+def test_private_addresses_of_the_file_need_the_rules_word(dnslab):
+    text = policy(GOOD + ", resolves_to: private")
+    with dnslab.workload_of("run", text, hosts=HOSTS) as agent:
+        assert reached(agent, "inner.good.example") == NAMES["inner.good.example"]
+        assert reached(agent, "listed.good.example") == NAMES["listed.good.example"]
+
+
+# ---- doctor and status ----
+
+FEATURES = ("lookups of names", "resolver of names")
+
+
+def doctor(dnslab, **files):
+    words = []
+    for name, lines in files.items():
+        words += dnslab.own_file({"switch": "nsswitch.conf", "resolv": "resolv.conf"}[name], lines)
+    done = subprocess.run([*words, SLUICE, "doctor", "-o", "json"], capture_output=True, text=True,
+                          check=False, timeout=60)
+    features = {f["name"]: f for f in json.loads(done.stdout)["features"]}
+    return [(features[name]["status"], features[name]["detail"]) for name in FEATURES]
+
+
+def test_doctor_tells_who_else_resolves(dnslab):
+    assert doctor(dnslab, switch=["hosts: files dns"], resolv=["nameserver 192.0.2.2"]) == [
+        ("ok", "files and dns"), ("ok", "no stub of this machine in resolv.conf")]
+    switch = ["passwd: files", "hosts: files resolve [!UNAVAIL=return] myhostname dns"]
+    [lookups, resolver] = doctor(dnslab, switch=switch, resolv=["nameserver 127.0.0.53"])
+    assert lookups == ("degraded", "nsswitch.conf: resolve, myhostname")
+    assert resolver[0] == "degraded" and "systemd-resolved" in resolver[1]
+    [lookups, resolver] = doctor(dnslab, switch=["passwd: files"], resolv=["nameserver 127.0.0.11"])
+    assert lookups[0] == "degraded" and "no hosts line" in lookups[1]
+    assert resolver[0] == "degraded" and "Docker" in resolver[1]
+
+
+def test_status_warns_of_it_where_a_policy_has_names(dnslab):
+    dnslab.device.attach(policy(GOOD))
+    try:
+        for switch, warned in ((["hosts: files dns"], 0), (["hosts: files mdns4 dns"], 1)):
+            words = dnslab.inside(dnslab.peer) + dnslab.own_file("nsswitch.conf", switch)
+            done = subprocess.run([*words, SLUICE, "status", "-o", "json"], env=dnslab.device.env,
+                                  capture_output=True, text=True, check=True, timeout=60)
+            warnings = json.loads(done.stdout)["warnings"]
+            assert sum("mdns4" in warning for warning in warnings) == warned
+    finally:
+        dnslab.device.detach()
