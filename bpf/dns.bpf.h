@@ -514,7 +514,10 @@ __noinline int sl_judge_question(struct sl_packet *p, struct sl_dns *d)
 		return SL_REASON_DNS_NAME;
 	if (!sl_question_remember(p, d))
 		return SL_REASON_DNS_PENDING;
-	return p->answer.deny ? SL_REASON_DNS_NAME : SL_PARSED;
+	if (p->answer.deny)
+		return SL_REASON_DNS_NAME;
+	p->answer.reason = p->answer.rule == SL_NONE ? SL_REASON_DEFAULT : SL_REASON_RULE;
+	return SL_PARSED;
 }
 
 /* What an answer teaches, its chain having been judged. */
@@ -571,6 +574,53 @@ __noinline int sl_judge_message(struct __sk_buff *skb, struct sl_packet *p, stru
 						   SL_REASON_DNS_MALFORMED;
 }
 
+/* A message: an event with the name that was asked, or of the server. Not static: verified once. */
+__noinline int sl_record_question(const struct sl_flow *f, const struct sl_subject *s,
+				  const struct sl_answer *a, struct sl_dns *d, const sl_origin *o)
+{
+	__u8 verdict;
+	struct sl_named_event *e;
+	struct sl_pattern_key *key;
+	struct sl_stats *stats;
+	__u32 slot;
+
+	if (!f || !s || !a || !d)
+		return 0;
+	slot = s->slot;
+	verdict = !a->deny ? SL_EV_ALLOW :
+		  a->flags & SL_F_AUDIT ? SL_EV_AUDIT_DENY : SL_EV_DENY;
+	stats = bpf_map_lookup_elem(&sl_stats, &slot);
+	if (!stats || !sl_count(stats, s, a, verdict))
+		return 0;
+	e = sl_reserve_named(stats);
+	if (!e)
+		return 0;
+	sl_event_fill(&e->event, f, s, a, verdict);
+	sl_event_origin(&e->event, o);
+	if (a->reason == SL_REASON_SNI_NAME)
+		e->event.flags |= SL_EVENT_SERVER;
+	e->type = d->state == SL_DNS_READ ? d->type : 0;
+	e->characters = d->state == SL_DNS_READ ? d->characters : 0;
+	e->reserved = 0;
+	key = sl_dns_key(d);
+	__builtin_memcpy(e->name, key->data, sizeof(e->name));
+	sl_submit(stats, e);
+	return 0;
+}
+
+/* A message, and if its question is allowed and that is logged, its event. (Of a segment
+ * that another question denies, those before it have theirs all the same.) */
+static __always_inline int sl_judge_logged(struct __sk_buff *skb, struct sl_packet *p,
+					   struct sl_dns *d, __u32 at, __u32 length)
+{
+	int reason = sl_judge_message(skb, p, d, at, length);
+
+	if (reason == SL_PARSED && !p->flow.inbound && (p->answer.flags & SL_F_LOG_ALL))
+		sl_record_question(&p->flow, &p->subject, &p->answer, d,
+				   sl_packet_origin_of(p, sl_packet_note(skb, 0)));
+	return reason;
+}
+
 /* The messages of a TCP segment, each behind its length. */
 static __always_inline int sl_judge_segment(struct __sk_buff *skb, struct sl_packet *p,
 					    struct sl_dns *d)
@@ -589,7 +639,7 @@ static __always_inline int sl_judge_segment(struct __sk_buff *skb, struct sl_pac
 		at += sizeof(bytes);
 		if (at + left > p->flow.end)
 			return SL_REASON_DNS_MALFORMED;
-		reason = sl_judge_message(skb, p, d, at, left);
+		reason = sl_judge_logged(skb, p, d, at, left);
 		if (reason != SL_PARSED)
 			return reason;
 		at += left;
@@ -606,41 +656,7 @@ static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_pa
 		return p->flow.inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
 	if (sl_udp_end(skb, &p->flow) != p->flow.end)	/* bytes that nobody would read */
 		return p->flow.inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
-	return sl_judge_message(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8);
-}
-
-/* A denied message: an event with the name that was asked, or of the server. Not static: verified once. */
-__noinline int sl_record_question(const struct sl_flow *f, const struct sl_subject *s,
-				  const struct sl_answer *a, struct sl_dns *d, const sl_origin *o)
-{
-	__u8 verdict;
-
-	struct sl_named_event *e;
-	struct sl_pattern_key *key;
-	struct sl_stats *stats;
-	__u32 slot;
-
-	if (!f || !s || !a || !d)
-		return 0;
-	slot = s->slot;
-	verdict = a->flags & SL_F_AUDIT ? SL_EV_AUDIT_DENY : SL_EV_DENY;
-	stats = bpf_map_lookup_elem(&sl_stats, &slot);
-	if (!stats || !sl_count(stats, s, a, verdict))
-		return 0;
-	e = sl_reserve_named(stats);
-	if (!e)
-		return 0;
-	sl_event_fill(&e->event, f, s, a, verdict);
-	sl_event_origin(&e->event, o);
-	if (a->reason == SL_REASON_SNI_NAME)
-		e->event.flags |= SL_EVENT_SERVER;
-	e->type = d->state == SL_DNS_READ ? d->type : 0;
-	e->characters = d->state == SL_DNS_READ ? d->characters : 0;
-	e->reserved = 0;
-	key = sl_dns_key(d);
-	__builtin_memcpy(e->name, key->data, sizeof(e->name));
-	sl_submit(stats, e);
-	return 0;
+	return sl_judge_logged(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8);
 }
 
 /* A retransmission is the same attempt. (The note on a command's socket does not tell one
@@ -674,7 +690,8 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 		sl_scratch_give(d);
 		return SL_PASS;
 	}
-	p->answer.flags = sl_generation_flags(p->subject.word);
+	if (p->answer.rule == SL_NONE)
+		p->answer.flags = sl_generation_flags(p->subject.word);
 	p->answer.deny = 1;
 	p->answer.reason = reason;
 	audit = p->answer.flags & SL_F_AUDIT;

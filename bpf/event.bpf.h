@@ -137,18 +137,18 @@ static __always_inline void sl_event_fill(struct sl_event *e, const struct sl_fl
 static __always_inline bool sl_count(struct sl_stats *stats, const struct sl_subject *s,
 				     const struct sl_answer *a, __u8 verdict)
 {
+	bool logged;
+
 	__sync_fetch_and_add(&stats->decided, 1);
 	sl_hit_count(stats, s, a);
-	if (verdict == SL_EV_ALLOW) {	/* log: denied */
-		__sync_fetch_and_add(&stats->allowed, 1);
-		__sync_fetch_and_add(&stats->suppressed, 1);
-		return false;
-	}
-	__sync_fetch_and_add(verdict == SL_EV_DENY ? &stats->denied : &stats->audit_denied, 1);
-	if (!a->quiet && sl_budget_take(s->slot))
+	__sync_fetch_and_add(verdict == SL_EV_ALLOW ? &stats->allowed :
+			     verdict == SL_EV_DENY ? &stats->denied : &stats->audit_denied, 1);
+	logged = verdict == SL_EV_ALLOW ? !!(a->flags & SL_F_LOG_ALL) :
+					  !a->quiet && !(a->flags & SL_F_LOG_NONE);
+	if (logged && sl_budget_take(s->slot))
 		return true;
 	__sync_fetch_and_add(&stats->suppressed, 1);
-	if (!a->quiet)
+	if (logged)
 		__sync_fetch_and_add(&stats->over_budget, 1);
 	return false;
 }

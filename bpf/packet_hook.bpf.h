@@ -221,7 +221,7 @@ static __always_inline bool sl_is_current(const struct sl_flow_entry *e, __u64 w
 
 /* A new flow that passes (allowed, or denied in audit mode): its entry. False:
  * no room, and the answer is now a denial. */
-static __always_inline bool sl_admit(struct sl_packet *p, __u64 now)
+static __always_inline bool sl_admit(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 {
 	int opened;
 
@@ -236,7 +236,9 @@ static __always_inline bool sl_admit(struct sl_packet *p, __u64 now)
 		return false;
 	}
 	if (opened == SL_OPENED && !p->answer.deny)
-		sl_record(&p->flow, &p->subject, &p->answer, NULL, SL_EV_ALLOW);
+		sl_record(&p->flow, &p->subject, &p->answer,
+			  sl_packet_origin_of(p, p->answer.flags & SL_F_LOG_ALL ?
+						 sl_packet_note(skb, 0) : NULL), SL_EV_ALLOW);
 	return true;
 }
 
@@ -383,11 +385,11 @@ static __always_inline int sl_judge_new(struct __sk_buff *skb, struct sl_packet 
 	if (p->answer.sni && !p->answer.deny)
 		sl_sni_admit(skb, p);
 #endif
-	if (p->answer.deny || !sl_admit(p, now)) {
+	if (p->answer.deny || !sl_admit(skb, p, now)) {
 		if (sl_deny_packet(skb, p) != SL_PASS)
 			return sl_refuse_packet(p);
 		if (sl_opens(&p->flow))
-			sl_admit(p, now);	/* audit: one event for the flow */
+			sl_admit(skb, p, now);	/* audit: one event for the flow */
 	}
 	p->flow.watched = 0;
 	sl_note_server(skb, &p->flow);

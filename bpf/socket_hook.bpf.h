@@ -126,6 +126,16 @@ static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, struct sl
 	return SL_PASS;
 }
 
+/* Its question may be refused. */
+static __always_inline bool sl_is_question(const struct sl_flow *f, const struct sl_answer *a)
+{
+#if SL_NAMES
+	return (a->flags & SL_F_NAMES) && f->key == SL_DNS_PORT;
+#else
+	return false;
+#endif
+}
+
 static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f)
 {
 	struct sl_subject s = {};
@@ -150,10 +160,8 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 		a.reason = SL_REASON_CONNECTION_LIMIT;
 		a.rule = SL_NONE;
 	}
-#if SL_NAMES
-	if (!a.deny && (a.flags & SL_F_NAMES) && f->key == SL_DNS_PORT)
-		sl_note_current(ctx);	/* the packet's event, if its question is refused */
-#endif
+	if (!a.deny && ((a.flags & SL_F_LOG_ALL) || sl_is_question(f, &a)))
+		sl_note_current(ctx);	/* for the event of its packet, if there is one */
 	return a.deny ? sl_refuse_socket(ctx, f, &s, &a) : SL_PASS;
 }
 

@@ -290,6 +290,8 @@ SL_INLINE int sl_answer_decision(sl_table_map m, struct sl_answer *a, __u32 id)
 	a->deny = rule >> 32 & SL_D_DENY;
 	a->sni = rule >> 32 & (SL_D_SNI_OBSERVE | SL_D_SNI_VERIFY);
 	a->reason = rule >> (32 + SL_D_REASON_SHIFT);
+	a->flags = (a->flags & ~(SL_F_LOG_ALL | SL_F_LOG_NONE)) |
+		   (rule >> (32 + SL_D_LOG_SHIFT) & 3) * SL_F_LOG_ALL;
 	a->deadline_ns = deadline;
 	return 0;
 }

@@ -63,6 +63,10 @@ enum sl_table_flags {
 	SL_F_DHCP_DENY = 1 << 12,
 	SL_F_NAMES = 1 << 13,		/* questions are judged (docs/names.md) */
 	SL_F_QUERIES_ANY = 1 << 14,	/* a name that no pattern covers may be asked */
+	/* log: what is an event, of what no rule decides; neither: denials. In an answer
+	 * of a rule they are the rule's. */
+	SL_F_LOG_ALL = 1 << 15,
+	SL_F_LOG_NONE = 1 << 16,
 };
 
 enum sl_dns_word {
@@ -167,6 +171,7 @@ enum sl_decision_word {
 #define SL_D_SNI_OBSERVE 2u		/* what it lets pass over TCP begins with a ClientHello ... */
 #define SL_D_SNI_VERIFY 4u		/* ... that its names allow, or is denied */
 #define SL_D_REASON_SHIFT 8		/* bits 8..15: enum sl_reason */
+#define SL_D_LOG_SHIFT 16		/* bits 16, 17: SL_F_LOG_ALL, SL_F_LOG_NONE */
 
 /* What is asked: one flow, seen from the target. */
 struct sl_question {
