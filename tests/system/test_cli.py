@@ -119,7 +119,7 @@ def test_check_prints_warnings_of_a_valid_policy(write):
 
 @pytest.mark.parametrize("mode, text", [(0o666, "may be written"), (0o644, "not enforced yet")])
 def test_check_refuses(write, mode, text):
-    path = write("sluice: 1\nlog: none\n", mode=mode)
+    path = write("sluice: 1\nrules: [{allow: any, id: x, uses: 5}]\n", mode=mode)
     result = sluice("check", path)
     assert result.returncode == 1 and text in result.stderr
 

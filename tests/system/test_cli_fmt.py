@@ -91,11 +91,11 @@ def test_fmt_fragment(write):
 
 
 def test_fmt_refuses_what_it_would_lose(write):
-    path = write("sluice: 1\nlog: none\n")
+    path = write("sluice: 1\nrules: [{allow: any, id: x, uses: 5}]\n")
     for words in ([], ["-w", "--force"], ["--check"]):
         result = sluice("fmt", *words, path)
         assert result.returncode == 1 and f"{path}:2:" in result.stderr and result.stdout == ""
-    assert "log" in path.read_text()
+    assert "uses" in path.read_text()
 
 
 def test_fmt_of_an_invalid_file_goes_on_to_the_next(write, agent):

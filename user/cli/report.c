@@ -54,7 +54,8 @@ static void on_event(void *context, const struct sl_event *event)
 	struct sl_report *r = context;
 
 	r->received++;
-	sl_summary_add(r->summary, event);
+	if (event->verdict != SL_EV_ALLOW)
+		sl_summary_add(r->summary, event);
 	sl_aggregate_add(r->aggregate, event);
 }
 

@@ -94,6 +94,21 @@ static __u64 section(size_t entries, size_t first)
 	return (__u64)entries << 32 | first;
 }
 
+static __u32 log_flags(enum sl_log log)
+{
+	return log == SL_LOG_ALL ? SL_F_LOG_ALL : log == SL_LOG_NONE ? SL_F_LOG_NONE : 0;
+}
+
+/* The way to a resolver is no event of its own: its questions are. */
+static __u32 decision_log(const struct compiler *c, const struct sl_rule_info *rule)
+{
+	if (rule->rule && rule->rule->log)
+		return log_flags(rule->rule->log);
+	if (rule->reason == SL_REASON_DNS_RESOLVER && c->policy->log == SL_LOG_ALL)
+		return 0;
+	return log_flags(c->policy->log);
+}
+
 static __u64 table_flags(const struct compiler *c)
 {
 	const struct sl_policy *p = c->policy;
@@ -108,6 +123,7 @@ static __u64 table_flags(const struct compiler *c)
 		flags |= SL_F_DROP;
 	if (p->inbound == SL_INBOUND_ALLOW)
 		flags |= SL_F_INBOUND_ALLOW;
+	flags |= log_flags(p->log);
 	if (c->n_uids)
 		flags |= SL_F_UIDS;
 	for (i = 0; i < c->n_rules; i++)
@@ -185,10 +201,11 @@ static int write_ports(const struct compiler *c, struct words *t, const __u32 *r
 static __u64 decision_flags(const struct compiler *c, __u32 id)
 {
 	const struct sl_rule_info *info = &c->rules[chain_rule(c, id)];
-	__u64 flags = info->action == SL_DENY ? SL_D_DENY : 0;
+	__u64 flags = (info->action == SL_DENY ? SL_D_DENY : 0) |
+		      decision_log(c, info) / SL_F_LOG_ALL << SL_D_LOG_SHIFT;
 
 	if (chain_decider(c, id) & CHAIN_QUIC)
-		return SL_D_DENY | SL_REASON_SNI_QUIC << SL_D_REASON_SHIFT;
+		return flags | SL_D_DENY | SL_REASON_SNI_QUIC << SL_D_REASON_SHIFT;
 	if (info->rule && info->rule->sni == SL_SNI_VERIFY)
 		flags |= SL_D_SNI_VERIFY;
 	if (info->rule && info->rule->sni == SL_SNI_OBSERVE)

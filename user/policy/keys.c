@@ -10,7 +10,6 @@
 #define MACHINES "virtual machines"
 #define NAMES "names"
 /* ... and that are not. */
-#define DAEMON "daemon"
 #define FLOW_LIMITS "flow limits"
 
 #define LIMITS_TYPE "a mapping of bandwidth, connections and dns"
@@ -29,7 +28,7 @@ static const struct sl_key top[] = {
 	[SL_TOP_SETS] = {"sets", "a mapping of names to sets", "none", ENGINE, NULL, NULL},
 	[SL_TOP_RULES] = {"rules", "a list of rules and includes", "none", ENGINE, NULL, NULL},
 	[SL_TOP_TESTS] = {"tests", "a list of tests", "none", ENGINE, NULL, NULL},
-	[SL_TOP_LOG] = {"log", "all, denied or none", "denied", DAEMON, NULL, NULL},
+	[SL_TOP_LOG] = {"log", "all, denied or none", "denied", ENGINE, NULL, NULL},
 	[SL_TOP_FRAGMENTS] = {"fragments", "deny or first-decides", "deny", MACHINES, NULL,
 			      NULL},
 	[SL_TOP_DEVICE] = {"device", "a mapping of arp, nd and dhcp", "none", MACHINES, NULL,
@@ -71,7 +70,7 @@ static const struct sl_key rule[] = {
 	[SL_RULE_EMPTY] = {"empty", "ok", "an empty set is an error", ENGINE, NULL, NULL},
 	[SL_RULE_USES] = {"uses", "a number from 1 to 4294967295", "unlimited", FLOW_LIMITS,
 			  NULL, NULL},
-	[SL_RULE_LOG] = {"log", "all, denied or none", "the policy's", DAEMON, NULL, NULL},
+	[SL_RULE_LOG] = {"log", "all, denied or none", "the policy's", ENGINE, NULL, NULL},
 	[SL_RULE_LIMITS] = {"limits", LIMITS_TYPE, "none", FLOW_LIMITS, NULL, NULL},
 	[SL_RULE_SNI] = {"sni", "verify, observe or off", "off", NAMES, NULL, NULL},
 	[SL_RULE_RESOLVES_TO] = {"resolves_to", "private", "none", NAMES, NULL, NULL},

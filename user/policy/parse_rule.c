@@ -92,6 +92,11 @@ static void uses_read(struct sl_parser *p, const struct sl_key *key, void *objec
 		sl_wrong_value(p, key);
 }
 
+static void log_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	((struct rule_state *)object)->rule->log = sl_log_read(p, key);
+}
+
 static void sni_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
 	static const char *const words[] = {"off", "observe", "verify", NULL};
@@ -118,7 +123,7 @@ static sl_value_fn *const rule_values[] = {
 	[SL_RULE_EXPIRES] = expires_read,
 	[SL_RULE_EMPTY] = empty_read,
 	[SL_RULE_USES] = uses_read,
-	[SL_RULE_LOG] = sl_log_read,
+	[SL_RULE_LOG] = log_read,
 	[SL_RULE_LIMITS] = sl_rule_limits_read,
 	[SL_RULE_SNI] = sni_read,
 	[SL_RULE_RESOLVES_TO] = resolves_to_read,

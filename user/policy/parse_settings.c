@@ -9,12 +9,16 @@
 #include "sluice_sets.h"
 #include "text.h"
 
-void sl_log_read(struct sl_parser *p, const struct sl_key *key, void *object)
+enum sl_log sl_log_read(struct sl_parser *p, const struct sl_key *key)
 {
 	static const char *const words[] = {"all", "denied", "none", NULL};
 
-	(void)object;
-	sl_word_read(p, key, words);
+	return (enum sl_log)(sl_word_read(p, key, words) + 1);
+}
+
+void sl_policy_log_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	((struct sl_policy *)object)->log = sl_log_read(p, key);
 }
 
 /* ---- device ---- */

@@ -116,7 +116,8 @@ void sl_device_read(struct sl_parser *p, const struct sl_key *key, void *object)
 /* Of a policy, and of a rule: read, and refused by their key. */
 void sl_limits_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_rule_limits_read(struct sl_parser *p, const struct sl_key *key, void *object);
-void sl_log_read(struct sl_parser *p, const struct sl_key *key, void *object);
+enum sl_log sl_log_read(struct sl_parser *p, const struct sl_key *key);
+void sl_policy_log_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_tests_read(struct sl_parser *p, const struct sl_key *key, void *object);
 
 /* ---- shorthand.c: texts without YAML ---- */

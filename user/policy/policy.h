@@ -94,6 +94,9 @@ enum sl_sni { SL_SNI_OFF, SL_SNI_OBSERVE, SL_SNI_VERIFY };
 
 enum sl_expiry_kind { SL_EXPIRES_NEVER, SL_EXPIRES_AT, SL_EXPIRES_AFTER };
 
+/* What becomes an event (docs/events.md). */
+enum sl_log { SL_LOG_DEFAULT, SL_LOG_ALL, SL_LOG_DENIED, SL_LOG_NONE };
+
 struct sl_rule {
 	enum sl_action action;
 	struct sl_match *matches;	/* owned, at least one; any of them */
@@ -108,6 +111,7 @@ struct sl_rule {
 	bool empty_ok;
 	bool resolves_private;		/* resolves_to: private */
 	enum sl_sni sni;
+	enum sl_log log;		/* DEFAULT: the policy's */
 	struct sl_pos pos;
 };
 
@@ -211,6 +215,7 @@ struct sl_policy {
 	struct sl_cidr *resolvers;	/* owned; len 32 or 128 */
 	size_t n_resolvers;
 	struct sl_dns dns;
+	enum sl_log log;		/* DEFAULT: denied */
 	enum sl_inbound inbound;
 	struct sl_match *inbound_matches; /* owned; hosts = `from`, ports = local */
 	size_t n_inbound;

@@ -10,6 +10,11 @@
 
 #include "parser.h"
 
+static const char *log_word(enum sl_log log)
+{
+	return log == SL_LOG_ALL ? "all" : log == SL_LOG_NONE ? "none" : "denied";
+}
+
 static void print_inbound(const struct sl_policy *policy, FILE *out)
 {
 	if (policy->inbound == SL_INBOUND_ALLOW)
@@ -36,6 +41,8 @@ static void print_settings(const struct sl_policy *policy, FILE *out)
 	fprintf(out, "default: %s\n", policy->default_action == SL_ALLOW ? "allow" : "deny");
 	if (policy->on_deny == SL_DROP)
 		fputs("on_deny: drop\n", out);
+	if (policy->log == SL_LOG_ALL || policy->log == SL_LOG_NONE)
+		fprintf(out, "log: %s\n", log_word(policy->log));
 	sl_print_dns(policy, out);
 	print_inbound(policy, out);
 	if (policy->fragments_first)
@@ -84,6 +91,8 @@ static void print_options(const struct sl_rule *rule, FILE *out)
 	}
 	if (rule->empty_ok)
 		fputs("    empty: ok\n", out);
+	if (rule->log)
+		fprintf(out, "    log: %s\n", log_word(rule->log));
 	if (rule->resolves_private)
 		fputs("    resolves_to: private\n", out);
 	if (rule->sni != SL_SNI_OFF)

@@ -43,6 +43,7 @@ static int copy_settings(struct sl_resolver *r, const char *path)
 	out->mode = src->mode;
 	out->default_action = src->default_action;
 	out->on_deny = src->on_deny;
+	out->log = src->log;
 	out->inbound = src->inbound;
 	out->fragments_first = src->fragments_first;
 	out->device = src->device;

@@ -61,6 +61,7 @@ static int resolve_rule(struct sl_resolver *r, const struct sl_frame *frame,
 	dst->empty_ok = src->empty_ok;
 	dst->resolves_private = src->resolves_private;
 	dst->sni = src->sni;
+	dst->log = src->log;
 	dst->pos = src->pos;
 	sl_expiry_resolve(r, src, dst);
 	err = copy_id(src, dst);
