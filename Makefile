@@ -43,7 +43,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench-device \
-	verifier-budget \
+	verifier-budget oracle-answers \
 	fuzz fuzz-dns lint format clean install
 
 all: $(O)/sluice
@@ -57,6 +57,7 @@ help:
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
 	@echo 'sudo make oracle-frames SEED= FRAMES=   frames through the device programs against a model'
+	@echo 'sudo make oracle-answers SEED= ANSWERS=   mutated answers and what they teach, against a model'
 	@echo 'sudo make verifier-budget   what the verifier walks for each program'
 	@echo 'make fuzz TIME=     the parser, printer and compiler, and nwfilter, under libFuzzer'
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
@@ -100,6 +101,11 @@ oracle: all tools
 
 bench-device: all tools
 	$(PYTHON) tests/bench/device.py $(O)
+
+ANSWERS ?= 100000
+oracle-answers: all tools
+	$(PYTHON) tests/oracle/learned_differential.py --build $(O) --count $(ANSWERS) \
+		$(if $(SEED),--seed $(SEED))
 
 verifier-budget: all tools
 	$(PYTHON) tests/verifier_budget.py $(O)

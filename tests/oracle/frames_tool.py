@@ -123,6 +123,16 @@ class Tool:
             hits[self.rule_id(generation, rule), self.reason(reason)] += count
         return Counters(stats, meter, hits)
 
+    def learned(self):
+        """({(name, packed address): seconds left}, addresses that had no room)"""
+        self._send(b"L")
+        found = {}
+        for _ in range(self._number()):
+            high, low, family, left, length, _ = struct.unpack("=QQIIII", self._take(32))
+            address = struct.pack(">I", low) if family == 4 else struct.pack(">QQ", high, low)
+            found[self._take(length).decode(), address] = left
+        return found, self._number("=Q")
+
     def rule_id(self, generation, number):
         """None: no rule, or an entry of `inbound`, which has no id in the policy."""
         if number == NO_RULE:

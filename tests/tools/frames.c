@@ -11,6 +11,8 @@
  *	'F' frames	u32 count, each: struct frame_request and its bytes
  *	    answer	each: struct frame_answer, struct event_answer..., the refusal
  *	'C' counters	answer: struct counters_answer, u32 count, struct hit_answer...
+ *	'L' learned	answer: u32 count, each: struct lesson_answer, the name; u64: addresses
+ *			that had no room
  *
  * An attach with `fresh` makes a new target; without, the target gets a new generation.
  * A refusal is sent on its way to the workload through the other program.
@@ -70,6 +72,12 @@ struct counters_answer {
 struct hit_answer {
 	__u64 count;
 	__u32 rule, reason, generation, reserved;
+};
+
+struct lesson_answer {
+	__u64 high, low;
+	__u32 family, left_s, bytes;
+	__u32 reserved;
 };
 
 struct events {
@@ -383,6 +391,49 @@ static void counters(void)
 	give(hits.kept, hits.n * sizeof(*hits.kept));
 }
 
+/* ---- learned ---- */
+
+struct lessons {
+	struct sl_lesson kept[SL_LEARNED_BUCKETS * SL_LEARNED_WAYS * SL_OWNERS];
+	__u32 n;
+};
+
+static void keep_lesson(void *context, const struct sl_lesson *lesson)
+{
+	struct lessons *lessons = context;
+
+	lessons->kept[lessons->n++] = *lesson;
+}
+
+static void keep_unlearned(void *context, const struct sl_target_view *view)
+{
+	if (view->slot == slot)
+		*(__u64 *)context = view->stats.unlearned;
+}
+
+static void learned(void)
+{
+	static struct lessons lessons;
+	__u64 unlearned = 0;
+	__u32 i;
+
+	lessons.n = 0;
+	if (sl_state_learned(state, slot, keep_lesson, &lessons) ||
+	    sl_state_targets(state, keep_unlearned, &unlearned))
+		die("what was learned", -EIO);
+	give(&lessons.n, sizeof(lessons.n));
+	for (i = 0; i < lessons.n; i++) {
+		const struct sl_lesson *lesson = &lessons.kept[i];
+		struct lesson_answer answer = {.high = lesson->high, .low = lesson->low,
+					       .family = lesson->family, .left_s = lesson->left_s,
+					       .bytes = strlen(lesson->name)};
+
+		give(&answer, sizeof(answer));
+		give(lesson->name, answer.bytes);
+	}
+	give(&unlearned, sizeof(unlearned));
+}
+
 int main(void)
 {
 	static char in[1 << 18], out[1 << 18];
@@ -401,6 +452,8 @@ int main(void)
 			frames();
 		else if (what == 'C')
 			counters();
+		else if (what == 'L')
+			learned();
 		else
 			die("an unknown request", -EINVAL);
 		fflush(stdout);

@@ -114,6 +114,20 @@ int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *ou
 int sl_state_hits(const struct sl_state *state, __u32 slot, sl_hit_handler handler,
 		  void *context);
 
+/* An address that a name owns in a target. */
+struct sl_lesson {
+	__u64 high, low;	/* host byte order; IPv4 in the low 32 bits */
+	__u32 family;		/* 4 or 6 */
+	__u32 left_s;		/* until its time is over */
+	char name[SL_NAME_CHARACTERS + 1];
+};
+
+/* What a slot's target has learned, without what is over; what is written meanwhile may
+ * be left out. Whether a name may still be asked is not looked at. 0 or -errno. */
+typedef void (*sl_lesson_handler)(void *context, const struct sl_lesson *lesson);
+int sl_state_learned(const struct sl_state *state, __u32 slot, sl_lesson_handler handler,
+		     void *context);
+
 /* Events of all targets: a descriptor to poll; a drain that calls back for each
  * and returns how many, or -errno. One reader at a time. */
 int sl_state_events_fd(struct sl_state *state);

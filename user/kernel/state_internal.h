@@ -10,6 +10,7 @@
  *   state_devices.c  devices: attach, detach
  *   state_sweep.c    targets whose device is gone
  *   state_view.c     reading: targets, counters, events
+ *   state_names.c    reading: what was learned
  */
 #ifndef SLUICE_STATE_INTERNAL_H
 #define SLUICE_STATE_INTERNAL_H
