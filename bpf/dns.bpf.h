@@ -355,6 +355,10 @@ static __always_inline bool sl_owner_add(struct sl_learned *l, __u64 tag, __u32 
 	o = &l->owners[at];
 	if (o->tag == tag && o->until_s > until)
 		until = o->until_s;
+	if (o->tag == tag && o->name == name) {
+		WRITE_ONCE(o->until_s, until);	/* it owns the address throughout */
+		return true;
+	}
 	WRITE_ONCE(o->tag, 0);
 	o->name = name;
 	WRITE_ONCE(o->until_s, until);
