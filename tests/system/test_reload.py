@@ -31,6 +31,18 @@ def test_reload_under_fire():
     assert probes > swaps
 
 
+def test_names_under_fire():
+    """Names revoked and learned at the same time; two share an address, either goes first."""
+    done = subprocess.run([TOOLS / "names_fire", str(min(LIMIT_S, 10))], text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
+    numbers = re.search(r"^switches (\d+), lessons (\d+), connections (\d+), wrong (\d+)$", done.stdout,
+                        re.MULTILINE)
+    switches, lessons, connections, wrong = map(int, numbers.groups())
+    assert wrong == 0 and switches > 20 and lessons > 100 and connections > 1000
+
+
 def test_open_flows():
     done = subprocess.run([TOOLS / "reload_edges"], text=True, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
