@@ -33,6 +33,23 @@ FLOWS = {
 }
 
 
+# The seed's endpoints for each agent, its package registries included.
+REGISTRIES = "example.npmjs.org:443 pypi.org:443 files.pythonhosted.org:443".split()
+GITHUB = ("api.github.com:443 github.com:443 ghcr.io:443 "
+          "pkg-containers.githubusercontent.com:443").split()
+SEED = {"claude-code": ["api.anthropic.com:443", "claude.ai:443", "accounts.anthropic.com:443"],
+        "aider": ["api.openai.com:443"], "codex": []}
+
+
+@pytest.mark.parametrize("name", SEED)
+def test_the_seeds_list_of_an_agent_is_all_there(write, name):
+    rules = "".join(f"  - include: profile/{part}\n" for part in (name, "npm", "pypi"))
+    flows = GITHUB + SEED[name] + REGISTRIES
+    path = write(f"{HEAD}{rules}tests:\n" + "".join(f"  - allow: {flow}\n" for flow in flows))
+    result = sluice("test", path)
+    assert result.returncode == 0, result.stdout
+
+
 def test_the_profiles_are_those_that_were_promised():
     assert set(NAMES) == set(FLOWS)
 
@@ -65,6 +82,8 @@ def test_a_twin_in_the_same_file_is_still_warned_of(write):
 def test_a_profile_is_dated_and_says_where_it_is_from(path):
     text = path.read_text()
     assert re.search(r"^# As of 20\d\d-\d\d[,.:]", text, re.M)
+    # ... and where it comes from
+    assert re.search(r"Agentium's guide|hosts document|Debian 12 installs", text)
     assert len(text.splitlines()[1]) < 100
     ids = re.findall(r"^    id: (\S+)$", text, re.M)
     assert ids and len(ids) == text.count("  - allow:")
