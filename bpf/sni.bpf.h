@@ -233,6 +233,9 @@ static __always_inline int sl_sni_deny(struct __sk_buff *skb, struct sl_packet *
 	bool told = e->flags & SL_FLOW_SNI_TOLD;
 
 	p->answer.flags = sl_generation_flags(p->subject.word);
+	p->answer.flags &= ~(SL_F_LOG_ALL | SL_F_LOG_NONE);	/* the rule's */
+	if (e->flags & SL_FLOW_SNI_QUIET)
+		p->answer.flags |= SL_F_LOG_NONE;
 	if (!(e->flags & SL_FLOW_SNI_VERIFY))	/* observe */
 		p->answer.flags |= SL_F_AUDIT;
 	p->answer.deny = 1;

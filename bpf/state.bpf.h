@@ -318,7 +318,8 @@ static __always_inline __u32 sl_sni_flags(const struct sl_flow *f, const struct 
 {
 	if (f->place || f->inbound || f->protocol != IPPROTO_TCP || a->deny || !a->sni)
 		return 0;
-	return SL_FLOW_SNI | (a->sni & SL_D_SNI_VERIFY) / SL_D_SNI_VERIFY * SL_FLOW_SNI_VERIFY;
+	return SL_FLOW_SNI | (a->flags & SL_F_LOG_NONE) / SL_F_LOG_NONE * SL_FLOW_SNI_QUIET |
+	       (a->sni & SL_D_SNI_VERIFY) / SL_D_SNI_VERIFY * SL_FLOW_SNI_VERIFY;
 }
 
 static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, __u64 tag,

@@ -131,6 +131,7 @@ enum sl_flow_flags {
 	SL_FLOW_SNI = 1 << 10,		/* its ClientHello is looked for, or held to */
 	SL_FLOW_SNI_VERIFY = 1 << 11,	/* and must be there */
 	SL_FLOW_SNI_TOLD = 1 << 12,	/* what was wrong with it was reported */
+	SL_FLOW_SNI_QUIET = 1 << 13,	/* log: none */
 };
 
 struct sl_flow_entry {
