@@ -20,14 +20,14 @@ CPPFLAGS   += -Iinclude -Iuser -I$(O) -I/usr/include/libxml2 -D_GNU_SOURCE \
 	      -DSLUICE_VERSION='"$(VERSION)"' \
 	      -DSLUICE_DATADIR='"$(PREFIX)/share/sluice"'
 ALL_CFLAGS := -std=gnu11 $(WARN) $(CFLAGS)
-LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp -lxml2
+LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp -lxml2 -lldns -lssl -lcrypto
 SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
 	      -I/usr/include/$(shell uname -m)-linux-gnu -Wall -Wextra -Werror \
 	      -Wno-unused-parameter
 
 # Each stage is a folder; every stage but the entry points goes into the library.
-STAGES     := policy resolve compile kernel target audit convert libvirt
+STAGES     := policy resolve compile kernel target forward audit convert libvirt
 LIB_SRC    := $(foreach s,$(STAGES),$(wildcard user/$(s)/*.c))
 CLI_SRC    := $(wildcard user/cli/*.c)
 BPF_SRC    := $(wildcard bpf/*.bpf.c)

@@ -149,6 +149,18 @@ static __always_inline int sl_dns_limits(const struct sl_subject *s, const struc
 	return SL_PARSED;
 }
 
+/* A question that was read: SL_PARSED or the reason of its denial; *a has the rule. */
+static __always_inline int sl_gate_question(const struct sl_subject *s, struct sl_dns *d,
+					    struct sl_answer *a)
+{
+	int reason = sl_dns_limits(s, d);
+
+	if (reason != SL_PARSED)
+		return reason;
+	sl_dns_decide(s, sl_dns_class(s, d), a);
+	return a->deny ? SL_REASON_DNS_NAME : SL_PARSED;
+}
+
 /* ---- outstanding questions ---- */
 
 /* A question has a place among the flows, as a first fragment has: the flow's
@@ -510,18 +522,14 @@ __noinline int sl_judge_question(struct sl_packet *p, struct sl_dns *d)
 
 	if (!p || !d)
 		return SL_REASON_DNS_PENDING;
-	reason = sl_dns_limits(&p->subject, d);
-	if (reason != SL_PARSED)
+	reason = sl_gate_question(&p->subject, d, &p->answer);
+	if (reason != SL_PARSED && !(p->answer.deny && (p->answer.flags & SL_F_AUDIT)))
 		return reason;
-	sl_dns_decide(&p->subject, sl_dns_class(&p->subject, d), &p->answer);
-	if (p->answer.deny && !(p->answer.flags & SL_F_AUDIT))
-		return SL_REASON_DNS_NAME;
 	if (!sl_question_remember(p, d))
 		return SL_REASON_DNS_PENDING;
-	if (p->answer.deny)
-		return SL_REASON_DNS_NAME;
-	p->answer.reason = p->answer.rule == SL_NONE ? SL_REASON_DEFAULT : SL_REASON_RULE;
-	return SL_PARSED;
+	if (reason == SL_PARSED)
+		p->answer.reason = p->answer.rule == SL_NONE ? SL_REASON_DEFAULT : SL_REASON_RULE;
+	return reason;
 }
 
 /* What an answer teaches, its chain having been judged. */
@@ -675,6 +683,38 @@ static __always_inline bool sl_is_dns_again(struct __sk_buff *skb, struct sl_pac
 #endif
 }
 
+#if !SL_ON_DEVICE
+/*
+ * dns: {mode: forward}: would the packet reach a socket of the forwarder's? Questions are
+ * judged there, so nobody else may get them, whoever takes its place when it has died. That
+ * nobody is there the kernel itself tells the sender. Not static: verified once.
+ */
+__noinline int sl_reaches_forwarder(struct __sk_buff *skb, const struct sl_flow *f)
+{
+	struct bpf_sock_tuple t = {};
+	struct sl_socket *note;
+	struct bpf_sock *sk;
+	int ours;
+
+	if (!f || !f->local || f->family != 4)
+		return 0;
+	t.ipv4.saddr = bpf_htonl((__u32)f->source_low);
+	t.ipv4.daddr = bpf_htonl((__u32)f->destination_low);
+	t.ipv4.sport = bpf_htons(f->source_port);
+	t.ipv4.dport = bpf_htons(f->destination_port);
+	if (f->protocol == IPPROTO_TCP)
+		sk = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 1;
+	note = bpf_sk_storage_get(&sl_sockets, sk, 0, 0);
+	ours = note && (note->flags & SL_SOCK_FORWARDER);
+	bpf_sk_release(sk);
+	return ours;
+}
+#endif
+
 /* A message that the flow lets pass: the verdict. The denial of a question is an
  * event with its name. */
 static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet *p)
@@ -685,6 +725,11 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 
 	if (!sl_is_dns(p) || p->answer.deny) /* audit: reported already */
 		return SL_PASS;
+#if !SL_ON_DEVICE
+	if (sl_generation_flags(p->subject.word) & SL_F_FORWARD)
+		return p->flow.inbound || sl_reaches_forwarder(skb, &p->flow) ?
+			       SL_PASS : sl_deny_shape(skb, p, SL_REASON_DNS_FORWARDER);
+#endif
 	d = sl_scratch_take();
 	if (!d)
 		return sl_deny_shape(skb, p, SL_REASON_DNS_PENDING);

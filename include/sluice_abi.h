@@ -202,6 +202,7 @@ enum sl_socket_flags {
 	SL_SOCK_REPORTED = 1 << 2,	/* the denial of (address, key) is reported */
 	SL_SOCK_SERVES = 1 << 3,	/* UDP: an admitted flow reached this socket */
 	SL_SOCK_ELSEWHERE = 1 << 4,	/* made in another network namespace: netns */
+	SL_SOCK_FORWARDER = 1 << 5,	/* the forwarder's: questions may go there */
 };
 
 /* Who made an attempt, as far as is known. */
@@ -235,7 +236,7 @@ enum sl_direction { SL_EGRESS, SL_INGRESS };
 	X(SENDMSG4, "sendmsg4") X(SENDMSG6, "sendmsg6") \
 	X(CGROUP_EGRESS, "cgroup-egress") X(CGROUP_INGRESS, "cgroup-ingress") \
 	X(SOCK_CREATE, "sock-create") X(TC_INGRESS, "tc-ingress") \
-	X(TC_EGRESS, "tc-egress") X(LSM, "lsm")
+	X(TC_EGRESS, "tc-egress") X(LSM, "lsm") X(FORWARDER, "forwarder")
 
 enum sl_hook {
 #define SL_HOOK_ENUM(name, word) SL_HOOK_##name,

@@ -46,7 +46,8 @@
 	X(SNI_NAME, "sni-name", "a TLS ClientHello for a server that the rule's names do not allow") \
 	X(SNI_MISSING, "sni-missing", "no TLS ClientHello with a server's name where the rule wants one") \
 	X(SNI_SPLIT, "sni-split", "a TLS ClientHello that does not lie in one piece") \
-	X(SNI_QUIC, "sni-quic", "UDP to a name whose rule wants to see the server's name")
+	X(SNI_QUIC, "sni-quic", "UDP to a name whose rule wants to see the server's name") \
+	X(DNS_FORWARDER, "dns-forwarder", "a message to the forwarder's address that would reach another")
 
 enum sl_reason {
 #define SL_REASON_ENUM(name, word, text) SL_REASON_##name,

@@ -67,6 +67,7 @@ enum sl_table_flags {
 	 * of a rule they are the rule's. */
 	SL_F_LOG_ALL = 1 << 15,
 	SL_F_LOG_NONE = 1 << 16,
+	SL_F_FORWARD = 1 << 17,		/* dns: {mode: forward}: a process of ours judges them */
 };
 
 enum sl_dns_word {

@@ -53,6 +53,8 @@ class Says:
                     self.place(address, port)
                 self.streams.append(self.stream(address))
         self.peers = {}         # the last who asked, by family
+        self.by_stream = False  # the message that the handler has came by TCP
+        self.piece = None       # bytes of an answer by TCP that are sent at once
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -113,7 +115,8 @@ class Says:
                 return
             data = connections[s] + data
             while len(data) >= 2 and len(data) >= 2 + (n := struct.unpack_from("!H", data)[0]):
-                self.take(data[2:2 + n], lambda m: s.sendall(struct.pack("!H", len(m)) + m))
+                self.take(data[2:2 + n],
+                          lambda m: self.send_stream(s, struct.pack("!H", len(m)) + m))
                 data = data[2 + n:]
             connections[s] = data
         else:
@@ -121,7 +124,13 @@ class Says:
             self.peers[6 if ":" in peer[0] else 4] = peer
             self.take(data, lambda m: s.sendto(m, peer), peer)
 
+    def send_stream(self, s, data):
+        step = self.piece or len(data)
+        for at in range(0, len(data), step):
+            s.sendall(data[at:at + step])
+
     def take(self, query, reply, peer=None):
+        self.by_stream = peer is None
         with self.changed:
             self.asked.append(query)
             self.changed.notify_all()
@@ -265,9 +274,9 @@ class DnsLab(base.Lab):
         return ["unshare", "-m", "--propagation", "private", "sh", "-c",
                 f'mount --bind "$0" /etc/{name} && exec "$@"', str(path)]
 
-    def start(self, mode, text, lines=(), options=(), watch=False, hosts=()):
+    def start(self, mode, text, lines=(), options=(), watch=False, hosts=(), before=()):
         """The workload: mode is "none", "run" or "device"."""
-        before = self.resolvconf(*(lines or [f"nameserver {REAL[4]}"]))
+        before = [*before, *self.resolvconf(*(lines or [f"nameserver {REAL[4]}"]))]
         if hosts:
             before += self.own_file("hosts", hosts)
         program = [PYTHON, str(self.folder / "dns_client.py")]

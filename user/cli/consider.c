@@ -149,6 +149,8 @@ static enum sl_why consider_gate(const struct sl_policy *policy, bool resolver,
 		return SL_WHY_PROTOCOL;
 	if (flow->port != DNS_PORT && (resolver || flow->port != DNS_TLS_PORT))
 		return SL_WHY_PORT;
+	if (resolver && policy->dns.forward)	/* who listens where is known to a run alone */
+		return SL_WHY_ADDRESS;
 	if (resolver && !any_covers(policy->resolvers, policy->n_resolvers, &asked->judged))
 		return SL_WHY_ADDRESS;
 	return SL_WHY_MATCHES;

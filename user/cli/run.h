@@ -9,6 +9,7 @@
 #include "audit/record.h"
 #include "audit/summary.h"
 #include "cli.h"
+#include "forward/forward.h"
 #include "kernel/kernel.h"
 #include "target/cgroup.h"
 #include "target/confine.h"

@@ -35,7 +35,8 @@ struct session {
 	struct sl_report report;
 	struct sl_open_points open_points;
 	struct sl_child child;
-	bool started;
+	struct sl_forward forward;
+	bool started, left;
 };
 
 static int load_default(const struct sl_resolve_options *options, struct sl_policy **out,
@@ -68,6 +69,12 @@ static int load_policy(struct session *s, struct sl_diag *diag)
 		return err;
 	if (s->options->audit)
 		s->policy->mode = SL_MODE_AUDIT;
+	if (s->policy->dns.forward) {
+		err = sl_forward_open(&s->forward, diag);
+		if (err)
+			return err;
+		compile.forwarder = &s->forward.address;
+	}
 	return sl_compile(s->policy, &compile, &s->compiled, diag);
 }
 
@@ -108,10 +115,14 @@ static int prepare(struct session *s, struct sl_diag *diag)
 		err = sl_fds_scan(!s->options->keep_privileges, &s->fds, diag);
 	if (!err)
 		err = load_policy(s, diag);
+	if (!err && s->policy->dns.forward)
+		err = sl_forward_start(&s->forward, s->policy, &s->compiled, diag);
 	if (!err)
 		err = make_target(s, diag);
 	if (!err)
 		err = enforce(s, diag);
+	if (!err && s->policy->dns.forward)
+		err = sl_forward_connect(&s->forward, s->kernel, s->cgroup.dir_fd, diag);
 	if (!err)
 		err = sl_confine_open_points(&s->identity, s->options->keep_privileges,
 					     &s->hierarchy, &s->open_points);
@@ -133,7 +144,9 @@ static int start(struct session *s, struct sl_diag *diag, int *status)
 					   .cgroup = &s->cgroup, .fds = &s->fds,
 					   .keep_privileges = s->options->keep_privileges,
 					   .names = s->compiled.table.words[SL_H_FLAGS] &
-						    SL_F_NAMES};
+						    SL_F_NAMES,
+					   .resolver = s->policy->dns.forward ?
+						       &s->forward.address : NULL};
 	struct sl_spawn_error error;
 	char text[256];
 	int err = sl_spawn(&options, &s->child, &error, diag);
@@ -150,14 +163,20 @@ static int start(struct session *s, struct sl_diag *diag, int *status)
 
 static int supervise(struct session *s)
 {
-	struct pollfd polls[2] = {{.fd = s->child.signal_fd, .events = POLLIN},
-				  {.fd = sl_kernel_events_fd(s->kernel), .events = POLLIN}};
+	struct pollfd polls[3] = {{.fd = s->child.signal_fd, .events = POLLIN},
+				  {.fd = sl_kernel_events_fd(s->kernel), .events = POLLIN},
+				  {.fd = s->forward.pid_fd, .events = POLLIN}};
 	int state = SL_CHILD_RUNNING;
 
 	while (state == SL_CHILD_RUNNING) {
-		if (poll(polls, 2, DRAIN_MS) < 0 && errno != EINTR)
+		if (poll(polls, 3, DRAIN_MS) < 0 && errno != EINTR)
 			return -errno;
 		sl_report_drain(&s->report, s->kernel);
+		if (polls[2].revents) {
+			say("the forwarder has ended: names are not resolved any more; what was "
+			    "learned, and all that the policy denies, holds");
+			polls[2] = (struct pollfd){.fd = -1};
+		}
 		if (polls[0].revents)
 			state = sl_child_on_signal(&s->child);
 	}
@@ -177,6 +196,7 @@ static void finish(struct session *s)
 		wait_for_rest(s);
 	if (s->options->leave && s->started && sl_cgroup_populated(&s->cgroup) > 0) {
 		fprintf(stderr, "sluice: left running, enforced, in %s\n", s->cgroup.path);
+		s->left = true;
 		return;
 	}
 	sl_cgroup_kill(&s->cgroup);
@@ -202,6 +222,7 @@ static void print_open_points(const struct session *s)
 
 static void session_free(struct session *s)
 {
+	sl_forward_close(&s->forward, s->left);
 	sl_report_close(&s->report);
 	sl_kernel_free(s->kernel);
 	sl_cgroup_close(&s->cgroup);
@@ -215,7 +236,7 @@ static void session_free(struct session *s)
 
 int sl_session(const struct sl_run_options *options)
 {
-	struct session s = {.options = options,
+	struct session s = {.options = options, .forward = SL_FORWARD_NONE,
 			    .cgroup = {.dir_fd = -1, .events_fd = -1}};
 	struct sl_diag diag = {};
 	int status = SL_EXIT_RUN, err;

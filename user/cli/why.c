@@ -233,7 +233,8 @@ static void put_gate_why(enum sl_why why, bool resolver, const struct sl_asked *
 	} else if (why == SL_WHY_PORT) {
 		fprintf(out, "port is %u, not 53%s", asked->flow->port, resolver ? "" : " or 853");
 	} else {
-		fputs("address is none of the policy's resolvers", out);
+		fprintf(out, "address is %s", asked->answer.flags & SL_F_FORWARD ? "not the forwarder's" :
+			"none of the policy's resolvers");
 	}
 }
 

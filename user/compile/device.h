@@ -9,7 +9,8 @@
 #include "compile.h"
 #include "resolve/resolve.h"
 
-/* A device has no users: an error for each rule with a uid. 0 or -EINVAL. */
+/* A device has no users and no forwarder: an error for each rule with a uid, and for
+ * `mode: forward`. 0 or -EINVAL. */
 int sl_device_refuse(const struct sl_policy *policy, struct sl_diag *diag);
 
 /*

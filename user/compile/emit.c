@@ -138,7 +138,8 @@ static __u64 table_flags(const struct compiler *c)
 	if (p->device.dhcp_deny)
 		flags |= SL_F_DHCP_DENY;
 	if (p->has_dns)
-		flags |= SL_F_NAMES | (c->queries_any ? SL_F_QUERIES_ANY : 0);
+		flags |= SL_F_NAMES | (c->queries_any ? SL_F_QUERIES_ANY : 0) |
+			 (c->policy->dns.forward ? SL_F_FORWARD : 0);
 	return flags;
 }
 

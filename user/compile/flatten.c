@@ -221,7 +221,10 @@ static int add_dns_gate(struct compiler *c)
 	if (!e || entry_keys(e, &match))
 		return -ENOMEM;
 	e->rule = 0;
-	err = entry_cidrs(e, p->resolvers, p->n_resolvers);
+	if (p->dns.forward)
+		err = entry_cidrs(e, c->options->forwarder, !!c->options->forwarder);
+	else
+		err = entry_cidrs(e, p->resolvers, p->n_resolvers);
 	if (err)
 		return err;
 	err = add_rule(c, (struct sl_rule_info){.id = "dns-gate", .action = SL_DENY,

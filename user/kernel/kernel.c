@@ -11,6 +11,7 @@
 
 #include "complaint.h"
 #include "kernel.h"
+#include "kernel_internal.h"
 #include "lsm.h"
 #include "outer.h"
 #include "named.skel.h"
@@ -32,6 +33,11 @@ struct sl_kernel {
 	sl_event_handler handler;
 	void *context;
 };
+
+const struct named *sl_kernel_named(const struct sl_kernel *k)
+{
+	return k->named;
+}
 
 static struct bpf_map *map_of(const struct sl_kernel *k, const char *name)
 {

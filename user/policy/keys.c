@@ -46,7 +46,10 @@ static const struct sl_key dns[] = {
 			NULL},
 	[SL_DNS_SEARCH] = {"search", "a list of domains, as [corp.example]",
 			   "those of resolv.conf", NAMES, NULL, NULL},
-	[SL_DNS_MODE] = {"mode", "kernel or forward", "kernel", NAMES, "forward", NULL},
+	[SL_DNS_MODE] = {"mode", "kernel or forward", "kernel", NAMES, NULL, NULL},
+	[SL_DNS_TLS] = {"tls", "the name in the resolvers' certificates, as dns.example", "none",
+			NAMES, NULL, NULL},
+	[SL_DNS_STRIP] = {"strip", "a list of ech and hints", "none", NAMES, NULL, NULL},
 };
 
 #define TTL_TYPE "a duration from 1s to 7d, as 60s, 30m, 12h or 1d"

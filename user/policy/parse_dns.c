@@ -172,11 +172,58 @@ static void search_read(struct sl_parser *p, const struct sl_key *key, void *obj
 static void mode_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
 	static const char *const words[] = {"kernel", "forward", NULL};
-	struct sl_pos pos = p->yaml.pos;
+	struct sl_dns *dns = &((struct sl_policy *)object)->dns;
 
-	(void)object;
-	if (sl_word_read(p, key, words) == 1)
-		sl_unenforced(p, "forwarder", &pos, "dns: mode: forward");
+	dns->pos = p->yaml.pos;
+	dns->forward = sl_word_read(p, key, words) == 1;
+}
+
+static void forward_at(const struct sl_parser *p, struct sl_dns *dns)
+{
+	if (!dns->forward_pos.line)
+		dns->forward_pos = p->yaml.pos;
+}
+
+static void tls_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_dns *dns = &((struct sl_policy *)object)->dns;
+	const char *text = p->yaml.scalar;
+	size_t len = p->yaml.scalar_len;
+
+	forward_at(p, dns);
+	if (!sl_is_text(p, key))
+		return;
+	if (memchr(text, '*', len))
+		sl_error(p->diag, &p->yaml.pos, "\"%.*s\": the name in a certificate is a name, "
+			 "not a pattern", SL_Q(text, len));
+	else if (sl_domain_read(text, len, text, len, &p->yaml.pos, &dns->tls, p->diag) == -ENOMEM)
+		sl_parser_no_memory(p);
+}
+
+static void stripped_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	static const char *const words[] = {"ech", "hints", NULL};
+	struct sl_dns *dns = object;
+	int word = sl_word_read(p, key, words);
+
+	if (word >= 0)
+		dns->strip |= 1u << word;
+}
+
+static void strip_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_dns *dns = &((struct sl_policy *)object)->dns;
+
+	forward_at(p, dns);
+	sl_list_read(p, key, stripped_read, dns, false);
+}
+
+/* What only the forwarder does is said with it. */
+static void check_forward(struct sl_parser *p, const struct sl_dns *dns)
+{
+	if (!dns->forward && dns->forward_pos.line)
+		sl_error(p->diag, &dns->forward_pos, "\"tls\" and \"strip\" are what the forwarder "
+			 "does: write \"mode: forward\" beside them, or leave them out");
 }
 
 void sl_dns_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -188,13 +235,17 @@ void sl_dns_read(struct sl_parser *p, const struct sl_key *key, void *object)
 		[SL_DNS_TTL] = ttl_read,
 		[SL_DNS_SEARCH] = search_read,
 		[SL_DNS_MODE] = mode_read,
+		[SL_DNS_TLS] = tls_read,
+		[SL_DNS_STRIP] = strip_read,
 	};
 	struct sl_policy *policy = object;
 	struct sl_map map;
 
 	policy->has_dns = true;
-	if (p->yaml.type == SL_YAML_MAP)
-		sl_map_read(p, &sl_keys_dns, values, policy, &map);
-	else
+	if (p->yaml.type != SL_YAML_MAP) {
 		sl_wrong_value(p, key);
+		return;
+	}
+	sl_map_read(p, &sl_keys_dns, values, policy, &map);
+	check_forward(p, &policy->dns);
 }

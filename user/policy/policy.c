@@ -97,6 +97,7 @@ void sl_policy_free(struct sl_policy *policy)
 	for (size_t i = 0; i < policy->dns.n_search; i++)
 		free(policy->dns.search[i]);
 	free(policy->dns.search);
+	free(policy->dns.tls);
 	free(policy->name);
 	free(policy->resolvers);
 	free(policy->inbound_matches);

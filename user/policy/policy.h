@@ -193,6 +193,8 @@ enum sl_queries { SL_QUERIES_DEFAULT, SL_QUERIES_LISTED, SL_QUERIES_ANY };
 #define SL_DNS_TTL_MIN_S 60u		/* the defaults of `ttl` */
 #define SL_DNS_TTL_MAX_S 86400u
 
+enum sl_dns_strip { SL_STRIP_ECH = 1 << 0, SL_STRIP_HINTS = 1 << 1 };
+
 /* `dns`, but for the resolvers. */
 struct sl_dns {
 	enum sl_queries queries;
@@ -202,6 +204,10 @@ struct sl_dns {
 	bool has_search;		/* false: those of the target's resolv.conf */
 	char **search;			/* owned, each owned; lower case */
 	size_t n_search;
+	bool forward;			/* mode: forward */
+	char *tls;			/* owned; its resolvers' name, by TLS; NULL: port 53 */
+	unsigned strip;			/* enum sl_dns_strip, or-ed: of HTTPS and SVCB records */
+	struct sl_pos forward_pos;	/* of what is forward's alone; line 0: nothing */
 	struct sl_pos pos;		/* of what there is beside resolvers; line 0: nothing */
 };
 

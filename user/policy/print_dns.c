@@ -71,6 +71,24 @@ static void print_search(const struct sl_dns *dns, bool *first, FILE *out)
 	putc(']', out);
 }
 
+static void print_forward(const struct sl_dns *dns, bool *first, FILE *out)
+{
+	if (!dns->forward)
+		return;
+	begin("mode", first, out);
+	fputs("forward", out);
+	if (dns->tls) {
+		begin("tls", first, out);
+		sl_print_text(dns->tls, out);
+	}
+	if (dns->strip) {
+		begin("strip", first, out);
+		fprintf(out, "[%s%s%s]", dns->strip & SL_STRIP_ECH ? "ech" : "",
+			dns->strip == (SL_STRIP_ECH | SL_STRIP_HINTS) ? ", " : "",
+			dns->strip & SL_STRIP_HINTS ? "hints" : "");
+	}
+}
+
 void sl_print_dns(const struct sl_policy *policy, FILE *out)
 {
 	const struct sl_dns *dns = &policy->dns;
@@ -87,5 +105,6 @@ void sl_print_dns(const struct sl_policy *policy, FILE *out)
 	print_types(dns, &first, out);
 	print_ttl(dns, &first, out);
 	print_search(dns, &first, out);
+	print_forward(dns, &first, out);
 	fputs("}\n", out);
 }

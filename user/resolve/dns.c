@@ -79,9 +79,12 @@ int sl_dns_resolve(struct sl_resolver *r)
 	r->out->dns.search = NULL;
 	r->out->dns.n_search = 0;
 	r->out->dns.has_search = false;
+	r->out->dns.tls = src->dns.tls ? strdup(src->dns.tls) : NULL;
+	if (src->dns.tls && !r->out->dns.tls)
+		return -ENOMEM;
 	if (src->limits.dns_interval_ns && !r->out->has_dns)
 		sl_fail(r, &src->limits.pos, "\"limits: dns\", but no question is judged: there is "
 			"neither a \"dns\" block nor a rule by name");
-	err = copy_resolvers(r, src->dns_system || (names && !src->n_resolvers));
+	err = copy_resolvers(r, src->dns_system || ((names || src->dns.forward) && !src->n_resolvers));
 	return err ? err : resolve_search(r, names);
 }

@@ -48,6 +48,7 @@
 
 #include "policy/diag.h"
 
+struct sl_cidr;
 struct sl_identity;
 struct sl_cgroup2;
 
@@ -82,10 +83,12 @@ void sl_fds_free(struct sl_fds *fds);
 int sl_confine_mounts(void);
 
 /* What resolves names on the command's behalf without a DNS packet of its own is
- * covered; for a policy with names. After sl_confine_mounts. 0 or -errno. */
-int sl_confine_names(void);
+ * covered; for a policy with names. resolver: its resolv.conf names that address in the
+ * stead of all others; NULL: it stays. After sl_confine_mounts. 0 or -errno; -ENOENT: no
+ * resolv.conf is there to be covered. */
+int sl_confine_names(const struct sl_cidr *resolver);
 /* The same for a command that keeps its privileges: in mounts of its own. */
-int sl_confine_names_alone(void);
+int sl_confine_names_alone(const struct sl_cidr *resolver);
 /* Needs no_new_privs. 0 also where the kernel has no such Landlock. */
 int sl_confine_scope(void);
 /* Sets no_new_privs. Last: it also binds the steps that come after. */

@@ -3,7 +3,8 @@
  * Names are learned from DNS packets of the command's own. What would resolve them
  * elsewhere on its behalf (nscd, systemd-resolved through nss-resolve, mDNS) is taken
  * out of its sight: its nsswitch.conf says `hosts: files dns`, and their sockets are
- * covered. In the private mount namespace of the command.
+ * covered. With a forwarder, its resolv.conf names that alone. In the private mount
+ * namespace of the command.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +17,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "policy/policy.h"
 #include "target/confine.h"
 
 #define SWITCH "/etc/nsswitch.conf"
-#define SWITCH_BYTES_MAX 65536
+#define RESOLVERS "/etc/resolv.conf"
+#define COPY_BYTES_MAX 65536
 
 /* Sockets that answer for names; those that are there are covered. */
 static const char *const sockets[] = {
@@ -63,31 +66,45 @@ static int cover(int files, const char *name, const char *path)
 	return err;
 }
 
+/* A line that begins with that word. */
+static bool begins(const char *line, const char *word, const char *ends)
+{
+	size_t len = strlen(word);
+
+	line += strspn(line, " \t");
+	return !strncmp(line, word, len) && line[len] && strchr(ends, line[len]);
+}
+
 static bool is_hosts(const char *line)
 {
 	line += strspn(line, " \t");
 	return !strncmp(line, "hosts", 5) && line[5 + strspn(line + 5, " \t")] == ':';
 }
 
-/* The machine's own file, but for what it says of hosts. A missing one is libc's
- * default, which has other sources too. */
-static int write_switch(int files)
+static bool is_nameserver(const char *line)
 {
-	FILE *in = fopen(SWITCH, "re"), *out;
-	int fd = openat(files, "nsswitch.conf", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	return begins(line, "nameserver", " \t\n");
+}
+
+/* The machine's own file, but for such lines, and a last line of ours. */
+static int write_copy(int files, const char *name, const char *from,
+		      bool (*is_left_out)(const char *line), const char *last)
+{
+	FILE *in = fopen(from, "re"), *out;
+	int fd = openat(files, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	char *line = NULL;
 	size_t cap = 0, bytes = 0;
 	int err;
 
 	out = fd < 0 ? NULL : fdopen(fd, "w");
 	err = out ? 0 : -errno;
-	while (!err && in && getline(&line, &cap, in) >= 0 && bytes < SWITCH_BYTES_MAX) {
+	while (!err && in && getline(&line, &cap, in) >= 0 && bytes < COPY_BYTES_MAX) {
 		bytes += strlen(line);
-		if (!is_hosts(line))
+		if (!is_left_out(line))
 			fputs(line, out);
 	}
 	if (out) {
-		fputs("\nhosts: files dns\n", out);
+		fprintf(out, "\n%s\n", last);
 		if (fclose(out))
 			err = -EIO;
 	} else if (fd >= 0) {
@@ -96,6 +113,28 @@ static int write_switch(int files)
 	free(line);
 	if (in)
 		fclose(in);
+	return err;
+}
+
+/* A missing nsswitch.conf is libc's default, which has other sources too. */
+static int write_switch(int files)
+{
+	return write_copy(files, "nsswitch.conf", SWITCH, is_hosts, "hosts: files dns");
+}
+
+/* Its search domains and options stay. It may be a link: its end is covered. */
+static int cover_resolvers(int files, const struct sl_cidr *resolver)
+{
+	char text[SL_CIDR_TEXT], last[SL_CIDR_TEXT + 16], *path = realpath(RESOLVERS, NULL);
+	int err;
+
+	if (!path)
+		return -errno;
+	snprintf(last, sizeof(last), "nameserver %s", sl_cidr_format(resolver, text));
+	err = write_copy(files, "resolv.conf", path, is_nameserver, last);
+	if (!err)
+		err = cover(files, "resolv.conf", path);
+	free(path);
 	return err;
 }
 
@@ -109,7 +148,7 @@ static int make_empty(int files)
 	return 0;
 }
 
-int sl_confine_names(void)
+int sl_confine_names(const struct sl_cidr *resolver)
 {
 	int files = make_files(), err;
 	size_t i;
@@ -124,13 +163,15 @@ int sl_confine_names(void)
 	for (i = 0; !err && i < sizeof(sockets) / sizeof(*sockets); i++)
 		if (!access(sockets[i], F_OK))
 			err = cover(files, "empty", sockets[i]);
+	if (!err && resolver)
+		err = cover_resolvers(files, resolver);
 	close(files);
 	return err;
 }
 
-int sl_confine_names_alone(void)
+int sl_confine_names_alone(const struct sl_cidr *resolver)
 {
 	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL))
 		return -errno;
-	return sl_confine_names();
+	return sl_confine_names(resolver);
 }

@@ -53,7 +53,7 @@ static void child_confine(const struct sl_spawn_options *o, int report)
 {
 	must(report, SL_SPAWN_MOUNTS, sl_confine_mounts());
 	if (o->names)
-		must(report, SL_SPAWN_MOUNTS, sl_confine_names());
+		must(report, SL_SPAWN_MOUNTS, sl_confine_names(o->resolver));
 	must(report, SL_SPAWN_BOUNDING, sl_identity_drop_bounding());
 	must(report, SL_SPAWN_USER, sl_identity_switch(o->identity));
 	must(report, SL_SPAWN_CAPABILITIES, sl_identity_drop_capabilities());
@@ -101,7 +101,7 @@ static void child_main(const struct sl_spawn_options *o, const struct sl_child *
 	if (!o->keep_privileges)
 		child_confine(o, report);
 	else if (o->names)
-		must(report, SL_SPAWN_MOUNTS, sl_confine_names_alone());
+		must(report, SL_SPAWN_MOUNTS, sl_confine_names_alone(o->resolver));
 	if (o->keep_privileges && o->identity->source != SL_IDENTITY_CALLER)
 		must(report, SL_SPAWN_USER, sl_identity_switch(o->identity));
 	must(report, SL_SPAWN_ENVIRONMENT, sl_identity_set_env(o->identity));

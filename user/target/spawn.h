@@ -19,6 +19,7 @@
 #include "policy/diag.h"
 
 struct sl_cgroup;
+struct sl_cidr;
 struct sl_fds;
 struct sl_identity;
 
@@ -58,7 +59,8 @@ struct sl_spawn_options {
 	/* Only the descriptors are closed and, with SL_IDENTITY_USER, the ids
 	 * changed; capabilities, no_new_privs, mounts, filter: as the caller's. */
 	bool keep_privileges;
-	bool names; /* the policy has names: they are resolved by DNS alone */
+	bool names; /* the policy has names: they are resolved by DNS alone ... */
+	const struct sl_cidr *resolver; /* ... by the forwarder there; NULL: by resolv.conf's */
 };
 
 struct sl_child {
