@@ -30,8 +30,15 @@ static const char *const sockets[] = {
 	"/run/avahi-daemon/socket", "/run/nslcd/socket",
 };
 
+/*
+ * Where it is mounted for a moment: before 6.15 a file of a mount that is nowhere cannot be
+ * cloned (EINVAL: fs/namespace.c, __do_loopback, check_mnt). Nothing that is read or covered
+ * here lies below, and nobody else sees it.
+ */
+#define FOR_A_MOMENT "/proc"
+
 /* A small file system of our own, mounted nowhere: its root directory. */
-static int make_files(void)
+static int make_mount(void)
 {
 	int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC), fd;
 
@@ -48,6 +55,18 @@ static int make_files(void)
 		fd = -errno;
 	close(fs);
 	return fd;
+}
+
+static int make_files(void)
+{
+	int fd = make_mount(), err;
+
+	if (fd < 0 || !syscall(SYS_move_mount, fd, "", AT_FDCWD, FOR_A_MOMENT,
+			       MOVE_MOUNT_F_EMPTY_PATH))
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
 }
 
 /* A file of it, read-only, over a path. */
@@ -166,6 +185,8 @@ int sl_confine_names(const struct sl_cidr *resolver)
 	if (!err && resolver)
 		err = cover_resolvers(files, resolver);
 	close(files);
+	if (umount2(FOR_A_MOMENT, MNT_DETACH) && !err)
+		err = -errno;
 	return err;
 }
 
