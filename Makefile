@@ -44,7 +44,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 .SECONDARY:
 .PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench-device \
 	verifier-budget oracle-answers \
-	fuzz fuzz-dns lint format clean install
+	fuzz fuzz-dns fuzz-forward lint format clean install
 
 all: $(O)/sluice
 
@@ -61,6 +61,7 @@ help:
 	@echo 'sudo make verifier-budget   what the verifier walks for each program'
 	@echo 'make fuzz TIME=     the parser, printer and compiler, and nwfilter, under libFuzzer'
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
+	@echo 'make fuzz-forward TIME= what the forwarder reads of clients and resolvers'
 	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
 	@echo 'make lint format    clang-tidy, cppcheck, shellcheck; clang-format'
 	@echo 'make install        PREFIX=$(PREFIX)'
@@ -136,6 +137,14 @@ fuzz-dns:
 		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/dns-reader tests/fuzz/dns.c
 	$(O)/fuzz/dns-reader -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/dns tests/fuzz/corpus/dns
+
+fuzz-forward:
+	$(Q)mkdir -p $(O)/fuzz/forward
+	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/forward-reader tests/fuzz/forward.c \
+		$(addprefix user/forward/,message.c svcb.c answer.c) -lldns
+	$(O)/fuzz/forward-reader -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
+		-max_total_time=$(TIME) $(O)/fuzz/forward tests/fuzz/corpus/forward
 
 $(O)/sluice: $(CLI_OBJ) $(O)/libsluice.a
 	$(call msg,LINK,$@)
