@@ -211,8 +211,8 @@ static void child_main(struct sl_server_options *o) __attribute__((noreturn));
 
 static void child_main(struct sl_server_options *o)
 {
+	int fds[2] = {-1, -1}, err;
 	const char *why;
-	int fds[2], err;
 
 	leave_terminal();
 	err = close_others(o);
