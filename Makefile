@@ -27,7 +27,7 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivm
 	      -Wno-unused-parameter
 
 # Each stage is a folder; every stage but the entry points goes into the library.
-STAGES     := policy resolve compile kernel target forward audit convert libvirt
+STAGES     := policy resolve compile kernel target forward audit convert libvirt sinks metrics
 LIB_SRC    := $(foreach s,$(STAGES),$(wildcard user/$(s)/*.c))
 CLI_SRC    := $(wildcard user/cli/*.c)
 BPF_SRC    := $(wildcard bpf/*.bpf.c)

@@ -75,8 +75,8 @@ int sl_sink_parse(const char *spec, const struct sl_pos *pos, struct sl_sink_con
 		  struct sl_diag *diag);
 
 /*
- * The same in YAML, the stream standing at the first event of the value, afterwards
- * behind it: the text above, or a mapping of one kind to its address and the keys,
+ * The same in YAML, the stream standing at the first event of the value, afterwards at
+ * its last (as sl_yaml_skip): the text above, or a mapping of one kind to its address and the keys,
  * `{file: /var/log/sluice/audit.jsonl, rotate: 10M, keep: 5}`, `{journald: , format: ocsf}`.
  */
 int sl_sink_parse_yaml(struct sl_yaml *yaml, struct sl_sink_config *out, struct sl_diag *diag);
