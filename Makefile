@@ -20,7 +20,7 @@ CPPFLAGS   += -Iinclude -Iuser -I$(O) -I/usr/include/libxml2 -D_GNU_SOURCE \
 	      -DSLUICE_VERSION='"$(VERSION)"' \
 	      -DSLUICE_DATADIR='"$(PREFIX)/share/sluice"'
 ALL_CFLAGS := -std=gnu11 $(WARN) $(CFLAGS)
-LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp -lxml2 -lldns -lssl -lcrypto
+LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp -lxml2 -lldns -lssl -lcrypto -lmicrohttpd -lcrypt -lpthread
 SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
 	      -I/usr/include/$(shell uname -m)-linux-gnu -Wall -Wextra -Werror \

@@ -110,7 +110,8 @@ int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *
  * none (it is held). */
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
-/* Decisions of a slot, by (rule or reason). 0 or -errno. */
+/* Decisions of a slot, or of all, by (rule or reason). 0 or -errno. */
+#define SL_SLOTS_ALL (~0u)
 int sl_state_hits(const struct sl_state *state, __u32 slot, sl_hit_handler handler,
 		  void *context);
 

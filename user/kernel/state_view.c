@@ -128,7 +128,8 @@ int sl_state_hits(const struct sl_state *s, __u32 slot, sl_hit_handler handler, 
 	void *at = NULL;
 
 	while (!bpf_map_get_next_key(fd, at, &next)) {
-		if (next.slot == slot && !bpf_map_lookup_elem(fd, &next, &hit))
+		if ((next.slot == slot || slot == SL_SLOTS_ALL) &&
+		    !bpf_map_lookup_elem(fd, &next, &hit))
 			handler(context, &next, &hit);
 		key = next;
 		at = &key;

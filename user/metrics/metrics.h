@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Metrics: a snapshot of what is known (metrics.h), as text for Prometheus (expose.c),
- * served by a child that holds no capability (server.c, child.c). docs/metrics.md lists
+ * Metrics: a snapshot of what is known (collect.c), as text for Prometheus (expose.c),
+ * served by a child that holds no capability (server.c, http.c). docs/metrics.md lists
  * the families.
  *
  * Labels are targets, policies, rules, reasons, sinks: never an address or a name that
@@ -61,15 +61,24 @@ struct sl_metrics_snapshot {
 };
 
 /*
- * Fills targets from the pinned state; owned by *snapshot's holder until
- * sl_metrics_collected_free. 0 or -errno.
+ * The targets, from the pinned state. It remembers what rules are called, so that a
+ * scrape does not copy every table again.
  */
-struct sl_metrics_collected;
-int sl_metrics_collect(struct sl_state *state, struct sl_metrics_snapshot *snapshot,
-		       struct sl_metrics_collected **held);
-void sl_metrics_collected_free(struct sl_metrics_collected *held);
+struct sl_metrics_targets;
 
-/* ---- text (expose.c, series.c) ---- */
+/* What a target is called, where its own short name will not do (a cgroup's path): owned
+ * by the caller, NULL: the short name. */
+typedef char *(*sl_target_naming)(void *context, const struct sl_target *target);
+
+/* naming may be NULL. NULL: no memory. */
+struct sl_metrics_targets *sl_metrics_targets_new(sl_target_naming naming, void *context);
+void sl_metrics_targets_free(struct sl_metrics_targets *targets);
+
+/* Fills targets and n_targets of the snapshot, until the next call. 0 or -errno. */
+int sl_metrics_collect(struct sl_metrics_targets *targets, struct sl_state *state,
+		       struct sl_metrics_snapshot *snapshot);
+
+/* ---- text (expose.c, families.c, series.c) ---- */
 
 #define SL_METRICS_SERIES_MAX 10000	/* of all families together, by default */
 

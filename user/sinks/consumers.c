@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "internal.h"
+#include "unix_listen.h"
 
 #define CONSUMERS_MAX 1024	/* as config.c has it */
 
@@ -26,8 +26,7 @@ struct consumer {
 
 struct server {
 	int fd;			/* -1: not listening */
-	dev_t device;		/* of the socket's file, to remove no other's */
-	ino_t inode;
+	struct sl_unix_file file;
 	__u64 next;		/* the number that follows what was handed to the readers */
 	unsigned n;
 	struct consumer **consumers;
@@ -36,46 +35,10 @@ struct server {
 
 /* ---- listening ---- */
 
-/* True if somebody accepts there, or it is no socket at all. */
-static bool is_taken(const struct sockaddr_un *at)
-{
-	struct stat st;
-	int fd, err;
-
-	if (lstat(at->sun_path, &st))
-		return false;
-	if (!S_ISSOCK(st.st_mode))
-		return true;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	err = fd < 0 || !connect(fd, (const void *)at, sizeof(*at)) ? 0 : errno;
-	if (fd >= 0)
-		close(fd);
-	return err != ECONNREFUSED;
-}
-
-static int bind_at(int fd, const struct sl_sink_config *c, struct server *v)
-{
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	struct stat st;
-
-	strcpy(at.sun_path, c->path);	/* its length was checked */
-	if (is_taken(&at))
-		return -EADDRINUSE;
-	unlink(at.sun_path);	/* of a server that is dead */
-	/* nobody can connect before listen(): then its permissions are right */
-	if (bind(fd, (const void *)&at, sizeof(at)) || chmod(c->path, c->mode) ||
-	    (c->group != (gid_t)-1 && chown(c->path, (uid_t)-1, c->group)) ||
-	    lstat(c->path, &st) || listen(fd, 128))
-		return -errno;
-	v->device = st.st_dev;
-	v->inode = st.st_ino;
-	return 0;
-}
-
 static int unix_open(struct sl_sink *s)
 {
 	struct server *v = s->own;
-	int fd, err;
+	int fd;
 
 	if (!v) {
 		v = calloc(1, sizeof(*v));
@@ -88,13 +51,9 @@ static int unix_open(struct sl_sink *s)
 	}
 	if (!v->consumers || !v->polls)
 		return -ENOMEM;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	err = fd < 0 ? -errno : bind_at(fd, &s->config, v);
-	if (err) {
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
+	fd = sl_unix_listen(s->config.path, s->config.mode, s->config.group, &v->file);
+	if (fd < 0)
+		return fd;
 	if (v->fd >= 0)
 		close(v->fd);
 	v->fd = fd;
@@ -305,7 +264,6 @@ static int unix_tick(struct sl_sink *s)
 static void unix_close(struct sl_sink *s)
 {
 	struct server *v = s->own;
-	struct stat st;
 
 	if (!v)
 		return;
@@ -313,9 +271,7 @@ static void unix_close(struct sl_sink *s)
 		drop(s, v->n - 1);
 	if (v->fd >= 0) {
 		close(v->fd);
-		if (!lstat(s->config.path, &st) && st.st_dev == v->device &&
-		    st.st_ino == v->inode)
-			unlink(s->config.path);
+		sl_unix_unlink(s->config.path, &v->file);
 	}
 	free(v->consumers);
 	free(v->polls);

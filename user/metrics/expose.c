@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* A snapshot as Prometheus' text format. docs/metrics.md lists the families. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "audit/record.h"
+#include "metrics.h"
+#include "series.h"
+
+/* A family has one `other` beside its series: they count too. */
+#define FAMILIES_MAX 64
+
+struct sl_metrics {
+	struct sl_series *series;
+	size_t max;
+};
+
+struct sl_metrics *sl_metrics_new(size_t max_series)
+{
+	struct sl_metrics *m = calloc(1, sizeof(*m));
+	size_t max = max_series ? max_series : SL_METRICS_SERIES_MAX;
+
+	if (!m)
+		return NULL;
+	m->max = max > FAMILIES_MAX ? max : FAMILIES_MAX + 1;
+	m->series = sl_series_new(m->max - FAMILIES_MAX);
+	if (m->series)
+		return m;
+	free(m);
+	return NULL;
+}
+
+void sl_metrics_free(struct sl_metrics *m)
+{
+	if (m)
+		sl_series_free(m->series);
+	free(m);
+}
+
+/* ---- families without labels ---- */
+
+static const char *const none[] = {NULL};
+
+static void put_one(struct sl_series *s, FILE *out, const char *name, enum sl_series_type type,
+		    const char *help, __u64 value)
+{
+	sl_series_family(s, out, name, type, help, none);
+	sl_series_add(s, (const char *const[]){NULL}, value);
+	sl_series_print(s, out);
+}
+
+/* ---- targets ---- */
+
+static const char *const by_target[] = {"kind", "target", NULL};
+
+struct number {
+	const char *name;
+	enum sl_series_type type;
+	const char *help;
+	size_t offset;		/* in struct sl_metrics_target, of a __u64 */
+	bool metered;		/* only of targets whose bytes are counted */
+	bool seed;		/* the name is another program's, for guests */
+};
+
+#define STAT(field) offsetof(struct sl_metrics_target, stats.field)
+#define METER(field) offsetof(struct sl_metrics_target, meter.field)
+
+static const struct number numbers[] = {
+	{"agent_network_connection_attempts_total", SL_COUNTER,
+	 "Connections that were tried: new flows, and denied attempts.", STAT(decided), false, false},
+	{"agent_network_blocked_connections_total", SL_COUNTER,
+	 "Connections that were denied.", STAT(denied), false, false},
+	{"sluice_allowed_total", SL_COUNTER, "New flows that were allowed.", STAT(allowed), false, false},
+	{"sluice_audit_denied_total", SL_COUNTER,
+	 "Attempts that the policy denies and audit mode let pass.", STAT(audit_denied), false, false},
+	{"sluice_events_submitted_total", SL_COUNTER,
+	 "Decisions that the kernel reported as an event.", STAT(submitted), false, false},
+	{"sluice_events_suppressed_total", SL_COUNTER,
+	 "Decisions without an event: not to be logged, or over the budget.", STAT(suppressed),
+	 false, false},
+	{"sluice_events_over_budget_total", SL_COUNTER,
+	 "Decisions without an event since the target's event budget was used up.",
+	 STAT(over_budget), false, false},
+	{"sluice_events_lost_total", SL_COUNTER,
+	 "Events that the kernel's ring buffer had no room for.", STAT(lost), false, false},
+	{"sluice_decisions_uncounted_total", SL_COUNTER,
+	 "Decisions that are missing in sluice_decisions_total.", STAT(uncounted), false, false},
+	{"sluice_names_unlearned_total", SL_COUNTER,
+	 "Addresses of allowed names that there was no room for.", STAT(unlearned), false, false},
+	{"sluice_tx_denied_frames_total", SL_COUNTER,
+	 "Frames from the workload that were denied.", METER(tx_denied), true, false},
+	{"sluice_rx_denied_frames_total", SL_COUNTER,
+	 "Frames to the workload that were denied.", METER(rx_denied), true, false},
+	{"sluice_target_generation", SL_GAUGE,
+	 "The generation of the policy that is in force; 0: none, all is denied.",
+	 offsetof(struct sl_metrics_target, generation), false, false},
+	{"agent_vm_network_rx_bytes_total", SL_COUNTER,
+	 "Bytes that the workload behind a device received.", METER(rx_bytes), true, true},
+	{"agent_vm_network_tx_bytes_total", SL_COUNTER,
+	 "Bytes that the workload behind a device sent, denied ones too.", METER(tx_bytes), true, true},
+	{"agent_vm_network_rx_packets_total", SL_COUNTER,
+	 "Frames that the workload behind a device received.", METER(rx_frames), true, true},
+	{"agent_vm_network_tx_packets_total", SL_COUNTER,
+	 "Frames that the workload behind a device sent, denied ones too.", METER(tx_frames), true,
+	 true},
+};
+
+static void put_number(struct sl_series *s, FILE *out, const struct number *n,
+		       const struct sl_metrics_snapshot *shot)
+{
+	sl_series_family(s, out, n->name, n->type, n->help, by_target);
+	for (size_t i = 0; i < shot->n_targets; i++) {
+		const struct sl_metrics_target *t = &shot->targets[i];
+		__u64 value;
+
+		if ((n->metered && !t->has_meter) || (n->seed && strcmp(t->kind, "device")))
+			continue;
+		memcpy(&value, (const char *)t + n->offset, sizeof(value));
+		sl_series_add(s, (const char *const[]){t->kind, t->name}, value);
+	}
+	sl_series_print(s, out);
+}
+
+static void put_info(struct sl_series *s, FILE *out, const struct sl_metrics_snapshot *shot)
+{
+	static const char *const info[] = {"kind", "target", "policy", "mode", NULL};
+	const struct sl_metrics_target *t;
+
+	sl_series_family(s, out, "sluice_target_info", SL_GAUGE, "1 for each target: its policy and "
+			 "mode.", info);
+	for (size_t i = 0; i < shot->n_targets; i++) {
+		t = &shot->targets[i];
+		sl_series_add(s, (const char *const[]){t->kind, t->name, t->policy,
+						       t->audit ? "audit" : "enforce"}, 1);
+	}
+	sl_series_print(s, out);
+	sl_series_family(s, out, "sluice_target_attached", SL_GAUGE,
+			 "1: the target's programs are where they should be.", by_target);
+	for (size_t i = 0; i < shot->n_targets; i++) {
+		t = &shot->targets[i];
+		sl_series_add(s, (const char *const[]){t->kind, t->name}, t->attached);
+	}
+	sl_series_print(s, out);
+}
+
+static void put_hits(struct sl_series *s, FILE *out, const struct sl_metrics_snapshot *shot)
+{
+	static const char *const labels[] = {"kind", "target", "policy", "rule", "reason", NULL};
+
+	sl_series_family(s, out, "sluice_decisions_total", SL_COUNTER,
+			 "Decisions by rule and reason; without a rule none decided.", labels);
+	for (size_t i = 0; i < shot->n_targets; i++) {
+		const struct sl_metrics_target *t = &shot->targets[i];
+
+		for (size_t k = 0; k < t->n_hits; k++)
+			sl_series_add(s, (const char *const[]){t->kind, t->name, t->policy,
+				      t->hits[k].rule, sl_reason_word(t->hits[k].reason)},
+				      t->hits[k].count);
+	}
+	sl_series_print(s, out);
+}
+
+/* ---- sinks ---- */
+
+struct sink_number {
+	const char *name;
+	enum sl_series_type type;
+	const char *help;
+	__u64 (*value)(const struct sl_sink_stats *stats);
+};
+
+#define VALUE(field) \
+	static __u64 sink_##field(const struct sl_sink_stats *s) { return s->field; }
+VALUE(written)
+VALUE(bytes)
+VALUE(lost)
+VALUE(errors)
+VALUE(queued)
+VALUE(rotations)
+VALUE(consumers)
+VALUE(failing)
+
+static const struct sink_number sink_numbers[] = {
+	{"sluice_sink_records_total", SL_COUNTER, "Records that a sink has written.", sink_written},
+	{"sluice_sink_bytes_total", SL_COUNTER, "Bytes that a sink has written.", sink_bytes},
+	{"sluice_sink_lost_total", SL_COUNTER,
+	 "Records that a sink, or a reader of it, did not get.", sink_lost},
+	{"sluice_sink_errors_total", SL_COUNTER, "Attempts of a sink that failed.", sink_errors},
+	{"sluice_sink_rotations_total", SL_COUNTER, "Files that a sink has begun anew.",
+	 sink_rotations},
+	{"sluice_sink_queued", SL_GAUGE, "Records that wait for a sink.", sink_queued},
+	{"sluice_sink_consumers", SL_GAUGE, "Readers of a unix socket.", sink_consumers},
+	{"sluice_sink_failing", SL_GAUGE, "1: the sink cannot write now.", sink_failing},
+};
+
+static void put_sinks(struct sl_series *s, FILE *out, const struct sl_metrics_snapshot *shot)
+{
+	static const char *const labels[] = {"sink", "kind", NULL};
+	const struct sink_number *n;
+
+	for (n = sink_numbers; n < sink_numbers + sizeof(sink_numbers) / sizeof(*n); n++) {
+		sl_series_family(s, out, n->name, n->type, n->help, labels);
+		for (size_t i = 0; i < shot->n_sinks; i++)
+			sl_series_add(s, (const char *const[]){shot->sinks[i].spec,
+				      shot->sinks[i].kind}, n->value(&shot->sinks[i]));
+		sl_series_print(s, out);
+	}
+}
+
+/* ---- the host ---- */
+
+static void put_config(struct sl_series *s, FILE *out, const struct sl_metrics_config_state *c)
+{
+	if (!c->known)
+		return;
+	put_one(s, out, "sluice_config_ok", SL_GAUGE,
+		"1: the configuration on disk is the one in force; 0: it is wrong, the one before "
+		"goes on.", c->ok);
+	put_one(s, out, "sluice_config_reloads_total", SL_COUNTER,
+		"Times the configuration was read.", c->reloads);
+	put_one(s, out, "sluice_config_reload_failures_total", SL_COUNTER,
+		"Times it was wrong.", c->failed);
+	put_one(s, out, "sluice_config_loaded_timestamp_seconds", SL_GAUGE,
+		"When it was last put in force.", (__u64)c->loaded_s);
+}
+
+static void put_all(struct sl_metrics *m, FILE *out, const struct sl_metrics_snapshot *shot)
+{
+	static const char *const version[] = {"version", NULL};
+	struct sl_series *s = m->series;
+
+	sl_series_family(s, out, "sluice_build_info", SL_GAUGE, "1: which version this is.", version);
+	sl_series_add(s, &shot->version, 1);
+	sl_series_print(s, out);
+	put_one(s, out, "sluice_targets", SL_GAUGE, "Targets that are attached.", shot->n_targets);
+	put_one(s, out, "sluice_foreign_detaches_total", SL_COUNTER,
+		"Programs that somebody took off, and that were put back.", shot->foreign_detaches);
+	put_one(s, out, "sluice_records_total", SL_COUNTER, "Audit records that were made.",
+		shot->records);
+	put_config(s, out, &shot->config);
+	put_sinks(s, out, shot);
+	put_info(s, out, shot);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		put_number(s, out, &numbers[i], shot);
+	put_hits(s, out, shot);
+}
+
+/* Not through the table: they tell about it. */
+static void put_self(const struct sl_metrics *m, FILE *out)
+{
+	fprintf(out, "# HELP sluice_metrics_series Lines of this text, but for the last three.\n"
+		"# TYPE sluice_metrics_series gauge\nsluice_metrics_series %zu\n"
+		"# HELP sluice_metrics_series_folded Series that are in `other`, or left out.\n"
+		"# TYPE sluice_metrics_series_folded gauge\nsluice_metrics_series_folded %zu\n"
+		"# HELP sluice_metrics_series_limit More series than this are folded.\n"
+		"# TYPE sluice_metrics_series_limit gauge\nsluice_metrics_series_limit %zu\n",
+		sl_series_shown(m->series), sl_series_folded(m->series), m->max);
+}
+
+char *sl_metrics_text(struct sl_metrics *m, const struct sl_metrics_snapshot *snapshot, size_t *len)
+{
+	char *text = NULL;
+	FILE *out = open_memstream(&text, len);
+	bool failed;
+
+	if (!out)
+		return NULL;
+	sl_series_begin(m->series);
+	put_all(m, out, snapshot);
+	sl_series_end(m->series);
+	put_self(m, out);
+	failed = fclose(out) || sl_series_failed(m->series);
+	if (!failed)
+		return text;
+	free(text);
+	return NULL;
+}
