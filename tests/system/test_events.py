@@ -18,7 +18,7 @@ rules:
 FIELDS = {"time", "seq", "event", "verdict", "reason", "policy", "generation", "rule", "target",
           "hook", "direction", "family", "protocol", "icmp", "source", "destination", "question", "link",
           "process",
-          "count"}
+          "count", "bytes", "duration"}
 
 
 def test_every_field(lab):
@@ -40,7 +40,8 @@ def test_every_field(lab):
         "hook": "connect4", "direction": "egress", "family": "ipv4", "protocol": "tcp",
         "icmp": None, "source": {"address": None, "port": None},
         "destination": {"address": "203.0.113.1", "port": ECHO, "name": None},
-        "question": None, "link": None, "process": {"pid": pid, "uid": 65534, "comm": "python3"}, "count": 1}
+        "question": None, "link": None, "process": {"pid": pid, "uid": 65534, "comm": "python3"}, "count": 1,
+        "bytes": None, "duration": None}
 
 
 @pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])

@@ -268,5 +268,8 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 	json_object_set_new(j, "link", link_json(event));
 	json_object_set_new(j, "process", process_json(event));
 	json_object_set_new(j, "count", json_integer(count));
+	/* of a connection that is over; the kernel tells of none yet */
+	json_object_set_new(j, "bytes", json_null());
+	json_object_set_new(j, "duration", json_null());
 	return j;
 }

@@ -35,6 +35,11 @@ struct sl_audit_targets *sl_audit_targets_new(struct sl_state *state, __s64 boot
 	return t;
 }
 
+void sl_audit_targets_clock(struct sl_audit_targets *t, __s64 boot_epoch_ns)
+{
+	t->names.boot_epoch_ns = boot_epoch_ns;
+}
+
 static void forget(struct known *k)
 {
 	free(k->table.words);

@@ -16,6 +16,9 @@ struct sl_audit_targets;
 struct sl_audit_targets *sl_audit_targets_new(struct sl_state *state, __s64 boot_epoch_ns);
 void sl_audit_targets_free(struct sl_audit_targets *targets);
 
+/* The wall clock was set: events are dated by it from here on. */
+void sl_audit_targets_clock(struct sl_audit_targets *targets, __s64 boot_epoch_ns);
+
 /* The names for an event. A generation that is gone, and was never seen by this reader,
  * has none for its policy and rules; a target that is gone has none at all, though another
  * has its slot. Valid until the next call. */

@@ -59,7 +59,8 @@ const struct sl_command sl_commands[] = {
 	 cmd_detach},
 	{"watch", "attach to every device of a name, as they come and go",
 	 "usage: sluice watch --dev PATTERN [--dev PATTERN]... -p POLICY [--address ADDRESS]...\n"
-	 "                    [--vlan VID]... [--log FILE] [-v] [--audit] [--trust-clock]\n"
+	 "                    [--vlan VID]... [--log FILE] [--sink SPEC]... [--metrics ADDRESS]\n"
+	 "                    [-v] [--audit] [--trust-clock]\n"
 	 "                    [--receive-buffer BYTES] [-o json]\n"
 	 "\n"
 	 "Attaches to every Ethernet device of this network namespace whose name a pattern\n"
@@ -73,6 +74,11 @@ const struct sl_command sl_commands[] = {
 	 "      --address ADDRESS one that the workloads may use; a prefix; or dhcp\n"
 	 "      --vlan VID        a VLAN tag that their frames may carry\n"
 	 "      --log FILE        append events, one JSON object a line\n"
+	 "      --sink SPEC       an audit sink: file:PATH,rotate=10M,every=1d,keep=7; stdout;\n"
+	 "                        journald; syslog, syslog:udp:ADDRESS:PORT, syslog:tcp:...;\n"
+	 "                        unix:PATH; each with format=ocsf if wanted (docs/sinks.md).\n"
+	 "                        Files are opened again at SIGUSR1\n"
+	 "      --metrics ADDRESS for Prometheus: loopback:9477 or unix:PATH (docs/metrics.md)\n"
 	 "  -v, --verbose         show events on stderr as they come\n"
 	 "      --audit           let everything pass, report what would be denied\n"
 	 "      --trust-clock     take `expires` although the clock may be wrong\n"

@@ -7,7 +7,8 @@
 #include "output.h"
 #include "watch.h"
 
-enum { OPT_DEV = 256, OPT_ADDRESS, OPT_VLAN, OPT_LOG, OPT_AUDIT, OPT_TRUST, OPT_BUFFER };
+enum { OPT_DEV = 256, OPT_ADDRESS, OPT_VLAN, OPT_LOG, OPT_AUDIT, OPT_TRUST, OPT_BUFFER,
+       OPT_SINK, OPT_METRICS };
 
 static const struct option long_options[] = {
 	{"dev", required_argument, NULL, OPT_DEV},
@@ -15,6 +16,8 @@ static const struct option long_options[] = {
 	{"address", required_argument, NULL, OPT_ADDRESS},
 	{"vlan", required_argument, NULL, OPT_VLAN},
 	{"log", required_argument, NULL, OPT_LOG},
+	{"sink", required_argument, NULL, OPT_SINK},
+	{"metrics", required_argument, NULL, OPT_METRICS},
 	{"audit", no_argument, NULL, OPT_AUDIT},
 	{"trust-clock", no_argument, NULL, OPT_TRUST},
 	{"receive-buffer", required_argument, NULL, OPT_BUFFER},
@@ -68,6 +71,10 @@ static int set_option(struct sl_watch_options *o, int c, char **argv, struct sl_
 	case OPT_LOG:
 		o->log = optarg;
 		return 0;
+	case OPT_SINK:
+		return sl_watch_add_sink(o, optarg, diag);
+	case OPT_METRICS:
+		return sl_watch_set_metrics(o, optarg, diag);
 	case OPT_AUDIT:
 		o->attach.audit = true;
 		return 0;
@@ -110,6 +117,7 @@ int cmd_watch(int argc, char **argv)
 	sl_diag_free(&diag);
 	if (!status)
 		status = sl_watch_run(&o);
+	sl_watch_free_audit_options(&o);
 	free(o.patterns);
 	return status;
 }

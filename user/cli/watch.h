@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * `sluice watch`: its options (watch.c), its loop (watch_loop.c), its policy
- * (watch_policy.c), its devices (watch_devices.c, watch_attach.c), and what it tells
- * (watch_tell.c).
+ * (watch_policy.c), its devices (watch_devices.c, watch_attach.c), what it tells
+ * (watch_tell.c), its sinks and metrics (watch_audit.c).
  */
 #ifndef SLUICE_CLI_WATCH_H
 #define SLUICE_CLI_WATCH_H
@@ -12,6 +12,8 @@
 #include "audit/aggregate.h"
 #include "audit/targets.h"
 #include "cli.h"
+#include "metrics/metrics.h"
+#include "sinks/sink.h"
 #include "target/device.h"
 #include "target/links.h"
 
@@ -22,6 +24,10 @@ struct sl_watch_options {
 	unsigned receive_buffer;	/* bytes, of netlink; 0: the default */
 	bool json, verbose;
 	struct sl_attach_options attach;
+	struct sl_sink_config *sinks;	/* owned */
+	size_t n_sinks;
+	struct sl_metrics_listen *metrics; /* owned; NULL: none are served */
+	bool stdout_taken;		/* by a sink: what became of devices is among its records */
 };
 
 enum sl_watched_state {
@@ -72,6 +78,10 @@ struct sl_watch {
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;	/* NULL: events are not read */
 	FILE *log;
+	struct sl_sinks *sinks;		/* NULL: none */
+	struct sl_metrics_server *server; /* NULL: none */
+	struct sl_metrics *metrics;
+	struct sl_metrics_targets *metrics_targets;
 	__u64 sequence, told;		/* of the next record, and line */
 };
 
@@ -142,6 +152,19 @@ int sl_watch_open_log(struct sl_watch *watch);
 int sl_watch_reopen(struct sl_watch *watch);
 void sl_watch_drain(struct sl_watch *watch, bool last);
 void sl_watch_close_log(struct sl_watch *watch);
+
+/* ---- watch_audit.c ---- */
+
+/* --sink and --metrics: 0, or the exit status, with the reason in diag. */
+int sl_watch_add_sink(struct sl_watch_options *options, const char *spec, struct sl_diag *diag);
+int sl_watch_set_metrics(struct sl_watch_options *options, const char *spec, struct sl_diag *diag);
+void sl_watch_free_audit_options(struct sl_watch_options *options);
+
+/* 0, or -errno with the reason in diag. */
+int sl_watch_open_audit(struct sl_watch *watch, struct sl_diag *diag);
+int sl_watch_metrics_fd(const struct sl_watch *watch);	/* -1: none; may change */
+void sl_watch_answer_metrics(struct sl_watch *watch);
+void sl_watch_close_audit(struct sl_watch *watch);
 
 /* ---- watch_loop.c ---- */
 

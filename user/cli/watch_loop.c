@@ -12,7 +12,7 @@
 #include "pins.h"
 #include "watch.h"
 
-enum { POLL_SIGNAL, POLL_LINKS, POLL_ADDRESSES, POLL_EVENTS, POLL_N };
+enum { POLL_SIGNAL, POLL_LINKS, POLL_ADDRESSES, POLL_EVENTS, POLL_METRICS, POLL_N };
 
 static int signals(void)
 {
@@ -22,6 +22,7 @@ static int signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);	/* whoever reads us may go; the devices stay watched */
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -55,9 +56,12 @@ static bool on_signals(struct sl_watch *watch, int fd)
 	struct signalfd_siginfo info;
 
 	while (read(fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo != SIGHUP)
+		if (info.ssi_signo == SIGHUP)
+			reload(watch);
+		else if (info.ssi_signo != SIGUSR1)
 			return false;
-		reload(watch);
+		else if (watch->sinks)
+			sl_sinks_reopen(watch->sinks);
 	}
 	return true;
 }
@@ -102,6 +106,7 @@ static int loop(struct sl_watch *watch, struct pollfd polls[POLL_N])
 	while (!err) {
 		if (watch->aggregate)
 			polls[POLL_EVENTS].fd = sl_state_events_fd(watch->state);
+		polls[POLL_METRICS].fd = sl_watch_metrics_fd(watch);
 		if (poll(polls, POLL_N, sl_watch_timeout(watch)) < 0 && errno != EINTR)
 			return -errno;
 		if (!on_signals(watch, polls[POLL_SIGNAL].fd))
@@ -113,6 +118,7 @@ static int loop(struct sl_watch *watch, struct pollfd polls[POLL_N])
 		if (!err)
 			sl_watch_work(watch);
 		sl_watch_drain(watch, false);
+		sl_watch_answer_metrics(watch);
 		if (watch->started && !was_ready)
 			say_ready(watch);
 		was_ready = watch->started;
@@ -144,6 +150,10 @@ static int start(struct sl_watch *watch, struct sl_diag *diag)
 
 	if (err)
 		return err;
+	/* before the state is mapped: the metrics' child inherits what there is */
+	err = sl_watch_open_audit(watch, diag);
+	if (err)
+		return err;
 	if (sl_pins_open(true, &watch->state))
 		return -EINVAL;	/* said */
 	sl_state_unlock(watch->state);
@@ -163,6 +173,7 @@ static int follow(struct sl_watch *watch, struct sl_diag *diag)
 		[POLL_LINKS] = {.fd = sl_links_fd(watch->links), .events = POLLIN},
 		[POLL_ADDRESSES] = {.fd = sl_addresses_open(), .events = POLLIN},
 		[POLL_EVENTS] = {.fd = -1, .events = POLLIN},
+		[POLL_METRICS] = {.fd = -1, .events = POLLIN},
 	};
 	int err = polls[POLL_SIGNAL].fd < 0 ? -errno
 		  : polls[POLL_ADDRESSES].fd < 0 ? polls[POLL_ADDRESSES].fd : 0;
@@ -195,6 +206,7 @@ int sl_watch_run(const struct sl_watch_options *options)
 	sl_diag_free(&diag);
 	sl_links_close(watch.links);
 	sl_watch_close_log(&watch);
+	sl_watch_close_audit(&watch);
 	sl_state_close(watch.state);
 	sl_watch_free_policy(&watch);
 	free(watch.devices);

@@ -50,6 +50,11 @@ static void line_text(const char *change, const struct sl_watched *w, const char
 void sl_watch_tell(struct sl_watch *watch, const char *change, const struct sl_watched *watched,
 		   const char *policy, const char *why)
 {
+	if (watch->sinks)
+		sl_sinks_put(watch->sinks, line_json(watch, change, watched, policy, why),
+			     SL_LEVEL_NOTICE);
+	if (watch->options->stdout_taken)
+		return;
 	if (watch->options->json)
 		sl_json_print(line_json(watch, change, watched, policy, why));
 	else
@@ -111,6 +116,8 @@ static void on_record(void *context, const struct sl_event *event, __u64 count)
 	const struct sl_audit_names *names = sl_audit_targets_names(watch->targets, event);
 
 	write_log(watch, names, event, count);
+	if (watch->sinks)
+		sl_sinks_put_event(watch->sinks, names, event, count);
 	write_live(watch, names, event, count);
 	watch->sequence++;
 }
@@ -122,12 +129,12 @@ static void on_event(void *context, const struct sl_event *event)
 	sl_aggregate_add(watch->aggregate, event);
 }
 
-/* Events have one reader: without --log and -v they are left to `sluice monitor`. */
+/* Events have one reader: without --log, --sink and -v they are left to `sluice monitor`. */
 int sl_watch_open_log(struct sl_watch *watch)
 {
 	const struct sl_watch_options *o = watch->options;
 
-	if (!o->log && !o->verbose)
+	if (!o->log && !o->verbose && !o->n_sinks)
 		return 0;
 	if (o->log) {
 		watch->log = fopen(o->log, "ae");
@@ -167,6 +174,8 @@ void sl_watch_drain(struct sl_watch *watch, bool last)
 
 	if (!watch->aggregate)
 		return;
+	/* the wall clock may have been set since */
+	sl_audit_targets_clock(watch->targets, sl_boot_epoch_ns());
 	sl_state_drain(watch->state, on_event, watch);
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	sl_aggregate_flush(watch->aggregate,

@@ -167,6 +167,7 @@ struct sink_number {
 	enum sl_series_type type;
 	const char *help;
 	__u64 (*value)(const struct sl_sink_stats *stats);
+	const char *kind;	/* that alone has it; NULL: all */
 };
 
 #define VALUE(field) \
@@ -181,16 +182,17 @@ VALUE(consumers)
 VALUE(failing)
 
 static const struct sink_number sink_numbers[] = {
-	{"sluice_sink_records_total", SL_COUNTER, "Records that a sink has written.", sink_written},
-	{"sluice_sink_bytes_total", SL_COUNTER, "Bytes that a sink has written.", sink_bytes},
+	{"sluice_sink_records_total", SL_COUNTER, "Records that a sink has written.", sink_written,
+	 NULL},
+	{"sluice_sink_bytes_total", SL_COUNTER, "Bytes that a sink has written.", sink_bytes, NULL},
 	{"sluice_sink_lost_total", SL_COUNTER,
-	 "Records that a sink, or a reader of it, did not get.", sink_lost},
-	{"sluice_sink_errors_total", SL_COUNTER, "Attempts of a sink that failed.", sink_errors},
+	 "Records that a sink, or a reader of it, did not get.", sink_lost, NULL},
+	{"sluice_sink_errors_total", SL_COUNTER, "Attempts of a sink that failed.", sink_errors, NULL},
 	{"sluice_sink_rotations_total", SL_COUNTER, "Files that a sink has begun anew.",
-	 sink_rotations},
-	{"sluice_sink_queued", SL_GAUGE, "Records that wait for a sink.", sink_queued},
-	{"sluice_sink_consumers", SL_GAUGE, "Readers of a unix socket.", sink_consumers},
-	{"sluice_sink_failing", SL_GAUGE, "1: the sink cannot write now.", sink_failing},
+	 sink_rotations, "file"},
+	{"sluice_sink_queued", SL_GAUGE, "Records that wait for a sink.", sink_queued, NULL},
+	{"sluice_sink_consumers", SL_GAUGE, "Readers of a unix socket.", sink_consumers, "unix"},
+	{"sluice_sink_failing", SL_GAUGE, "1: the sink cannot write now.", sink_failing, NULL},
 };
 
 static void put_sinks(struct sl_series *s, FILE *out, const struct sl_metrics_snapshot *shot)
@@ -201,8 +203,9 @@ static void put_sinks(struct sl_series *s, FILE *out, const struct sl_metrics_sn
 	for (n = sink_numbers; n < sink_numbers + sizeof(sink_numbers) / sizeof(*n); n++) {
 		sl_series_family(s, out, n->name, n->type, n->help, labels);
 		for (size_t i = 0; i < shot->n_sinks; i++)
-			sl_series_add(s, (const char *const[]){shot->sinks[i].spec,
-				      shot->sinks[i].kind}, n->value(&shot->sinks[i]));
+			if (!n->kind || !strcmp(n->kind, shot->sinks[i].kind))
+				sl_series_add(s, (const char *const[]){shot->sinks[i].spec,
+					      shot->sinks[i].kind}, n->value(&shot->sinks[i]));
 		sl_series_print(s, out);
 	}
 }

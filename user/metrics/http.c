@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +29,7 @@
 #define PARENT_MS 5000		/* for a text */
 #define FRESH_MS 1000		/* a text serves so long */
 #define TEXT_MAX (64u << 20)
+#define STATUS_NO_START 2
 
 enum state { FRESH, BUSY, KEPT, DOOMED };
 
@@ -445,18 +448,13 @@ static void loop(struct http *h, int epoll)
 	}
 }
 
-int sl_http_run(const struct sl_http *given)
+static int serve(const struct sl_http *given)
 {
 	struct http h = {.given = given, .users = {.text = given->users}};
 	const union MHD_DaemonInfo *info;
-	int epoll, err = sl_http_give_up();
+	int epoll, err;
 
 	h.list.prev = h.list.next = &h.list;
-	if (err) {
-		fprintf(stderr, "sluice: metrics: privileges cannot be given up: %s\n",
-			strerror(-err));
-		return 1;
-	}
 	h.daemon = start(&h);
 	info = h.daemon ? MHD_get_daemon_info(h.daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -464,14 +462,43 @@ int sl_http_run(const struct sl_http *given)
 	    watch(epoll, given->parent)) {
 		fprintf(stderr, "sluice: metrics: the server does not start%s\n",
 			given->certificate ? " (are certificate and key PEM, and a pair?)" : "");
-		return 1;
+		return STATUS_NO_START;
 	}
 	err = sl_http_few_calls();
 	if (err) {
 		fprintf(stderr, "sluice: metrics: no system call filter: %s\n", strerror(-err));
-		return 1;
+		return STATUS_NO_START;
 	}
 	tell_parent(&h, SL_HTTP_READY);
 	loop(&h, epoll);
 	return 0;
+}
+
+/* The server's own parent, as powerless as it: so that a new server inherits nothing of
+ * the host's, whose memory has the kernel's maps in it by then. */
+int sl_http_run(const struct sl_http *given)
+{
+	const struct timespec pause = {.tv_sec = 1};
+	int err = sl_http_give_up(), status = 0;
+	pid_t pid, self = getpid();
+
+	if (err) {
+		fprintf(stderr, "sluice: metrics: privileges cannot be given up: %s\n",
+			strerror(-err));
+		return STATUS_NO_START;
+	}
+	for (;;) {
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			_exit(getppid() == self ? serve(given) : 0);
+		}
+		if (pid < 0 || waitpid(pid, &status, 0) != pid)
+			return STATUS_NO_START;
+		if (WIFEXITED(status))
+			return WEXITSTATUS(status);
+		fprintf(stderr, "sluice: metrics: the server died (%s), and is started again\n",
+			strsignal(WTERMSIG(status)));
+		nanosleep(&pause, NULL);
+	}
 }

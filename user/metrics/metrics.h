@@ -121,17 +121,19 @@ void sl_metrics_listen_free(struct sl_metrics_listen *listen);
 
 /*
  * Listens, and forks the child that serves: as nobody if the caller is root, without
- * capabilities, and with no descriptor but its sockets. Fork before there are threads.
- * 0, or -errno with the reason in diag.
+ * capabilities, and with no descriptor but its sockets. Before there are threads, and
+ * before the state is opened: maps of the kernel's that are mapped into the caller's
+ * memory would be in the child's too. 0, or -errno with the reason in diag.
  */
 struct sl_metrics_server;
 int sl_metrics_serve(const struct sl_metrics_listen *listen, struct sl_metrics_server **out,
 		     struct sl_diag *diag);
 
-/* To poll for POLLIN: the child wants a text (at most once a second), or is gone. */
+/* To poll for POLLIN: the child wants a text (at most once a second), or is gone; -1 then. */
 int sl_metrics_fd(const struct sl_metrics_server *server);
 
-/* 1: send a text with sl_metrics_answer; 0: nothing; -EPIPE: the child is gone. Never
+/* 1: send a text with sl_metrics_answer; 0: nothing; -EPIPE: the child is gone, and so is
+ * its descriptor (a server that crashes is started again by the child itself). Never
  * waits. */
 int sl_metrics_wanted(struct sl_metrics_server *server);
 /* text is not kept. 0 or -errno. Never waits. */

@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "http.h"
@@ -20,13 +19,11 @@
 #include "sinks/unix_listen.h"
 
 #define FILE_MAX (256u << 10)	/* of a certificate, a key, the users */
-#define AGAIN_S 1		/* between two children */
 #define READY_MS 10000		/* for the first one to be ready */
 
 struct sl_metrics_server {
 	int listener, child;	/* child: our end of the pair; -1 */
 	pid_t pid;		/* 0: none */
-	time_t started;		/* monotonic */
 	char *path;		/* of a unix socket; owned */
 	struct sl_unix_file file;
 	char *certificate, *key, *users;	/* texts; owned */
@@ -147,7 +144,6 @@ static void run_child(const struct sl_metrics_server *s, int end)
 
 static int start_child(struct sl_metrics_server *s)
 {
-	struct timespec now;
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
@@ -156,8 +152,6 @@ static int start_child(struct sl_metrics_server *s)
 	if (!s->pid)
 		run_child(s, pair[1]);
 	close(pair[1]);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	s->started = now.tv_sec;
 	if (s->pid < 0) {
 		close(pair[0]);
 		s->pid = 0;
@@ -172,8 +166,10 @@ static void reap(struct sl_metrics_server *s)
 	if (s->child >= 0)
 		close(s->child);
 	s->child = -1;
-	if (s->pid)
+	if (s->pid) {
+		kill(s->pid, SIGKILL);	/* it has nothing to finish */
 		waitpid(s->pid, NULL, 0);
+	}
 	s->pid = 0;
 }
 
@@ -228,33 +224,19 @@ pid_t sl_metrics_pid(const struct sl_metrics_server *s)
 	return s->pid;
 }
 
-/* A child that dies is replaced, but not in a loop. The listener was never closed: its
- * clients wait. */
-static int replace(struct sl_metrics_server *s)
-{
-	struct timespec now;
-
-	if (s->pid && kill(s->pid, SIGKILL) && errno != ESRCH)
-		return -errno;
-	reap(s);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec < s->started + AGAIN_S)
-		return -EPIPE;
-	return start_child(s) ? -EPIPE : 0;
-}
-
 int sl_metrics_wanted(struct sl_metrics_server *s)
 {
 	char bytes[16];
 	ssize_t n, wanted = 0;
 
 	if (s->child < 0)
-		return replace(s);
+		return -EPIPE;
 	while ((n = recv(s->child, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
 		wanted |= bytes[0] == SL_HTTP_WANTS;
-	if (!n || errno != EAGAIN)
-		return replace(s);
-	return (int)wanted;
+	if (n < 0 && errno == EAGAIN)
+		return (int)wanted;
+	reap(s);
+	return -EPIPE;
 }
 
 /* A sealed memfd: of any size, and not ours to change under the child. */
@@ -303,8 +285,6 @@ void sl_metrics_end(struct sl_metrics_server *s)
 {
 	if (!s)
 		return;
-	if (s->pid)
-		kill(s->pid, SIGKILL);	/* it has nothing to finish */
 	reap(s);
 	if (s->listener >= 0) {
 		close(s->listener);
