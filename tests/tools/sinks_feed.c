@@ -113,8 +113,10 @@ static void stats(struct sl_sinks *sinks)
 
 static void limit_files(unsigned long n)
 {
-	struct rlimit limit = {n, n};
+	struct rlimit limit;
 
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = n;
 	answer(json_pack("{s:s, s:i}", "done", "files", "error", setrlimit(RLIMIT_NOFILE, &limit)));
 }
 

@@ -20,7 +20,7 @@
 struct file {
 	int fd;			/* -1: not open */
 	__s64 period;		/* of rotate_s, that the file belongs to */
-	bool torn;		/* it ends in half a line that could not be taken back */
+	bool torn;		/* it ends in half a line: the next one begins anew */
 	__u64 check_ms, rotate_ms;
 };
 
@@ -38,7 +38,7 @@ static __s64 now_s(const struct sl_sink *s)
  * directory must not choose what root appends to. */
 static int open_path(struct sl_sink *s, struct stat *st)
 {
-	int fd = open(s->config.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
+	int fd = open(s->config.path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
 		      O_NONBLOCK | O_NOFOLLOW, s->config.mode), err = 0;
 
 	if (fd < 0)
@@ -55,6 +55,14 @@ static int open_path(struct sl_sink *s, struct stat *st)
 		return fd;
 	close(fd);
 	return err;
+}
+
+/* What a writer before us was killed over. */
+static bool ends_within_line(int fd, off_t size)
+{
+	char last;
+
+	return size && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
 }
 
 static int file_open(struct sl_sink *s)
@@ -76,7 +84,7 @@ static int file_open(struct sl_sink *s)
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = fd;
-	f->torn = false;
+	f->torn = ends_within_line(fd, st.st_size);
 	f->period = period_of(s, st.st_size ? st.st_mtime : now_s(s));
 	return 0;
 }
