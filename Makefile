@@ -189,6 +189,8 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/sluice/policies
 	cp -r policies/. $(DESTDIR)$(PREFIX)/share/sluice/policies/
 	install -D -m 755 deploy/libvirt/qemu-hook $(DESTDIR)$(PREFIX)/share/sluice/libvirt/qemu-hook
+	install -D -m 644 deploy/grafana/sluice.json $(DESTDIR)$(PREFIX)/share/sluice/grafana/sluice.json
+	install -D -m 644 deploy/prometheus/alerts.yml $(DESTDIR)$(PREFIX)/share/sluice/prometheus/alerts.yml
 
 lint:
 	tools/lint

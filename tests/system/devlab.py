@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """A network namespace of a test's own, and a program in it whose lines are waited for."""
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -104,7 +105,8 @@ class Namespace:
             self.drop(fd)
         for pid in sh("ip", "netns", "pids", self.name, check=False).split():
             if pid.isdigit():
-                os.kill(int(pid), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):   # it ended meanwhile
+                    os.kill(int(pid), signal.SIGKILL)
         sh("ip", "netns", "del", self.name, check=False)
 
 

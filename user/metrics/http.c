@@ -23,11 +23,12 @@
 #define CONNECTIONS 512
 #define CONNECTION_BYTES 16384	/* request line, headers, and what is on the way out */
 #define HEADER_MS 10000		/* from connect to the end of the headers */
-#define ANSWER_MS 20000		/* from there to the last byte of the answer */
+#define ANSWER_MS 10000		/* from there to the last byte of the answer */
 #define KEPT_MS 120000		/* for the next request: longer than a scrape interval */
 #define PATIENCE_MS 1000	/* an answer under way that is younger is not given up */
 #define PARENT_MS 5000		/* for a text */
 #define FRESH_MS 1000		/* a text serves so long */
+#define SEND_BUFFER 131072	/* what the kernel holds for one that does not read */
 #define TEXT_MAX (64u << 20)
 #define STATUS_NO_START 2
 
@@ -173,7 +174,7 @@ static void accept_some(struct http *h)
 {
 	struct sockaddr_storage from;
 	socklen_t len;
-	int fd, i;
+	int fd, i, buffer = SEND_BUFFER;
 
 	/* a few at a time: between them the others are served, and the doomed closed */
 	for (i = 0; i < 32; i++) {
@@ -188,6 +189,7 @@ static void accept_some(struct http *h)
 			close(fd);
 			continue;
 		}
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 		MHD_add_connection(h->daemon, fd, (void *)&from, len);	/* closes it if it fails */
 	}
 }
