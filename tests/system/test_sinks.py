@@ -366,7 +366,8 @@ def test_records_of_watch(host, tmp_path):
     same = [json.loads(line) for line in ocsf.open()]
     assert [r["metadata"]["sequence"] for r in same] == list(range(len(records)))
     twin = same[event["seq"]]
-    assert twin["class_uid"] == 4001 and twin["dst_endpoint"] == {"ip": "198.51.100.1", "port": 1000}
+    assert twin["class_uid"] == 4001
+    assert twin["dst_endpoint"] == {"ip": "198.51.100.1", "port": 1000}
 
 
 @pytest.mark.parametrize("spec, said", [

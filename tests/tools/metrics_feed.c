@@ -59,8 +59,11 @@ static void add_hostile(struct feed *f, const char *hex)
 	while (n < sizeof(f->hostile) - 1 && sscanf(hex + 2 * n, "%2x", &byte) == 1)
 		f->hostile[n++] = (char)byte;
 	hit = (struct sl_metrics_hit){.rule = f->hostile, .count = 3};
-	f->targets[f->n++] = (struct sl_metrics_target){
-		.kind = "cgroup", .name = f->hostile, .policy = f->hostile, .hits = &hit, .n_hits = 1};
+	f->targets[f->n++] = (struct sl_metrics_target){.kind = "cgroup",
+							.name = f->hostile,
+							.policy = f->hostile,
+							.hits = &hit,
+							.n_hits = 1};
 }
 
 static void add(struct feed *f, __u64 count)
@@ -97,8 +100,8 @@ static bool obey(struct feed *f, char *line)
 		free(text(f, &len));
 	else if (strcmp(line, "pid"))
 		return false;
-	printf("{\"done\": \"%.4s\", \"pid\": %d, \"size\": %zu}\n", line, sl_metrics_pid(f->server),
-	       len);
+	printf("{\"done\": \"%.4s\", \"pid\": %d, \"size\": %zu}\n", line,
+	       sl_metrics_pid(f->server), len);
 	fflush(stdout);
 	return true;
 }

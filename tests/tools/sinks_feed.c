@@ -68,11 +68,21 @@ static void set_words(struct sl_sinks *sinks, char *line)
 
 static void put(struct sl_sinks *sinks, const char *line)
 {
-	struct sl_audit_names names = {.policy = "feed", .target_kind = "device", .target = "vnet0"};
-	struct sl_named_event e = {.event = {.destination = {192, 0, 2, 1}, .destination_port = 443,
-		.family = 4, .protocol = 6, .verdict = SL_DENY, .reason = SL_REASON_DEFAULT,
-		.hook = 0, .rule = SL_NONE, .direction = SL_EGRESS, .pid = 42,
-		.flags = SL_EVENT_PARSED | SL_EVENT_PORTS | SL_EVENT_PROCESS, .comm = "cu\nrl\"\x1b"}};
+	struct sl_audit_names names = {
+		.policy = "feed", .target_kind = "device", .target = "vnet0"};
+	struct sl_named_event e = {
+		.event = {.destination = {192, 0, 2, 1},
+			  .destination_port = 443,
+			  .family = 4,
+			  .protocol = 6,
+			  .verdict = SL_DENY,
+			  .reason = SL_REASON_DEFAULT,
+			  .hook = 0,
+			  .rule = SL_NONE,
+			  .direction = SL_EGRESS,
+			  .pid = 42,
+			  .flags = SL_EVENT_PARSED | SL_EVENT_PORTS | SL_EVENT_PROCESS,
+			  .comm = "cu\nrl\"\x1b"}};
 	unsigned long n = 0, at;
 	unsigned byte;
 	char hex[520] = "";
@@ -99,13 +109,15 @@ static void stats(struct sl_sinks *sinks)
 
 	for (size_t i = 0; i < sl_sinks_count(sinks); i++) {
 		sl_sinks_stats(sinks, i, &s);
-		json_array_append_new(list, json_pack(
-			"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:b, s:I}", "spec", s.spec,
-			"kind", s.kind, "written", (json_int_t)s.written, "bytes",
-			(json_int_t)s.bytes, "lost", (json_int_t)s.lost, "errors",
-			(json_int_t)s.errors, "queued", (json_int_t)s.queued, "rotations",
-			(json_int_t)s.rotations, "consumers", (int)s.consumers, "error", s.error,
-			"failing", s.failing, "since", (json_int_t)s.since_s));
+		json_array_append_new(
+			list,
+			json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:b, s:I}",
+				  "spec", s.spec, "kind", s.kind, "written", (json_int_t)s.written,
+				  "bytes", (json_int_t)s.bytes, "lost", (json_int_t)s.lost,
+				  "errors", (json_int_t)s.errors, "queued", (json_int_t)s.queued,
+				  "rotations", (json_int_t)s.rotations, "consumers",
+				  (int)s.consumers, "error", s.error, "failing", s.failing, "since",
+				  (json_int_t)s.since_s));
 	}
 	answer(json_pack("{s:s, s:I, s:o}", "done", "stats", "next",
 			 (json_int_t)sl_sinks_next(sinks), "sinks", list));

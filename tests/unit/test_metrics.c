@@ -63,8 +63,10 @@ static size_t samples(const char *text)
 
 static void test_families(void **state)
 {
-	struct sl_metrics_hit hits[] = {{"github", SL_REASON_RULE, 7, 0}, {NULL, SL_REASON_DEFAULT, 3, 0},
-					{"github", SL_REASON_RULE, 5, 0}};	/* an older generation's */
+	struct sl_metrics_hit hits[] = {
+		{"github", SL_REASON_RULE, 7, 0},
+		{NULL, SL_REASON_DEFAULT, 3, 0},
+		{"github", SL_REASON_RULE, 5, 0}}; /* an older generation's */
 	struct sl_sink_stats sink = {.spec = "file:/a", .kind = "file", .lost = 4, .failing = true};
 	struct sl_metrics_snapshot shot = some(2);
 	struct sl_metrics *m = sl_metrics_new(0);
@@ -87,8 +89,10 @@ static void test_families(void **state)
 	IS("agent_vm_network_rx_packets_total{kind=\"device\",target=\"vnet0\"}", 9);
 	IS("agent_vm_network_rx_packets_total{kind=\"cgroup\",target=\"vnet1\"}", -1);
 	IS("sluice_events_lost_total{kind=\"device\",target=\"vnet0\"}", 2);
-	IS("sluice_decisions_total{kind=\"device\",target=\"vnet0\",policy=\"agent\",rule=\"github\","
-	   "reason=\"rule\"}", 12);
+	IS("sluice_decisions_total{kind=\"device\",target=\"vnet0\",policy=\"agent\",rule="
+	   "\"github\","
+	   "reason=\"rule\"}",
+	   12);
 	IS("sluice_decisions_total{kind=\"device\",target=\"vnet0\",policy=\"agent\",rule=\"\","
 	   "reason=\"default\"}", 3);
 	IS("sluice_sink_lost_total{sink=\"file:/a\",kind=\"file\"}", 4);
@@ -194,16 +198,22 @@ static void test_listen(void **state)
 	static const struct {
 		const char *spec, *said;	/* NULL: it is right */
 	} cases[] = {
-		{"loopback", NULL}, {"loopback:9999", NULL}, {"127.0.0.1:1", NULL}, {"[::1]:9477", NULL},
+		{"loopback", NULL},
+		{"loopback:9999", NULL},
+		{"127.0.0.1:1", NULL},
+		{"[::1]:9477", NULL},
 		{"unix:/run/sluice/metrics,mode=0600", NULL},
-		{"192.0.2.1,cert=/c,key=/k,users=/u", NULL}, {"0.0.0.0:9477,insecure=yes", NULL},
+		{"192.0.2.1,cert=/c,key=/k,users=/u", NULL},
+		{"0.0.0.0:9477,insecure=yes", NULL},
 		{"0.0.0.0", "'0.0.0.0' is not loopback"},
 		{"[::],cert=/c,key=/k", "'::' is not loopback"},
 		{"loopback,cert=/c", "TLS needs both cert and key"},
-		{"loopback:x", "port: 'x': a number"}, {"localhost", "a numeric address"},
+		{"loopback:x", "port: 'x': a number"},
+		{"localhost", "a numeric address"},
 		{"loopback,mode=0600", "only a unix socket has one"},
 		{"loopback,crt=/c", "unknown key 'crt' of metrics; did you mean 'cert'?"},
-		{"loopback,insecure=maybe", "it is yes or no"}, {"unix:run", "an absolute path"},
+		{"loopback,insecure=maybe", "it is yes or no"},
+		{"unix:run", "an absolute path"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -213,7 +223,8 @@ static void test_listen(void **state)
 
 		if (!!err != !!cases[i].said ||
 		    (err && !strstr(diag.entries[0].message, cases[i].said)))
-			fail_msg("%s: %s", cases[i].spec, diag.n ? diag.entries[0].message : "taken");
+			fail_msg("%s: %s", cases[i].spec,
+				 diag.n ? diag.entries[0].message : "taken");
 		if (!err)
 			sl_metrics_listen_free(&l);
 		sl_diag_free(&diag);
@@ -240,7 +251,8 @@ static void test_listen_yaml(void **state)
 static void test_users(void **state)
 {
 	/* openssl passwd -6 -salt salt secret */
-	static const char text[] = "# comment\nprometheus:$6$salt$egUxKNxDs8kPfh8iPMNcosMhb2eWah6d3R44JDm5Rj/j/XWR5E33"
+	static const char text[] =
+		"# comment\nprometheus:$6$salt$egUxKNxDs8kPfh8iPMNcosMhb2eWah6d3R44JDm5Rj/j/XWR5E33"
 		"QPd0YmHXoDHOIDR6kL5D3JcQcz0O8FHE00\n";
 	struct sl_users u = {.text = text, .tokens = 5};
 	unsigned line;

@@ -37,7 +37,8 @@ static struct sl_sink_config parsed(const char *spec)
 
 static void test_options(void **state)
 {
-	struct sl_sink_config c = parsed("file:/var/log/a.jsonl,rotate=10M,every=1d,keep=5,mode=0600");
+	struct sl_sink_config c =
+		parsed("file:/var/log/a.jsonl,rotate=10M,every=1d,keep=5,mode=0600");
 
 	assert_int_equal(c.kind, SL_SINK_FILE);
 	assert_string_equal(c.path, "/var/log/a.jsonl");
@@ -90,8 +91,10 @@ static void test_wrong_options(void **state)
 		{"syslog:tcp:[::1:514", "a numeric address"},
 		{"syslog,facility=locl0", "facility: 'locl0' is none; did you mean local0?"},
 		{"unix:/a,group=no-such-group", "group: there is no group 'no-such-group'"},
-		{"unix:/01234567890123456789012345678901234567890123456789012345678901234567890123456"
-		 "789012345678901234567890123456789", "is too long for a socket's path"},
+		{"unix:/"
+		 "01234567890123456789012345678901234567890123456789012345678901234567890123456"
+		 "789012345678901234567890123456789",
+		 "is too long for a socket's path"},
 	};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
@@ -130,9 +133,11 @@ static void test_yaml(void **state)
 	struct sl_diag diag = {};
 	size_t n = 0;
 
-	assert_int_equal(parse_list("- file: /var/log/a,b.jsonl\n  rotate: 10MiB\n  keep: 5\n"
-				    "- {journald: , format: ocsf}\n- stdout\n- unix:/run/x,mode=0600\n",
-				    &list, &n, &diag), 0);
+	assert_int_equal(
+		parse_list("- file: /var/log/a,b.jsonl\n  rotate: 10MiB\n  keep: 5\n"
+			   "- {journald: , format: ocsf}\n- stdout\n- unix:/run/x,mode=0600\n",
+			   &list, &n, &diag),
+		0);
 	assert_int_equal(n, 4);
 	assert_string_equal(list[0].path, "/var/log/a,b.jsonl");
 	assert_true(list[0].rotate_bytes == 10u << 20 && list[0].keep == 5);
@@ -141,8 +146,9 @@ static void test_yaml(void **state)
 	while (n)
 		sl_sink_config_free(&list[--n]);
 	free(list);
-	assert_int_equal(parse_list("- file: /a\n  rotate: big\n- unix: [a]\n- {keep: 3}\n- []\n", &list,
-				    &n, &diag), -EINVAL);
+	assert_int_equal(parse_list("- file: /a\n  rotate: big\n- unix: [a]\n- {keep: 3}\n- []\n",
+				    &list, &n, &diag),
+			 -EINVAL);
 	assert_int_equal(diag.n_errors, 4);
 	assert_true(diag.entries[0].pos.line == 2 && diag.entries[0].pos.column == 3);
 	assert_non_null(strstr(diag.entries[0].message, "rotate: 'big'"));
@@ -201,12 +207,12 @@ static void test_queue_accounts_for_all(void **state)
 static json_t *hostile_record(void)
 {
 	/* any byte but NUL is text that jansson takes, if it is UTF-8 */
-	return json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:{s:s, s:i, s:s}, s:{s:i, s:i, s:s}, s:n}",
-			 "time", "2026-11-26T05:21:20.715092432Z", "seq", 7, "event", "connection",
-			 "verdict", "deny", "reason", "default", "protocol", "tcp", "destination",
-			 "address", "2001:db8::1", "port", 443, "name",
-			 "a\n\"]\\\x1b[2J\xe2\x80\xae.example", "process", "pid", 42, "uid", 0, "comm",
-			 "x\ny", "rule");
+	return json_pack(
+		"{s:s, s:i, s:s, s:s, s:s, s:s, s:{s:s, s:i, s:s}, s:{s:i, s:i, s:s}, s:n}", "time",
+		"2026-11-26T05:21:20.715092432Z", "seq", 7, "event", "connection", "verdict",
+		"deny", "reason", "default", "protocol", "tcp", "destination", "address",
+		"2001:db8::1", "port", 443, "name", "a\n\"]\\\x1b[2J\xe2\x80\xae.example",
+		"process", "pid", 42, "uid", 0, "comm", "x\ny", "rule");
 }
 
 static char *rendered(enum sl_shape shape, enum sl_sink_format format, size_t *len)
@@ -227,7 +233,8 @@ static char *rendered(enum sl_shape shape, enum sl_sink_format format, size_t *l
 static void assert_one_plain_line(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		assert_true((text[i] >= 0x20 && text[i] < 0x7f) || (text[i] == '\n' && i == len - 1));
+		assert_true((text[i] >= 0x20 && text[i] < 0x7f) ||
+			    (text[i] == '\n' && i == len - 1));
 }
 
 static void test_lines_hold_no_byte_of_a_stranger(void **state)
@@ -261,7 +268,8 @@ static void test_journal_fields(void **state)
 	for (; at < text + len; at = end + 8 + value + 1, fields++) {
 		end = memchr(at, '\n', (size_t)(text + len - at));
 		assert_non_null(end);
-		assert_true((size_t)(end - at) == strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"));
+		assert_true((size_t)(end - at) ==
+			    strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"));
 		end++;
 		for (int i = 8; i--;)
 			value = i == 7 ? (unsigned char)end[i] : value << 8 | (unsigned char)end[i];
@@ -288,8 +296,8 @@ static void test_ocsf(void **state)
 	assert_true(json_integer_value(json_object_get(j, "time")) == 1795670480715);
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "metadata"),
 							    "sequence")), 7);
-	assert_string_equal(sl_record_text(j, "dst_endpoint", "ip", NULL), "2001:db8::1");
-	assert_string_equal(sl_record_text(j, "actor", "process", "user", "uid", NULL), "0");
+	assert_string_equal(sl_record_text(j, "dst_endpoint", "ip"), "2001:db8::1");
+	assert_string_equal(sl_record_text(j, "actor", "process", "user", "uid"), "0");
 	json_decref(j);
 	free(text);
 }
@@ -366,9 +374,10 @@ static void put(struct lab *lab, unsigned n)
 	char time[40];
 
 	while (n--)
-		sl_sinks_put(lab->sinks, json_pack("{s:s, s:s, s:s}", "time",
-						   sl_sinks_time(lab->sinks, time), "event", "test",
-						   "padding", "0123456789012345678901234567890123456789"),
+		sl_sinks_put(lab->sinks,
+			     json_pack("{s:s, s:s, s:s}", "time", sl_sinks_time(lab->sinks, time),
+				       "event", "test", "padding",
+				       "0123456789012345678901234567890123456789"),
 			     SL_LEVEL_INFO);
 }
 
@@ -417,9 +426,10 @@ static __u64 read_file(const struct lab *lab, const char *name, __u64 first, __u
 		j = json_loads(line, 0, NULL);
 		assert_non_null(j);
 		seq = from = (__u64)json_integer_value(json_object_get(j, "seq"));
-		if (!strcmp(sl_record_text(j, "event", NULL), "lost")) {
+		if (!strcmp(sl_record_text(j, "event"), "lost")) {
 			from = (__u64)json_integer_value(json_object_get(j, "first"));
-			assert_int_equal(json_integer_value(json_object_get(j, "count")), seq - from + 1);
+			assert_int_equal(json_integer_value(json_object_get(j, "count")),
+					 seq - from + 1);
 			*lost += seq - from + 1;
 		}
 		assert_true(from == first);
@@ -712,12 +722,14 @@ static void test_journald(void **state)
 	n = receive_entry(fd, buf, 200000, &by_memfd);
 	assert_non_null(memmem(buf, n, "SLUICE_EVENT\n\5\0\0\0\0\0\0\0begin\n", 27));
 	assert_non_null(memmem(buf, n, "PRIORITY\n\1\0\0\0\0\0\0\0" "5\n", 19));
-	sl_sinks_put(lab->sinks, json_pack("{s:s, s:s}", "event", "big", "text", big), SL_LEVEL_INFO);
+	sl_sinks_put(lab->sinks, json_pack("{s:s, s:s}", "event", "big", "text", big),
+		     SL_LEVEL_INFO);
 	n = receive_entry(fd, buf, 200000, &by_memfd);
 	assert_true(n > 60000);
 	assert_true(!by_memfd && memmem(buf, n, big, 59999));
 	shrink_sender();
-	sl_sinks_put(lab->sinks, json_pack("{s:s, s:s}", "event", "big", "text", big), SL_LEVEL_INFO);
+	sl_sinks_put(lab->sinks, json_pack("{s:s, s:s}", "event", "big", "text", big),
+		     SL_LEVEL_INFO);
 	n = receive_entry(fd, buf, 200000, &by_memfd);
 	assert_true(by_memfd && n > 60000 && memmem(buf, n, big, 59999));
 	close(fd);	/* nobody listens any more: refused, kept, and told when it is back */
@@ -807,7 +819,7 @@ static void test_syslog_over_tcp(void **state)
 	assert_int_equal(SET(lab, spec), 0);
 	fd = accept(server, NULL, NULL);
 	receive_frame(fd, buf);
-	assert_true(!strncmp(buf, "<157>1 2026-11-26T05:20:00.000000Z ", 35));	/* 19 * 8 + notice */
+	assert_true(!strncmp(buf, "<157>1 2026-11-26T05:20:00.000000Z ", 35)); /* 19 * 8 + notice */
 	assert_non_null(strstr(buf, "\"event\":\"begin\""));
 	put(lab, 2);
 	receive_frame(fd, buf);
@@ -878,8 +890,8 @@ static __u64 receive_hello(int fd)
 	json_t *j = receive_record(fd);
 	__u64 next = number(j, "next");
 
-	assert_string_equal(sl_record_text(j, "event", NULL), "hello");
-	assert_int_equal(strlen(sl_record_text(j, "stream", NULL)), 16);
+	assert_string_equal(sl_record_text(j, "event"), "hello");
+	assert_int_equal(strlen(sl_record_text(j, "stream")), 16);
 	json_decref(j);
 	return next;
 }
@@ -893,10 +905,11 @@ static __u64 receive_until(int fd, __u64 *at, __u64 next)
 	while (*at < next) {
 		j = receive_record(fd);
 		first = number(j, "seq");
-		if (!strcmp(sl_record_text(j, "event", NULL), "lost")) {
+		if (!strcmp(sl_record_text(j, "event"), "lost")) {
 			first = number(j, "first");
 			lost += number(j, "count");
-			assert_string_equal(sl_record_text(j, "why", NULL), "this reader was too slow");
+			assert_string_equal(sl_record_text(j, "why"),
+					    "this reader was too slow");
 		}
 		assert_true(first == *at);
 		*at = number(j, "seq") + 1;
@@ -980,8 +993,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_syslog_over_tcp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_syslog_datagrams, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_a_socket_is_taken_over_from_the_dead_only, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(test_a_socket_is_taken_over_from_the_dead_only,
+						setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("sinks", tests, NULL, NULL);

@@ -115,7 +115,8 @@ void sl_watch_answer_metrics(struct sl_watch *watch)
 
 	err = watch->server ? sl_metrics_wanted(watch->server) : 0;
 	if (err < 0) {
-		fputs("sluice watch: the metrics' server is gone; nobody is served any more\n", stderr);
+		fputs("sluice watch: the metrics' server is gone; nobody is served any more\n",
+		      stderr);
 		sl_metrics_end(watch->server);
 		watch->server = NULL;
 	}

@@ -89,10 +89,10 @@ static bool copy_labels(struct names *n, const struct sl_table *table)
 
 	n->policy = strdup(at ? at : "");
 	n->rules = calloc(count + 1, sizeof(*n->rules));
-	if (!n->policy || !n->rules)
-		return false;
-	for (; at && n->n_rules < count; n->n_rules++) {
-		at += strlen(at) + 1;	/* each behind the one before */
+	if (!n->policy || !n->rules || !at)
+		return n->policy && n->rules;
+	for (; n->n_rules < count; n->n_rules++) {
+		at = strchr(at, 0) + 1;	/* each behind the one before */
 		n->rules[n->n_rules] = strdup(at);
 		if (!n->rules[n->n_rules])
 			return false;

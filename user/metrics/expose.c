@@ -54,10 +54,9 @@ static void put_one(struct sl_series *s, FILE *out, const char *name, enum sl_se
 static const char *const by_target[] = {"kind", "target", NULL};
 
 struct number {
-	const char *name;
-	enum sl_series_type type;
-	const char *help;
+	const char *name, *help;
 	size_t offset;		/* in struct sl_metrics_target, of a __u64 */
+	enum sl_series_type type;
 	bool metered;		/* only of targets whose bytes are counted */
 	bool seed;		/* the name is another program's, for guests */
 };
@@ -66,43 +65,57 @@ struct number {
 #define METER(field) offsetof(struct sl_metrics_target, meter.field)
 
 static const struct number numbers[] = {
-	{"agent_network_connection_attempts_total", SL_COUNTER,
-	 "Connections that were tried: new flows, and denied attempts.", STAT(decided), false, false},
-	{"agent_network_blocked_connections_total", SL_COUNTER,
-	 "Connections that were denied.", STAT(denied), false, false},
-	{"sluice_allowed_total", SL_COUNTER, "New flows that were allowed.", STAT(allowed), false, false},
-	{"sluice_audit_denied_total", SL_COUNTER,
-	 "Attempts that the policy denies and audit mode let pass.", STAT(audit_denied), false, false},
-	{"sluice_events_submitted_total", SL_COUNTER,
-	 "Decisions that the kernel reported as an event.", STAT(submitted), false, false},
-	{"sluice_events_suppressed_total", SL_COUNTER,
-	 "Decisions without an event: not to be logged, or over the budget.", STAT(suppressed),
-	 false, false},
-	{"sluice_events_over_budget_total", SL_COUNTER,
+	{"agent_network_connection_attempts_total",
+	 "Connections that were tried: new flows, and denied attempts.",
+	 STAT(decided), SL_COUNTER, false, false},
+	{"agent_network_blocked_connections_total",
+	 "Connections that were denied.",
+	 STAT(denied), SL_COUNTER, false, false},
+	{"sluice_allowed_total",
+	 "New flows that were allowed.",
+	 STAT(allowed), SL_COUNTER, false, false},
+	{"sluice_audit_denied_total",
+	 "Attempts that the policy denies and audit mode let pass.",
+	 STAT(audit_denied), SL_COUNTER, false, false},
+	{"sluice_events_submitted_total",
+	 "Decisions that the kernel reported as an event.",
+	 STAT(submitted), SL_COUNTER, false, false},
+	{"sluice_events_suppressed_total",
+	 "Decisions without an event: not to be logged, or over the budget.",
+	 STAT(suppressed), SL_COUNTER, false, false},
+	{"sluice_events_over_budget_total",
 	 "Decisions without an event since the target's event budget was used up.",
-	 STAT(over_budget), false, false},
-	{"sluice_events_lost_total", SL_COUNTER,
-	 "Events that the kernel's ring buffer had no room for.", STAT(lost), false, false},
-	{"sluice_decisions_uncounted_total", SL_COUNTER,
-	 "Decisions that are missing in sluice_decisions_total.", STAT(uncounted), false, false},
-	{"sluice_names_unlearned_total", SL_COUNTER,
-	 "Addresses of allowed names that there was no room for.", STAT(unlearned), false, false},
-	{"sluice_tx_denied_frames_total", SL_COUNTER,
-	 "Frames from the workload that were denied.", METER(tx_denied), true, false},
-	{"sluice_rx_denied_frames_total", SL_COUNTER,
-	 "Frames to the workload that were denied.", METER(rx_denied), true, false},
-	{"sluice_target_generation", SL_GAUGE,
+	 STAT(over_budget), SL_COUNTER, false, false},
+	{"sluice_events_lost_total",
+	 "Events that the kernel's ring buffer had no room for.",
+	 STAT(lost), SL_COUNTER, false, false},
+	{"sluice_decisions_uncounted_total",
+	 "Decisions that are missing in sluice_decisions_total.",
+	 STAT(uncounted), SL_COUNTER, false, false},
+	{"sluice_names_unlearned_total",
+	 "Addresses of allowed names that there was no room for.",
+	 STAT(unlearned), SL_COUNTER, false, false},
+	{"sluice_tx_denied_frames_total",
+	 "Frames from the workload that were denied.",
+	 METER(tx_denied), SL_COUNTER, true, false},
+	{"sluice_rx_denied_frames_total",
+	 "Frames to the workload that were denied.",
+	 METER(rx_denied), SL_COUNTER, true, false},
+	{"sluice_target_generation",
 	 "The generation of the policy that is in force; 0: none, all is denied.",
-	 offsetof(struct sl_metrics_target, generation), false, false},
-	{"agent_vm_network_rx_bytes_total", SL_COUNTER,
-	 "Bytes that the workload behind a device received.", METER(rx_bytes), true, true},
-	{"agent_vm_network_tx_bytes_total", SL_COUNTER,
-	 "Bytes that the workload behind a device sent, denied ones too.", METER(tx_bytes), true, true},
-	{"agent_vm_network_rx_packets_total", SL_COUNTER,
-	 "Frames that the workload behind a device received.", METER(rx_frames), true, true},
-	{"agent_vm_network_tx_packets_total", SL_COUNTER,
-	 "Frames that the workload behind a device sent, denied ones too.", METER(tx_frames), true,
-	 true},
+	 offsetof(struct sl_metrics_target, generation), SL_GAUGE, false, false},
+	{"agent_vm_network_rx_bytes_total",
+	 "Bytes that the workload behind a device received.",
+	 METER(rx_bytes), SL_COUNTER, true, true},
+	{"agent_vm_network_tx_bytes_total",
+	 "Bytes that the workload behind a device sent, denied ones too.",
+	 METER(tx_bytes), SL_COUNTER, true, true},
+	{"agent_vm_network_rx_packets_total",
+	 "Frames that the workload behind a device received.",
+	 METER(rx_frames), SL_COUNTER, true, true},
+	{"agent_vm_network_tx_packets_total",
+	 "Frames that the workload behind a device sent, denied ones too.",
+	 METER(tx_frames), SL_COUNTER, true, true},
 };
 
 static void put_number(struct sl_series *s, FILE *out, const struct number *n,
@@ -126,8 +139,8 @@ static void put_info(struct sl_series *s, FILE *out, const struct sl_metrics_sna
 	static const char *const info[] = {"kind", "target", "policy", "mode", NULL};
 	const struct sl_metrics_target *t;
 
-	sl_series_family(s, out, "sluice_target_info", SL_GAUGE, "1 for each target: its policy and "
-			 "mode.", info);
+	sl_series_family(s, out, "sluice_target_info", SL_GAUGE,
+			 "1 for each target: its policy and mode.", info);
 	for (size_t i = 0; i < shot->n_targets; i++) {
 		t = &shot->targets[i];
 		sl_series_add(s, (const char *const[]){t->kind, t->name, t->policy,
@@ -187,7 +200,8 @@ static const struct sink_number sink_numbers[] = {
 	{"sluice_sink_bytes_total", SL_COUNTER, "Bytes that a sink has written.", sink_bytes, NULL},
 	{"sluice_sink_lost_total", SL_COUNTER,
 	 "Records that a sink, or a reader of it, did not get.", sink_lost, NULL},
-	{"sluice_sink_errors_total", SL_COUNTER, "Attempts of a sink that failed.", sink_errors, NULL},
+	{"sluice_sink_errors_total", SL_COUNTER, "Attempts of a sink that failed.", sink_errors,
+	 NULL},
 	{"sluice_sink_rotations_total", SL_COUNTER, "Files that a sink has begun anew.",
 	 sink_rotations, "file"},
 	{"sluice_sink_queued", SL_GAUGE, "Records that wait for a sink.", sink_queued, NULL},
@@ -232,7 +246,8 @@ static void put_all(struct sl_metrics *m, FILE *out, const struct sl_metrics_sna
 	static const char *const version[] = {"version", NULL};
 	struct sl_series *s = m->series;
 
-	sl_series_family(s, out, "sluice_build_info", SL_GAUGE, "1: which version this is.", version);
+	sl_series_family(s, out, "sluice_build_info", SL_GAUGE, "1: which version this is.",
+			 version);
 	sl_series_add(s, &shot->version, 1);
 	sl_series_print(s, out);
 	put_one(s, out, "sluice_targets", SL_GAUGE, "Targets that are attached.", shot->n_targets);

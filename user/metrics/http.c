@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * HTTP, by libmicrohttpd, in one thread that never waits for a client. Whoever connects
- * may be hostile: the number of connections is bounded, the one that has idled longest
- * makes room for a new one, and every state has an end that no byte a second extends.
+ * may be hostile.
  */
 #include <errno.h>
-#include <microhttpd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,187 +16,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "http.h"
+#include "conns.h"
 
-#define CONNECTIONS 512
 #define CONNECTION_BYTES 16384	/* request line, headers, and what is on the way out */
-#define HEADER_MS 10000		/* from connect to the end of the headers */
-#define ANSWER_MS 10000		/* from there to the last byte of the answer */
-#define KEPT_MS 120000		/* for the next request: longer than a scrape interval */
-#define PATIENCE_MS 1000	/* an answer under way that is younger is not given up */
 #define PARENT_MS 5000		/* for a text */
 #define FRESH_MS 1000		/* a text serves so long */
-#define SEND_BUFFER 131072	/* what the kernel holds for one that does not read */
 #define TEXT_MAX (64u << 20)
 #define STATUS_NO_START 2
 
-enum state { FRESH, BUSY, KEPT, DOOMED };
-
-/* In a list by the time of the latest change: the first has idled longest. */
-struct conn {
-	struct conn *prev, *next;
-	struct MHD_Connection *mhd;
-	int fd;
-	enum state state;
-	bool waits, told;	/* for a text; told: there is one, or none will come */
-	__u64 since_ms;
-};
-
-struct http {
-	const struct sl_http *given;
-	struct MHD_Daemon *daemon;
-	struct sl_users users;
-	struct conn list;	/* its ends */
-	unsigned n;		/* without the doomed */
-	struct MHD_Response *text;	/* NULL: none yet */
-	__u64 text_ms, asked_ms;	/* asked: 0: not */
-	bool over;
-};
-
-static __u64 now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (__u64)ts.tv_sec * 1000 + (__u64)ts.tv_nsec / 1000000;
-}
-
-/* ---- connections ---- */
-
-static void unlink_conn(struct conn *c)
-{
-	c->prev->next = c->next;
-	c->next->prev = c->prev;
-}
-
-static void change(struct http *h, struct conn *c, enum state state)
-{
-	if (c->state == DOOMED)
-		return;
-	h->n -= state == DOOMED;
-	c->state = state;
-	c->since_ms = now_ms();
-	unlink_conn(c);
-	c->prev = h->list.prev;
-	c->next = &h->list;
-	c->prev->next = c->next->prev = c;
-}
-
-/* libmicrohttpd sees the end of the stream, and closes it. */
-static void doom(struct http *h, struct conn *c)
-{
-	change(h, c, DOOMED);
-	shutdown(c->fd, SHUT_RDWR);
-}
-
-static void on_connection(void *context, struct MHD_Connection *connection, void **own,
-			  enum MHD_ConnectionNotificationCode code)
-{
-	const union MHD_ConnectionInfo *info;
-	struct http *h = context;
-	struct conn *c;
-
-	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-		c = *own;
-		if (c) {
-			h->n -= c->state != DOOMED;
-			unlink_conn(c);
-			free(c);
-		}
-		return;
-	}
-	c = *own = calloc(1, sizeof(*c));
-	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	if (!c || !info)
-		return;		/* the handler refuses it */
-	c->mhd = connection;
-	c->fd = info->connect_fd;
-	c->prev = c->next = c;
-	h->n++;
-	change(h, c, FRESH);
-}
-
-static struct conn *conn_of(struct MHD_Connection *connection)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-
-	return info ? info->socket_context : NULL;
-}
-
-static void on_completed(void *context, struct MHD_Connection *connection, void **own,
-			 enum MHD_RequestTerminationCode code)
-{
-	struct conn *c = conn_of(connection);
-
-	if (!c)
-		return;
-	c->waits = c->told = false;
-	change(context, c, KEPT);
-}
-
-/* The one that has idled longest, or, if all are being answered, the slowest. */
-static bool make_room(struct http *h)
-{
-	struct conn *c, *slowest = NULL;
-
-	for (c = h->list.next; c != &h->list; c = c->next) {
-		if (c->state == FRESH || c->state == KEPT) {
-			doom(h, c);
-			return true;
-		}
-		if (c->state == BUSY && !slowest)
-			slowest = c;
-	}
-	if (!slowest || slowest->waits || now_ms() - slowest->since_ms < PATIENCE_MS)
-		return false;
-	doom(h, slowest);
-	return true;
-}
-
-static void expire(struct http *h)
-{
-	static const __u64 limits[] = {[FRESH] = HEADER_MS, [BUSY] = ANSWER_MS, [KEPT] = KEPT_MS,
-				       [DOOMED] = ~0ull};
-	struct conn *c, *next;
-	__u64 now = now_ms();
-
-	for (c = h->list.next; c != &h->list; c = next) {
-		next = c->next;
-		if (!c->waits && now - c->since_ms > limits[c->state])
-			doom(h, c);
-	}
-}
-
-static void accept_some(struct http *h)
-{
-	struct sockaddr_storage from;
-	socklen_t len;
-	int fd, i, buffer = SEND_BUFFER;
-
-	/* a few at a time: between them the others are served, and the doomed closed */
-	for (i = 0; i < 32; i++) {
-		len = sizeof(from);
-		fd = accept4(h->given->listener, (void *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE)
-				make_room(h);
-			return;
-		}
-		if (h->n >= CONNECTIONS && !make_room(h)) {
-			close(fd);
-			continue;
-		}
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
-		MHD_add_connection(h->daemon, fd, (void *)&from, len);	/* closes it if it fails */
-	}
-}
-
 /* ---- the text ---- */
 
-static void tell_waiting(struct http *h)
+static void tell_waiting(struct sl_server *h)
 {
-	struct conn *c;
+	struct sl_conn *c;
 
 	for (c = h->list.next; c != &h->list; c = c->next)
 		if (c->waits) {
@@ -227,7 +57,7 @@ static char *read_all(int fd, size_t *len)
 	return text;
 }
 
-static void take_text(struct http *h, int fd)
+static void take_text(struct sl_server *h, int fd)
 {
 	struct MHD_Response *response;
 	size_t len;
@@ -241,11 +71,11 @@ static void take_text(struct http *h, int fd)
 	if (h->text)
 		MHD_destroy_response(h->text);	/* those who are reading it keep it */
 	h->text = response;
-	h->text_ms = now_ms();
+	h->text_ms = sl_http_now_ms();
 	tell_waiting(h);
 }
 
-static void on_parent(struct http *h)
+static void on_parent(struct sl_server *h)
 {
 	union {
 		struct cmsghdr header;
@@ -268,17 +98,17 @@ static void on_parent(struct http *h)
 	close(fd);
 }
 
-static void tell_parent(struct http *h, char what)
+static void tell_parent(struct sl_server *h, char what)
 {
 	if (send(h->given->parent, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
 		h->over = true;
 }
 
-static void ask_parent(struct http *h)
+static void ask_parent(struct sl_server *h)
 {
 	if (h->asked_ms)
 		return;
-	h->asked_ms = now_ms();
+	h->asked_ms = sl_http_now_ms();
 	tell_parent(h, SL_HTTP_WANTS);
 }
 
@@ -293,7 +123,8 @@ static enum MHD_Result say(struct MHD_Connection *connection, unsigned status, c
 
 	if (!response)
 		return MHD_NO;
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain; charset=utf-8");
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+				"text/plain; charset=utf-8");
 	if (header)
 		MHD_add_response_header(response, header, value);
 	if (status == MHD_HTTP_UNAUTHORIZED)
@@ -304,7 +135,7 @@ static enum MHD_Result say(struct MHD_Connection *connection, unsigned status, c
 	return result;
 }
 
-static enum sl_user_verdict who(struct http *h, struct MHD_Connection *connection)
+static enum sl_user_verdict who(struct sl_server *h, struct MHD_Connection *connection)
 {
 	char *password = NULL, *name;
 	enum sl_user_verdict verdict = SL_USER_WRONG;
@@ -313,7 +144,7 @@ static enum sl_user_verdict who(struct http *h, struct MHD_Connection *connectio
 		return SL_USER_RIGHT;
 	name = MHD_basic_auth_get_username_password(connection, &password);
 	if (name && password)
-		verdict = sl_users_check(&h->users, name, password, now_ms());
+		verdict = sl_users_check(&h->users, name, password, sl_http_now_ms());
 	MHD_free(name);
 	MHD_free(password);
 	return verdict;
@@ -339,12 +170,12 @@ static bool refuse(struct MHD_Connection *connection, const char *method, enum M
 	return true;
 }
 
-static enum MHD_Result serve_text(struct http *h, struct MHD_Connection *connection,
-				  struct conn *c)
+static enum MHD_Result serve_text(struct sl_server *h, struct MHD_Connection *connection,
+				  struct sl_conn *c)
 {
-	bool fresh = h->text && now_ms() - h->text_ms < FRESH_MS;
+	bool fresh = h->text && sl_http_now_ms() - h->text_ms < FRESH_MS;
 
-	if (fresh || (c->told && h->text && now_ms() - h->text_ms < PARENT_MS))
+	if (fresh || (c->told && h->text && sl_http_now_ms() - h->text_ms < PARENT_MS))
 		return MHD_queue_response(connection, MHD_HTTP_OK, h->text);
 	if (c->told)	/* an old one would be a lie */
 		return say(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "no answer from sluice\n",
@@ -360,15 +191,15 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 				  const char *upload, size_t *upload_size, void **own)
 {
 	static int seen;
-	struct http *h = context;
-	struct conn *c = conn_of(connection);
+	struct sl_server *h = context;
+	struct sl_conn *c = sl_conn_of(connection);
 	enum MHD_Result result;
 
 	if (!c || !c->mhd)
 		return MHD_NO;
 	if (!*own) {
 		*own = &seen;
-		change(h, c, BUSY);
+		sl_conn_change(h, c, SL_CONN_BUSY);
 		return refuse(connection, method, &result) ? result : MHD_YES;
 	}
 	switch (c->told ? SL_USER_RIGHT : who(h, connection)) {
@@ -393,7 +224,7 @@ static void say_nothing(void *context, const char *format, va_list args)
 {
 }
 
-static struct MHD_Daemon *start(struct http *h)
+static struct MHD_Daemon *start(struct sl_server *h)
 {
 	const struct sl_http *given = h->given;
 	struct MHD_OptionItem tls[] = {
@@ -408,11 +239,11 @@ static struct MHD_Daemon *start(struct http *h)
 
 	return MHD_start_daemon(flags, 0, NULL, NULL, on_request, h,
 				MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL,
-				MHD_OPTION_CONNECTION_LIMIT, 2 * CONNECTIONS,
+				MHD_OPTION_CONNECTION_LIMIT, 2 * SL_CONNECTIONS,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
 				MHD_OPTION_STRICT_FOR_CLIENT, 1,
-				MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-				MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+				MHD_OPTION_NOTIFY_CONNECTION, sl_conn_notify, h,
+				MHD_OPTION_NOTIFY_COMPLETED, sl_conn_completed, h,
 				MHD_OPTION_ARRAY, given->certificate ? tls : plain, MHD_OPTION_END);
 }
 
@@ -423,14 +254,14 @@ static int watch(int epoll, int fd)
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
-static int timeout_of(struct http *h)
+static int timeout_of(struct sl_server *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
 	return MHD_get_timeout(h->daemon, &ms) == MHD_YES && ms < 500 ? (int)ms : 500;
 }
 
-static void loop(struct http *h, int epoll)
+static void loop(struct sl_server *h, int epoll)
 {
 	struct epoll_event events[8];
 	int n, i;
@@ -439,20 +270,20 @@ static void loop(struct http *h, int epoll)
 		n = epoll_wait(epoll, events, 8, timeout_of(h));
 		for (i = 0; i < n; i++) {
 			if (events[i].data.fd == h->given->listener)
-				accept_some(h);
+				sl_conns_accept(h);
 			else if (events[i].data.fd == h->given->parent)
 				on_parent(h);
 		}
-		if (h->asked_ms && now_ms() - h->asked_ms > PARENT_MS)
+		if (h->asked_ms && sl_http_now_ms() - h->asked_ms > PARENT_MS)
 			tell_waiting(h);
-		expire(h);
+		sl_conns_expire(h);
 		MHD_run(h->daemon);
 	}
 }
 
 static int serve(const struct sl_http *given)
 {
-	struct http h = {.given = given, .users = {.text = given->users}};
+	struct sl_server h = {.given = given, .users = {.text = given->users}};
 	const union MHD_DaemonInfo *info;
 	int epoll, err;
 

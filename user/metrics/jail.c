@@ -27,7 +27,8 @@ static int limit(int what, rlim_t value)
 
 int sl_http_give_up(void)
 {
-	const struct sl_identity nobody = {.source = SL_IDENTITY_USER, .uid = NOBODY, .gid = NOBODY};
+	const struct sl_identity nobody = {
+		.source = SL_IDENTITY_USER, .uid = NOBODY, .gid = NOBODY};
 	bool root = !geteuid();
 	int err = limit(RLIMIT_NOFILE, FILES);
 
@@ -52,18 +53,53 @@ int sl_http_give_up(void)
 int sl_http_few_calls(void)
 {
 	static const int calls[] = {
-		SCMP_SYS(accept4), SCMP_SYS(brk), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
-		SCMP_SYS(close), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_wait),
-		SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(fcntl), SCMP_SYS(fstat),
-		SCMP_SYS(newfstatat), SCMP_SYS(futex), SCMP_SYS(getpeername), SCMP_SYS(getpid),
-		SCMP_SYS(getrandom), SCMP_SYS(getrusage), SCMP_SYS(getsockname), SCMP_SYS(getsockopt),
-		SCMP_SYS(gettid), SCMP_SYS(gettimeofday), SCMP_SYS(lseek), SCMP_SYS(madvise),
-		SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(mremap), SCMP_SYS(munmap),
-		SCMP_SYS(nanosleep), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(pread64),
-		SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
-		SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
-		SCMP_SYS(rt_sigreturn), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(setsockopt),
-		SCMP_SYS(shutdown), SCMP_SYS(time), SCMP_SYS(write), SCMP_SYS(writev),
+		SCMP_SYS(accept4),
+		SCMP_SYS(brk),
+		SCMP_SYS(clock_gettime),
+		SCMP_SYS(clock_nanosleep),
+		SCMP_SYS(close),
+		SCMP_SYS(epoll_ctl),
+		SCMP_SYS(epoll_pwait),
+		SCMP_SYS(epoll_wait),
+		SCMP_SYS(exit),
+		SCMP_SYS(exit_group),
+		SCMP_SYS(fcntl),
+		SCMP_SYS(fstat),
+		SCMP_SYS(newfstatat),
+		SCMP_SYS(futex),
+		SCMP_SYS(getpeername),
+		SCMP_SYS(getpid),
+		SCMP_SYS(getrandom),
+		SCMP_SYS(getrusage),
+		SCMP_SYS(getsockname),
+		SCMP_SYS(getsockopt),
+		SCMP_SYS(gettid),
+		SCMP_SYS(gettimeofday),
+		SCMP_SYS(lseek),
+		SCMP_SYS(madvise),
+		SCMP_SYS(mmap),
+		SCMP_SYS(mprotect),
+		SCMP_SYS(mremap),
+		SCMP_SYS(munmap),
+		SCMP_SYS(nanosleep),
+		SCMP_SYS(poll),
+		SCMP_SYS(ppoll),
+		SCMP_SYS(pread64),
+		SCMP_SYS(read),
+		SCMP_SYS(readv),
+		SCMP_SYS(recvfrom),
+		SCMP_SYS(recvmsg),
+		SCMP_SYS(restart_syscall),
+		SCMP_SYS(rt_sigaction),
+		SCMP_SYS(rt_sigprocmask),
+		SCMP_SYS(rt_sigreturn),
+		SCMP_SYS(sendmsg),
+		SCMP_SYS(sendto),
+		SCMP_SYS(setsockopt),
+		SCMP_SYS(shutdown),
+		SCMP_SYS(time),
+		SCMP_SYS(write),
+		SCMP_SYS(writev),
 	};
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int err = filter ? 0 : -ENOMEM;

@@ -27,7 +27,8 @@ static bool set_address(const struct sl_option *o, struct sl_metrics_listen *l)
 	if (!strncmp(o->value, "unix:", 5)) {
 		at.value += 5;
 		if (strlen(at.value) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
-			sl_error(o->diag, o->pos, "'%.80s' is too long for a socket's path", at.value);
+			sl_error(o->diag, o->pos, "'%.80s' is too long for a socket's path",
+				 at.value);
 			return false;
 		}
 		return sl_option_path(&at, &l->path);
@@ -108,14 +109,17 @@ static int finish(struct reader *r, const struct sl_pos *pos, struct sl_metrics_
 	int err = 0;
 
 	if (!l->host && !l->path)
-		err = sl_error(diag, pos, "where to listen? loopback:9477 or unix:/run/sluice/metrics");
+		err = sl_error(diag, pos,
+			       "where to listen? loopback:9477 or unix:/run/sluice/metrics");
 	else if (!l->certificate != !l->key)
 		err = sl_error(diag, pos, "TLS needs both cert and key");
 	else if (l->host && r->seen & 1u << 4)
 		err = sl_error(diag, pos, "mode: only a unix socket has one");
 	else if (l->host && !is_loopback(l->host) && !l->insecure && (!l->certificate || !l->users))
-		err = sl_error(diag, pos, "'%s' is not loopback: who can reach it reads what is denied "
-			       "to whom; add cert, key and users, or insecure=yes", l->host);
+		err = sl_error(diag, pos,
+			       "'%s' is not loopback: who can reach it reads what is denied "
+			       "to whom; add cert, key and users, or insecure=yes",
+			       l->host);
 	if (!err && !l->mode)
 		l->mode = 0660;
 	if (err)
@@ -157,7 +161,8 @@ int sl_metrics_parse_yaml(struct sl_yaml *yaml, struct sl_metrics_listen *out,
 		return err;
 	}
 	if (yaml->type != SL_YAML_MAP) {
-		sl_error(diag, &pos, "an address (`loopback:9477`) or a mapping is wanted: found %s",
+		sl_error(diag, &pos,
+			 "an address (`loopback:9477`) or a mapping is wanted: found %s",
 			 sl_yaml_describe(yaml, found, sizeof(found)));
 		sl_yaml_skip(yaml);
 		return -EINVAL;

@@ -192,10 +192,10 @@ int sl_metrics_serve(const struct sl_metrics_listen *listen, struct sl_metrics_s
 		     struct sl_diag *diag)
 {
 	struct sl_metrics_server *s = calloc(1, sizeof(*s));
-	int err = s ? 0 : -ENOMEM;
+	int err;
 
-	if (err)
-		return err;
+	if (!s)
+		return -ENOMEM;
 	s->listener = s->child = -1;
 	err = read_files(s, listen, diag);
 	if (!err)
@@ -205,7 +205,8 @@ int sl_metrics_serve(const struct sl_metrics_listen *listen, struct sl_metrics_s
 		if (!err)
 			err = wait_ready(s);
 		if (err)
-			sl_error(diag, NULL, "metrics: the server does not start: %s", strerror(-err));
+			sl_error(diag, NULL, "metrics: the server does not start: %s",
+				 strerror(-err));
 	}
 	if (err)
 		sl_metrics_end(s);

@@ -94,7 +94,8 @@ static bool set_format(const struct sl_option *o, enum sl_sink_format *out)
 	bool ocsf = !strcmp(o->value, "ocsf");
 
 	if (!ocsf && strcmp(o->value, "json"))
-		return sl_error(o->diag, o->pos, "format: '%.80s': it is json or ocsf", o->value), false;
+		return sl_error(o->diag, o->pos, "format: '%.80s': it is json or ocsf", o->value),
+		       false;
 	*out = ocsf ? SL_SINK_OCSF : SL_SINK_NATIVE;
 	return true;
 }
@@ -189,7 +190,8 @@ static int set_address(struct reader *r, const struct sl_pos *pos, struct sl_dia
 	}
 	if (!sl_option_path(&o, &c->path))
 		return -EINVAL;
-	if (c->kind != SL_SINK_FILE && strlen(c->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+	if (c->kind != SL_SINK_FILE &&
+	    strlen(c->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return sl_error(diag, pos, "%s: '%.80s' is too long for a socket's path", o.key,
 				c->path);
 	return 0;
@@ -204,7 +206,8 @@ static int check_keys(const struct reader *r, const struct sl_pos *pos, struct s
 			err = sl_error(diag, pos, "%s: a sink '%s' has no such key", keys[i],
 				       keys[r->config.kind]);
 	if (!err && r->seen & OF(KEY_KEEP) && !r->config.rotate_bytes && !r->config.rotate_s)
-		err = sl_error(diag, pos, "keep: nothing rotates; add rotate (a size) or every (a time)");
+		err = sl_error(diag, pos,
+			       "keep: nothing rotates; add rotate (a size) or every (a time)");
 	return err;
 }
 
@@ -215,7 +218,8 @@ static int finish(struct reader *r, const struct sl_pos *pos, struct sl_sink_con
 	int err = 0;
 
 	if (!r->has_kind)
-		err = sl_error(diag, pos, "what kind of sink? file, stdout, journald, syslog or unix");
+		err = sl_error(diag, pos,
+			       "what kind of sink? file, stdout, journald, syslog or unix");
 	if (!err)
 		err = check_keys(r, pos, diag);
 	if (!err)
@@ -261,8 +265,10 @@ int sl_sink_parse(const char *spec, const struct sl_pos *pos, struct sl_sink_con
 	word[kind] = 0;
 	index = find_key(word);
 	if (index < 0 || index > KEY_UNIX)
-		err = sl_error(diag, pos, "'%.80s' is no kind of sink: file, stdout, journald, syslog "
-			       "and unix are", word);
+		err = sl_error(diag, pos,
+			       "'%.80s' is no kind of sink: file, stdout, journald, syslog "
+			       "and unix are",
+			       word);
 	else
 		err = set(&r, word, kind < head ? word + kind + 1 : "", pos, diag);
 	free(word);
@@ -285,7 +291,8 @@ int sl_sink_parse_yaml(struct sl_yaml *yaml, struct sl_sink_config *out, struct 
 		return err;
 	}
 	if (yaml->type != SL_YAML_MAP) {
-		sl_error(diag, &pos, "a sink is wanted (`{file: /var/log/sluice/audit.jsonl}`): found %s",
+		sl_error(diag, &pos,
+			 "a sink is wanted (`{file: /var/log/sluice/audit.jsonl}`): found %s",
 			 sl_yaml_describe(yaml, found, sizeof(found)));
 		sl_yaml_skip(yaml);
 		return -EINVAL;

@@ -89,7 +89,8 @@ static void drop(struct sl_sink *s, unsigned i)
 static struct sl_line *hello(struct sl_sink *s, __u64 next)
 {
 	char text[256], now[40];
-	int n = snprintf(text, sizeof(text), "{\"time\":\"%s\",\"event\":\"hello\",\"stream\":\"%s\","
+	int n = snprintf(text, sizeof(text),
+			 "{\"time\":\"%s\",\"event\":\"hello\",\"stream\":\"%s\","
 			 "\"next\":%llu,\"version\":\"%s\"}\n",
 			 sl_time_text(sl_clock_ns(&s->clock), now), s->stream,
 			 (unsigned long long)next, SLUICE_VERSION);

@@ -68,7 +68,7 @@ static bool ends_within_line(int fd, off_t size)
 static int file_open(struct sl_sink *s)
 {
 	struct file *f = s->own;
-	struct stat st;
+	struct stat st = {};
 	int fd;
 
 	if (!f) {

@@ -69,8 +69,9 @@ struct sl_line *sl_render(unsigned variant, json_t *record, __u64 seq, enum sl_s
 
 /* One line for a person. A string of the record's, owned by the caller. */
 char *sl_record_message(const json_t *record);
-/* `destination`, `address` -> the text, or NULL. Ends with NULL. */
-const char *sl_record_text(const json_t *record, ...) __attribute__((sentinel));
+/* sl_record_text(record, "destination", "address"): the text, or NULL. */
+const char *sl_record_path(const json_t *record, ...) __attribute__((sentinel));
+#define sl_record_text(record, ...) sl_record_path(record, __VA_ARGS__, (const char *)NULL)
 json_t *sl_ocsf(json_t *record, enum sl_sink_level level);
 /* Appends the fields to a stream. */
 void sl_journal_fields(FILE *out, const json_t *record, const char *message,

@@ -48,9 +48,9 @@ static json_t *endpoint(const json_t *record, const char *which)
 	const json_t *from = json_object_get(record, which);
 	json_t *to = json_object();
 
-	set_text(to, "ip", sl_record_text(from, "address", NULL));
+	set_text(to, "ip", sl_record_text(from, "address"));
 	set_copy(to, "port", json_object_get(from, "port"));
-	set_text(to, "hostname", sl_record_text(from, "name", NULL));
+	set_text(to, "hostname", sl_record_text(from, "name"));
 	if (json_object_size(to))
 		return to;
 	json_decref(to);
@@ -73,9 +73,9 @@ static int protocol_number(const char *name)
 
 static json_t *connection(const json_t *record)
 {
-	const char *protocol = sl_record_text(record, "protocol", NULL);
-	const char *family = sl_record_text(record, "family", NULL);
-	const char *direction = sl_record_text(record, "direction", NULL);
+	const char *protocol = sl_record_text(record, "protocol");
+	const char *family = sl_record_text(record, "family");
+	const char *direction = sl_record_text(record, "direction");
 	json_t *info = json_object();
 
 	json_object_set_new(info, "direction_id",
@@ -100,7 +100,7 @@ static void set_actor(json_t *to, const json_t *record)
 	json_t *p = json_object();
 
 	set_copy(p, "pid", json_object_get(process, "pid"));
-	set_text(p, "name", sl_record_text(process, "comm", NULL));
+	set_text(p, "name", sl_record_text(process, "comm"));
 	if (json_is_integer(uid))
 		json_object_set_new(p, "user", json_pack("{s:o}", "uid",
 							 json_sprintf("%lld", (long long)
@@ -115,8 +115,8 @@ static void set_actor(json_t *to, const json_t *record)
 static void set_decision(json_t *to, const json_t *record, const char *verdict)
 {
 	bool deny = !strcmp(verdict, "deny"), audit = !strcmp(verdict, "audit-deny");
-	const char *policy = sl_record_text(record, "policy", NULL);
-	const char *rule = sl_record_text(record, "rule", NULL);
+	const char *policy = sl_record_text(record, "policy");
+	const char *rule = sl_record_text(record, "rule");
 
 	json_object_set_new(to, "action_id", json_integer(deny ? DENIED : ALLOWED));
 	json_object_set_new(to, "action", json_string(deny ? "Denied" : "Allowed"));
@@ -125,7 +125,7 @@ static void set_decision(json_t *to, const json_t *record, const char *verdict)
 					 DISPOSITION_ALLOWED));
 	json_object_set_new(to, "disposition",
 			    json_string(deny ? "Blocked" : audit ? "Logged" : "Allowed"));
-	set_text(to, "status_detail", sl_record_text(record, "reason", NULL));
+	set_text(to, "status_detail", sl_record_text(record, "reason"));
 	if (policy)
 		json_object_set_new(to, "policy",
 				    json_pack("{s:s, s:o}", "name", policy, "version",
@@ -178,16 +178,16 @@ static void set_traffic(json_t *to, const json_t *record)
 
 static void set_event(json_t *to, const json_t *record)
 {
-	const char *event = sl_record_text(record, "event", NULL) ?: "";
-	const char *verdict = sl_record_text(record, "verdict", NULL);
+	const char *event = sl_record_text(record, "event") ?: "";
+	const char *verdict = sl_record_text(record, "verdict");
 	const json_t *question = json_object_get(record, "question");
 
 	if (verdict && !strcmp(event, "dns")) {
 		set_class(to, DNS_ACTIVITY, DNS_QUERY, "DNS Activity", "Query");
 		if (json_is_object(question))
 			json_object_set_new(to, "query", json_pack("{s:s?, s:s?}", "hostname",
-				sl_record_text(question, "name", NULL), "type",
-				sl_record_text(question, "type", NULL)));
+				sl_record_text(question, "name"), "type",
+				sl_record_text(question, "type")));
 	} else if (!strcmp(event, "close")) {
 		set_class(to, NETWORK_ACTIVITY, CLOSE, "Network Activity", "Close");
 	} else if (verdict && !strcmp(verdict, "deny")) {
@@ -242,8 +242,8 @@ json_t *sl_ocsf(json_t *record, enum sl_sink_level level)
 			     json_object_get(record, "seq"));
 	json_object_set_new(to, "metadata", metadata);
 	json_object_set_new(to, "time",
-			    json_integer(milliseconds(sl_record_text(record, "time", NULL))));
-	set_text(to, "time_dt", sl_record_text(record, "time", NULL));
+			    json_integer(milliseconds(sl_record_text(record, "time"))));
+	set_text(to, "time_dt", sl_record_text(record, "time"));
 	json_object_set_new(to, "severity_id", json_integer(severity(level)));
 	set_event(to, record);
 	if (json_is_integer(count) && json_integer_value(count) > 0)

@@ -36,7 +36,7 @@ bool sl_option_number(const struct sl_option *o, unsigned min, unsigned max, uns
 bool sl_option_bytes(const struct sl_option *o, __u64 min, __u64 *out);	/* 10M, 512K, 1GiB */
 bool sl_option_seconds(const struct sl_option *o, unsigned min, unsigned *out); /* 1d, 30m */
 bool sl_option_mode(const struct sl_option *o, mode_t *out);		/* 0640 */
-bool sl_option_path(const struct sl_option *o, char **out);		/* absolute; *out is freed */
+bool sl_option_path(const struct sl_option *o, char **out); /* absolute; *out is freed */
 /* ADDRESS:PORT, [ADDRESS]:PORT; numeric. port 0 in: it must be written. */
 bool sl_option_address(const struct sl_option *o, unsigned port, char **host, unsigned *out);
 

@@ -20,7 +20,7 @@ unsigned sl_variant(enum sl_shape shape, enum sl_sink_format format)
 	return 2 * (unsigned)shape + (unsigned)format;
 }
 
-const char *sl_record_text(const json_t *record, ...)
+const char *sl_record_path(const json_t *record, ...)
 {
 	const char *key;
 	va_list keys;
@@ -34,8 +34,8 @@ const char *sl_record_text(const json_t *record, ...)
 
 static void put_target(FILE *out, const json_t *record)
 {
-	const char *name = sl_record_text(record, "target", "name", NULL);
-	const char *policy = sl_record_text(record, "policy", NULL);
+	const char *name = sl_record_text(record, "target", "name");
+	const char *policy = sl_record_text(record, "policy");
 
 	if (name)
 		fprintf(out, " target %s", name);
@@ -45,10 +45,10 @@ static void put_target(FILE *out, const json_t *record)
 
 static void put_endpoint(FILE *out, const json_t *record)
 {
-	bool inbound = !strcmp(sl_record_text(record, "direction", NULL) ?: "", "ingress");
+	bool inbound = !strcmp(sl_record_text(record, "direction") ?: "", "ingress");
 	const json_t *end = json_object_get(record, inbound ? "source" : "destination");
-	const char *address = sl_record_text(end, "address", NULL);
-	const char *name = sl_record_text(end, "name", NULL);
+	const char *address = sl_record_text(end, "address");
+	const char *name = sl_record_text(end, "name");
 	const json_t *port = json_object_get(end, "port");
 
 	fputs(inbound ? " from" : "", out);
@@ -57,27 +57,27 @@ static void put_endpoint(FILE *out, const json_t *record)
 	fprintf(out, strchr(address ?: "", ':') ? " [%s]" : " %s", address ?: "?");
 	if (json_is_integer(port))
 		fprintf(out, ":%lld", (long long)json_integer_value(port));
-	if (sl_record_text(record, "protocol", NULL))
-		fprintf(out, "/%s", sl_record_text(record, "protocol", NULL));
+	if (sl_record_text(record, "protocol"))
+		fprintf(out, "/%s", sl_record_text(record, "protocol"));
 }
 
 static void put_decision(FILE *out, const json_t *record)
 {
-	const char *rule = sl_record_text(record, "rule", NULL);
-	const char *asked = sl_record_text(record, "question", "name", NULL);
+	const char *rule = sl_record_text(record, "rule");
+	const char *asked = sl_record_text(record, "question", "name");
 	const json_t *pid = json_object_get(json_object_get(record, "process"), "pid");
 	json_int_t count = json_integer_value(json_object_get(record, "count"));
 
-	fputs(sl_record_text(record, "verdict", NULL), out);
+	fputs(sl_record_text(record, "verdict"), out);
 	if (asked)
-		fprintf(out, " question %s %s", asked, sl_record_text(record, "question", "type",
-								      NULL) ?: "?");
+		fprintf(out, " question %s %s", asked, sl_record_text(record, "question", "type") ?: "?");
 	else
 		put_endpoint(out, record);
-	fprintf(out, " by %s", rule ?: sl_record_text(record, "reason", NULL) ?: "?");
+	fprintf(out, " by %s", rule ?: sl_record_text(record, "reason") ?: "?");
 	put_target(out, record);
 	if (json_is_integer(pid))
-		fprintf(out, " process %s[%lld]", sl_record_text(record, "process", "comm", NULL) ?: "?",
+		fprintf(out, " process %s[%lld]",
+			sl_record_text(record, "process", "comm") ?: "?",
 			(long long)json_integer_value(pid));
 	if (count > 1)
 		fprintf(out, " (%lld times)", (long long)count);
@@ -86,19 +86,19 @@ static void put_decision(FILE *out, const json_t *record)
 char *sl_record_message(const json_t *record)
 {
 	const json_t *count = json_object_get(record, "count");
-	const char *why = sl_record_text(record, "why", NULL);
+	const char *why = sl_record_text(record, "why");
 	char *text = NULL;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 
 	if (!out)
 		return NULL;
-	if (sl_record_text(record, "verdict", NULL)) {
+	if (sl_record_text(record, "verdict")) {
 		put_decision(out, record);
 	} else {
-		fputs(sl_record_text(record, "event", NULL) ?: "record", out);
-		if (sl_record_text(record, "change", NULL))
-			fprintf(out, " %s", sl_record_text(record, "change", NULL));
+		fputs(sl_record_text(record, "event") ?: "record", out);
+		if (sl_record_text(record, "change"))
+			fprintf(out, " %s", sl_record_text(record, "change"));
 		if (json_is_integer(count))
 			fprintf(out, " %lld records", (long long)json_integer_value(count));
 		put_target(out, record);
@@ -131,7 +131,7 @@ static void put_header(FILE *out, const char *text, size_t max)
 /* Section 6.2.3: at most microseconds. */
 static void put_timestamp(FILE *out, const json_t *record)
 {
-	const char *time = sl_record_text(record, "time", NULL), *dot = strchr(time ?: "", '.');
+	const char *time = sl_record_text(record, "time"), *dot = strchr(time ?: "", '.');
 
 	if (!time || strlen(time) > 40)
 		fputs("- ", out);
@@ -151,7 +151,7 @@ static void put_syslog(FILE *out, const json_t *record, __u64 seq)
 	put_header(out, host, 255);
 	fputs("sluice ", out);
 	fprintf(out, "%d ", getpid());
-	put_header(out, sl_record_text(record, "event", NULL), 32);
+	put_header(out, sl_record_text(record, "event"), 32);
 	/* section 7.3.1: from 1 to 2147483647, and again */
 	fprintf(out, "[meta sequenceId=\"%llu\"] ", (unsigned long long)(seq % 2147483647 + 1));
 }

@@ -175,8 +175,8 @@ static struct sl_line *render_gap(struct sl_sink *s, const struct sl_line *gap)
 	json_t *j;
 
 	j = json_pack("{s:s, s:I, s:s, s:I, s:I, s:s, s:s, s:s}", "time",
-		      sl_time_text(sl_clock_ns(&s->clock), now), "seq", (json_int_t)gap->seq, "event",
-		      "lost", "first", (json_int_t)gap->first, "count",
+		      sl_time_text(sl_clock_ns(&s->clock), now), "seq", (json_int_t)gap->seq,
+		      "event", "lost", "first", (json_int_t)gap->first, "count",
 		      (json_int_t)(gap->seq - gap->first + 1), "sink", s->stats.spec, "why",
 		      *s->stats.error ? s->stats.error : "the queue was full", "stream", s->stream);
 	line = j ? sl_render(s->variant, j, gap->seq, SL_LEVEL_ERROR) : NULL;
