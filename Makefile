@@ -21,19 +21,23 @@ CPPFLAGS   += -Iinclude -Iuser -I$(O) -I/usr/include/libxml2 -D_GNU_SOURCE \
 	      -DSLUICE_DATADIR='"$(PREFIX)/share/sluice"'
 ALL_CFLAGS := -std=gnu11 $(WARN) $(CFLAGS)
 LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp -lxml2 -lldns -lssl -lcrypto -lmicrohttpd -lcrypt -lpthread
+# sluice-alerts alone: what it links would cost every other program 6 ms at its start.
+ALERT_LIBS := -lcurl -lcrypto
 SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
 	      -I/usr/include/$(shell uname -m)-linux-gnu -Wall -Wextra -Werror \
 	      -Wno-unused-parameter
 
 # Each stage is a folder; every stage but the entry points goes into the library.
-STAGES     := policy resolve compile kernel target forward audit convert libvirt sinks metrics
+STAGES     := policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts
 LIB_SRC    := $(foreach s,$(STAGES),$(wildcard user/$(s)/*.c))
 CLI_SRC    := $(wildcard user/cli/*.c)
+ALERTS_SRC := user/programs/alerts.c user/cli/options.c user/cli/usage.c
 BPF_SRC    := $(wildcard bpf/*.bpf.c)
 SKELS      := $(BPF_SRC:bpf/%.bpf.c=$(O)/%.skel.h)
 LIB_OBJ    := $(LIB_SRC:%.c=$(O)/%.o)
 CLI_OBJ    := $(CLI_SRC:%.c=$(O)/%.o)
+ALERTS_OBJ := $(ALERTS_SRC:%.c=$(O)/%.o)
 SAN_OBJ    := $(LIB_SRC:%.c=$(O)/san/%.o)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 UNIT_BIN   := $(UNIT_SRC:tests/unit/%.c=$(O)/tests/%)
@@ -43,19 +47,20 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench-device \
-	verifier-budget oracle-answers \
+	verifier-budget oracle-alerts oracle-answers \
 	fuzz fuzz-dns fuzz-forward lint format clean install
 
-all: $(O)/sluice
+all: $(O)/sluice $(O)/sluice-alerts
 
 help:
 	@echo 'sudo make demo      install what is missing, build, show allowed and blocked connections'
 	@echo 'sudo make test      build and run every test'
 	@echo 'sudo make test-guests    of these, a real guest on a bridge, and libvirt itself'
 	@echo 'sudo make test-kernels   the programs and a suite on Debian 6.1, 6.12 and this kernel'
-	@echo 'make                build $(O)/sluice'
+	@echo 'make                build $(O)/sluice and $(O)/sluice-alerts'
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
+	@echo 'make oracle-alerts  SEED= TIME=   alerts over random records against a model'
 	@echo 'sudo make oracle-frames SEED= FRAMES=   frames through the device programs against a model'
 	@echo 'sudo make oracle-answers SEED= ANSWERS=   mutated answers and what they teach, against a model'
 	@echo 'sudo make verifier-budget   what the verifier walks for each program'
@@ -99,6 +104,9 @@ SEED ?=
 TIME ?= 120
 oracle: all tools
 	$(PYTHON) tests/oracle/differential.py --build $(O) --time $(TIME) $(if $(SEED),--seed $(SEED))
+
+oracle-alerts: all
+	$(PYTHON) tests/oracle/alerts_differential.py --build $(O) --time $(TIME) $(if $(SEED),--seed $(SEED))
 
 bench-device: all tools
 	$(PYTHON) tests/bench/device.py $(O)
@@ -150,6 +158,12 @@ $(O)/sluice: $(CLI_OBJ) $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(O)/sluice-alerts: $(ALERTS_OBJ) $(O)/libsluice.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS) $(ALERT_LIBS)
+
+$(O)/tests/test_alerts: LIBS += $(ALERT_LIBS)
+
 $(O)/libsluice.a: $(LIB_OBJ)
 	$(call msg,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -186,7 +200,9 @@ $(O)/tests/%: tests/tools/%.c $(O)/libsluice.a
 
 install: all
 	install -D -m 755 $(O)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -D -m 755 $(O)/sluice-alerts $(DESTDIR)$(PREFIX)/bin/sluice-alerts
 	install -d $(DESTDIR)$(PREFIX)/share/sluice/policies
+	install -D -m 644 deploy/alerts/default.yaml $(DESTDIR)$(PREFIX)/share/sluice/alerts/default.yaml
 	cp -r policies/. $(DESTDIR)$(PREFIX)/share/sluice/policies/
 	install -D -m 755 deploy/libvirt/qemu-hook $(DESTDIR)$(PREFIX)/share/sluice/libvirt/qemu-hook
 	install -D -m 644 deploy/grafana/sluice.json $(DESTDIR)$(PREFIX)/share/sluice/grafana/sluice.json

@@ -23,6 +23,9 @@ struct sl_command {
 
 extern const struct sl_command sl_commands[];
 
+/* NULL: there is none of this name. */
+const struct sl_command *sl_command_find(const char *name);
+
 int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_test(int argc, char **argv);
@@ -38,6 +41,7 @@ int cmd_libvirt_hook(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_monitor(int argc, char **argv);
+int cmd_alerts(int argc, char **argv);
 
 /* Prints the command's usage: to stdout and SL_EXIT_OK for --help, else (with
  * an optional first line that says what is wrong) to stderr and SL_EXIT_USAGE. */

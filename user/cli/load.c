@@ -89,8 +89,3 @@ void sl_loaded_free(struct sl_loaded *loaded)
 	memset(loaded, 0, sizeof(*loaded));
 }
 
-bool sl_output_option(const char *text, bool *json)
-{
-	*json = !strcmp(text, "json");
-	return *json || !strcmp(text, "text");
-}

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* sluice: the table of commands. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "alerts_usage.h"
 #include "cli.h"
 
 const struct sl_command sl_commands[] = {
@@ -99,6 +99,9 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "example: sudo sluice monitor\n",
 	 cmd_monitor},
+	{"alerts", SL_ALERTS_SUMMARY,
+	 SL_ALERTS_USAGE,
+	 cmd_alerts},
 	{"check", "say whether a policy is valid, and what looks wrong with it",
 	 "usage: sluice check [-o json] [--resolved] [--trust-clock] FILE...\n"
 	 "\n"
@@ -204,16 +207,6 @@ const struct sl_command sl_commands[] = {
 	{},
 };
 
-static const struct sl_command *find(const char *name)
-{
-	const struct sl_command *c;
-
-	for (c = sl_commands; c->name; c++)
-		if (!strcmp(c->name, name))
-			return c;
-	return NULL;
-}
-
 static int overview(FILE *out)
 {
 	const struct sl_command *c;
@@ -225,27 +218,6 @@ static int overview(FILE *out)
 	fputs("\n`sluice COMMAND --help` says more.\n"
 	      "example: sudo sluice run -p policy.yaml -- curl https://192.0.2.1\n", out);
 	return out == stdout ? SL_EXIT_OK : SL_EXIT_USAGE;
-}
-
-int sl_help(const char *command)
-{
-	fputs(find(command)->usage, stdout);
-	return SL_EXIT_OK;
-}
-
-int sl_usage(const char *command, const char *wrong, ...)
-{
-	va_list args;
-
-	if (wrong) {
-		fprintf(stderr, "sluice %s: ", command);
-		va_start(args, wrong);
-		vfprintf(stderr, wrong, args);
-		va_end(args);
-		fputs("\n", stderr);
-	}
-	fputs(find(command)->usage, stderr);
-	return SL_EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -261,8 +233,8 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return overview(stdout);
 	if (!strcmp(argv[1], "help"))
-		return argc > 2 && find(argv[2]) ? sl_help(argv[2]) : overview(stdout);
-	command = find(argv[1]);
+		return argc > 2 && sl_command_find(argv[2]) ? sl_help(argv[2]) : overview(stdout);
+	command = sl_command_find(argv[1]);
 	if (!command) {
 		fprintf(stderr, "sluice: no command '%s'\n\n", argv[1]);
 		return overview(stderr);

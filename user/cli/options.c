@@ -27,3 +27,9 @@ int sl_output_done(const char *command, int status)
 	fprintf(stderr, "sluice %s: cannot write the output: %s\n", command, strerror(errno));
 	return SL_EXIT_FAILED;
 }
+
+bool sl_output_option(const char *text, bool *json)
+{
+	*json = !strcmp(text, "json");
+	return *json || !strcmp(text, "text");
+}

@@ -200,7 +200,7 @@ int sl_key_find(const struct sl_key_table *table, const char *name, size_t len)
 
 bool sl_key_is_later(const struct sl_key *key)
 {
-	static const char *const built[] = {ENGINE, MACHINES, NAMES};
+	static const char *const built[] = {ENGINE, MACHINES, NAMES, SL_PART_ALERTS};
 
 	for (size_t i = 0; i < sizeof(built) / sizeof(built[0]); i++) {
 		if (!strcmp(key->part, built[i]))
@@ -221,7 +221,12 @@ const char *sl_key_nearest(const struct sl_key_table *table, const char *name, s
 const struct sl_key_table *sl_key_elsewhere(const struct sl_key_table *table, const char *name,
 					    size_t len)
 {
-	for (size_t i = 0; sl_key_tables[i]; i++) {
+	bool of_policy = false;
+
+	/* The keys of another kind of file belong to no part of a policy. */
+	for (size_t i = 0; sl_key_tables[i]; i++)
+		of_policy |= sl_key_tables[i] == table;
+	for (size_t i = 0; of_policy && sl_key_tables[i]; i++) {
 		if (sl_key_tables[i] != table && sl_key_find(sl_key_tables[i], name, len) >= 0)
 			return sl_key_tables[i];
 	}

@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SL_KEYS_MAX 16
+#define SL_KEYS_MAX 20
+
+/* The part of the rules of alerts (user/alerts), which are read as policies are. */
+#define SL_PART_ALERTS "alerts"
 
 struct sl_key {
 	const char *name;
