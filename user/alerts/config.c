@@ -195,7 +195,7 @@ void sl_alerts_config_free(struct sl_alerts_config *config)
 	for (size_t i = 0; i < config->n_rules; i++)
 		sl_alert_rule_free(&config->rules[i]);
 	for (size_t i = 0; i < config->n_sinks; i++)
-		sl_sink_config_free(&config->sinks[i]);
+		sl_alert_sink_config_free(&config->sinks[i]);
 	free(config->rules);
 	free(config->sinks);
 	free(config->memory);

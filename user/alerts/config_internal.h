@@ -24,7 +24,7 @@ bool sl_path_read(struct sl_parser *p, const struct sl_key *key, char **out);
 void sl_alert_rule_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_sink_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_alert_rule_free(struct sl_alert_rule *rule);
-void sl_sink_config_free(struct sl_sink_config *sink);
+void sl_alert_sink_config_free(struct sl_alert_sink_config *sink);
 
 /* config_match.c: `match` or `not`. */
 struct sl_match_list {

@@ -9,7 +9,7 @@
 #define COMMAND_MAX 64
 #define LABELS_MAX 16
 
-#define SINK(object) ((struct sl_sink_config *)(object))
+#define SINK(object) ((struct sl_alert_sink_config *)(object))
 
 /* The length of an http or https scheme with its slashes, 0: another. */
 static size_t scheme(const char *text, size_t len)
@@ -120,7 +120,7 @@ static bool is_label(const char *text, size_t len)
 	return len && len <= 64;
 }
 
-static void label_read(struct sl_parser *p, const struct sl_key *key, struct sl_sink_config *sink)
+static void label_read(struct sl_parser *p, const struct sl_key *key, struct sl_alert_sink_config *sink)
 {
 	struct sl_alert_label *label;
 
@@ -158,7 +158,7 @@ static void labels_read(struct sl_parser *p, const struct sl_key *key, void *obj
 
 static void word_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
-	struct sl_sink_config *sink = SINK(object);
+	struct sl_alert_sink_config *sink = SINK(object);
 	char *word = NULL, **grown;
 
 	if (sink->n_command == COMMAND_MAX || (!sink->n_command &&
@@ -237,7 +237,7 @@ static void kind_read(struct sl_parser *p, const struct sl_key *key, void *objec
 {
 	struct sl_alerts_config *config = object;
 	struct sl_pos pos = p->yaml.pos;
-	struct sl_sink_config *sink;
+	struct sl_alert_sink_config *sink;
 	struct sl_map map;
 
 	if (p->yaml.type != SL_YAML_MAP) {
@@ -249,7 +249,7 @@ static void kind_read(struct sl_parser *p, const struct sl_key *key, void *objec
 		sl_parser_no_memory(p);
 		return;
 	}
-	*sink = (struct sl_sink_config){.kind = kind, .pos = pos, .timeout_s = 10, .parallel = 4,
+	*sink = (struct sl_alert_sink_config){.kind = kind, .pos = pos, .timeout_s = 10, .parallel = 4,
 					.queue = kinds[kind].queue, .resend_s = 60};
 	sl_map_read(p, kinds[kind].table, kinds[kind].values, sink, &map);
 	if (p->yaml.type != SL_YAML_END && !map.faulty && !map.lines[kinds[kind].required])
@@ -302,7 +302,7 @@ void sl_sink_read(struct sl_parser *p, const struct sl_key *key, void *object)
 			 "each into an element of its own");
 }
 
-void sl_sink_config_free(struct sl_sink_config *sink)
+void sl_alert_sink_config_free(struct sl_alert_sink_config *sink)
 {
 	for (size_t i = 0; i < sink->n_labels; i++) {
 		free(sink->labels[i].name);

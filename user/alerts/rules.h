@@ -69,7 +69,7 @@ struct sl_alert_rule {
 
 enum sl_sink_kind { SL_SINK_ALERTMANAGER, SL_SINK_WEBHOOK, SL_SINK_EXEC, SL_SINK_LOG };
 
-struct sl_sink_config {
+struct sl_alert_sink_config {
 	enum sl_sink_kind kind;
 	enum sl_severity_level severity;	/* the least that it takes */
 	char *url, *ca, *token, *secret;	/* owned, or NULL; the last three: paths */
@@ -89,7 +89,7 @@ struct sl_sink_config {
 struct sl_alerts_config {
 	struct sl_alert_rule *rules;	/* owned */
 	size_t n_rules;
-	struct sl_sink_config *sinks;	/* owned */
+	struct sl_alert_sink_config *sinks;	/* owned */
 	size_t n_sinks;
 	__u64 groups;			/* the most that are kept */
 	char *memory;			/* owned path, or NULL */

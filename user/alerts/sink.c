@@ -132,7 +132,7 @@ static int open_sink(struct sl_sink *sink, struct sl_diag *diag)
 		sink->run = sl_log_run;
 		return 0;
 	default:
-		sink->run = sl_http_run;
+		sink->run = sl_alert_http_run;
 		return sl_http_open(sink, diag);
 	}
 }
@@ -232,7 +232,7 @@ __s64 sl_sinks_resend_s(const struct sl_sinks *s)
 	__s64 least = 0;
 
 	for (size_t i = 0; i < s->n; i++) {
-		const struct sl_sink_config *config = s->sinks[i].config;
+		const struct sl_alert_sink_config *config = s->sinks[i].config;
 
 		if (config->kind == SL_SINK_ALERTMANAGER && (!least || config->resend_s < least))
 			least = config->resend_s;

@@ -195,7 +195,7 @@ static int make_request(struct sl_sink *sink)
 	return 0;
 }
 
-void sl_http_run(struct sl_sink *sink, __s64 now_ms)
+void sl_alert_http_run(struct sl_sink *sink, __s64 now_ms)
 {
 	if (sink->active || !sink->n || now_ms < sink->again_ms)
 		return;

@@ -21,7 +21,7 @@ struct sl_child {
 };
 
 struct sl_sink {
-	const struct sl_sink_config *config;
+	const struct sl_alert_sink_config *config;
 	void (*run)(struct sl_sink *sink, __s64 now_ms);
 	/* The oldest first; those under way stand before all others. */
 	struct sl_message *queue;
@@ -59,7 +59,7 @@ const char *sl_sink_name(const struct sl_sink *sink);
 /* sink_http.c */
 int sl_http_open(struct sl_sink *sink, struct sl_diag *diag);
 void sl_http_close(struct sl_sink *sink);
-void sl_http_run(struct sl_sink *sink, __s64 now_ms);
+void sl_alert_http_run(struct sl_sink *sink, __s64 now_ms);
 /* The transfer of the sink is over. */
 void sl_http_done(struct sl_sink *sink, CURLcode code, __s64 now_ms);
 
