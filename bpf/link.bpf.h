@@ -216,8 +216,11 @@ static __always_inline bool sl_arp_ends(struct __sk_buff *skb)
 
 	if (skb->len == SL_ARP_END)
 		return true;
-	if (!size || size > SL_ETHERNET_LEAST - SL_ARP_END ||
-	    bpf_skb_load_bytes(skb, SL_ARP_END, padding, size))
+	if (!size || size > SL_ETHERNET_LEAST - SL_ARP_END)
+		return false;
+	barrier_var(size);
+	size = ((size - 1) & 31) + 1;	/* 6.1 wants to see that it is not 0 */
+	if (size > sizeof(padding) || bpf_skb_load_bytes(skb, SL_ARP_END, padding, size))
 		return false;
 	return !(padding[0] | padding[1] | padding[2]);
 }
