@@ -422,10 +422,13 @@ def test_many_changes_are_answered_once(host, guest):
 
 def test_isolated_until_its_policy_can_be_resolved(host, guest):
     """A tap is made before it is put into its bridge: @gateway is then nothing."""
-    watch = host.watch("--dev", "vnet*", "-p", host.write(GATEWAY))
+    policy = host.write(GATEWAY)
+    watch = host.watch("--dev", "vnet*", "-p", policy)
     host.tap("vnet0")
     why = watch.wait(told("isolated", "vnet0"))["why"]
     assert "@gateway" in why
+    said = watch.wait_error("@gateway")
+    assert re.match(re.escape(str(policy)) + r":\d+:\d+: error: ", said), said
     assert host.policy_of("vnet0") == "watch-isolated"
     host.ip("link set vnet0 master br0")
     watch.wait(told("renewed", "vnet0", policy="agent"))

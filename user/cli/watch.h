@@ -58,6 +58,7 @@ struct sl_watch_since {
 struct sl_watch {
 	const struct sl_watch_options *options;
 	struct sl_attach_options attach;	/* parsed: owned, by the watch */
+	struct sl_diag policy_names;	/* its places name files that live here */
 	char policy[64];		/* its name */
 	struct sl_watch_since *since;	/* owned */
 	size_t n_since;
@@ -89,9 +90,9 @@ __u64 sl_watch_now_ns(void);
 
 /* ---- watch_policy.c ---- */
 
-/* Reads the policy and replaces the one that is loaded. 0, or -errno with the reason
- * in diag and nothing changed. */
-int sl_watch_load_policy(struct sl_watch *watch, struct sl_diag *diag);
+/* Reads the policy and replaces the one that is loaded; says on stderr what it has to say.
+ * 0, or -errno and nothing changed. */
+int sl_watch_load_policy(struct sl_watch *watch);
 void sl_watch_free_policy(struct sl_watch *watch);
 
 /* What a device has whose policy cannot be resolved. */

@@ -31,19 +31,11 @@ static int signals(void)
 /* Half a policy, or one that is wrong, changes nothing. */
 static void reload(struct sl_watch *watch)
 {
-	struct sl_diag diag = {};
-	int err;
-
 	if (!strcmp(watch->options->attach.policy, "-")) {
 		fputs("sluice watch: SIGHUP: the policy came from standard input and stays\n", stderr);
 		return;
 	}
-	err = sl_watch_load_policy(watch, &diag);
-	if (err && !diag.n_errors)
-		sl_error(&diag, NULL, "%s: %s", watch->options->attach.policy, strerror(-err));
-	sl_diag_print(&diag, stderr);
-	sl_diag_free(&diag);
-	if (err)
+	if (sl_watch_load_policy(watch))
 		fprintf(stderr, "sluice watch: %s is not loaded; the policy before it goes on\n",
 			watch->options->attach.policy);
 	else
@@ -146,10 +138,10 @@ static void say_left(const struct sl_watch *watch)
 /* The programs are loaded before the first device is looked for. */
 static int start(struct sl_watch *watch, struct sl_diag *diag)
 {
-	int err = sl_watch_load_policy(watch, diag);
+	int err = sl_watch_load_policy(watch);
 
 	if (err)
-		return err;
+		return err;	/* said */
 	/* before the state is mapped: the metrics' child inherits what there is */
 	err = sl_watch_open_audit(watch, diag);
 	if (err)

@@ -91,7 +91,7 @@ static int check(const struct sl_attach_options *options, char name[64],
 	return err;
 }
 
-int sl_watch_load_policy(struct sl_watch *watch, struct sl_diag *diag)
+static int load(struct sl_watch *watch, struct sl_diag *diag)
 {
 	struct sl_attach_options options = watch->options->attach;
 	struct sl_policy *parsed;
@@ -118,9 +118,22 @@ int sl_watch_load_policy(struct sl_watch *watch, struct sl_diag *diag)
 	return 0;
 }
 
+int sl_watch_load_policy(struct sl_watch *watch)
+{
+	struct sl_diag *diag = &watch->policy_names;
+	int err = load(watch, diag);
+
+	if (err && !diag->n_errors)
+		sl_error(diag, NULL, "%s: %s", watch->options->attach.policy, strerror(-err));
+	sl_diag_print(diag, stderr);
+	sl_diag_clear(diag);
+	return err;
+}
+
 void sl_watch_free_policy(struct sl_watch *watch)
 {
 	sl_policy_free((struct sl_policy *)watch->attach.parsed);
+	sl_diag_free(&watch->policy_names);
 	for (size_t i = 0; i < watch->n_since; i++)
 		free(watch->since[i].id);
 	free(watch->since);

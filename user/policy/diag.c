@@ -126,11 +126,17 @@ void sl_diag_print(const struct sl_diag *diag, FILE *out)
 		fprintf(out, "%zu more are not shown\n", diag->n_dropped);
 }
 
-void sl_diag_free(struct sl_diag *diag)
+void sl_diag_clear(struct sl_diag *diag)
 {
 	for (size_t i = 0; i < diag->n; i++)
 		free(diag->entries[i].message);
 	free(diag->entries);
+	*diag = (struct sl_diag){.files = diag->files, .n_files = diag->n_files};
+}
+
+void sl_diag_free(struct sl_diag *diag)
+{
+	sl_diag_clear(diag);
 	for (size_t i = 0; i < diag->n_files; i++)
 		free(diag->files[i]);
 	free(diag->files);

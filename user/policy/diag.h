@@ -48,6 +48,8 @@ void sl_warn(struct sl_diag *diag, const struct sl_pos *pos, const char *fmt, ..
 
 /* One line each: `file:line:column: error: message`. */
 void sl_diag_print(const struct sl_diag *diag, FILE *out);
+/* Forgets the entries; interned names stay, for a policy whose places go on naming them. */
+void sl_diag_clear(struct sl_diag *diag);
 void sl_diag_free(struct sl_diag *diag);
 
 #endif
