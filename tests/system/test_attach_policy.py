@@ -2,7 +2,10 @@
 """What `sluice attach` makes of a policy: its sets, what it refuses, what it warns of."""
 import json
 import os
+import re
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -104,6 +107,58 @@ def test_a_set_that_is_empty_on_a_bridge_of_layer_2(host):
                        "  - {allow: any, id: all}\n")
     assert done.returncode == 0
     assert "rule 'all' lets the guest reach private addresses, 10.0.0.1 by 22/tcp" in done.stderr
+
+
+def test_who_holds_the_lock_is_said(host):
+    """A process that was stopped while it changed the state keeps nobody waiting for ever."""
+    assert host.attach("default: deny\n").returncode == 0
+    holder = subprocess.Popen(["flock", STATE, "sh", "-c", "echo held; exec sleep 60"],
+                              stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        done = host.sluice("status")
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
+    assert done.returncode == 1
+    assert re.search(r"is locked by another process \((flock|sh|sleep)?,? ?pid \d+\), for 10 s",
+                     done.stderr), done.stderr
+
+
+def test_an_attach_that_was_killed_hinders_nobody(host):
+    """Whatever it had done by then: the next one attaches."""
+    policy = host.folder / "killed.yaml"
+    policy.write_text("sluice: 1\ndefault: deny\n")
+    for i in range(30):
+        child = subprocess.Popen(
+            ["nsenter", f"--net={host.netns.path}", SLUICE, "attach", "--dev", "vnet0", "-p",
+             str(policy)], env={**os.environ, "SLUICE_STATE": STATE},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.002 * i)
+        child.kill()
+        child.wait()
+        done = host.attach("default: deny\n")
+        assert done.returncode == 0, (i, done.stderr)
+        assert [t["attached"] for t in host.targets()] == [True]
+        assert host.sluice("detach", "--dev", "vnet0").returncode == 0
+
+
+def test_a_place_that_keeps_no_pins_is_refused(host):
+    """Not in a bpf file system; and one that goes with the mount namespace."""
+    path = host.folder / "p.yaml"
+    path.write_text("sluice: 1\ndefault: deny\n")
+    words = [SLUICE, "attach", "--dev", "vnet0", "-p", str(path)]
+
+    def attach(env, *before):
+        return subprocess.run([*before, *words], text=True, capture_output=True, check=False,
+                              env={**os.environ, **env})
+    inside = ["nsenter", f"--net={host.netns.path}"]
+    done = attach({"SLUICE_STATE": str(host.folder / "state")}, *inside)
+    assert done.returncode == 1 and "is in no bpf file system" in done.stderr
+    assert not (host.folder / "state").exists()
+    done = attach({"SLUICE_STATE": STATE}, *inside, "unshare", "--mount", "sh", "-c",
+                  'umount -l /sys/fs/bpf && exec "$@"', "sh")
+    assert done.returncode == 1 and "pins would vanish with it" in done.stderr
 
 
 def test_attaching_again_looks_again(host):

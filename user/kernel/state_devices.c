@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "complaint.h"
@@ -95,6 +96,22 @@ bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *t)
 
 /* ---- attach ---- */
 
+/* The links of a process that was killed go when the kernel comes to it; until then the
+ * same program cannot be linked. */
+static int link_once_free(int program, unsigned ifindex, enum sl_direction direction)
+{
+	const struct timespec pause = {.tv_nsec = 20000000};
+	int fd, i;
+
+	for (i = 0; i < 100; i++) {
+		fd = sl_tcx_link(program, ifindex, direction);
+		if (fd != -EEXIST)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return fd;
+}
+
 static int attach_tcx(const struct sl_state *s, const struct sl_target *t,
 		      enum sl_direction direction)
 {
@@ -103,7 +120,7 @@ static int attach_tcx(const struct sl_state *s, const struct sl_target *t,
 
 	if (!pin)
 		return -ENOMEM;
-	fd = sl_tcx_link(s->programs[direction], t->ifindex, direction);
+	fd = link_once_free(s->programs[direction], t->ifindex, direction);
 	if (fd < 0) {
 		err = fd;
 	} else {
@@ -146,14 +163,14 @@ static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 	char *pin;
 
 	for (direction = SL_EGRESS; direction <= SL_INGRESS; direction++) {
+		/* one that was given up half-way does not say by what */
 		pin = link_pin(s, t, direction);
-		if (t->flags & SL_TARGET_TCX) {
-			if (pin)
-				drop_link(pin);
-		} else if (t->netns == s->netns && has_filter(s, t, direction)) {
-			sl_clsact_detach(t->ifindex, direction);
-		}
+		if (pin)
+			drop_link(pin);
 		free(pin);
+		if (!(t->flags & SL_TARGET_TCX) && t->netns == s->netns &&
+		    has_filter(s, t, direction))
+			sl_clsact_detach(t->ifindex, direction);
 	}
 	if ((t->flags & SL_TARGET_QDISC) && t->netns == s->netns)
 		sl_clsact_remove_qdisc(t->ifindex);
@@ -176,9 +193,15 @@ static int attach_programs(const struct sl_state *s, struct sl_target *t,
 	return err ? err : attach_clsact(s, t, second);
 }
 
-static int say_attach(struct sl_diag *diag, const struct sl_device *device, int err)
+static int say_attach(struct sl_diag *diag, const struct sl_device *device,
+		      const struct sl_target *t, int err)
 {
-	if (err == -EEXIST)
+	if (err == -ENODEV)
+		sl_error(diag, NULL, "device '%s' went away meanwhile", device->name);
+	else if (err == -EEXIST && (t->flags & SL_TARGET_TCX))
+		sl_error(diag, NULL, "device '%s': our program is on it already, linked by a process "
+			 "that still lives (`bpftool link show`)", device->name);
+	else if (err == -EEXIST)
 		sl_error(diag, NULL, "device '%s': somebody else's tc filter or ingress queueing "
 			 "discipline has the first place (`tc filter show dev %s ingress`); remove "
 			 "it, or use a kernel from 6.6", device->name, device->name);
@@ -249,7 +272,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 		err = sl_state_write_target(s, slot, &t);
 	}
 	if (err) {
-		say_attach(diag, device, err);
+		say_attach(diag, device, &t, err);
 		sl_state_forget_target(s, slot, &t);
 		return err;
 	}

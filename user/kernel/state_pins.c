@@ -7,8 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -100,41 +104,157 @@ static int say_errno(struct sl_diag *diag, const char *path, const char *what)
 	return err;
 }
 
-/* Another mount namespace than the first process's: it may be a short-lived one. */
+static long parent_of(long pid)
+{
+	char path[40], line[80];
+	long parent = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%ld/status", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "PPid: %ld", &parent) != 1)
+		;
+	if (f)
+		fclose(f);
+	return parent;
+}
+
+/* Another mount namespace than that of one of those who started us: it may be a
+ * short-lived one. (All are looked at: the first process's cannot always be read.) */
 static bool is_private_mount(void)
 {
-	struct stat own, first;
+	struct stat own, other;
+	char path[40];
+	long pid;
 
-	return !stat("/proc/self/ns/mnt", &own) && !stat("/proc/1/ns/mnt", &first) &&
-	       own.st_ino != first.st_ino;
+	if (stat("/proc/self/ns/mnt", &own))
+		return false;
+	for (pid = getppid(); pid > 0; pid = parent_of(pid)) {
+		snprintf(path, sizeof(path), "/proc/%ld/ns/mnt", pid);
+		if (!stat(path, &other) && other.st_ino != own.st_ino)
+			return true;
+	}
+	return false;
+}
+
+/* Mounts the usual bpf file system, if that is where the state belongs. */
+static int ensure_bpffs(const struct sl_state *s, struct sl_diag *diag)
+{
+	int err;
+
+	if (strncmp(s->path, "/sys/fs/bpf/", 12))
+		return 0;
+	if (!sl_bpffs_is_mounted() && is_private_mount()) {
+		sl_error(diag, NULL, "%s: no bpf file system in this mount namespace: pins would vanish "
+			 "with it, and nothing would be judged. Under `ip netns exec` use `nsenter "
+			 "--net=/run/netns/NAME sluice ...` instead", s->path);
+		return -EXDEV;
+	}
+	err = sl_bpffs_ensure();
+	if (err)
+		sl_error(diag, NULL, "/sys/fs/bpf: no bpf file system to pin in, and it cannot be "
+			 "mounted: %s", strerror(-err));
+	return err;
+}
+
+static int make_directory(const struct sl_state *s, struct sl_diag *diag)
+{
+	bool made = !mkdir(s->path, 0700);
+	struct statfs fs;
+
+	if (!made && errno != EEXIST)
+		return say_errno(diag, s->path, "cannot be made");
+	if (statfs(s->path, &fs))
+		return say_errno(diag, s->path, "cannot be opened");
+	if (fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	if (made)
+		rmdir(s->path);
+	sl_error(diag, NULL, "%s is in no bpf file system, which pins need; leave SLUICE_STATE out, "
+		 "or name a directory below /sys/fs/bpf", s->path);
+	return -EINVAL;
+}
+
+/* The inode of an open file, as /proc/locks names it. */
+static bool is_lock_of(const char *line, int fd, long *pid)
+{
+	unsigned major, minor;
+	unsigned long inode;
+	char kind[16];
+	struct stat st;
+
+	return sscanf(line, "%*d: %15s %*s %*s %ld %x:%x:%lu", kind, pid, &major, &minor, &inode) ==
+		       5 && !strcmp(kind, "FLOCK") && !fstat(fd, &st) && inode == st.st_ino &&
+	       major == major(st.st_dev) && minor == minor(st.st_dev);
+}
+
+/* Who holds the lock, as ` (NAME, pid N)`; empty if nobody tells. */
+static void holder_of(int fd, char *text, size_t size)
+{
+	char line[200], path[40], name[20] = "";
+	FILE *f = fopen("/proc/locks", "re");
+	long pid = 0;
+
+	while (f && fgets(line, sizeof(line), f) && !is_lock_of(line, fd, &pid))
+		pid = 0;
+	if (f)
+		fclose(f);
+	*text = 0;
+	if (pid <= 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
+	f = fopen(path, "re");
+	if (f && fgets(name, sizeof(name), f))
+		name[strcspn(name, "\n")] = 0;
+	if (f)
+		fclose(f);
+	snprintf(text, size, " (%s%spid %ld)", name, *name ? ", " : "", pid);
+}
+
+/* A `watch` that finds a thousand devices holds it for some 20 s; who only looks has less
+ * patience. */
+#define LOCK_MS 30000
+#define LOCK_LOOK_MS 10000
+#define LOCK_PAUSE_MS 20
+
+static int take_lock(const struct sl_state *s, int patience_ms, struct sl_diag *diag)
+{
+	struct timespec pause = {};
+	int waited = 0, ms = 1;
+	char holder[64];
+
+	while (flock(s->lock_fd, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return say_errno(diag, s->path, "cannot be locked");
+		if (waited >= patience_ms) {
+			holder_of(s->lock_fd, holder, sizeof(holder));
+			sl_error(diag, NULL, "%s is locked by another process%s, for %d s now; if that "
+				 "is stopped or hangs, end it: what is attached stays attached",
+				 s->path, holder, waited / 1000);
+			return -EBUSY;
+		}
+		pause.tv_nsec = ms * 1000000;
+		nanosleep(&pause, NULL);
+		waited += ms;
+		ms = ms * 2 > LOCK_PAUSE_MS ? LOCK_PAUSE_MS : ms * 2;
+	}
+	return 0;
 }
 
 int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag)
 {
-	int err;
+	int err = create ? ensure_bpffs(s, diag) : 0;
 
-	if (create) {
-		if (!sl_bpffs_is_mounted() && is_private_mount()) {
-			sl_error(diag, NULL, "%s: no bpf file system in this mount namespace: pins "
-				 "would vanish with it, and nothing would be judged. Under `ip netns "
-				 "exec` use `nsenter --net=/run/netns/NAME sluice ...` instead",
-				 s->path);
-			return -EXDEV;
-		}
-		err = sl_bpffs_ensure();
-		if (err) {
-			sl_error(diag, NULL, "/sys/fs/bpf: no bpf file system to pin in, and it "
-				 "cannot be mounted: %s", strerror(-err));
-			return err;
-		}
-		if (mkdir(s->path, 0700) && errno != EEXIST)
-			return say_errno(diag, s->path, "cannot be made");
-	}
+	if (!err && create)
+		err = make_directory(s, diag);
+	if (err)
+		return err;
 	s->lock_fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->lock_fd < 0)
 		return errno == ENOENT ? -ENOENT : say_errno(diag, s->path, "cannot be opened");
-	if (flock(s->lock_fd, LOCK_EX))
-		return say_errno(diag, s->path, "cannot be locked");
+	err = take_lock(s, create ? LOCK_MS : LOCK_LOOK_MS, diag);
+	if (err)
+		return err;
 	if (create && mkdir(s->netns_path, 0700) && errno != EEXIST)
 		return say_errno(diag, s->netns_path, "cannot be made");
 	return 0;
