@@ -114,6 +114,8 @@ def test_dhcp(bare, kind):
             assert agent.do("udp", to=PEER4, port=ECHO)["reply"] == "hello"
             assert agent.do("tcp", to=PEER4, port=ECHO)["reply"] == "hello"
         assert lab.status()["binding"]["lease"] is True
+        assert lab.status()["leased"]["address"] == LEASED
+        assert f"\n  leased {LEASED} until 2" in lab.guard.run("status").stdout
         assert refused(lab, "192.0.2.99") == "address-binding"
         assert refused(lab, LEASED) is None
         with no_events(lab):
@@ -122,6 +124,7 @@ def test_dhcp(bare, kind):
         assert refused(lab, LEASED) is None
         agent.close()
     assert refused(lab, LEASED) == "address-binding"
+    assert lab.status()["leased"] is None
 
 
 def asks(xid):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Devices that come and go: one that is renamed keeps its policy, one that takes
 another's name or index inherits nothing."""
+import json
 import os
+import re
 
 import pytest
 
@@ -115,6 +117,13 @@ def test_the_name_under_another_index(device_labs, tally, kind):
             assert blocked, "the renamed one has lost its policy"
             kept = [t for t in lab.guard.status() if t["ifindex"] == index_of(lab, "kept4")]
             assert len(kept) == 1 and kept[0]["attached"]
+            # the name now, and the one that it had; of the other device's name nothing
+            assert (kept[0]["name"], kept[0]["attached_as"]) == ("kept4", "reuse4")
+            assert lab.guard.status("reuse4") is None
+            text = lab.guard.run("status").stdout
+            assert re.search(r"^kept4 .*\n  was attached as reuse4$", text, re.MULTILINE), text
+            assert "no rule" in lab.guard.run("rules", "--dev", "kept4").stdout
+            lab.guard.run("rules", "--dev", "reuse4", code=1)
             lab.guard.detach("reuse4", code=1)
             lab.guard.attach("reuse4", PEERS, *BOUND)
             assert passes(lab, port) and not passes(lab, old)
@@ -170,3 +179,16 @@ def test_events_that_wait_are_not_booked_to_the_next(device_labs, kind):
             record = of(dport)
             assert record["target"] == {"kind": "device", "name": None}
             assert record["policy"] is None and record["source"]["address"] == ANOTHER4
+
+
+def test_that_the_programs_were_taken_off_is_said(device_labs):
+    """Once: then there is no target any more."""
+    lab = device_labs("veth", "frames")
+    with lab.another("reuse7", mac_address="52:54:00:12:34:5a"):
+        lab.guard.attach("reuse7", NOTHING)
+        index = index_of(lab, "reuse7")
+        for pin in lab.guard.state.glob(f"netns-*/link-{index}-*"):
+            pin.unlink()
+        said = until(lambda: json.loads(lab.guard.run("status", "-o", "json").stdout)["warnings"])
+        assert any(w.startswith("reuse7: nothing judges its frames") for w in said), said
+        assert lab.guard.status("reuse7") is None

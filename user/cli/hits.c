@@ -145,7 +145,7 @@ static void find(void *context, const struct sl_target_view *view)
 {
 	struct wanted *w = context;
 
-	if (!strcmp(view->target.name, w->name) && view->attached) {
+	if (view->here && !strcmp(view->target.name, w->name) && view->attached) {
 		w->slot = view->slot;
 		w->found = true;
 	}

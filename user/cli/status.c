@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* sluice status: what is attached, and what it decided. */
+#include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <getopt.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +18,27 @@ struct status {
 	bool names; /* some policy has rules by name */
 	json_t *targets, *warnings;
 };
+
+static json_t *leased_json(const struct sl_target_view *v)
+{
+	__be32 address = htobe32(v->leased);
+	char text[INET_ADDRSTRLEN], until[40];
+
+	if (!v->leased)
+		return json_null();
+	inet_ntop(AF_INET, &address, text, sizeof(text));
+	return json_pack("{s:s, s:s}", "address", text, "until",
+			 sl_boot_time_text(v->leased_until_ns, until));
+}
+
+/* What changes without a new generation. */
+static void add_now(json_t *j, const struct sl_target_view *v)
+{
+	json_object_set_new(j, "here", json_boolean(v->here));
+	json_object_set_new(j, "attached_as",
+			    *v->attached_as ? json_string(v->attached_as) : json_null());
+	json_object_set_new(j, "leased", leased_json(v));
+}
 
 static json_t *binding_json(const struct sl_binding_spec *b)
 {
@@ -77,8 +101,10 @@ static void add_target(void *context, const struct sl_target_view *v)
 		sl_json_number(v->generation), "mode", v->flags & SL_F_AUDIT ? "audit" : "enforce",
 		"since", sl_boot_time_text(t->since_ns, since), "attached", v->attached, "via",
 		t->flags & SL_TARGET_TCX ? "tcx" : "clsact", "binding", binding_json(&binding));
-	if (j)
+	if (j) {
+		add_now(j, v);
 		add_numbers(j, v);
+	}
 	json_array_append_new(s->targets, j);
 	free(table.words);
 	s->names |= v->flags & SL_F_NAMES;
@@ -104,6 +130,18 @@ static void warn_of_lookups(struct status *s)
 						  others));
 }
 
+/* Its device is there, but not judged any more. It is said once, and then forgotten. */
+static void warn_if_taken_off(void *context, const struct sl_target_view *v)
+{
+	const struct sl_target *t = &v->target;
+	char name[IF_NAMESIZE];
+
+	if (v->here && !v->attached && (t->flags & SL_TARGET_LIVE) &&
+	    if_indextoname(t->ifindex, name) && !strcmp(name, t->name))
+		warn(context, v, "nothing judges its frames: somebody took the programs off, or made "
+		     "the device anew; `sluice attach` attaches them again");
+}
+
 /* ---- text ---- */
 
 static const char *text_of(const json_t *j, const char *key)
@@ -118,6 +156,19 @@ static unsigned long long number_of(const json_t *j, const char *key)
 	return (unsigned long long)json_integer_value(json_object_get(j, key));
 }
 
+/* What is not so with most of them. */
+static void print_more(const json_t *j)
+{
+	const json_t *leased = json_object_get(j, "leased");
+
+	if (json_is_string(json_object_get(j, "attached_as")))
+		printf("  was attached as %s\n", text_of(j, "attached_as"));
+	if (json_is_false(json_object_get(j, "here")))
+		printf("  in another network namespace (cookie %llu)\n", number_of(j, "netns"));
+	if (json_is_object(leased))
+		printf("  leased %s until %s\n", text_of(leased, "address"), text_of(leased, "until"));
+}
+
 static void print_text(const struct status *s)
 {
 	json_t *j;
@@ -129,12 +180,14 @@ static void print_text(const struct status *s)
 		printf("%-15s %-20s %4s %-7s %-20s %9s %9s %7s %12s %12s\n", "TARGET", "POLICY",
 		       "GEN", "MODE", "SINCE", "ALLOWED", "BLOCKED", "LOST", "TX BYTES",
 		       "RX BYTES");
-	for (i = 0; (j = json_array_get(s->targets, i)); i++)
+	for (i = 0; (j = json_array_get(s->targets, i)); i++) {
 		printf("%-15s %-20s %4llu %-7s %-20s %9llu %9llu %7llu %12llu %12llu\n",
 		       text_of(j, "name"), text_of(j, "policy"), number_of(j, "generation"),
 		       text_of(j, "mode"), text_of(j, "since"), number_of(j, "allowed"),
 		       number_of(j, "denied") + number_of(j, "audit_denied"), number_of(j, "lost"),
 		       number_of(j, "tx_bytes"), number_of(j, "rx_bytes"));
+		print_more(j);
+	}
 	for (i = 0; (j = json_array_get(s->warnings, i)); i++)
 		printf("warning: %s\n", json_string_value(j));
 }
@@ -150,6 +203,7 @@ static int show(bool json)
 		return status;
 	}
 	if (!status) {
+		sl_state_targets(s.state, warn_if_taken_off, &s);
 		sl_state_sweep(s.state);
 		status = sl_state_targets(s.state, add_target, &s) ? SL_EXIT_FAILED : SL_EXIT_OK;
 		sl_state_close(s.state);

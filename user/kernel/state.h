@@ -96,6 +96,10 @@ struct sl_target_view {
 	__u64 generation;
 	__u32 flags;		/* SL_F_ of its table */
 	bool attached;		/* its programs are on the device */
+	bool here;		/* in the caller's network namespace: target.name is the name now */
+	char attached_as[16];	/* the name when it was attached, if it has another now */
+	__u32 leased;		/* by DHCP, host byte order; 0: nothing, now */
+	__u64 leased_until_ns;	/* boot time */
 	struct sl_stats stats;
 	struct sl_meter meter;
 };

@@ -2,6 +2,7 @@
 /* Reading the state: targets, their tables and counters, events. */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -96,6 +97,31 @@ static void read_meter(const struct sl_state *s, __u32 slot, struct sl_meter *ou
 	free(each);
 }
 
+/* A device can have been renamed since. */
+static void name_now(const struct sl_state *s, struct sl_target_view *view)
+{
+	struct sl_target *t = &view->target;
+	char name[IF_NAMESIZE] = {};
+
+	view->here = t->kind == SL_TARGET_DEVICE && t->netns == s->netns;
+	if (!view->here || !view->attached || !if_indextoname(t->ifindex, name) ||
+	    !strcmp(name, t->name))
+		return;
+	memcpy(view->attached_as, t->name, sizeof(view->attached_as));
+	memcpy(t->name, name, sizeof(t->name));
+}
+
+static void read_lease(const struct sl_state *s, struct sl_target_view *view)
+{
+	struct sl_lease lease;
+
+	if (bpf_map_lookup_elem(s->maps[SL_M_LEASES], &view->slot, &lease) ||
+	    lease.until_ns <= sl_state_boot_ns())
+		return;
+	view->leased = lease.address;
+	view->leased_until_ns = lease.until_ns;
+}
+
 int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *context)
 {
 	struct sl_target t;
@@ -113,6 +139,8 @@ int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *contex
 		view.generation = SL_WORD_GENERATION(s->words[i]);
 		view.flags = table_flags(s, i);
 		view.attached = sl_state_is_attached(s, &t);
+		name_now(s, &view);
+		read_lease(s, &view);
 		bpf_map_lookup_elem(s->maps[SL_M_STATS], &i, &view.stats);
 		read_meter(s, i, &view.meter);
 		handler(context, &view);
