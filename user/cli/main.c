@@ -95,7 +95,7 @@ const struct sl_command sl_commands[] = {
 	{"monitor", "show the events of what is attached, as they come",
 	 "usage: sluice monitor [-o json]\n"
 	 "\n"
-	 "One reader at a time: events that one monitor shows, no other does.\n"
+	 "Events have one reader at a time: this, or `sluice watch` with --log or -v.\n"
 	 "\n"
 	 "example: sudo sluice monitor\n",
 	 cmd_monitor},

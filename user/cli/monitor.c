@@ -106,6 +106,10 @@ static int monitor(bool json)
 	if (status)
 		return status;
 	sl_state_unlock(m.state);
+	if (sl_pins_claim_events(m.state)) {
+		sl_state_close(m.state);
+		return SL_EXIT_FAILED;
+	}
 	m.targets = sl_audit_targets_new(m.state, sl_boot_epoch_ns());
 	m.aggregate = sl_aggregate_new(on_record, &m);
 	status = m.targets && m.aggregate ? follow(&m) : SL_EXIT_FAILED;

@@ -29,6 +29,16 @@ int sl_pins_open(bool create, struct sl_state **out)
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
 
+int sl_pins_claim_events(struct sl_state *state)
+{
+	struct sl_diag diag = {};
+	int err = sl_state_claim_events(state, &diag);
+
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	return err;
+}
+
 const char *sl_boot_time_text(__u64 boot_ns, char buf[40])
 {
 	time_t seconds = (sl_boot_epoch_ns() + (__s64)boot_ns) / 1000000000;

@@ -136,6 +136,8 @@ int sl_watch_open_log(struct sl_watch *watch)
 
 	if (!o->log && !o->verbose && !o->n_sinks)
 		return 0;
+	if (sl_pins_claim_events(watch->state))
+		return -EBUSY;
 	if (o->log) {
 		watch->log = fopen(o->log, "ae");
 		if (!watch->log) {
@@ -156,6 +158,10 @@ int sl_watch_reopen(struct sl_watch *watch)
 	sl_watch_drain(watch, true);
 	if (sl_pins_open(true, &state))
 		return -EINVAL;	/* said */
+	if (watch->aggregate && sl_pins_claim_events(state)) {
+		sl_state_close(state);
+		return -EBUSY;
+	}
 	targets = sl_audit_targets_new(state, sl_boot_epoch_ns());
 	if (!targets) {
 		sl_state_close(state);

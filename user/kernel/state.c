@@ -347,7 +347,7 @@ int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		return -ENOMEM;
 	for (i = 0; i < SL_M_MAX; i++)
 		s->maps[i] = -1;
-	s->programs[0] = s->programs[1] = s->lock_fd = -1;
+	s->programs[0] = s->programs[1] = s->lock_fd = s->reader_fd = -1;
 	err = make_paths(s, options->path);
 	if (!err && s->path)
 		err = sl_state_lock(s, create, diag);
@@ -385,6 +385,8 @@ void sl_state_close(struct sl_state *s)
 			close(s->programs[i]);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
+	if (s->reader_fd >= 0)
+		close(s->reader_fd);
 	free(s->path);
 	free(s->netns_path);
 	free(s);

@@ -133,8 +133,12 @@ typedef void (*sl_lesson_handler)(void *context, const struct sl_lesson *lesson)
 int sl_state_learned(const struct sl_state *state, __u32 slot, sl_lesson_handler handler,
 		     void *context);
 
+/* Events have one reader, since whoever takes one takes it from the others: this process
+ * becomes it until the state is closed. 0, or -EBUSY with the process that is in diag. */
+int sl_state_claim_events(struct sl_state *state, struct sl_diag *diag);
+
 /* Events of all targets: a descriptor to poll; a drain that calls back for each
- * and returns how many, or -errno. One reader at a time. */
+ * and returns how many, or -errno. Both claim them. */
 int sl_state_events_fd(struct sl_state *state);
 int sl_state_drain(struct sl_state *state, sl_event_handler handler, void *context);
 

@@ -9,7 +9,8 @@
  *   state_hits.c     counters across generations
  *   state_devices.c  devices: attach, detach
  *   state_sweep.c    targets whose device is gone
- *   state_view.c     reading: targets, counters, events
+ *   state_view.c     reading: targets, counters
+ *   state_events.c   reading: events, one reader at a time
  *   state_names.c    reading: what was learned
  */
 #ifndef SLUICE_STATE_INTERNAL_H
@@ -64,6 +65,7 @@ struct sl_state {
 	char *path;		/* owned; NULL: private */
 	char *netns_path;	/* owned: PATH/netns-COOKIE */
 	int lock_fd;		/* the directory, under flock; -1 */
+	int reader_fd;		/* PATH/reader, under flock: the events are ours; -1 */
 	__u64 netns;
 	int maps[SL_M_MAX];	/* owned; -1 */
 	int programs[2];	/* by enum sl_direction; owned */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* Reading the state: targets, their tables and counters, events. */
+/* Reading the state: targets, their tables and counters. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <net/if.h>
@@ -163,38 +163,4 @@ int sl_state_hits(const struct sl_state *s, __u32 slot, sl_hit_handler handler, 
 		at = &key;
 	}
 	return errno == ENOENT ? 0 : -errno;
-}
-
-static int on_event(void *context, void *data, size_t size)
-{
-	struct sl_state *s = context;
-
-	if (size >= sizeof(struct sl_event))
-		s->handler(s->context, data);
-	return 0;
-}
-
-static int open_ring(struct sl_state *s)
-{
-	if (!s->ring)
-		s->ring = ring_buffer__new(s->maps[SL_M_EVENTS], on_event, s, NULL);
-	return s->ring ? 0 : -errno;
-}
-
-int sl_state_events_fd(struct sl_state *s)
-{
-	int err = open_ring(s);
-
-	return err ? err : ring_buffer__epoll_fd(s->ring);
-}
-
-int sl_state_drain(struct sl_state *s, sl_event_handler handler, void *context)
-{
-	int err = open_ring(s);
-
-	if (err)
-		return err;
-	s->handler = handler;
-	s->context = context;
-	return ring_buffer__consume(s->ring);
 }

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""What is said of devices: by `attach`, `status`, `rules`, `monitor`, and when it is
+refused."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from devlab import Host
+from lab import SLUICE, until
+
+NONE = "sluice: 1\nname: none\ndefault: deny\n"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
+
+
+@pytest.fixture
+def host(tmp_path):
+    made = Host("sl-tell", tmp_path)
+    try:
+        made.policy = made.write(NONE, "none.yaml")
+        yield made
+    finally:
+        made.close()
+
+
+def attach(host, device, **kw):
+    return host.sluice("attach", "--dev", device, "-p", host.policy, **kw)
+
+
+def attached(host, device):
+    done = attach(host, device)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+# ---- where pins would not last ----
+
+def private(host, *words):
+    """A command in the namespace and a mount namespace, as ip(8) runs it: with a /sys of
+    the command's own."""
+    env = {k: v for k, v in host.env.items() if k != "SLUICE_STATE"}
+    return subprocess.run(["ip", "netns", "exec", host.name, *words], text=True, timeout=60,
+                          env=env, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("words", [["attach", "--dev", "v0"], ["watch", "--dev", "v0"]])
+def test_a_mount_namespace_of_its_own_is_refused(host, words):
+    """What would say "attached" and be gone with the command is not attached."""
+    host.tap("v0")
+    done = private(host, SLUICE, *words, "-p", host.policy)
+    assert done.returncode == 1 and "nsenter --net=/run/netns/" in done.stderr
+    assert done.stdout == ""
+    attached(host, "v0")
+    assert host.policy_of("v0") == "none"
+
+
+@pytest.mark.parametrize("words", [["status"], ["detach", "--all"], ["rules", "--dev", "v0"]])
+def test_what_cannot_be_seen_is_not_said_to_be_nothing(host, words):
+    done = private(host, SLUICE, *words)
+    assert done.returncode == 1 and "nsenter --net=/run/netns/" in done.stderr
+    assert done.stdout == ""
+
+
+def test_neither_is_a_bpf_file_system_of_its_own(host):
+    host.tap("v0")
+    done = private(host, "sh", "-c", 'mount -t bpf bpf /sys/fs/bpf && exec "$@"', "sh",
+                   SLUICE, "attach", "--dev", "v0", "-p", host.policy)
+    assert done.returncode == 1 and "nsenter --net=/run/netns/" in done.stderr
+
+
+def test_a_mount_namespace_with_the_hosts_bpf_file_system_is_not_refused(host):
+    host.tap("v0")
+    done = host.run("unshare", "-m", SLUICE, "attach", "--dev", "v0", "-p", host.policy,
+                    env=host.env)
+    assert done.returncode == 0, done.stderr
+    assert host.policy_of("v0") == "none"
+
+
+@pytest.mark.parametrize("where", ["{tmp}/state", "state"])
+def test_a_state_on_another_file_system_is_refused_for_that(host, tmp_path, where):
+    """Not for rights that are not missing."""
+    host.tap("v0")
+    host.env["SLUICE_STATE"] = where.format(tmp=tmp_path)
+    done = attach(host, "v0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no directory of a bpf file system" in done.stderr
+    assert "CAP_BPF" not in done.stderr and "sudo" not in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+# ---- events have one reader ----
+
+def monitor(host, *words):
+    """Ready when it has claimed the events; the child."""
+    child = host.start(SLUICE, "monitor", "-o", "json", *words, env=host.env)
+    assert until(lambda: reader(host) == child.child.pid or child.child.poll() is not None)
+    return child
+
+
+def reader(host):
+    """The process that has the events."""
+    lock = pathlib.Path(host.state, "reader")
+    for line in pathlib.Path("/proc/locks").read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if lock.exists() and words[1] == "FLOCK" and words[5].endswith(f":{lock.stat().st_ino}"):
+            return int(words[4])
+    return None
+
+
+def test_one_reader_at_a_time(host, tmp_path):
+    """The second is refused, by the first one's process; when that has ended it may."""
+    log = tmp_path / "log.jsonl"
+    host.tap("v0")
+    first = host.start(SLUICE, "watch", "--dev", "v*", "-p", host.policy, "--log", log,
+                       "-o", "json", env=host.env)
+    first.wait_error("others will follow")
+    second = host.sluice("monitor")
+    assert second.returncode == 1 and second.stdout == ""
+    assert f"process {first.child.pid} " in second.stderr
+    first.close()
+    third = monitor(host)
+    again = host.sluice("watch", "--dev", "v*", "-p", host.policy, "--log", log)
+    assert again.returncode == 1 and f"process {third.child.pid} " in again.stderr
+    assert third.child.poll() is None
+
+
+def test_a_watch_without_a_log_leaves_the_events(host):
+    host.tap("v0")
+    watch = host.watch("--dev", "v*", "-p", host.policy)
+    child = monitor(host)
+    assert child.child.poll() is None and watch.child.poll() is None
+
+
+def test_a_reader_that_was_killed_is_none(host):
+    child = monitor(host)
+    child.child.kill()
+    child.child.wait()
+    assert monitor(host).child.poll() is None
