@@ -47,7 +47,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench-device \
-	verifier-budget oracle-alerts oracle-answers \
+	verifier-budget oracle-alerts oracle-answers bench-names \
 	fuzz fuzz-dns fuzz-forward lint format clean install
 
 all: $(O)/sluice $(O)/sluice-alerts
@@ -68,6 +68,7 @@ help:
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
 	@echo 'make fuzz-forward TIME= what the forwarder reads of clients and resolvers'
 	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
+	@echo 'sudo make bench-names    what names cost: dnsperf (of Debian), connects'
 	@echo 'make lint format    clang-tidy, cppcheck, shellcheck; clang-format'
 	@echo 'make install        PREFIX=$(PREFIX)'
 
@@ -110,6 +111,9 @@ oracle-alerts: all
 
 bench-device: all tools
 	$(PYTHON) tests/bench/device.py $(O)
+
+bench-names: all tools
+	$(PYTHON) tests/bench/names.py $(O)
 
 ANSWERS ?= 100000
 oracle-answers: all tools

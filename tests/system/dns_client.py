@@ -74,6 +74,22 @@ def parallel(r):
         "failures": [f for x in results for f in x["failures"]][:5]}
 
 
+def connect_times(r):
+    """Microseconds of r["times"] connects to each of the addresses, in turn."""
+    taken = {to: [] for to in r["to"]}
+    for _ in range(r["times"]):
+        for to in r["to"]:
+            with socket.socket(client.family(to), socket.SOCK_STREAM) as s:
+                # an end without TIME_WAIT
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                begin = time.perf_counter()
+                client.call("connect", s.connect, (to, r.get("port", 7)))
+                taken[to].append(1e6 * (time.perf_counter() - begin))
+                s.sendall(b"x")
+                s.recv(1)       # its backlog has room again
+    return taken
+
+
 def ask(r):
     """Datagrams (hex) to a resolver from one socket; the answers that come in time."""
     s = client.new(r, client.family(r["to"]), socket.SOCK_DGRAM)
@@ -273,8 +289,8 @@ def hear_more(hear, r, said, seconds):
 
 
 client.KINDS.update({f.__name__: f for f in (
-    resolve, lookups, parallel, ask, askers, hear, ask_stream, pieces_echoed, super_frame, pieces, talk_again,
-    raw_packet_6, liar)})
+    resolve, lookups, parallel, connect_times, ask, askers, hear, ask_stream, pieces_echoed, super_frame,
+    pieces, talk_again, raw_packet_6, liar)})
 
 if __name__ == "__main__":
     client.main()
