@@ -12,6 +12,7 @@
 #include "socket_hook.bpf.h"
 #include "packet_hook.bpf.h"
 #if SL_NAMES
+#include "nat.bpf.h"
 #include "sni.bpf.h"
 #endif
 
@@ -101,6 +102,10 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 	p.flow.hook = hook;
 	sl_packet_origin(skb, &p.flow);
 	reason = sl_parse_packet(skb, &p, 0);
+#if SL_NAMES
+	if (!inbound && reason == SL_PARSED && (sl_generation_flags(p.subject.word) & SL_F_NAMES))
+		sl_undo_nat(skb, &p.flow);
+#endif
 	verdict = reason == SL_PARSED ? sl_judge_fragments(skb, &p) : sl_deny_shape(skb, &p, reason);
 #if SL_NAMES
 	if (verdict == SL_PASS)

@@ -136,6 +136,15 @@ static __always_inline bool sl_is_question(const struct sl_flow *f, const struct
 #endif
 }
 
+/* The process stands in the note, for the event of its packet. And whom it asks, if that is
+ * a resolver on loopback, connected or not: nat.bpf.h. */
+static __always_inline void sl_note_asked(struct sl_socket *note, const struct sl_flow *f,
+					  const struct sl_answer *a)
+{
+	if (note && sl_is_question(f, a) && f->family == 4 && f->destination_low >> 24 == 127)
+		note->asked = (__u32)f->destination_low;
+}
+
 static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f)
 {
 	struct sl_subject s = {};
@@ -161,7 +170,7 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 		a.rule = SL_NONE;
 	}
 	if (!a.deny && ((a.flags & SL_F_LOG_ALL) || sl_is_question(f, &a)))
-		sl_note_current(ctx);	/* for the event of its packet, if there is one */
+		sl_note_asked(sl_note_current(ctx), f, &a);
 	return a.deny ? sl_refuse_socket(ctx, f, &s, &a) : SL_PASS;
 }
 

@@ -222,7 +222,8 @@ struct sl_socket {
 	__u32 uid;		/* fsuid of the creator, init user namespace */
 	__u16 key;
 	__u8 protocol;
-	__u8 reserved[5];
+	__u8 reserved;
+	__u32 asked;		/* IPv4 address on loopback whose port 53 was asked; 0 */
 	struct sl_process process;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* What rules by name say that their author may not mean. */
+#include <netinet/in.h>
 #include <string.h>
 
 #include "internal.h"
@@ -15,8 +16,8 @@ static const char *name_of(const struct sl_host *host, char buf[SL_PATTERN_BYTES
 	return buf;
 }
 
-void ask_names(const struct sl_compiled *compiled, const struct entry *e,
-	       struct sl_question *q, struct sl_answer *answer)
+void ask_names(const struct sl_compiled *compiled, const struct entry *e, struct sl_question *q,
+	       struct sl_answer *answer)
 {
 	char buf[SL_PATTERN_BYTES];
 	const char *name = name_of(sl_match_name(e->names), buf);
@@ -69,7 +70,7 @@ static bool asks_for_https(const struct sl_policy *p)
 	for (i = 0; i < p->dns.n_types; i++)
 		if (p->dns.types[i] == TYPE_HTTPS)
 			return true;
-	return !p->dns.n_types;		/* the default has it */
+	return !p->dns.n_types; /* the default has it */
 }
 
 static void review_servers(struct compiler *c)
@@ -81,11 +82,35 @@ static void review_servers(struct compiler *c)
 
 		if (!rule || rule->sni == SL_SNI_OFF || !asks_for_https(c->policy))
 			continue;
-		sl_warn(c->diag, &rule->pos, "rule '%s' looks at servers' names, which clients hide "
-			"if an HTTPS record gives them a key: `dns: {types: [A, AAAA, CNAME]}` keeps "
-			"those records from them", c->rules[i].id);
+		sl_warn(c->diag, &rule->pos,
+			"rule '%s' looks at servers' names, which clients hide "
+			"if an HTTPS record gives them a key: `dns: {types: [A, AAAA, CNAME]}` "
+			"keeps "
+			"those records from them",
+			c->rules[i].id);
 		return;
 	}
+}
+
+/* Docker's resolver has a second port, which the gate does not know (docs/names.md,
+ * "Stubs"). Which one is not known here: any that is reached will do. */
+static void review_stub(struct compiler *c, const struct sl_compiled *compiled)
+{
+	static const struct sl_cidr docker = {.addr = {127, 0, 0, 11}, .family = 4, .len = 32};
+	struct sl_question q = {.protocol = IPPROTO_UDP, .key = 40000};
+	struct sl_answer answer;
+	bool there = false;
+	size_t i;
+
+	for (i = 0; i < c->policy->n_resolvers; i++)
+		there |= !memcmp(&c->policy->resolvers[i], &docker, sizeof(docker));
+	sl_question_address(&q, &docker);
+	if (!there || !sl_table_judge(&compiled->table, &q, &answer) || answer.deny)
+		return;
+	sl_warn(c->diag, &c->policy->pos,
+		"the resolver 127.0.0.11 is Docker's, which answers at another "
+		"port too, where no question is judged: put `- deny: 127.0.0.11` before the rule "
+		"that allows loopback (questions pass nevertheless)");
 }
 
 static void review_entry(struct compiler *c, const struct sl_compiled *compiled,
@@ -95,13 +120,16 @@ static void review_entry(struct compiler *c, const struct sl_compiled *compiled,
 	__u32 by = denied_by(c, compiled, e, places);
 
 	if (by != SL_NONE)
-		sl_warn(c->diag, &rule->pos, "rule '%s' lets names be asked, but '%s' in line %u "
-			"comes before it and denies the connections", rule->id, c->rules[by].id,
-			c->rules[by].pos.line);
+		sl_warn(c->diag, &rule->pos,
+			"rule '%s' lets names be asked, but '%s' in line %u "
+			"comes before it and denies the connections",
+			rule->id, c->rules[by].id, c->rules[by].pos.line);
 	if (!c->queries_any && !c->policy->limits.dns_interval_ns && has_every_name(e->names))
-		sl_warn(c->diag, &rule->pos, "rule '%s' lets every name be asked, and a name can "
+		sl_warn(c->diag, &rule->pos,
+			"rule '%s' lets every name be asked, and a name can "
 			"carry data to whoever answers for it: `limits: {dns: 20/s}` bounds how "
-			"much", rule->id);
+			"much",
+			rule->id);
 }
 
 void review_names(struct compiler *c, const struct sl_compiled *compiled)
@@ -110,6 +138,7 @@ void review_names(struct compiler *c, const struct sl_compiled *compiled)
 	size_t i;
 
 	review_servers(c);
+	review_stub(c, compiled);
 	if (!sl_table_common_address(&compiled->table, 4, &places[0]) ||
 	    !sl_table_common_address(&compiled->table, 6, &places[1]))
 		return;
