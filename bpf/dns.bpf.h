@@ -683,21 +683,27 @@ static __always_inline bool sl_is_dns_again(struct __sk_buff *skb, struct sl_pac
 #endif
 }
 
+enum { SL_TO_RESOLVER, SL_TO_FORWARDER, SL_TO_ANOTHER };
+
 #if !SL_ON_DEVICE
 /*
  * dns: {mode: forward}: would the packet reach a socket of the forwarder's? Questions are
  * judged there, so nobody else may get them, whoever takes its place when it has died. That
  * nobody is there the kernel itself tells the sender. Not static: verified once.
  */
-__noinline int sl_reaches_forwarder(struct __sk_buff *skb, const struct sl_flow *f)
+__noinline int sl_dns_goes_to(struct __sk_buff *skb, const struct sl_flow *f, __u64 word)
 {
 	struct bpf_sock_tuple t = {};
 	struct sl_socket *note;
 	struct bpf_sock *sk;
-	int ours;
+	bool ours;
 
-	if (!f || !f->local || f->family != 4)
-		return 0;
+	if (!(sl_generation_flags(word) & SL_F_FORWARD))
+		return SL_TO_RESOLVER;
+	if (!f || (!f->inbound && (!f->local || f->family != 4)))
+		return SL_TO_ANOTHER;
+	if (f->inbound)		/* no message of the command's */
+		return SL_TO_FORWARDER;
 	t.ipv4.saddr = bpf_htonl((__u32)f->source_low);
 	t.ipv4.daddr = bpf_htonl((__u32)f->destination_low);
 	t.ipv4.sport = bpf_htons(f->source_port);
@@ -707,11 +713,11 @@ __noinline int sl_reaches_forwarder(struct __sk_buff *skb, const struct sl_flow 
 	else
 		sk = bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
-		return 1;
+		return SL_TO_FORWARDER;
 	note = bpf_sk_storage_get(&sl_sockets, sk, 0, 0);
 	ours = note && (note->flags & SL_SOCK_FORWARDER);
 	bpf_sk_release(sk);
-	return ours;
+	return ours ? SL_TO_FORWARDER : SL_TO_ANOTHER;
 }
 #endif
 
@@ -719,20 +725,23 @@ __noinline int sl_reaches_forwarder(struct __sk_buff *skb, const struct sl_flow 
  * event with its name. */
 static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet *p)
 {
-	struct sl_dns *d;
+	int reason = SL_REASON_DNS_PENDING, to = SL_TO_RESOLVER;
+	struct sl_dns *d = NULL;
 	bool audit;
-	int reason;
 
 	if (!sl_is_dns(p) || p->answer.deny) /* audit: reported already */
 		return SL_PASS;
 #if !SL_ON_DEVICE
-	if (sl_generation_flags(p->subject.word) & SL_F_FORWARD)
-		return p->flow.inbound || sl_reaches_forwarder(skb, &p->flow) ?
-			       SL_PASS : sl_deny_shape(skb, p, SL_REASON_DNS_FORWARDER);
+	to = sl_dns_goes_to(skb, &p->flow, p->subject.word);
 #endif
-	d = sl_scratch_take();
+	if (to == SL_TO_FORWARDER)
+		return SL_PASS;
+	if (to == SL_TO_RESOLVER)
+		d = sl_scratch_take();
+	else
+		reason = SL_REASON_DNS_FORWARDER;
 	if (!d)
-		return sl_deny_shape(skb, p, SL_REASON_DNS_PENDING);
+		return sl_deny_shape(skb, p, reason);
 	reason = p->flow.protocol == IPPROTO_UDP ? sl_judge_datagram(skb, p, d) :
 						   sl_judge_segment(skb, p, d);
 	if (reason == SL_PARSED) {

@@ -19,6 +19,7 @@ from test_names import NAMES, NEVER, PRIVATE, SEARCH, learned_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 BLOCKED = 15
+AT_ONCE_MS = 3000       # no time-out of a stub
 
 
 # ---- lookups followed at once by a connection ----
@@ -35,8 +36,7 @@ def test_the_first_connection_after_a_lookup(dnslab, family, option):
         assert said["failed"] == 0, said["failures"]
         assert said["done"] == 700 and said["connected"] > 1000
         refused = agent.do("resolve", name="a.bad.example")
-        assert refused["errno"] == "getaddrinfo EAI_NONAME" or "EAI" in refused["errno"], refused
-        assert refused["ms"] < 50, refused
+        assert refused["errno"] == "EAI_NONAME" and refused["ms"] < AT_ONCE_MS, refused
 
 
 def test_lookups_in_parallel(dnslab):
@@ -64,7 +64,7 @@ def test_search_lists(dnslab):
             said = agent.do("lookups", names=NAMES, times=40)["reply"]
             assert said["failed"] == 0, said["failures"]
             refused = agent.do("resolve", name="a.bad.example")
-            assert refused["errno"] and refused["ms"] < 50, refused
+            assert refused["errno"] and refused["ms"] < AT_ONCE_MS, refused
         assert bool(matching(agent.result.events, event="dns", reason="dns-name")) and \
             {e["question"]["name"].endswith(".test") for e in
              matching(agent.result.events, event="dns")} >= ({True} if dns == "search: []" else set())
@@ -287,7 +287,7 @@ def test_killed(dnslab):
         os.kill(fw.process_of(agent), signal.SIGKILL)
         assert until(lambda: "the forwarder has ended" in agent.stderr())
         failed = agent.do("resolve", name="h1.good.example")
-        assert failed["errno"] and failed["ms"] < 1500, failed
+        assert failed["errno"] and failed["ms"] < AT_ONCE_MS, failed
         assert agent.do("talk_again", use="c", to="198.51.100.10")["reply"] == "again"
         assert agent.do("tcp", to="198.51.100.10", port=7)["errno"] is None
         assert agent.do("tcp", to="198.51.100.11", port=7, timeout=0.3)["errno"]
