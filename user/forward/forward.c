@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "filter.h"
 #include "forward.h"
 #include "kernel/gate.h"
 #include "server.h"
@@ -186,11 +187,9 @@ static int drop_privileges(void)
 		err = sl_identity_drop_capabilities();
 	if (!err)
 		err = sl_confine_scope();
-	if (!err)
-		err = sl_confine_seccomp();
 	if (!err && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		err = -errno;
-	return err;
+	return err ? err : sl_forward_filter();
 }
 
 /* The terminal's signals are the command's. */
