@@ -13,9 +13,10 @@ EDE, ECS, COOKIE, NSID, PADDING = 15, 8, 10, 3, 12
 
 
 def policy(*rules, to=None, dns="", **top):
-    """The forwarder asks `to`: dnsmasq unless told."""
+    """The forwarder asks `to`, one or a list: dnsmasq unless told."""
+    resolvers = ", ".join(f'"{a}"' for a in ([to] if isinstance(to, str) else to or [REAL[4]]))
     text = "sluice: 1\nname: forward\n"
-    text += f"dns: {{mode: forward, resolvers: [{to or REAL[4]!r}]{', ' + dns if dns else ''}}}\n"
+    text += f"dns: {{mode: forward, resolvers: [{resolvers}]{', ' + dns if dns else ''}}}\n"
     text += "".join(f"{k}: {v}\n" for k, v in top.items())
     return text + "rules:\n" + "".join(f"  - {{{rule}}}\n" for rule in rules or [GOOD])
 
