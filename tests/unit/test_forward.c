@@ -2,6 +2,7 @@
 /* The forwarder's messages: made, read, changed, cut; and any byte of them changed. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,9 +18,11 @@
 
 #include <cmocka.h>
 
+#include "compile/compile.h"
+#include "compile/device.h"
 #include "forward/answer.h"
 #include "forward/filter.h"
-#include "policy/policy.h"
+#include "resolve/resolve.h"
 
 static const __u8 name[] = "\1X\4good\7example";
 
@@ -249,6 +252,54 @@ static void parameters_are_stripped(void **state)
 	}
 }
 
+/* ---- the gate ---- */
+
+static bool may_ask(const struct sl_compiled *compiled, const char *address, __u16 port)
+{
+	struct sl_question question = {.protocol = IPPROTO_UDP, .key = port};
+	struct sl_answer said;
+	struct sl_cidr cidr;
+	bool masked;
+
+	assert_int_equal(sl_cidr_parse(address, strlen(address), &cidr, &masked), 0);
+	sl_question_address(&question, &cidr);
+	assert_true(sl_table_judge(&compiled->table, &question, &said));
+	return !said.deny;
+}
+
+/* The resolvers are the forwarder's; the command has the forwarder, if there is one. */
+static void the_gate_admits_the_forwarder_alone(void **state)
+{
+	static const char text[] = "sluice: 1\nname: f\ndefault: allow\n"
+				   "dns: {mode: forward, resolvers: [192.0.2.53]}\n";
+	static const struct sl_environment nothing;
+	struct sl_resolve_options resolve = {.env = &nothing, .now_s = 1700000000};
+	struct sl_cidr address = {.addr = {127, 64, 0, 1}, .family = 4, .len = 32};
+	struct sl_compile_options options = {.generation = 1};
+	struct sl_policy *parsed, *resolved;
+	struct sl_compiled compiled;
+	struct sl_diag diag = {};
+
+	assert_int_equal(sl_policy_parse(text, strlen(text), "f", SL_PARSE_POLICY, &parsed, &diag),
+			 0);
+	assert_int_equal(sl_resolve(parsed, NULL, &resolve, &resolved, &diag), 0);
+	for (int there = 0; there < 2; there++) {
+		options.forwarder = there ? &address : NULL;
+		assert_int_equal(sl_compile(resolved, &options, &compiled, &diag), 0);
+		assert_true(compiled.table.words[SL_H_FLAGS] & SL_F_FORWARD);
+		assert_int_equal(may_ask(&compiled, "127.64.0.1", 53), there);
+		assert_false(may_ask(&compiled, "127.64.0.2", 53));
+		assert_false(may_ask(&compiled, "192.0.2.53", 53));
+		assert_false(may_ask(&compiled, "127.64.0.1", 853));
+		assert_true(may_ask(&compiled, "192.0.2.53", 54));
+		sl_compiled_free(&compiled);
+	}
+	assert_int_equal(sl_device_refuse(resolved, &diag), -EINVAL);
+	sl_policy_free(resolved);
+	sl_policy_free(parsed);
+	sl_diag_free(&diag);
+}
+
 /* ---- the process ---- */
 
 /* In a child, behind the filter: 0 if each of these is refused, and serving is not. */
@@ -346,6 +397,7 @@ int main(void)
 		cmocka_unit_test(a_chain_has_16_aliases),
 		cmocka_unit_test(what_is_not_of_the_chain_is_left_out),
 		cmocka_unit_test(parameters_are_stripped),
+		cmocka_unit_test(the_gate_admits_the_forwarder_alone),
 		cmocka_unit_test(the_filter_leaves_what_serves),
 		cmocka_unit_test(every_byte_changed_is_survived),
 	};

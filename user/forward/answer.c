@@ -268,7 +268,7 @@ int sl_upstream_write(const struct sl_query *query, const struct sl_upstream *u,
 		if (cut && !n)
 			return -EMSGSIZE;
 		if (cut)
-			n--;
+			n -= 1 + n / 16;	/* each time costs a whole message */
 		else if (n > max / RECORD_LEAST)
 			n = max / RECORD_LEAST;
 		cut = true;

@@ -77,6 +77,14 @@ static int try_one(struct sl_forward *f)
 	return 0;
 }
 
+static const char *what_to_do(int err)
+{
+	if (err == -EADDRINUSE)
+		return "; a DNS server has the port at every address: let it listen at its own ones "
+		       "only (dnsmasq: bind-interfaces)";
+	return err == -EADDRNOTAVAIL ? "; is the loopback device up?" : "";
+}
+
 int sl_forward_open(struct sl_forward *forward, struct sl_diag *diag)
 {
 	struct sl_forward f = SL_FORWARD_NONE;
@@ -93,9 +101,7 @@ int sl_forward_open(struct sl_forward *forward, struct sl_diag *diag)
 		return 0;
 	}
 	sl_error(diag, NULL, "mode: forward: cannot listen at port 53 of an address of 127.64.0.0/10: "
-		 "%s%s", strerror(-err), err == -EADDRINUSE ?
-		 "; a DNS server has the port at every address: let it listen at its own ones only "
-		 "(dnsmasq: bind-interfaces)" : "");
+		 "%s%s", strerror(-err), what_to_do(err));
 	return err;
 }
 
