@@ -2,6 +2,7 @@
 /* Sources: what they share, standard input and the socket. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,14 +66,19 @@ const struct sl_source_stats *sl_source_stats(const struct sl_source *s)
 
 static int read_stdin(struct sl_source *s, struct sl_stream *stream, __s64 now_ms)
 {
+	struct pollfd poll_fd = {.fd = s->fd, .events = POLLIN};
 	bool end;
-	ssize_t n = sl_source_take(s->fd, stream, &end);
+	ssize_t n;
 
+	/* O_NONBLOCK would be its other users' too. */
+	if (poll(&poll_fd, 1, 0) <= 0)
+		return 0;
+	n = sl_source_take(s->fd, stream, &end);
 	if (n < 0)
 		return (int)n;
 	if (end)
 		sl_stream_cut(stream);
-	return end ? -EPIPE : 0;
+	return end ? -EPIPE : 1;
 }
 
 static void close_stdin(struct sl_source *s)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * A file that is followed. Its name is looked up at every turn; inotify only says when a turn
- * is worth it. After a rotation the old file is read on for a while, before the new one:
+ * is worth it: the file was written to, or its folder has a new name in it. What is written to
+ * the other files of the folder wakes nobody. After a rotation the old file is read on for a while, before the new one:
  * its writer has it open until it is told.
  */
 #include <errno.h>
@@ -22,7 +23,9 @@ static void drop_old(struct sl_source *s)
 {
 	if (s->old_fd >= 0)
 		close(s->old_fd);
-	s->old_fd = -1;
+	if (s->old_watch >= 0)
+		inotify_rm_watch(s->wait_fd, s->old_watch);
+	s->old_fd = s->old_watch = -1;
 }
 
 static int open_file(struct sl_source *s)
@@ -38,6 +41,7 @@ static int open_file(struct sl_source *s)
 	}
 	s->fd = fd;
 	s->offset = 0;
+	s->watch = s->wait_fd < 0 ? -1 : inotify_add_watch(s->wait_fd, s->path, IN_MODIFY);
 	return 0;
 }
 
@@ -81,17 +85,14 @@ static bool is_another(const struct sl_source *s)
 
 static int rotate(struct sl_source *s, struct sl_stream *stream, __s64 now_ms)
 {
-	int old = s->fd, err;
+	int old = s->fd, old_watch = s->watch, err = open_file(s);
 
-	s->fd = -1;
-	err = open_file(s);
-	if (err) {
-		s->fd = old;
-		return err;
-	}
+	if (err)
+		return err;	/* it leaves what is open */
 	drop_old(s);
 	sl_stream_cut(stream);
 	s->old_fd = old;
+	s->old_watch = old_watch == s->watch ? -1 : old_watch;
 	s->old_until_ms = now_ms + OLD_MS;
 	s->stats.rotations++;
 	return 0;
@@ -101,8 +102,10 @@ static void drain_events(const struct sl_source *s)
 {
 	char events[4096];
 
-	while (s->wait_fd >= 0 && read(s->wait_fd, events, sizeof(events)) > 0)
-		;
+	/* as many as there are now, not as fast as they come */
+	for (int i = 0; i < 8 && s->wait_fd >= 0; i++)
+		if (read(s->wait_fd, events, sizeof(events)) <= 0)
+			break;
 }
 
 static int read_file(struct sl_source *s, struct sl_stream *stream, __s64 now_ms)
@@ -146,8 +149,8 @@ static int watch_folder(const char *path)
 	char *copy = strdup(path);
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	if (fd >= 0 && (!copy || inotify_add_watch(fd, dirname(copy), IN_MODIFY | IN_CREATE |
-						   IN_MOVED_TO | IN_ONLYDIR) < 0)) {
+	if (fd >= 0 && (!copy || inotify_add_watch(fd, dirname(copy), IN_CREATE | IN_MOVED_TO |
+						   IN_ONLYDIR) < 0)) {
 		close(fd);
 		fd = -1;
 	}
@@ -163,7 +166,8 @@ int sl_source_follow(const char *path, bool from_start, struct sl_source **out)
 	if (!s)
 		return -ENOMEM;
 	*s = (struct sl_source){.read = read_file, .close = close_file, .fd = -1, .old_fd = -1,
-				.wait_fd = -1, .path = strdup(path)};
+				.watch = -1, .old_watch = -1, .wait_fd = watch_folder(path),
+				.path = strdup(path)};
 	err = s->path ? open_file(s) : -ENOMEM;
 	/* one that is still to come is read from its start */
 	if (!err && !from_start)
@@ -172,7 +176,6 @@ int sl_source_follow(const char *path, bool from_start, struct sl_source **out)
 		sl_source_free(s);
 		return err;
 	}
-	s->wait_fd = watch_folder(path);
 	*out = s;
 	return 0;
 }

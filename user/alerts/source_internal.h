@@ -19,6 +19,7 @@ struct sl_source {
 
 	/* A file: */
 	int old_fd;		/* the one before, while its writer may still have it */
+	int watch, old_watch;	/* of inotify, for each of the two; -1: none */
 	__s64 old_until_ms;
 	off_t offset;
 
