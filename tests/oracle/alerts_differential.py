@@ -39,7 +39,7 @@ def random_match(rng):
         "destination.name": ["*.example.com", "*ex*pl*", "api.example.com", None],
         "process.comm": ["curl", "a*b", "*", None], "process.uid": ["0", "1000-1001"],
         "verdict": ["deny", "allow", "audit-deny"], "event": ["connection", "dns", "meter"],
-        "target": ["device:vnet?", "device:*", None], "foreign": ["true", "false", None],
+        "target": ["device:vnet?", "device:*", None], "change": ["lost", "back", None],
         "rule": [None, "deny-*", "r1"],
     }
     names = rng.sample(sorted(fields), rng.randint(1, 2))
@@ -101,7 +101,7 @@ def random_config(rng):
 
 
 def random_record(rng, ns, number):
-    event = rng.choices(["connection", "dns", "meter", "loss", "detach", "expired", "other"],
+    event = rng.choices(["connection", "dns", "meter", "lost", "foreign-change", "expired", "other"],
                         [60, 12, 10, 6, 4, 4, 4])[0]
     # times of other precision must mean the same
     record = {"time": model.format_time(ns), "event": event, "generation": number,
@@ -119,10 +119,8 @@ def random_record(rng, ns, number):
     if event == "meter" or rng.random() < 0.05:
         record["bytes"] = some(rng, {"out": rng.randint(0, 9000), "in": rng.randint(0, 90000)},
                                {"out": 5000}, {"out": -1, "in": "9"})
-    if event == "loss":
-        record["lost"] = rng.randint(0, 5)
-    if event == "detach":
-        record["foreign"] = some(rng, True, False, None)
+    if event == "foreign-change":
+        record["change"] = some(rng, "lost", True, None)
     return record
 
 
@@ -161,7 +159,10 @@ def random_records(rng, n):
             seqs[writer] += rng.randint(1, 9)
         elif roll < 0.05:
             seqs[writer] = 0
-        if rng.random() < 0.97:
+        if record["event"] == "lost" and rng.random() < 0.7:
+            record["first"] = seqs[writer]
+            seqs[writer] += record.get("count", 1) - 1
+        if rng.random() < (0.5 if record["event"] == "lost" else 0.97):
             record["seq"] = seqs[writer]
             seqs[writer] += 1
         records.append(record)

@@ -24,8 +24,8 @@ TYPES = {
     "dns": ("sum", {"event": "dns", "verdict": DENIED}, ["target"], [], 50, "1m"),
     "beacon": ("beacon", {"event": "connection"},
                ["target", "destination", "destination.port"], [], 6, None),
-    "loss": ("lost", {"event": ["loss", "gap"]}, ["target"], [], 1, "1m"),
-    "detach": ("sum", {"event": "detach", "foreign": "true"}, ["target", "hook"], [], 1, "1m"),
+    "loss": ("sum", {"event": ["lost", "gap"]}, ["target"], [], 1, "1m"),
+    "detach": ("sum", {"event": "foreign-change"}, ["target"], [], 1, "1m"),
     "expired": ("sum", {"event": "expired"}, ["target", "rule"], [], 1, "1m"),
     "custom": ("sum", {}, ["target"], [], 1, "1m"),
 }
@@ -134,8 +134,6 @@ class Rule:
 
     def amount(self, record):
         """What is summed; None: the record has none."""
-        if self.measure == "lost":
-            return natural(record.get("lost"))
         if self.measure != "bytes":
             return 0
         both = [natural(part(record, "bytes", way)) for way in ("out", "in")]
@@ -186,33 +184,38 @@ class Model:
         self.told = []
         self.opened = 0
         self.late = self.evicted = self.fired = 0
-        self.writers = []
+        self.writers, self.explained = [], 0
 
     # --- the stream
 
     def line(self, record):
         """A record with its sequence number."""
-        seq = natural(record.get("seq"))
+        seq, lost = natural(record.get("seq")), record["event"] == "lost"
         if seq is not None:
-            missing = self.follow(seq)
+            first = natural(record.get("first")) if lost else None
+            missing = self.follow(seq if first is None or first > seq else first, seq + 1)
+            missing -= min(missing, self.explained)
+            self.explained = 0
             if missing:
-                self.record({"time": record["time"], "event": "gap", "lost": missing})
+                self.record({"time": record["time"], "event": "gap", "count": missing})
+        elif lost:
+            self.explained += record.get("count", 1)
         self.record(record)
 
-    def follow(self, seq):
-        if seq in self.writers:
-            self.writers.remove(seq)
-            self.writers.insert(0, seq + 1)
+    def follow(self, first, then):
+        if first in self.writers:
+            self.writers.remove(first)
+            self.writers.insert(0, then)
             return 0
-        if seq == 0 or not self.writers:
-            self.writers = [seq + 1] + self.writers[:15]
+        if first == 0 or not self.writers:
+            self.writers = [then] + self.writers[:15]
             return 0
-        below = [number for number in self.writers if number < seq]
+        below = [number for number in self.writers if number < first]
         if not below:
             return 0
         self.writers.remove(max(below))
-        self.writers.insert(0, seq + 1)
-        return seq - max(below)
+        self.writers.insert(0, then)
+        return first - max(below)
 
     # --- telling
 

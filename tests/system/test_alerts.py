@@ -12,6 +12,7 @@ import pytest
 
 from alerts_tools import (Alerts, Receiver, alive, dead_port, record, status_of, unix_server,
                           wait_for)
+from sinkslab import Feed
 from cli_tools import ROOT, SLUICE, lines_of, sluice, usage_error
 
 DEFAULT = ROOT / "deploy" / "alerts" / "default.yaml"
@@ -48,7 +49,7 @@ def test_the_default_rules_see_each_kind(tmp_path):
     def at(second, **fields):
         clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
         return {**record(**fields), "time": f"2026-11-26T{clock}Z"}
-    records = [at(0, event="detach", foreign=True, hook="connect4"), at(1, event="loss", lost=3),
+    records = [at(0, event="foreign-change", change="lost"), at(1, event="lost", count=3),
                at(2, event="expired", rule="staging-db"),
                at(3, event="meter", bytes={"out": 11 << 30, "in": 0}),
                at(4, event="dns", count=50), at(5, count=100),
@@ -73,7 +74,7 @@ def test_the_fields_of_rules_are_fields_of_events():
     table = (ROOT / "docs" / "events.md").read_text()
     fields = (ROOT / "docs" / "alerts.md").read_text().split("### Fields\n\n")[1].split("\n\n")[0]
     for name in fields.split():
-        if name != "foreign":
+        if name not in ("change", "why"):
             assert f"`{name.split('.')[0]}`" in table, name
 
 
@@ -364,6 +365,27 @@ def test_a_socket_is_connected_to_again_and_a_gap_is_an_alert(tmp_path):
                 assert (lost["alert"], lost["value"]) == ("lost", 7)
                 assert receiver.next()["group"]["process.comm"] == "two"
         wait_for(lambda: alerts.has_said("7 records are missing"))
+
+
+def test_the_audit_sinks_are_read(tmp_path):
+    """The socket and the file of audit sinks; a second writer is a new stream, and no gap."""
+    rules = [{"name": "lost", "type": "loss"},
+             {"name": "blocked", "type": "blocked", "count": 5, "for": "1h", "group": "event"}]
+    sock, log = tmp_path / "events.sock", tmp_path / "events.jsonl"
+    for words in (("--socket", sock), ("--follow", log)):
+        with Receiver(200) as receiver, Alerts(tmp_path, {
+                "rules": rules, "sinks": [webhook(receiver.url)]}, *words) as alerts:
+            for _ in range(2):
+                sinks = Feed(f"unix:{sock}", f"file:{log}")
+                if words[0] == "--socket":
+                    wait_for(lambda: sinks.stats()["consumers"])
+                sinks.put(3)
+                wait_for(lambda: sinks.stats()["queued"] == 0)
+                sinks.close()
+            assert receiver.next()["alert"] == "blocked"
+            alerts.end()
+            assert not alerts.has_said("missing") and not alerts.has_said("no records")
+            assert alerts.has_said(f"{receiver.url}: 1 sent")
 
 
 def test_what_waits_is_sent_when_the_input_ends(tmp_path):

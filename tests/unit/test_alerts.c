@@ -322,15 +322,13 @@ static void count_record(void *context, struct sl_alert_record *record)
 {
 	struct seen *seen = context;
 	char buf[SL_FIELD_TEXT];
-	__u64 lost;
 
 	seen->n++;
 	seen->last_ns = record->time_ns;
 	if (strcmp(sl_field_get(record, SL_FIELD_EVENT, buf), "gap"))
 		return;
 	seen->gaps++;
-	assert_true(sl_amount_get(record, SL_AMOUNT_LOST, &lost));
-	seen->missing += lost;
+	seen->missing += record->count;
 }
 
 static void feed(struct sl_stream *stream, const char *text)
@@ -366,6 +364,38 @@ static void gaps_are_found_among_several_writers(void **state)
 	assert_int_equal(seen.missing, 3);
 	assert_int_equal(sl_stream_stats(stream)->repeated, 1);
 	assert_int_equal(seen.n, sizeof(seqs) / sizeof(seqs[0]) + 2);
+	sl_stream_free(stream);
+}
+
+static void what_a_writer_says_it_lost_is_no_gap(void **state)
+{
+	struct seen seen = {};
+	struct sl_stream *stream = sl_stream_new(false, count_record, &seen);
+
+#define AT "\"time\":\"2026-11-26T05:08:40Z\","
+	/* begun in the middle of a stream, which is known to begin there */
+	feed(stream, "{\"event\":\"hello\"," AT "\"stream\":\"a\",\"next\":7}\n");
+	assert_int_equal(seen.n, 0);
+	feed_seq(stream, 7);
+	feed(stream, "{\"event\":\"lost\"," AT "\"first\":8,\"seq\":11,\"count\":4}\n");
+	feed_seq(stream, 12);
+	/* without numbers: it explains as much of the next gap */
+	feed(stream, "{\"event\":\"lost\"," AT "\"count\":5}\n");
+	feed_seq(stream, 18);
+	assert_int_equal(seen.gaps, 0);
+	feed(stream, "{\"event\":\"lost\"," AT "\"count\":5}\n");
+	feed_seq(stream, 25);
+	assert_int_equal(seen.missing, 1);
+	/* the same stream again, and then another */
+	feed(stream, "{\"event\":\"hello\"," AT "\"stream\":\"a\",\"next\":30}\n");
+	feed_seq(stream, 30);
+	assert_int_equal(seen.missing, 5);
+	feed(stream, "{\"event\":\"hello\"," AT "\"stream\":\"b\",\"next\":90}\n");
+	feed_seq(stream, 90);
+	/* one that skips more than it tells */
+	feed(stream, "{\"event\":\"lost\"," AT "\"first\":93,\"seq\":95,\"count\":3}\n");
+	assert_int_equal(seen.missing, 7);
+#undef AT
 	sl_stream_free(stream);
 }
 
@@ -616,6 +646,7 @@ int main(void)
 		cmocka_unit_test(times_are_read_and_written),
 		cmocka_unit_test(a_long_text_is_cut_between_characters),
 		cmocka_unit_test(gaps_are_found_among_several_writers),
+		cmocka_unit_test(what_a_writer_says_it_lost_is_no_gap),
 		cmocka_unit_test(what_is_no_record_is_passed_over),
 		cmocka_unit_test(a_record_of_the_future_is_of_this_moment_when_live),
 		cmocka_unit_test(the_memory_is_bounded_and_forgets),

@@ -27,7 +27,7 @@ const char *sl_alert_summary(const struct sl_alert *alert, char buf[SL_SUMMARY_T
 		[SL_ALERT_BLOCKED] = "attempts blocked", [SL_ALERT_SCAN] = "distinct destinations",
 		[SL_ALERT_FIRST_SEEN] = "destinations never seen before",
 		[SL_ALERT_BYTES] = "bytes", [SL_ALERT_DNS] = "DNS questions refused",
-		[SL_ALERT_LOSS] = "records lost", [SL_ALERT_DETACH] = "programs taken off by others",
+		[SL_ALERT_LOSS] = "records lost", [SL_ALERT_DETACH] = "changes by others to what is attached",
 		[SL_ALERT_EXPIRED] = "exceptions expired", [SL_ALERT_CUSTOM] = "records",
 	};
 	const struct sl_alert_rule *rule = alert->rule;

@@ -46,11 +46,10 @@ static const struct type {
 			     BIT(COUNT) | BIT(PERIOD) | BIT(JITTER) | BIT(MERGE), {"connection"},
 			     {}, 0, {SL_FIELD_TARGET, SL_FIELD_DESTINATION,
 				     SL_FIELD_DESTINATION_PORT}, {}, 3, 0, 6, 0},
-	[SL_ALERT_LOSS] = {"loss", SL_MEASURE_AMOUNT, BIT(COUNT) | BIT(WINDOW), {"loss", "gap"},
+	[SL_ALERT_LOSS] = {"loss", SL_MEASURE_COUNT, BIT(COUNT) | BIT(WINDOW), {"lost", "gap"},
 			   {}, 0, {SL_FIELD_TARGET}, {}, 1, 0, 1, 60},
-	[SL_ALERT_DETACH] = {"detach", SL_MEASURE_COUNT, BIT(COUNT) | BIT(WINDOW), {"detach"},
-			     {"true"}, SL_FIELD_FOREIGN, {SL_FIELD_TARGET, SL_FIELD_HOOK}, {}, 2,
-			     0, 1, 60},
+	[SL_ALERT_DETACH] = {"detach", SL_MEASURE_COUNT, BIT(COUNT) | BIT(WINDOW),
+			     {"foreign-change"}, {}, 0, {SL_FIELD_TARGET}, {}, 1, 0, 1, 60},
 	[SL_ALERT_EXPIRED] = {"expired", SL_MEASURE_COUNT, BIT(COUNT) | BIT(WINDOW), {"expired"},
 			      {}, 0, {SL_FIELD_TARGET, SL_FIELD_RULE}, {}, 2, 0, 1, 60},
 	[SL_ALERT_CUSTOM] = {"custom", SL_MEASURE_COUNT, BIT(COUNT) | BIT(WINDOW), {}, {}, 0,
@@ -287,8 +286,6 @@ static int add_defaults(struct reading *r, const struct type *type)
 	int err = 0;
 
 	rule->measure = type->measure;
-	if (rule->type == SL_ALERT_LOSS)
-		rule->amount = SL_AMOUNT_LOST;
 	if (!rule->threshold)
 		rule->threshold = type->count;
 	if (!rule->n_group)

@@ -126,8 +126,6 @@ bool sl_amount_get(const struct sl_alert_record *record, enum sl_amount amount, 
 	__u64 other = 0;
 
 	switch (amount) {
-	case SL_AMOUNT_LOST:
-		return number_of(record->json, "lost", out);
 	case SL_AMOUNT_OUT:
 		return number_of(bytes, "out", out);
 	case SL_AMOUNT_IN:
@@ -159,7 +157,11 @@ const char *sl_alert_record_read(json_t *json, struct sl_alert_record *out)
 		json_decref(json);
 		return wrong;
 	}
+	record.is_lost = !strcmp(json_string_value(json_object_get(json, "event")), "lost");
 	record.has_seq = number_of(json, "seq", &record.seq);
+	if (!record.is_lost || !number_of(json, "first", &record.first) ||
+	    record.first > record.seq)
+		record.first = record.seq;
 	*out = record;
 	return NULL;
 }
@@ -168,11 +170,11 @@ int sl_alert_record_gap(__s64 time_ns, __u64 missing, struct sl_alert_record *ou
 {
 	char time[SL_TIME_TEXT];
 	json_t *json = json_pack("{s:s, s:s, s:I}", "time", sl_time_format(time_ns, time), "event",
-				 "gap", "lost", (json_int_t)missing);
+				 "gap", "count", (json_int_t)missing);
 
 	if (!json)
 		return -ENOMEM;
-	*out = (struct sl_alert_record){.json = json, .time_ns = time_ns, .count = 1};
+	*out = (struct sl_alert_record){.json = json, .time_ns = time_ns, .count = missing};
 	return 0;
 }
 

@@ -38,7 +38,8 @@
 	X(PROCESS_PID, "process.pid", "process", "pid", NUMBER) \
 	X(PROCESS_UID, "process.uid", "process", "uid", NUMBER) \
 	X(PROCESS_COMM, "process.comm", "process", "comm", TEXT) \
-	X(FOREIGN, "foreign", NULL, "foreign", TEXT)
+	X(CHANGE, "change", NULL, "change", TEXT) \
+	X(WHY, "why", NULL, "why", TEXT)
 
 enum sl_alert_field {
 #define FIELD(id, name, parent, key, kind) SL_FIELD_##id,
@@ -68,8 +69,9 @@ struct sl_alert_record {
 	json_t *json;		/* owned */
 	__s64 time_ns;		/* Unix time */
 	__u64 count;		/* decisions; 1 where the record has none */
-	bool has_seq;
-	__u64 seq;
+	/* Of the stream: `lost` stands for the numbers first to seq, others for their own. */
+	bool has_seq, is_lost;
+	__u64 first, seq;
 	struct sl_sample *sample; /* owned; made when first asked for */
 };
 
@@ -95,8 +97,8 @@ int sl_alert_record_gap(__s64 time_ns, __u64 missing, struct sl_alert_record *ou
 const char *sl_field_get(const struct sl_alert_record *record, enum sl_alert_field field,
 			 char buf[SL_FIELD_TEXT]);
 
-/* bytes.out, bytes.in, lost: a number of the record; false if it has none. */
-enum sl_amount { SL_AMOUNT_OUT, SL_AMOUNT_IN, SL_AMOUNT_BOTH, SL_AMOUNT_LOST };
+/* bytes.out, bytes.in, their sum: false if the record has none. */
+enum sl_amount { SL_AMOUNT_OUT, SL_AMOUNT_IN, SL_AMOUNT_BOTH };
 bool sl_amount_get(const struct sl_alert_record *record, enum sl_amount amount, __u64 *out);
 
 /* A new reference to the record's sample, NULL when out of memory. */

@@ -25,7 +25,7 @@ enum sl_alert_type {
 /* What a rule measures over its window. */
 enum sl_measure {
 	SL_MEASURE_COUNT,	/* decisions */
-	SL_MEASURE_AMOUNT,	/* bytes, or records lost */
+	SL_MEASURE_AMOUNT,	/* bytes */
 	SL_MEASURE_DISTINCT,	/* values of `of` */
 	SL_MEASURE_NEW,		/* values of `of` that were never seen */
 	SL_MEASURE_BEACON,	/* regular intervals */

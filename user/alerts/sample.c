@@ -6,7 +6,7 @@
 #include "fields.h"
 
 /* What has numbers or several parts, beside the fields. */
-static const char *const amounts[] = {"seq", "count", "lost", "generation", NULL};
+static const char *const amounts[] = {"seq", "count", "first", "generation", NULL};
 
 static void add_text(json_t *to, const struct sl_alert_record *record, const char *parent,
 		     const char *key, enum sl_alert_field field)

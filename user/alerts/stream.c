@@ -12,6 +12,8 @@ struct sl_stream {
 	sl_record_fn out;
 	void *context;
 	bool live;
+	char *name;		/* owned: the stream that a socket said it is, or NULL */
+	__u64 told_lost;	/* records that a `lost` without a number has told */
 	/* The next number of each writer, the one that wrote last first. */
 	__u64 next[SL_STREAMS_MAX];
 	size_t n_next;
@@ -35,6 +37,8 @@ struct sl_stream *sl_stream_new(bool live, sl_record_fn out, void *context)
 
 void sl_stream_free(struct sl_stream *s)
 {
+	if (s)
+		free(s->name);
 	free(s);
 }
 
@@ -80,6 +84,9 @@ static void gap(struct sl_stream *s, const struct sl_alert_record *record, __u64
 {
 	struct sl_alert_record told;
 
+	missing -= missing < s->told_lost ? missing : s->told_lost;
+	if (!missing)
+		return;
 	s->stats.gaps++;
 	s->stats.missing += missing;
 	if (sl_alert_record_gap(record->time_ns, missing, &told))
@@ -90,26 +97,45 @@ static void gap(struct sl_stream *s, const struct sl_alert_record *record, __u64
 
 static void follow(struct sl_stream *s, const struct sl_alert_record *record)
 {
-	__u64 seq = record->seq;
+	__u64 first = record->first, next = record->seq + 1;
 	int at;
 
 	for (size_t i = 0; i < s->n_next; i++) {
-		if (s->next[i] == seq) {
-			to_front(s, i, seq + 1);
+		if (s->next[i] == first) {
+			to_front(s, i, next);
 			return;
 		}
 	}
-	if (!seq || !s->n_next) {
-		new_writer(s, seq + 1);
+	if (!first || !s->n_next) {
+		new_writer(s, next);
 		return;
 	}
-	at = nearest_below(s, seq);
+	at = nearest_below(s, first);
 	if (at < 0) {
 		s->stats.repeated++;
 		return;
 	}
-	gap(s, record, seq - s->next[at]);
-	to_front(s, (size_t)at, seq + 1);
+	gap(s, record, first - s->next[at]);
+	to_front(s, (size_t)at, next);
+}
+
+/* What a socket says before its first record (docs/sinks.md): which stream it is, and the
+ * number that comes first. Of another stream than before nothing can be missing yet. */
+static bool is_hello(struct sl_stream *s, const json_t *json)
+{
+	const char *event = json_string_value(json_object_get(json, "event"));
+	const char *name = json_string_value(json_object_get(json, "stream"));
+	const json_t *next = json_object_get(json, "next");
+
+	if (!event || strcmp(event, "hello"))
+		return false;
+	if (name && json_is_integer(next) && json_integer_value(next) >= 0 &&
+	    (!s->name || strcmp(s->name, name))) {
+		free(s->name);
+		s->name = strdup(name);
+		new_writer(s, (__u64)json_integer_value(next));
+	}
+	return true;
 }
 
 /* ---- lines ---- */
@@ -153,6 +179,10 @@ static void line(struct sl_stream *s, const char *text, size_t n)
 		faulty(s, error.text);
 		return;
 	}
+	if (is_hello(s, json)) {
+		json_decref(json);
+		return;
+	}
 	wrong = sl_alert_record_read(json, &record);
 	if (wrong) {
 		faulty(s, wrong);
@@ -160,8 +190,12 @@ static void line(struct sl_stream *s, const char *text, size_t n)
 	}
 	s->stats.records++;
 	bound_time(s, &record);
-	if (record.has_seq)
+	if (record.has_seq) {
 		follow(s, &record);
+		s->told_lost = 0;
+	} else if (record.is_lost) {
+		s->told_lost += record.count;
+	}
 	s->out(s->context, &record);
 	sl_alert_record_free(&record);
 }
