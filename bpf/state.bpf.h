@@ -76,15 +76,27 @@ static __always_inline __u64 sl_flow_key_differs(const struct sl_flow_key *x,
 	       (a[5] ^ b[5]);
 }
 
+/* Between two words stands a product with a secret: who chooses the words cannot choose
+ * two keys of one hash. */
+static __always_inline __u64 sl_flow_mix(__u64 h, __u64 word, __u64 secret)
+{
+	h = (h ^ word) * secret;
+	return h ^ h >> 32;
+}
+
 static __always_inline __u64 sl_flow_hash(const struct sl_flow_key *k)
 {
+	__u64 seed = sl_seed, one = 0xff51afd7ed558ccdull ^ seed << 1;
+	__u64 two = 0xc4ceb9fe1a85ec53ull ^ seed << 2, h = seed;
 	const __u64 *w = (const __u64 *)k;
-	__u64 seed = sl_seed, h = w[0] ^ w[2] * 0x9e3779b97f4a7c15ull ^ seed;
 
-	h = (h ^ h >> 31 ^ w[1]) * (0xff51afd7ed558ccdull ^ seed << 1);
-	h = (h ^ h >> 32 ^ w[3]) * (0xc4ceb9fe1a85ec53ull ^ seed << 2);
-	h = (h ^ h >> 29 ^ w[4] ^ w[5]) * 0x9e3779b97f4a7c15ull;
-	return (h ^ h >> 32) | 1;
+	h = sl_flow_mix(h, w[0], one);
+	h = sl_flow_mix(h, w[1], two);
+	h = sl_flow_mix(h, w[2], one);
+	h = sl_flow_mix(h, w[3], two);
+	h = sl_flow_mix(h, w[4], one);
+	h = sl_flow_mix(h, w[5], two);
+	return h | 1;
 }
 
 /* The two buckets of a flow in its slot's map; they differ. */

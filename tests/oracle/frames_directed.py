@@ -4,10 +4,12 @@ what random frames have found before, each as short as it was shrunk to.
 
 episodes() yields (name, steps).
 """
+import itertools
+
 import frame_builder as b
 import mutate
 import test_frames
-from frame_lab import (ALLOWED4, DENIED4, ME4, MAC, bound, ip_in, ip_out, pieces, policy,
+from frame_lab import (ALLOWED4, DENIED4, ME4, ME6, MAC, bound, ip_in, ip_out, pieces, policy,
                        tcp_in, tcp_out, udp_in, udp_out)
 from generate_frames import Attach, Frame
 
@@ -113,6 +115,23 @@ REGRESSIONS = {
 }
 
 
+def alike():
+    """SYNs to addresses that differ in two of their words by the same bits, on either side of
+    the workload's: each is an attempt of its own."""
+    for near in ("2001:db8:9::9", "2001:db7:9::9"):
+        for words in itertools.combinations(range(4), 2):
+            others = []
+            for bits in range(1, 6):
+                address = bytearray(b.ip(near))
+                for word in words:
+                    address[4 * word + 3] ^= bits
+                others.append(bytes(address))
+            yield f"note: addresses that differ alike in words {words} of {near}", [
+                attach(**NOTHING), *sent(*(ip_out(b.ip(ME6), to, 6, b.tcp(40000, 22, S))
+                                           for to in (b.ip(near), *others)))]
+
+
 def episodes():
     yield from cases()
+    yield from alike()
     yield from REGRESSIONS.items()
