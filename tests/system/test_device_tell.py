@@ -85,7 +85,7 @@ def test_a_state_on_another_file_system_is_refused_for_that(host, tmp_path, wher
     host.env["SLUICE_STATE"] = where.format(tmp=tmp_path)
     done = attach(host, "v0", cwd=tmp_path)
     assert done.returncode == 1
-    assert "no directory of a bpf file system" in done.stderr
+    assert "is in no bpf file system" in done.stderr
     assert "CAP_BPF" not in done.stderr and "sudo" not in done.stderr
     assert not (tmp_path / "state").exists()
 

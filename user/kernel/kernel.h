@@ -57,7 +57,14 @@ int sl_kernel_hits(const struct sl_kernel *kernel, sl_hit_handler handler, void 
 
 /* Mounts the bpf file system where a system has none (no systemd). 0 or -errno. */
 int sl_bpffs_ensure(void);
-bool sl_bpffs_is_mounted(void);
+
+/* May a directory of this path hold pins that outlive us? 0 (a missing /sys/fs/bpf is
+ * mounted), or -errno with the reason in diag: no bpf file system, or one that ends with
+ * this mount namespace (-EXDEV), as under `ip netns exec`. */
+int sl_bpffs_check(const char *path, struct sl_diag *diag);
+/* Of a path that is not there: -ENOENT, or -EXDEV with the reason in diag where it can only
+ * not be seen from this mount namespace. */
+int sl_bpffs_absent(const char *path, struct sl_diag *diag);
 
 /* Copies a table into a new frozen map, checked; its descriptor or -errno. */
 int sl_kernel_table_map(const struct sl_table *table, struct sl_diag *diag);

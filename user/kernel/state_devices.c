@@ -380,7 +380,7 @@ int sl_state_detach_slot(struct sl_state *s, __u32 slot, struct sl_diag *diag)
 		return -ENOENT;
 	if (!(t.flags & SL_TARGET_TCX) && t.netns != s->netns) {
 		sl_error(diag, NULL, "device '%s' is in another network namespace: detach it there "
-			 "(`ip netns exec NAME sluice detach`)", t.name);
+			 "(`nsenter --net=/run/netns/NAME sluice detach`)", t.name);
 		return -EXDEV;
 	}
 	before = sl_complaints_begin();

@@ -7,11 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,77 +102,6 @@ static int say_errno(struct sl_diag *diag, const char *path, const char *what)
 	return err;
 }
 
-static long parent_of(long pid)
-{
-	char path[40], line[80];
-	long parent = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%ld/status", pid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f) && sscanf(line, "PPid: %ld", &parent) != 1)
-		;
-	if (f)
-		fclose(f);
-	return parent;
-}
-
-/* Another mount namespace than that of one of those who started us: it may be a
- * short-lived one. (All are looked at: the first process's cannot always be read.) */
-static bool is_private_mount(void)
-{
-	struct stat own, other;
-	char path[40];
-	long pid;
-
-	if (stat("/proc/self/ns/mnt", &own))
-		return false;
-	for (pid = getppid(); pid > 0; pid = parent_of(pid)) {
-		snprintf(path, sizeof(path), "/proc/%ld/ns/mnt", pid);
-		if (!stat(path, &other) && other.st_ino != own.st_ino)
-			return true;
-	}
-	return false;
-}
-
-/* Mounts the usual bpf file system, if that is where the state belongs. */
-static int ensure_bpffs(const struct sl_state *s, struct sl_diag *diag)
-{
-	int err;
-
-	if (strncmp(s->path, "/sys/fs/bpf/", 12))
-		return 0;
-	if (!sl_bpffs_is_mounted() && is_private_mount()) {
-		sl_error(diag, NULL, "%s: no bpf file system in this mount namespace: pins would vanish "
-			 "with it, and nothing would be judged. Under `ip netns exec` use `nsenter "
-			 "--net=/run/netns/NAME sluice ...` instead", s->path);
-		return -EXDEV;
-	}
-	err = sl_bpffs_ensure();
-	if (err)
-		sl_error(diag, NULL, "/sys/fs/bpf: no bpf file system to pin in, and it cannot be "
-			 "mounted: %s", strerror(-err));
-	return err;
-}
-
-static int make_directory(const struct sl_state *s, struct sl_diag *diag)
-{
-	bool made = !mkdir(s->path, 0700);
-	struct statfs fs;
-
-	if (!made && errno != EEXIST)
-		return say_errno(diag, s->path, "cannot be made");
-	if (statfs(s->path, &fs))
-		return say_errno(diag, s->path, "cannot be opened");
-	if (fs.f_type == BPF_FS_MAGIC)
-		return 0;
-	if (made)
-		rmdir(s->path);
-	sl_error(diag, NULL, "%s is in no bpf file system, which pins need; leave SLUICE_STATE out, "
-		 "or name a directory below /sys/fs/bpf", s->path);
-	return -EINVAL;
-}
-
 /* The inode of an open file, as /proc/locks names it. */
 static bool is_lock_of(const char *line, int fd, long *pid)
 {
@@ -243,15 +170,16 @@ static int take_lock(const struct sl_state *s, int patience_ms, struct sl_diag *
 
 int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag)
 {
-	int err = create ? ensure_bpffs(s, diag) : 0;
+	int err = create ? sl_bpffs_check(s->path, diag) : 0;
 
-	if (!err && create)
-		err = make_directory(s, diag);
 	if (err)
 		return err;
+	if (create && mkdir(s->path, 0700) && errno != EEXIST)
+		return say_errno(diag, s->path, "cannot be made");
 	s->lock_fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->lock_fd < 0)
-		return errno == ENOENT ? -ENOENT : say_errno(diag, s->path, "cannot be opened");
+		return errno == ENOENT ? sl_bpffs_absent(s->path, diag) :
+					 say_errno(diag, s->path, "cannot be opened");
 	err = take_lock(s, create ? LOCK_MS : LOCK_LOOK_MS, diag);
 	if (err)
 		return err;
