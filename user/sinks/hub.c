@@ -7,8 +7,8 @@
 
 #include "internal.h"
 
-#define FIRST_MS 2000		/* for all sinks to be opened the first time */
-#define GONE_MS 1000		/* for those to flush that are no more */
+#define FIRST_MS 300		/* for all sinks to be opened the first time */
+#define GONE_MS 300		/* for those to flush that are no more */
 
 struct sl_sinks {
 	struct sl_clock clock;

@@ -99,7 +99,7 @@ struct sl_sinks *sl_sinks_new(sl_sink_clock clock, void *context);
 /*
  * From here on these are the sinks: one that is there with the same configuration goes
  * on, what it has queued with it; others are opened; what is no more is flushed (for at
- * most a second) and closed. 0, or -ENOMEM, -EAGAIN (no thread) and the ones before stay.
+ * most 300 ms) and closed. 0, or -ENOMEM, -EAGAIN (no thread) and the ones before stay.
  * A sink that cannot write now (no directory, no reader of a datagram socket, ...) is a
  * warning in diag, and is tried again for ever: audit never stops enforcement.
  * The configurations are copied.
