@@ -17,8 +17,7 @@ rules:
 """
 FIELDS = {"time", "seq", "event", "verdict", "reason", "policy", "generation", "rule", "target",
           "hook", "direction", "family", "protocol", "icmp", "source", "destination", "question", "link",
-          "process",
-          "count", "bytes", "duration"}
+          "server_name", "process", "count", "bytes", "duration"}
 
 
 def test_every_field(lab):
@@ -40,7 +39,7 @@ def test_every_field(lab):
         "hook": "connect4", "direction": "egress", "family": "ipv4", "protocol": "tcp",
         "icmp": None, "source": {"address": None, "port": None},
         "destination": {"address": "203.0.113.1", "port": ECHO, "name": None},
-        "question": None, "link": None, "process": {"pid": pid, "uid": 65534, "comm": "python3"}, "count": 1,
+        "question": None, "server_name": None, "link": None, "process": {"pid": pid, "uid": 65534, "comm": "python3"}, "count": 1,
         "bytes": None, "duration": None}
 
 

@@ -140,6 +140,28 @@ def test_killed_amid_writing(feed, tmp_path):
     assert halves <= 1 and len(set(streams)) == 2
 
 
+def test_reconfiguration_leaves_nothing_behind(feed, tmp_path):
+    """Descriptors, threads and memory, before and after."""
+    sinks = feed()
+    kinds = [f"file:{tmp_path}/a", f"unix:{tmp_path}/s", "syslog:udp:127.0.0.1:9", "journald:/none"]
+
+    def used():
+        proc = pathlib.Path(f"/proc/{sinks.child.pid}")
+        rss = int((proc / "statm").read_text().split()[1]) * 4
+        return len(list((proc / "fd").iterdir())), len(list((proc / "task").iterdir())), rss
+
+    def cycle(n):
+        for i in range(n):
+            assert sinks.ask("set " + " ".join(kinds[i % 4:]))["error"] == 0
+            sinks.put(10)
+        sinks.ask("set")
+        assert until(lambda: used()[1] == 1)
+        return used()
+    before, after = cycle(8), cycle(40)
+    print(f"descriptors, threads, KiB: {before} before, {after} after")
+    assert after[:2] == before[:2] and after[2] < before[2] + 2048
+
+
 # ---- readers ----
 
 def test_a_million_records_and_one_reader_stopped(feed, tmp_path):
@@ -293,15 +315,15 @@ def denied(host):
         host.ip(f"link set {name} up")
 
 
-def send(host, n):
+def send(host, n, to=(198, 51, 100, 1), port=1000):
     """n UDP datagrams from the workload's side, to as many ports: as many events."""
     code = ("import socket,struct\n"
             "s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW);s.bind(('work0',0))\n"
             "m=s.getsockname()[4]\n"
             f"for i in range({n}):\n"
-            "  u=struct.pack('!4H',1,1000+i,12,0)+b'data'\n"
+            f"  u=struct.pack('!4H',1,{port}+i,12,0)+b'data'\n"
             "  h=bytearray(struct.pack('!BBHHHBBH4s4s',0x45,0,32,0,0,64,17,0,"
-            "bytes([192,0,2,9]),bytes([198,51,100,1])))\n"
+            f"bytes([192,0,2,9]),bytes({list(to)})))\n"
             "  c=sum(struct.unpack('!10H',h));c=(c&0xffff)+(c>>16);c=~(c+(c>>16))&0xffff\n"
             "  h[10:12]=struct.pack('!H',c)\n"
             "  s.send(b'\\x02'*6+m+b'\\x08\\x00'+bytes(h)+u)\n")
@@ -368,6 +390,32 @@ def test_records_of_watch(host, tmp_path):
     twin = same[event["seq"]]
     assert twin["class_uid"] == 4001
     assert twin["dst_endpoint"] == {"ip": "198.51.100.1", "port": 1000}
+
+
+def test_allowed_connections(host, tmp_path):
+    """With `log: all`; by default there is no record of them."""
+    denied(host)
+    path = host.write(AGENT)
+    watch = host.watch("--dev", "vnet*", "-p", path, "--sink", f"file:{tmp_path}/a",
+                       "--sink", f"file:{tmp_path}/b,format=ocsf")
+    watch.wait(lambda line: line["change"] == "attached")
+    send(host, 1, (192, 0, 2, 1), 9)
+    send(host, 1)
+    assert until(lambda: seen(tmp_path / "a", 1000))
+    assert not seen(tmp_path / "a", 9)
+    host.write(AGENT.replace("name: agent\n", "name: agent\nlog: all\n"))
+    watch.signal(signal.SIGHUP)
+    watch.wait(lambda line: line["change"] == "renewed")
+    send(host, 1, (192, 0, 2, 2), 9)
+    assert until(lambda: seen(tmp_path / "a", 9))
+    assert watch.close() == 0
+    event = next(r for r in map(json.loads, (tmp_path / "a").open()) if r.get("verdict") == "allow")
+    assert event["destination"] == {"address": "192.0.2.2", "port": 9, "name": None}
+    assert event["bytes"] is None and event["duration"] is None
+    twin = next(r for r in map(json.loads, (tmp_path / "b").open())
+                if r["metadata"]["sequence"] == event["seq"])
+    assert (twin["activity_name"], twin["disposition"], twin["severity_id"]) == ("Open", "Allowed", 1)
+    assert twin["dst_endpoint"] == {"ip": "192.0.2.2", "port": 9}
 
 
 @pytest.mark.parametrize("spec, said", [

@@ -73,6 +73,8 @@ static void put_decision(FILE *out, const json_t *record)
 		fprintf(out, " question %s %s", asked, sl_record_text(record, "question", "type") ?: "?");
 	else
 		put_endpoint(out, record);
+	if (sl_record_text(record, "server_name"))
+		fprintf(out, " server name %s", sl_record_text(record, "server_name"));
 	fprintf(out, " by %s", rule ?: sl_record_text(record, "reason") ?: "?");
 	put_target(out, record);
 	if (json_is_integer(pid))
