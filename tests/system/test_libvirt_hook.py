@@ -575,6 +575,13 @@ def test_reconnect_with_a_broken_configuration(host):
     assert host.policy_of("vnet0") == "libvirt-isolated"
 
 
+def test_reconnect_does_not_tell_of_a_refusal(host):
+    done = ok(host.hook("reconnect", domain(nic("vnet9"))))
+    assert "vnet9: NOTHING JUDGES ITS FRAMES; the guest goes on" in done.stderr
+    assert "the guest is refused" not in done.stderr
+    refused(host.hook("start", domain(nic("vnet9"))), "the guest is refused")
+
+
 # ---- when sluice is not there ----
 
 def fake(folder, body):
@@ -610,7 +617,11 @@ def foreign(folder):
     return str(path)
 
 
-@pytest.mark.parametrize("absence", [missing, killed, stuck, not_executable, foreign])
+def too_old(folder):
+    return fake(folder, "echo \"sluice: no command 'libvirt-hook'\" >&2; exit 2")
+
+
+@pytest.mark.parametrize("absence", [missing, killed, stuck, not_executable, foreign, too_old])
 def test_without_sluice(host, tmp_path, absence):
     sluice = absence(tmp_path)
     for text in ("", "fail: isolate\n", "fail: refuse\n", "fail: nonsense\n"):
@@ -624,6 +635,14 @@ def test_without_sluice(host, tmp_path, absence):
     assert "STARTS UNFILTERED" in done.stderr
     for op in OPS:
         ok(host.hook(op, domain(nic()), SLUICE=sluice))
+
+
+@pytest.mark.parametrize("status", [1, 2, 64, 125, 126, 255])
+def test_whatever_sluice_says_reconnect_does_not_fail(host, tmp_path, status):
+    sluice = fake(tmp_path, f"exit {status}")
+    done = ok(host.hook("reconnect", domain(nic()), SLUICE=sluice))
+    assert f"(status {status})" in done.stderr
+    refused(host.hook("start", domain(nic()), SLUICE=sluice))
 
 
 def test_without_sluice_and_without_a_configuration(host, tmp_path):

@@ -162,7 +162,7 @@ static bool isolate(struct sl_guest *guest, const struct sl_device *device, cons
 	return true;
 }
 
-/* Nothing can be put in the way of this NIC's frames. */
+/* Nothing can be put in the way of this NIC's frames; is the guest to start? */
 static bool is_open(struct sl_guest *guest, const struct sl_nic *nic)
 {
 	if (guest->config.fail == SL_FAIL_OPEN) {
@@ -215,6 +215,19 @@ bool sl_hook_start_nic(struct sl_guest *guest, const struct sl_nic *nic)
 
 /* ---- while it runs ---- */
 
+/* The same; the guest goes on in any case. */
+static void say_open(struct sl_guest *guest, const struct sl_nic *nic)
+{
+	const char *name = nic->device ? nic->device : "a NIC";
+
+	if (guest->config.fail == SL_FAIL_OPEN)
+		sl_warn(guest->diag, &nic->pos, "%s: UNFILTERED (fail: open)", name);
+	else
+		sl_error(guest->diag, &nic->pos, "%s: NOTHING JUDGES ITS FRAMES; the guest goes on, "
+			 "since libvirt would kill it: `virsh destroy` it, or mend what is wrong and "
+			 "call `sluice libvirt-hook` as docs/libvirt.md says", name);
+}
+
 struct lookup {
 	unsigned ifindex;
 	__u64 netns;
@@ -250,12 +263,12 @@ void sl_hook_reconnect_nic(struct sl_guest *guest, const struct sl_nic *nic)
 	if (!strcmp(nic->type, "null"))
 		return;
 	if (find_device(guest, nic, &device) || open_state(guest)) {
-		is_open(guest, nic);
+		say_open(guest, nic);
 		return;
 	}
 	if (is_attached(guest, &device) ||
 	    (!guest->config_is_broken && !enforce(guest, nic, &device)))
 		return;
 	if (guest->config.fail == SL_FAIL_OPEN || !isolate(guest, &device, "the guest goes on"))
-		is_open(guest, nic);
+		say_open(guest, nic);
 }
