@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Debian's kernels for guests: found with apt-cache, unpacked into a cache
-outside the tree, never installed."""
+outside the tree, never installed. As a program: kernels.py [SERIES...] fetches them."""
 import fcntl
 import lzma
 import os
 import pathlib
 import re
 import subprocess
+import sys
 
 SERIES = ("6.1", "6.12")
 
@@ -86,6 +87,8 @@ def _offered(pattern):
 
 
 def _fetch(package, cache):
+    """apt-get holds what it downloads against the signed lists."""
+    print(f"{package}: not in {cache} yet, fetching it", file=sys.stderr, flush=True)
     staging = cache / f".{package}.new"
     subprocess.run(["rm", "-rf", str(staging)], check=True)
     (staging / "root").mkdir(parents=True)
@@ -115,3 +118,8 @@ def get(version):
     if not offered:
         raise KernelError(f"no kernel package for {version}: run apt-get update")
     return Kernel(cache / offered[-1])
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:] or SERIES:
+        print(f"{each}: {get(each).image}")

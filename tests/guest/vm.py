@@ -8,6 +8,8 @@ import socket
 import subprocess
 import time
 
+import kernels
+
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 AGENT = [PYTHON, str(HERE / "agent.py")]
@@ -110,6 +112,7 @@ class Guest(Channel):
     def __init__(self, inside, tap, mac, folder, kernel="6.12", append=""):
         """inside: the words before a command that put it into a namespace."""
         super().__init__()
+        kernels.get(kernel)     # on a fresh machine a download, longer than any boot
         self.path, self.mac = folder / "channel", mac
         self.errors = open(folder / "boot", "w+b")
         self.process = subprocess.Popen(
