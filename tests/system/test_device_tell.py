@@ -6,6 +6,10 @@ import pathlib
 import subprocess
 
 import pytest
+from scapy.compat import raw
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from devlab import Host
 from lab import SLUICE, until
@@ -138,3 +142,34 @@ def test_a_reader_that_was_killed_is_none(host):
     child.child.kill()
     child.child.wait()
     assert monitor(host).child.poll() is None
+
+
+# ---- as text ----
+
+def sent(host, tap, frame, text):
+    """What `monitor` says of a frame that is denied."""
+    child = host.start(SLUICE, "monitor", env=host.env)
+    assert until(lambda: reader(host) == child.child.pid)
+    os.write(tap, frame)
+    return child.wait(lambda line: text in line)
+
+
+MAC, OTHER = "52:54:00:12:34:56", "52:54:00:12:34:57"
+
+
+@pytest.mark.parametrize("frame, options, says", [
+    (Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff", type=0x88cc) / b"lldp", [],
+     f"frame {MAC} > ff:ff:ff:ff:ff:ff ethertype 0x88cc  ethertype"),
+    (Ether(src=OTHER, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=OTHER, psrc="192.0.2.10"),
+     ["--mac", MAC], f"frame {OTHER} > ff:ff:ff:ff:ff:ff arp  mac-binding"),
+    (Ether(src=MAC, dst=OTHER) / Dot1Q(vlan=5) / IP(dst="192.0.2.1") / UDP(), [],
+     f"frame {MAC} > {OTHER} vlan 5 ethertype 0x0800  vlan"),
+    (Ether(src=MAC, dst=OTHER) / IPv6(src="2001:db8::10", dst="2001:db8::1", nh=99) / b"12345678",
+     [], "2001:db8::1/protocol 99  "),
+], ids=["ethertype", "mac", "vlan", "protocol"])
+def test_monitor_shows_what_was_refused(host, frame, options, says):
+    tap = host.tap("v0")
+    host.ip("link set v0 up")
+    done = host.sluice("attach", "--dev", "v0", "-p", host.policy, *options)
+    assert done.returncode == 0, done.stderr
+    assert says in sent(host, tap, raw(frame), says.split()[-1])

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* Events as text and JSON. */
 #include <arpa/inet.h>
+#include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,6 +71,36 @@ static bool is_about_dns(const struct sl_event *event)
 	       (event->reason >= SL_REASON_DNS_NAME && event->reason <= SL_REASON_DNS_ANSWER);
 }
 
+/* A number could be taken for a prefix length. */
+static void without_ports(const struct sl_event *event, const char *address,
+			  char buf[SL_ENDPOINT_TEXT])
+{
+	const char *name = sl_protocol_name(event->protocol);
+
+	if (event->flags & SL_EVENT_ICMP)
+		snprintf(buf, SL_ENDPOINT_TEXT, "%s/%s type %u", address, name,
+			 event->destination_port >> 8);
+	else if (name)
+		snprintf(buf, SL_ENDPOINT_TEXT, "%s/%s", address, name);
+	else
+		snprintf(buf, SL_ENDPOINT_TEXT, "%s/protocol %u", address, event->protocol);
+}
+
+/* What is known of a frame that was denied before its packet was read. */
+static void frame_text(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT])
+{
+	const __u8 *from = event->mac_source, *to = event->mac_destination;
+	char vlan[16] = "", type[24];
+
+	snprintf(type, sizeof(type), "ethertype 0x%04x", event->ethertype);
+	if (event->vlan != SL_VLAN_NONE)
+		snprintf(vlan, sizeof(vlan), " vlan %u", event->vlan);
+	snprintf(buf, SL_ENDPOINT_TEXT, "frame %02x:%02x:%02x:%02x:%02x:%02x > "
+		 "%02x:%02x:%02x:%02x:%02x:%02x%s %s", from[0], from[1], from[2], from[3],
+		 from[4], from[5], to[0], to[1], to[2], to[3], to[4], to[5], vlan,
+		 event->ethertype == ETH_P_ARP ? "arp" : type);
+}
+
 const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT])
 {
 	bool inbound = event->direction == SL_INGRESS;
@@ -82,18 +113,20 @@ const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT
 			 sl_question_type_text(sl_event_question_type(event), type));
 		return buf;
 	}
-	if (!(event->flags & SL_EVENT_PARSED))
-		return strcpy(buf, "?");
+	if (!(event->flags & SL_EVENT_PARSED)) {
+		if (event->flags & SL_EVENT_LINK)
+			frame_text(event, buf);
+		else
+			strcpy(buf, "?");
+		return buf;
+	}
 	address_text(event, inbound ? event->source : event->destination, address);
 	name = protocol_text(event->protocol, protocol);
 	if (event->flags & SL_EVENT_PORTS)
 		snprintf(buf, SL_ENDPOINT_TEXT, event->family == 6 ? "[%s]:%u/%s" : "%s:%u/%s",
 			 address, inbound ? event->source_port : event->destination_port, name);
-	else if (event->flags & SL_EVENT_ICMP)
-		snprintf(buf, SL_ENDPOINT_TEXT, "%s/%s type %u", address, name,
-			 event->destination_port >> 8);
 	else
-		snprintf(buf, SL_ENDPOINT_TEXT, "%s/%s", address, name);
+		without_ports(event, address, buf);
 	if (sl_event_is_of_server(event)) {
 		length = strlen(buf);
 		snprintf(buf + length, SL_ENDPOINT_TEXT - length, " (%s)", sl_event_name(event, asked));

@@ -31,8 +31,9 @@ const char *sl_verdict_word(unsigned verdict);
 /* The rule's id, or NULL if no rule decided. */
 const char *sl_event_rule(const struct sl_audit_names *names, const struct sl_event *event);
 
-/* `192.0.2.1:443/tcp`, `[2001:db8::1]:53/udp`, `192.0.2.1/icmp type 8`; `?` if
- * the packet could not be parsed. For an inbound event the source. */
+/* `192.0.2.1:443/tcp`, `[2001:db8::1]:53/udp`, `192.0.2.1/icmp type 8`,
+ * `192.0.2.1/protocol 60`. For an inbound event the source. Of a frame whose packet was not
+ * read the link: `frame MAC > MAC vlan 5 arp`; `?` if not even that is known. */
 const char *sl_event_endpoint(const struct sl_event *event, char buf[SL_ENDPOINT_TEXT]);
 
 /* `curl[123]`, `-` if unknown; bytes that are not printable ASCII as `?`. */
