@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """What is said of devices: by `attach`, `status`, `rules`, `monitor`, and when it is
 refused."""
+import json
 import os
 import pathlib
+import socket
 import subprocess
 
 import pytest
@@ -30,6 +32,8 @@ def host(tmp_path):
 
 
 def attach(host, device, **kw):
+    if isinstance(device, bytes):
+        device = os.fsdecode(device)
     return host.sluice("attach", "--dev", device, "-p", host.policy, **kw)
 
 
@@ -173,3 +177,39 @@ def test_monitor_shows_what_was_refused(host, frame, options, says):
     done = host.sluice("attach", "--dev", "v0", "-p", host.policy, *options)
     assert done.returncode == 0, done.stderr
     assert says in sent(host, tap, raw(frame), says.split()[-1])
+
+
+NAMES = {"colour": (b"\x1b[31mred", "\\x1b[31mred"), "bytes": (b"t\xff", "t\\xff")}
+
+
+@pytest.mark.parametrize("name, shown", NAMES.values(), ids=NAMES)
+def test_a_name_does_not_steer_the_terminal(host, name, shown):
+    """Any bytes but a slash and white space: shown, and a row in JSON too."""
+    subprocess.run([b"ip", b"-n", host.name.encode(), b"link", b"add", b"name", name, b"type",
+                    b"veth", b"peer", b"name", b"p0"], check=True)
+    done = attached(host, name)
+    assert done.stdout.startswith(f"{shown}: policy none")
+    done = host.sluice("status")
+    assert f"\n{shown} " in done.stdout and "\x1b" not in done.stdout
+    target = json.loads(host.sluice("status", "-o", "json").stdout)["targets"][0]
+    assert target["name"] == (shown if name[0] != 0x1b else name.decode())
+    host.ip("link set p0 up")
+    subprocess.run([b"ip", b"-n", host.name.encode(), b"link", b"set", name, b"up"], check=True)
+    lldp = raw(Ether(src=MAC, dst=OTHER, type=0x88cc) / b"lldp")
+    child = host.start(SLUICE, "monitor", env=host.env)
+    assert until(lambda: reader(host) == child.child.pid)
+    host.within(lambda: send(lldp, "p0"))
+    assert f"  {shown} " in child.wait(lambda line: "ethertype 0x88cc" in line)
+    child.close()
+    child = monitor(host)
+    host.within(lambda: send(lldp, "p0"))
+    assert child.wait(lambda record: record["link"]["ethertype"] == "0x88cc")["target"] == {
+        "kind": "device", "name": target["name"]}
+    done = host.sluice("detach", "--all")
+    assert done.stdout.startswith(f"{shown}: detached")
+
+
+def send(frame, device):
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((device, 0))
+        sock.send(frame)

@@ -4,10 +4,12 @@
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "named.h"
+#include "policy/text.h"
 #include "record.h"
 
 static const char *const reasons[] = {
@@ -147,6 +149,23 @@ const char *sl_event_time(const struct sl_audit_names *names, __u64 time_ns, cha
 	return buf;
 }
 
+/* A device's name may be any bytes: what JSON has no way to carry becomes \xNN. */
+static json_t *any_text(const char *text)
+{
+	json_t *j = text ? json_string(text) : json_null();
+	char *escaped = NULL;
+	size_t len;
+	FILE *out = j ? NULL : open_memstream(&escaped, &len);
+
+	if (!out)
+		return j;
+	sl_put_text(text, out);
+	if (!fclose(out))
+		j = json_string(escaped);
+	free(escaped);
+	return j;
+}
+
 static json_t *text_or_null(const char *text)
 {
 	return text ? json_string(text) : json_null();
@@ -281,8 +300,8 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 	json_object_set_new(j, "policy", text_or_null(names->policy));
 	json_object_set_new(j, "generation", json_integer(event->generation));
 	json_object_set_new(j, "rule", text_or_null(sl_event_rule(names, event)));
-	json_object_set_new(j, "target", json_pack("{s:s,s:s?}", "kind", names->target_kind, "name",
-						   names->target));
+	json_object_set_new(j, "target", json_pack("{s:s,s:o}", "kind", names->target_kind, "name",
+						   any_text(names->target)));
 	json_object_set_new(j, "hook", json_string(sl_hook_word(event->hook)));
 	json_object_set_new(j, "direction",
 			    json_string(event->direction == SL_INGRESS ? "ingress" : "egress"));

@@ -96,13 +96,15 @@ static void print_attached(const struct request *r, const struct sl_device *devi
 			   const struct sl_target *t, const struct sl_attached *a)
 {
 	if (r->json) {
-		sl_json_print(json_pack("{s:s, s:i, s:s, s:o, s:s, s:i}", "name", device->name,
+		sl_json_print(json_pack("{s:o, s:i, s:s, s:o, s:s, s:i}", "name",
+					sl_json_text(device->name),
 					"ifindex", (int)device->ifindex, "policy", a->policy,
 					"generation", sl_json_number(a->generation), "via", way(t),
 					"slot", (int)a->slot));
 		return;
 	}
-	printf("%s: policy %s, generation %llu, by %s\n", device->name, a->policy,
+	sl_put_text(device->name, stdout);
+	printf(": policy %s, generation %llu, by %s\n", a->policy,
 	       (unsigned long long)a->generation, way(t));
 	print_binding(&r->options.binding);
 	puts("  without sluiced nothing records events (`sluice monitor` shows them), attaches "

@@ -23,10 +23,12 @@ struct detaching {
 
 static void say(const struct detaching *d, const char *name)
 {
-	if (d->json)
-		sl_json_print(json_pack("{s:s, s:b}", "name", name, "detached", 1));
-	else
-		printf("%s: detached; nothing judges its frames now\n", name);
+	if (d->json) {
+		sl_json_print(json_pack("{s:o, s:b}", "name", sl_json_text(name), "detached", 1));
+		return;
+	}
+	sl_put_text(name, stdout);
+	puts(": detached; nothing judges its frames now");
 }
 
 static void detach_each(void *context, const struct sl_target_view *view)

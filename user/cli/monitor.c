@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <time.h>
@@ -30,13 +31,16 @@ static void print_text(const struct sl_audit_names *names, const struct sl_event
 	const char *rule = sl_event_rule(names, event);
 	char endpoint[SL_ENDPOINT_TEXT], when[40];
 
+	char *target = sl_escaped(names->target ? names->target : "?");
+
 	printf("%s  %-12s %-10s %s%s  %s", sl_event_time(names, event->time_ns, when),
-	       names->target ? names->target : "?", sl_verdict_word(event->verdict),
+	       target ? target : "?", sl_verdict_word(event->verdict),
 	       event->direction == SL_INGRESS ? "from " : "", sl_event_endpoint(event, endpoint),
 	       rule ? rule : sl_reason_word(event->reason));
 	if (count > 1)
 		printf("  (%llu times)", (unsigned long long)count);
 	putchar('\n');
+	free(target);
 }
 
 static void on_record(void *context, const struct sl_event *event, __u64 count)

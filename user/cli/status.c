@@ -36,7 +36,7 @@ static void add_now(json_t *j, const struct sl_target_view *v)
 {
 	json_object_set_new(j, "here", json_boolean(v->here));
 	json_object_set_new(j, "attached_as",
-			    *v->attached_as ? json_string(v->attached_as) : json_null());
+			    sl_json_text(*v->attached_as ? v->attached_as : NULL));
 	json_object_set_new(j, "leased", leased_json(v));
 }
 
@@ -79,7 +79,10 @@ static void add_numbers(json_t *j, const struct sl_target_view *v)
 
 static void warn(struct status *s, const struct sl_target_view *v, const char *what)
 {
-	json_array_append_new(s->warnings, json_sprintf("%s: %s", v->target.name, what));
+	char *name = sl_escaped(v->target.name);
+
+	json_array_append_new(s->warnings, json_sprintf("%s: %s", name ? name : "?", what));
+	free(name);
 }
 
 static void add_target(void *context, const struct sl_target_view *v)
@@ -94,8 +97,8 @@ static void add_target(void *context, const struct sl_target_view *v)
 	if (!sl_state_table(s->state, v->slot, &table))
 		sl_binding_of_table(&table, &binding);
 	j = json_pack(
-		"{s:s, s:s, s:i, s:o, s:i, s:s?, s:o, s:s, s:s, s:b, s:s, s:o}", "kind", "device",
-		"name", t->name, "ifindex", (int)t->ifindex, "netns", sl_json_number(t->netns),
+		"{s:s, s:o, s:i, s:o, s:i, s:s?, s:o, s:s, s:s, s:b, s:s, s:o}", "kind", "device",
+		"name", sl_json_text(t->name), "ifindex", (int)t->ifindex, "netns", sl_json_number(t->netns),
 		"slot", (int)v->slot, "policy",
 		table.words ? sl_table_label(table.words, table.n_words, 0) : NULL, "generation",
 		sl_json_number(v->generation), "mode", v->flags & SL_F_AUDIT ? "audit" : "enforce",
@@ -161,8 +164,11 @@ static void print_more(const json_t *j)
 {
 	const json_t *leased = json_object_get(j, "leased");
 
-	if (json_is_string(json_object_get(j, "attached_as")))
-		printf("  was attached as %s\n", text_of(j, "attached_as"));
+	if (json_is_string(json_object_get(j, "attached_as"))) {
+		fputs("  was attached as ", stdout);
+		sl_put_text(text_of(j, "attached_as"), stdout);
+		putchar('\n');
+	}
 	if (json_is_false(json_object_get(j, "here")))
 		printf("  in another network namespace (cookie %llu)\n", number_of(j, "netns"));
 	if (json_is_object(leased))
@@ -181,11 +187,14 @@ static void print_text(const struct status *s)
 		       "GEN", "MODE", "SINCE", "ALLOWED", "BLOCKED", "LOST", "TX BYTES",
 		       "RX BYTES");
 	for (i = 0; (j = json_array_get(s->targets, i)); i++) {
+		char *name = sl_escaped(text_of(j, "name"));
+
 		printf("%-15s %-20s %4llu %-7s %-20s %9llu %9llu %7llu %12llu %12llu\n",
-		       text_of(j, "name"), text_of(j, "policy"), number_of(j, "generation"),
+		       name ? name : "?", text_of(j, "policy"), number_of(j, "generation"),
 		       text_of(j, "mode"), text_of(j, "since"), number_of(j, "allowed"),
 		       number_of(j, "denied") + number_of(j, "audit_denied"), number_of(j, "lost"),
 		       number_of(j, "tx_bytes"), number_of(j, "rx_bytes"));
+		free(name);
 		print_more(j);
 	}
 	for (i = 0; (j = json_array_get(s->warnings, i)); i++)
