@@ -213,3 +213,28 @@ def send(frame, device):
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
         sock.bind((device, 0))
         sock.send(frame)
+
+
+# ---- two namespaces, one name ----
+
+def test_detach_all_says_which_is_elsewhere(host, tmp_path):
+    other = Host("sl-tell-o", tmp_path / "other")
+    other.env = host.env
+    try:
+        for each in (host, other):
+            each.tap("v0")
+            done = each.sluice("attach", "--dev", "v0", "-p", host.policy)
+            assert done.returncode == 0, done.stderr
+        cookie = next(t["netns"] for t in json.loads(
+            host.sluice("status", "-o", "json").stdout)["targets"] if not t["here"])
+        done = host.sluice("detach", "--all")
+        assert sorted(done.stdout.splitlines()) == [
+            f"v0 (in another network namespace, cookie {cookie}): detached; nothing judges its "
+            "frames now", "v0: detached; nothing judges its frames now"]
+        attached(host, "v0")
+        assert other.sluice("attach", "--dev", "v0", "-p", host.policy).returncode == 0
+        done = host.sluice("detach", "--all", "-o", "json")
+        assert sorted(json.loads(line)["here"] for line in done.stdout.splitlines()) == [
+            False, True]
+    finally:
+        other.close()

@@ -21,13 +21,17 @@ struct detaching {
 	bool json, failed;
 };
 
-static void say(const struct detaching *d, const char *name)
+/* netns: of a device in another namespace, else 0. */
+static void say(const struct detaching *d, const char *name, __u64 netns)
 {
 	if (d->json) {
-		sl_json_print(json_pack("{s:o, s:b}", "name", sl_json_text(name), "detached", 1));
+		sl_json_print(json_pack("{s:o, s:b, s:b}", "name", sl_json_text(name), "detached",
+					1, "here", !netns));
 		return;
 	}
 	sl_put_text(name, stdout);
+	if (netns)
+		printf(" (in another network namespace, cookie %llu)", (unsigned long long)netns);
 	puts(": detached; nothing judges its frames now");
 }
 
@@ -38,7 +42,7 @@ static void detach_each(void *context, const struct sl_target_view *view)
 	if (sl_state_detach_slot(d->state, view->slot, d->diag))
 		d->failed = true;
 	else
-		say(d, view->target.name);
+		say(d, view->target.name, view->here ? 0 : view->target.netns);
 }
 
 static int detach_one(struct detaching *d, const char *name)
@@ -48,7 +52,7 @@ static int detach_one(struct detaching *d, const char *name)
 	if (sl_device_find(name, &device, d->diag) ||
 	    sl_state_detach_device(d->state, &device, d->diag))
 		return SL_EXIT_FAILED;
-	say(d, name);
+	say(d, name, 0);
 	return SL_EXIT_OK;
 }
 

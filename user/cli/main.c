@@ -55,6 +55,8 @@ const struct sl_command sl_commands[] = {
 	 "usage: sluice detach --dev DEVICE [-o json]\n"
 	 "       sluice detach --all [-o json]\n"
 	 "\n"
+	 "DEVICE is of this network namespace; --all is every device of every namespace.\n"
+	 "\n"
 	 "example: sudo sluice detach --dev vnet0\n",
 	 cmd_detach},
 	{"watch", "attach to every device of a name, as they come and go",
