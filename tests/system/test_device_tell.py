@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """What is said of devices: by `attach`, `status`, `rules`, `monitor`, and when it is
 refused."""
+import ctypes
 import json
 import os
 import pathlib
 import socket
+import struct
 import subprocess
 
 import pytest
@@ -13,6 +15,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
+from bpfobjects import bpf
 from devlab import Host
 from lab import SLUICE, until
 
@@ -238,3 +241,46 @@ def test_detach_all_says_which_is_elsewhere(host, tmp_path):
             False, True]
     finally:
         other.close()
+
+
+# ---- a program before ours ----
+
+PROG_LOAD, LINK_CREATE, TCX_INGRESS, BEFORE = 5, 28, 46, 8
+
+
+def passing_program():
+    """A tc program that ends the chain (TCX_PASS, 0); its descriptor."""
+    code = struct.pack("BBhi", 0xb7, 0, 0, 0) + struct.pack("BBhi", 0x95, 0, 0, 0)
+    text = [ctypes.create_string_buffer(each) for each in (code, b"GPL")]
+    attr = struct.pack("IIQQIIQII16s", 3, 2, *map(ctypes.addressof, text), 0, 0, 0, 0, 0, b"other")
+    return bpf(PROG_LOAD, ctypes.create_string_buffer(attr.ljust(144, b"\0"), 144))
+
+
+def put_before(program, device):
+    """A link; closing it takes the program off."""
+    attr = struct.pack("IIII", program, socket.if_nametoindex(device), TCX_INGRESS, BEFORE)
+    return bpf(LINK_CREATE, ctypes.create_string_buffer(attr.ljust(64, b"\0"), 64))
+
+
+def preceded(host):
+    return json.loads(host.sluice("status", "-o", "json").stdout)["targets"][0]["preceding"]
+
+
+def test_a_program_that_is_put_before_ours_is_told(host):
+    """Then what it passes is not judged: the kernel's way, but nothing to be silent of."""
+    host.tap("v0")
+    watch = host.watch("--dev", "v*", "-p", host.policy)
+    watch.wait(lambda line: line["change"] == "attached")
+    if host.status()["v0"]["via"] != "tcx":
+        pytest.skip("this kernel has no tcx")
+    assert preceded(host) is None and "warning" not in host.sluice("status").stdout
+    program = passing_program()
+    link = host.within(lambda: put_before(program, "v0"))
+    try:
+        assert preceded(host) > 0
+        assert "v0: a tcx program of somebody else's stands before" in host.sluice("status").stdout
+        watch.wait(lambda line: line["change"] == "preceded")
+    finally:
+        os.close(link)
+        os.close(program)
+    assert until(lambda: preceded(host) is None)

@@ -35,6 +35,8 @@ static json_t *leased_json(const struct sl_target_view *v)
 static void add_now(json_t *j, const struct sl_target_view *v)
 {
 	json_object_set_new(j, "here", json_boolean(v->here));
+	json_object_set_new(j, "preceding",
+			    v->preceding ? sl_json_number(v->preceding) : json_null());
 	json_object_set_new(j, "attached_as",
 			    sl_json_text(*v->attached_as ? v->attached_as : NULL));
 	json_object_set_new(j, "leased", leased_json(v));
@@ -113,6 +115,9 @@ static void add_target(void *context, const struct sl_target_view *v)
 	s->names |= v->flags & SL_F_NAMES;
 	if (!v->generation)
 		warn(s, v, "no generation is in force: everything is denied");
+	if (v->preceding)
+		warn(s, v, "a tcx program of somebody else's stands before ours (`bpftool net`): what "
+		     "it passes or drops is not judged; detach and attach puts ours first");
 	if (v->stats.lost)
 		warn(s, v, "events were lost: nothing drains them (`sluice monitor`)");
 }

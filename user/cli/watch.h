@@ -43,6 +43,7 @@ struct sl_watched {
 	enum sl_watched_state state;
 	bool is_new;		/* came after the start: nothing may pass before it is attached */
 	bool renew;		/* what its policy means here may have changed */
+	__u32 preceding;	/* the program that was last told to stand before ours */
 	bool pending;		/* the policy that it should have could not be given to it */
 	__u64 generation;	/* that we made last; 0: none */
 	__u64 meaning;		/* a hash of its resolved policy */
@@ -122,7 +123,7 @@ void sl_watch_renew_all(struct sl_watch *watch);
 /* What the state says of a device: present is false if it has no target. */
 struct sl_watch_found {
 	bool present, attached;
-	__u32 slot;
+	__u32 slot, preceding;
 	__u64 generation;
 };
 

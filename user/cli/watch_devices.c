@@ -220,7 +220,7 @@ static void note(void *context, const struct sl_target_view *view)
 	if (w)
 		survey->found[w - survey->watch->devices] = (struct sl_watch_found){
 			.present = true, .attached = view->attached, .slot = view->slot,
-			.generation = view->generation};
+			.generation = view->generation, .preceding = view->preceding};
 }
 
 /* Owned; NULL without memory. */
@@ -249,6 +249,15 @@ static void check(struct sl_watch *watch, struct sl_watched *w, const struct sl_
 		w->state = SL_WATCHED_WAITING;
 }
 
+static void tell_preceding(struct sl_watch *watch, struct sl_watched *w,
+			   const struct sl_watch_found *found)
+{
+	if (found->preceding && found->preceding != w->preceding)
+		sl_watch_tell(watch, "preceded", w, NULL, "somebody's tcx program stands before "
+			      "ours: what it passes or drops is not judged");
+	w->preceding = found->preceding;
+}
+
 static void work_on(struct sl_watch *watch, struct sl_watched *w,
 		    const struct sl_watch_found *found)
 {
@@ -270,12 +279,14 @@ static bool has_work(const struct sl_watch *watch)
 	return work;
 }
 
-/* Looks without the lock. */
+/* Looks without the lock; tells what needs none. */
 static bool has_lost_something(struct sl_watch *watch)
 {
 	struct sl_watch_found *found = look(watch);
 	bool lost = false;
 
+	for (size_t i = 0; found && i < watch->n_devices; i++)
+		tell_preceding(watch, &watch->devices[i], &found[i]);
 	for (size_t i = 0; found && i < watch->n_devices; i++)
 		lost |= watch->devices[i].state != SL_WATCHED_FAILED &&
 			!(found[i].present && found[i].attached);

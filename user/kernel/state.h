@@ -96,6 +96,8 @@ struct sl_target_view {
 	__u64 generation;
 	__u32 flags;		/* SL_F_ of its table */
 	bool attached;		/* its programs are on the device */
+	__u32 preceding;	/* the id of somebody's program that has its frames before ours, and
+				 * decides which ours get at all; 0: none, or unknown */
 	bool here;		/* in the caller's network namespace: target.name is the name now */
 	char attached_as[16];	/* the name when it was attached, if it has another now */
 	__u32 leased;		/* by DHCP, host byte order; 0: nothing, now */

@@ -94,6 +94,25 @@ bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *t)
 		     has_filter(s, t, SL_EGRESS) && has_filter(s, t, SL_INGRESS);
 }
 
+/* Ours are put before all others, but somebody can put one before ours later
+ * (BPF_F_BEFORE); what that one passes ours never see. */
+__u32 sl_state_preceding(const struct sl_state *s, const struct sl_target *t)
+{
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info), first;
+	int i;
+
+	if (!(t->flags & SL_TARGET_TCX) || t->netns != s->netns)
+		return 0;
+	for (i = 0; i < 2; i++) {
+		first = sl_tcx_first(t->ifindex, i);
+		if (first && s->programs[i] >= 0 &&
+		    !bpf_obj_get_info_by_fd(s->programs[i], &info, &size) && first != info.id)
+			return first;
+	}
+	return 0;
+}
+
 /* ---- attach ---- */
 
 /* The links of a process that was killed go when the kernel comes to it; until then the

@@ -139,6 +139,7 @@ int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *contex
 		view.generation = SL_WORD_GENERATION(s->words[i]);
 		view.flags = table_flags(s, i);
 		view.attached = sl_state_is_attached(s, &t);
+		view.preceding = view.attached ? sl_state_preceding(s, &t) : 0;
 		name_now(s, &view);
 		read_lease(s, &view);
 		bpf_map_lookup_elem(s->maps[SL_M_STATS], &i, &view.stats);

@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -42,6 +43,27 @@ int sl_tcx_ifindex(const char *pin)
 	close(fd);
 	/* tcx.ifindex stands where xdp.ifindex does */
 	return err ? -errno : (int)info.xdp.ifindex;
+}
+
+/* The same of BPF_PROG_QUERY. */
+struct tcx_query_attr {
+	__u32 ifindex, attach_type, query_flags, attach_flags;
+	__u64 prog_ids;
+	__u32 count, pad;
+	__u64 prog_attach_flags, link_ids, link_attach_flags, revision;
+};
+
+#define CHAIN_MAX 64	/* BPF_MPROG_MAX */
+
+__u32 sl_tcx_first(unsigned ifindex, enum sl_direction direction)
+{
+	__u32 ids[CHAIN_MAX] = {};
+	struct tcx_query_attr attr = {.ifindex = ifindex,
+				      .attach_type = direction == SL_EGRESS ? TCX_INGRESS :
+									      TCX_EGRESS,
+				      .prog_ids = (__u64)(uintptr_t)ids, .count = CHAIN_MAX};
+
+	return syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof(attr)) || !attr.count ? 0 : ids[0];
 }
 
 #define HANDLE 1

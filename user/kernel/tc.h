@@ -19,6 +19,9 @@ int sl_tcx_link(int prog_fd, unsigned ifindex, enum sl_direction direction);
 /* The interface of a tcx link by a pin's path: > 0, 0 if the device is gone, -errno. */
 int sl_tcx_ifindex(const char *pin);
 
+/* The id of the tcx program that frames meet first; 0: unknown. */
+__u32 sl_tcx_first(unsigned ifindex, enum sl_direction direction);
+
 /* clsact: attaches; *made_qdisc tells whether there was none. 0 or -errno: -EEXIST
  * means that the place, or an ingress qdisc, is somebody else's. */
 int sl_clsact_attach(int prog_fd, unsigned ifindex, enum sl_direction direction,
