@@ -284,3 +284,61 @@ def test_a_program_that_is_put_before_ours_is_told(host):
         os.close(link)
         os.close(program)
     assert until(lambda: preceded(host) is None)
+
+
+# ---- what a policy means there ----
+
+NAT = pathlib.Path(__file__).resolve().parents[2] / "policies" / "vm-nat-filtered.yaml"
+TESTED = ('sluice: 1\nname: tested\nrules:\n  - {allow: "@gateway:53", empty: ok}\n'
+          "tests:\n  - allow: 192.0.2.1:53/udp\n  - deny: 198.51.100.1:53/udp\n")
+
+
+@pytest.fixture
+def two_networks(host):
+    """A guest's bridge with 192.0.2.1, and the machine's default route over another."""
+    host.tap("v0")
+    for bridge, address in (("br0", "192.0.2.1/24"), ("br1", "198.51.100.2/24")):
+        host.ip(f"link add {bridge} type bridge")
+        host.ip(f"addr add {address} dev {bridge}")
+        host.ip(f"link set {bridge} up")
+    host.ip("link set v0 master br0")
+    host.ip("route add default via 198.51.100.1")
+    return host
+
+
+def explained(host, *words):
+    done = host.sluice("explain", "-p", NAT, "-o", "json", *words)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    return answer["verdict"], answer["rule"]
+
+
+def test_explain_answers_for_a_device(two_networks):
+    host = two_networks
+    assert explained(host, "192.0.2.1:53/udp") == ("deny", "no-host-no-guests")
+    assert explained(host, "--dev", "v0", "192.0.2.1:53/udp") == ("allow", "gateway-dns")
+    assert explained(host, "198.51.100.1:53/udp") == ("allow", "gateway-dns")
+    assert explained(host, "--dev", "v0", "198.51.100.1:53/udp") == ("allow", "dns")
+    assert explained(host, "--dev", "v0", "192.0.2.77:443") == ("deny", "no-host-no-guests")
+
+
+def test_tests_and_sets_are_those_of_a_device(two_networks):
+    host = two_networks
+    policy = host.write(TESTED, "tested.yaml")
+    assert host.sluice("test", policy).returncode == 1
+    done = host.sluice("test", "--dev", "v0", policy)
+    assert (done.returncode, done.stdout) == (0, "2 passed, 0 failed\n")
+    lines = host.sluice("rules", "--sets", "--dev", "v0", "-o", "json").stdout.splitlines()
+    sets = {each["set"]: each["addresses"] for each in map(json.loads, lines)}
+    assert "192.0.2.1" in sets["gateway"]
+    assert "198.51.100.1" not in sets["gateway"]
+
+
+def test_what_a_device_refuses_is_refused_for_it(two_networks):
+    host = two_networks
+    policy = host.write("sluice: 1\nrules:\n  - allow: {to: 192.0.2.9, uid: 0}\n", "uid.yaml")
+    assert host.sluice("explain", "-p", policy, "192.0.2.9:80").returncode == 0
+    done = host.sluice("explain", "-p", policy, "--dev", "v0", "192.0.2.9:80")
+    assert done.returncode == 1 and "uid" in done.stderr
+    done = host.sluice("explain", "-p", policy, "--dev", "none0", "192.0.2.9:80")
+    assert done.returncode == 1 and "no device 'none0'" in done.stderr

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "behind.h"
 #include "explain.h"
 #include "output.h"
 #include "policy/domain.h"
@@ -14,7 +15,7 @@
 
 struct explain {
 	struct sl_resolve_options resolve;
-	const char *policy, *destination, *protocol, *icmp, *uid, *owner;
+	const char *policy, *device, *destination, *protocol, *icmp, *uid, *owner;
 	bool inbound, json;
 };
 
@@ -185,7 +186,7 @@ static int explain(const struct explain *e)
 	if (!status)
 		status = read_owner(e, &flow, &owner);
 	if (!status) {
-		status = sl_load_quietly(e->policy, &e->resolve, 1, true, &loaded);
+		status = sl_behind_load(e->policy, &e->resolve, true, &loaded);
 		if (status)
 			sl_diag_print(&loaded.diag, stderr);
 		else
@@ -199,6 +200,7 @@ static int explain(const struct explain *e)
 
 static const struct option options[] = {
 	{"policy", required_argument, NULL, 'p'},
+	{"dev", required_argument, NULL, 'd'},
 	{"uid", required_argument, NULL, 'u'},
 	{"proto", required_argument, NULL, 'P'},
 	{"icmp", required_argument, NULL, 'i'},
@@ -216,6 +218,9 @@ static bool take_option(struct explain *e, int c)
 	switch (c) {
 	case 'p':
 		e->policy = optarg;
+		return true;
+	case 'd':
+		e->device = optarg;
 		return true;
 	case 'u':
 		e->uid = optarg;
@@ -240,6 +245,19 @@ static bool take_option(struct explain *e, int c)
 	}
 }
 
+static int explain_behind(struct explain *e)
+{
+	struct sl_environment env = {};
+	int status = e->device ? sl_behind_read(e->device, &env) : 0;
+
+	if (!status) {
+		e->resolve.env = e->device ? &env : NULL;
+		status = explain(e);
+	}
+	sl_environment_free(&env);
+	return status;
+}
+
 int cmd_explain(int argc, char **argv)
 {
 	struct explain e = {};
@@ -262,5 +280,5 @@ int cmd_explain(int argc, char **argv)
 		return sl_usage("explain", optind == argc ? "which DESTINATION?"
 							  : "one DESTINATION at a time");
 	e.destination = argv[optind];
-	return sl_output_done("explain", explain(&e));
+	return sl_output_done("explain", explain_behind(&e));
 }

@@ -114,9 +114,9 @@ const struct sl_command sl_commands[] = {
 	 "example: sluice check agent.yaml\n",
 	 cmd_check},
 	{"explain", "say which rule decides about a destination, and why not the others",
-	 "usage: sluice explain -p FILE DESTINATION [--uid USER] [--proto PROTO]\n"
-	 "                      [--icmp TYPE[:CODE]] [--name NAME] [--inbound]\n"
-	 "                      [--trust-clock] [-o json]\n"
+	 "usage: sluice explain -p FILE [--dev DEVICE] DESTINATION [--uid USER]\n"
+	 "                      [--proto PROTO] [--icmp TYPE[:CODE]] [--name NAME]\n"
+	 "                      [--inbound] [--trust-clock] [-o json]\n"
 	 "\n"
 	 "DESTINATION is ADDRESS[:PORT][/PROTO] or NAME[:PORT][/PROTO]; with a port and no\n"
 	 "protocol it is TCP. A NAME alone is the question for it; with a port it is the\n"
@@ -124,6 +124,10 @@ const struct sl_command sl_commands[] = {
 	 "The answer is that of the compiled table, which the kernel reads too.\n"
 	 "\n"
 	 "  -p, --policy FILE     the policy; - is standard input\n"
+	 "      --dev DEVICE      as the policy decides on this device: @gateway, @subnet and\n"
+	 "                        @host are its bridge's, not those of this machine's default\n"
+	 "                        route. What a frame passes before the rules (its binding,\n"
+	 "                        ARP, DHCP) is in docs/devices.md\n"
 	 "      --uid USER        the flow is of this user (name or number)\n"
 	 "      --proto PROTO     tcp, udp, icmp, icmpv6, sctp or a number\n"
 	 "      --icmp TYPE:CODE  of icmp and icmpv6; without it an echo request\n"
@@ -136,10 +140,11 @@ const struct sl_command sl_commands[] = {
 	 "example: sluice explain -p agent.yaml api.github.com:443\n",
 	 cmd_explain},
 	{"test", "run the tests that stand in policies",
-	 "usage: sluice test [-o json] [--trust-clock] FILE...\n"
+	 "usage: sluice test [--dev DEVICE] [-o json] [--trust-clock] FILE...\n"
 	 "\n"
 	 "What counts is the policy's decision, in audit mode too.\n"
 	 "\n"
+	 "      --dev DEVICE      as the policy decides on this device (see `explain`)\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "      --trust-clock     take `expires` although the clock may be wrong\n"
 	 "\n"
@@ -177,7 +182,7 @@ const struct sl_command sl_commands[] = {
 	 cmd_convert},
 	{"rules", "show what each rule has decided, or the built-in sets",
 	 "usage: sluice rules --dev DEVICE [-o json]\n"
-	 "       sluice rules --sets [-o json]\n"
+	 "       sluice rules --sets [--dev DEVICE] [-o json]\n"
 	 "\n"
 	 "example: sudo sluice rules --dev vnet0\n",
 	 cmd_rules},

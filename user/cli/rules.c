@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "behind.h"
 #include "hits.h"
 #include "output.h"
 #include "sluice_sets.h"
@@ -76,12 +77,13 @@ static void print_static(bool json)
 		print_row(&rows[i], json);
 }
 
-static void print_resolved(const struct sl_environment *env, bool json)
+static void print_resolved(const struct sl_environment *env, const char *device, bool json)
 {
 	const struct sl_cidr *gateway = env->gateway, *subnet = env->subnet;
 	const struct sl_cidr *host = env->host, *resolvers = env->resolvers;
+	static const char behind[] = "as the device sees it (docs/devices.md)";
 	const struct set_row rows[] = {
-#define Y(set, text) {.name = #set, .meaning = text, .cidrs = set, .n = env->n_##set},
+#define Y(set, text) {.name = #set, .meaning = device ? behind : text, .cidrs = set, .n = env->n_##set},
 		SL_RESOLVED_SETS(Y)
 #undef Y
 	};
@@ -90,19 +92,28 @@ static void print_resolved(const struct sl_environment *env, bool json)
 		print_row(&rows[i], json);
 }
 
-static int print_sets(bool json)
+static int read_here(struct sl_environment *env)
 {
-	struct sl_environment env;
-	int err;
+	int err = sl_environment_read(-1, NULL, env);
 
-	print_static(json);
-	err = sl_environment_read(-1, NULL, &env);
-	if (err) {
+	if (err)
 		fprintf(stderr, "sluice rules: cannot read routes, addresses and name servers of "
 			"this machine: %s\n", strerror(-err));
-		return SL_EXIT_FAILED;
-	}
-	print_resolved(&env, json);
+	return err ? SL_EXIT_FAILED : 0;
+}
+
+static int print_sets(const char *device, bool json)
+{
+	struct sl_environment env;
+
+	int status = device ? sl_behind_read(device, &env) : read_here(&env);
+
+	/* without rights to read the network, still those that are the same everywhere */
+	if (!status || !device)
+		print_static(json);
+	if (status)
+		return status;
+	print_resolved(&env, device, json);
 	sl_environment_free(&env);
 	return SL_EXIT_OK;
 }
@@ -136,7 +147,7 @@ int cmd_rules(int argc, char **argv)
 	}
 	if (optind < argc)
 		return sl_usage("rules", "what is '%s'?", argv[optind]);
-	if (!sets == !device)
+	if (!sets && !device)
 		return sl_usage("rules", "--sets or --dev DEVICE is needed");
-	return sl_output_done("rules", sets ? print_sets(json) : sl_hits_show(device, json));
+	return sl_output_done("rules", sets ? print_sets(device, json) : sl_hits_show(device, json));
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "ask.h"
+#include "behind.h"
 #include "output.h"
 
 struct tests {
@@ -83,7 +84,7 @@ static void run_tests(struct tests *t, const char *path, const struct sl_loaded 
 static int test_file(struct tests *t, const char *path)
 {
 	struct sl_loaded loaded;
-	int status = sl_load_quietly(path, &t->resolve, 1, false, &loaded);
+	int status = sl_behind_load(path, &t->resolve, false, &loaded);
 
 	if (status && t->json) {
 		sl_json_print(json_pack("{s:o, s:b, s:o}", "file", sl_json_text(path), "passed", 0,
@@ -103,6 +104,7 @@ static int test_file(struct tests *t, const char *path)
 
 static const struct option options[] = {
 	{"output", required_argument, NULL, 'o'},
+	{"dev", required_argument, NULL, 'd'},
 	{"trust-clock", no_argument, NULL, 't'},
 	{"help", no_argument, NULL, 'h'},
 	{},
@@ -110,6 +112,8 @@ static const struct option options[] = {
 
 int cmd_test(int argc, char **argv)
 {
+	struct sl_environment env = {};
+	const char *device = NULL;
 	struct tests tests = {};
 	size_t invalid = 0;
 	int c;
@@ -120,6 +124,8 @@ int cmd_test(int argc, char **argv)
 			return sl_help("test");
 		if (c == 't')
 			tests.resolve.trust_clock = true;
+		else if (c == 'd')
+			device = optarg;
 		else if (c != 'o')
 			return sl_option_wrong("test", c, argv);
 		else if (!sl_output_option(optarg, &tests.json))
@@ -127,6 +133,9 @@ int cmd_test(int argc, char **argv)
 	}
 	if (optind == argc)
 		return sl_usage("test", "which FILE?");
+	if (device && sl_behind_read(device, &env))
+		return SL_EXIT_FAILED;
+	tests.resolve.env = device ? &env : NULL;
 	for (; optind < argc; optind++)
 		invalid += !!test_file(&tests, argv[optind]);
 	if (!tests.json) {
@@ -135,5 +144,6 @@ int cmd_test(int argc, char **argv)
 			printf(", %zu file%s not valid", invalid, invalid == 1 ? "" : "s");
 		putchar('\n');
 	}
+	sl_environment_free(&env);
 	return sl_output_done("test", tests.failed || invalid ? SL_EXIT_FAILED : SL_EXIT_OK);
 }
