@@ -330,6 +330,8 @@ static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet
 		p->answer.flags = sl_generation_flags(p->subject.word);
 		return sl_refuse_packet(p);
 	}
+	/* what it carries is no attempt of its own */
+	p->answer.deny = e->flags / SL_FLOW_AUDITED & 1;
 	if (sl_is_opener(e, &p->flow))
 		sl_note_server(skb, &p->flow);
 	sl_flow_pass(p, e, now);

@@ -282,6 +282,10 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 		e->rule = a->rule;
 		e->name = a->name;
 		e->deadline_ns = a->deadline_ns;
+		if (a->deny)
+			__sync_fetch_and_or(&e->flags, SL_FLOW_AUDITED);
+		else
+			__sync_fetch_and_and(&e->flags, ~SL_FLOW_AUDITED);
 		WRITE_ONCE(e->word, s->word | cut);
 	}
 	bpf_spin_unlock(&lock->lock);
@@ -362,7 +366,7 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->isn = f->isn;
 	e->flags = SL_FLOW_USED | sl_sni_flags(f, a) | (f->from_a & 1) * SL_FLOW_FROM_A |
 		   (f->inbound & 1) * SL_FLOW_INBOUND | (f->raw & 1) * SL_FLOW_RAW |
-		   (s->has_uid & 1) * SL_FLOW_HAS_UID |
+		   (s->has_uid & 1) * SL_FLOW_HAS_UID | (a->deny & 1) * SL_FLOW_AUDITED |
 		   (f->tcp_flags & SL_TCP_FIN) * (SL_FLOW_FIN_B >> (f->from_a & 1));
 	WRITE_ONCE(b->tags[way], tag);
 	asm volatile("" ::: "memory");

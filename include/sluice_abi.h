@@ -123,6 +123,7 @@ enum sl_flow_flags {
 	SL_FLOW_FROM_A = 1 << 1,	/* endpoint a opened it */
 	SL_FLOW_INBOUND = 1 << 2,	/* opened from outside, admitted by `inbound` */
 	SL_FLOW_HAS_UID = 1 << 3,
+	SL_FLOW_AUDITED = 1 << 4,	/* denied, reported, and let pass: audit mode */
 	SL_FLOW_REPLIED = 1 << 5,
 	SL_FLOW_FIN_A = 1 << 6,
 	SL_FLOW_FIN_B = 1 << 7,

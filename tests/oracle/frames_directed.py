@@ -111,7 +111,15 @@ REGRESSIONS = {
                                b.udp(68, 67, ASK, length=8 + 239)))],
     "names: one event in audit mode": [
         attach(mode="audit", dns={"resolvers": [FAR4]}),
-        *sent(udp_out(DENIED4, ports=(40000, 53)))],
+        *sent(udp_out(DENIED4, ports=(40000, 53)), udp_out(DENIED4, ports=(40000, 53)))],
+    "names: one event in audit mode, over TCP": [
+        attach(mode="audit", dns={"resolvers": [FAR4]}),
+        *sent(tcp_out(S, DENIED4, ports=(40000, 53)),
+              tcp_out(A, DENIED4, ports=(40000, 53), payload=b"GET / HTTP/1.1"))],
+    "names: one event in audit mode, of a flow that was there": [
+        attach(**OPEN), *sent(udp_out(DENIED4, ports=(40000, 53))),
+        attach(mode="audit", dns={"resolvers": [FAR4]}),
+        *sent(*[udp_out(DENIED4, ports=(40000, 53))] * 2)],
 }
 
 
