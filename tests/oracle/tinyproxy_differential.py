@@ -168,7 +168,7 @@ def one_file(rng, options, folder, counts):
     lines = []
     for _ in range(rng.choice([1, 1, 2, 3, 8])):
         must = rng.random() < 0.7 or kind == "fnmatch"
-        text = (exact if must else doubtful)(rng, kind)
+        text = (exact if must else doubtful)(rng, kind) or "^"     # an empty line is no pattern
         try:
             lines.append((Pattern(text, kind), must))
         except ValueError:

@@ -44,6 +44,45 @@ static inline void tp_add(struct tp_set *set, unsigned char c)
 	set->bits[c / 64] |= 1ull << (c % 64);
 }
 
+static inline void tp_every_byte(struct tp_set *set)
+{
+	__builtin_memset(set, 0xff, sizeof(*set));
+}
+
+/* A pattern that is read. */
+struct tp_scan {
+	const char *text;
+	size_t len, at;
+	bool extended;	/* else basic, or a glob */
+	unsigned depth; /* of groups */
+	const struct sl_pos *pos;
+	struct sl_diag *diag;
+};
+
+/* An error that quotes the pattern; why is the end of a sentence about it. -EINVAL. */
+int tp_refuse(const struct tp_scan *s, const char *why);
+/* Is the word next? Then it is taken. */
+bool tp_take(struct tp_scan *s, const char *word);
+
+/* ---- tinyproxy_repeat.c: 0, -EINVAL (reported) or -ENOMEM ---- */
+
+/* An empty branch at the end; NULL: no memory. */
+struct tp_branch *tp_add_branch(struct tp_pattern *pattern);
+int tp_add_item(struct tp_branch *branch, const struct tp_item *item);
+/* A branch of one item. */
+int tp_one_item(struct tp_pattern *out, const struct tp_item *item);
+/* *p becomes p followed by q. */
+int tp_join(const struct tp_scan *s, struct tp_pattern *p, const struct tp_pattern *q);
+/* Moves q's branches behind p's. */
+int tp_gather(const struct tp_scan *s, struct tp_pattern *p, struct tp_pattern *q);
+/* Takes the repetition that stands next, if there is one, and applies it to p. */
+int tp_repeat(struct tp_scan *s, struct tp_pattern *p, bool group);
+/* Digits that cover 0 to 255: as good as [0-9]{1,3}, since no other number is part of an
+ * address. Keeps the usual long alternatives from multiplying. */
+bool tp_is_octet(const struct tp_pattern *p);
+
+/* ---- */
+
 /* 0 and *out (tp_pattern_free), -EINVAL with one error that quotes the pattern, -ENOMEM. */
 int tp_pattern_read(const char *text, size_t len, enum sl_tinyproxy_type type,
 		    const struct sl_pos *pos, struct tp_pattern *out, struct sl_diag *diag);
