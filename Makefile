@@ -47,7 +47,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench-device \
-	verifier-budget oracle-alerts oracle-answers bench-names \
+	verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-dns fuzz-forward lint format clean install
 
 all: $(O)/sluice $(O)/sluice-alerts
@@ -69,6 +69,7 @@ help:
 	@echo 'make fuzz-forward TIME= what the forwarder reads of clients and resolvers'
 	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
 	@echo 'sudo make bench-names    what names cost: dnsperf (of Debian), connects'
+	@echo 'sudo make nightly    make test, ten minutes of each fuzzer, the models at length, kernels, guests'
 	@echo 'make lint format    clang-tidy, cppcheck, shellcheck; clang-format'
 	@echo 'make install        PREFIX=$(PREFIX)'
 
@@ -128,6 +129,16 @@ oracle-frames: all tools
 	$(PYTHON) tests/oracle/frames_differential.py --build $(O) --frames $(FRAMES) --jobs 2 \
 		$(if $(SEED),--seed $(SEED))
 
+# What takes longer than a test may: the fuzzers (libclang-rt-14-dev), ten minutes each, the
+# models with more of everything, each kernel, real guests.
+nightly: test
+	$(Q)$(MAKE) --no-print-directory fuzz fuzz-dns fuzz-forward TIME=600
+	$(Q)$(MAKE) --no-print-directory oracle TIME=1800
+	$(Q)$(MAKE) --no-print-directory oracle-answers ANSWERS=1000000
+	$(Q)$(MAKE) --no-print-directory oracle-frames FRAMES=10000000
+	$(PYTHON) tests/oracle/tinyproxy_differential.py --build $(O) --files 20000
+	$(Q)$(MAKE) --no-print-directory test-kernels test-guests
+
 # libfyaml leaks a little on scanner errors: leaks are the unit tests' matter.
 fuzz:
 	$(Q)mkdir -p $(O)/fuzz/corpus && cp tests/golden/policy/*.in $(O)/fuzz/corpus/
@@ -142,6 +153,13 @@ fuzz:
 		$(wildcard user/convert/nwfilter*.c user/policy/*.c) -lfyaml -lidn2 -lxml2
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/nwfilter -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/filters
+
+	$(Q)mkdir -p $(O)/fuzz/tinyproxy-filters
+	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/tinyproxy tests/fuzz/tinyproxy.c \
+		$(wildcard user/convert/tinyproxy*.c user/policy/*.c) -lfyaml -lidn2
+	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/tinyproxy -max_len=600 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
+		-max_total_time=$(TIME) $(O)/fuzz/tinyproxy-filters tests/fuzz/corpus/tinyproxy
 
 fuzz-dns:
 	$(Q)mkdir -p $(O)/fuzz/dns
