@@ -33,6 +33,13 @@ static __always_inline bool sl_asks_it(struct bpf_sock *sk, const struct sl_flow
 	return note && f->protocol == IPPROTO_UDP && note->asked == (__u32)f->destination_low;
 }
 
+/* Are questions read here? The forwarder's are not: what goes to another port of its
+ * address would reach that port unread. */
+static __always_inline bool sl_reads_dns(const struct sl_subject *s)
+{
+	return (sl_generation_flags(s->word) & (SL_F_NAMES | SL_F_FORWARD)) == SL_F_NAMES;
+}
+
 /* The port that the socket asked, in the place of the one that it was led to. */
 static __always_inline void sl_undo_nat(struct __sk_buff *skb, struct sl_flow *f)
 {

@@ -103,7 +103,7 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 	sl_packet_origin(skb, &p.flow);
 	reason = sl_parse_packet(skb, &p, 0);
 #if SL_NAMES
-	if (!inbound && reason == SL_PARSED && (sl_generation_flags(p.subject.word) & SL_F_NAMES))
+	if (!inbound && reason == SL_PARSED && sl_reads_dns(&p.subject))
 		sl_undo_nat(skb, &p.flow);
 #endif
 	verdict = reason == SL_PARSED ? sl_judge_fragments(skb, &p) : sl_deny_shape(skb, &p, reason);

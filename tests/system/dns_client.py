@@ -124,6 +124,16 @@ def askers(r):
     return good
 
 
+def send_held(r):
+    """One datagram more from a held socket, which is connected for it or not."""
+    s, data = client.held[r["use"]], bytes.fromhex(r["data"])
+    if r.get("connected"):
+        client.call("connect", s.connect, tuple(r["to"]))
+        client.call("send", s.send, data)
+    else:
+        client.call("sendto", s.sendto, data, tuple(r["to"]))
+
+
 def hear(r):
     """What else comes on a held socket."""
     return answers(client.held[r["use"]], r.get("answers", 1), r.get("timeout", 2.0))
@@ -289,8 +299,8 @@ def hear_more(hear, r, said, seconds):
 
 
 client.KINDS.update({f.__name__: f for f in (
-    resolve, lookups, parallel, connect_times, ask, askers, hear, ask_stream, pieces_echoed, super_frame,
-    pieces, talk_again, raw_packet_6, liar)})
+    resolve, lookups, parallel, connect_times, ask, send_held, askers, hear, ask_stream,
+    pieces_echoed, super_frame, pieces, talk_again, raw_packet_6, liar)})
 
 if __name__ == "__main__":
     client.main()

@@ -254,6 +254,27 @@ def test_connections(dnslab):
         assert agent.do("lookups", names=NAMES, times=20)["reply"]["failed"] == 0
 
 
+def test_another_port_of_its_address(dnslab):
+    """A local service that listens everywhere, from the socket that has just asked: the port
+    behind a stub's 53 is taken for 53 (Docker's resolver), but not here, where nothing is read."""
+    with contextlib.closing(dnslab.socket(dnslab.workload, socket.AF_INET, socket.SOCK_DGRAM)) as s:
+        s.bind(("0.0.0.0", 4444))
+        s.settimeout(0.5)
+        with dnslab.workload_of("none", "") as other:
+            other.do("ask", to="127.99.0.1", port=4444, messages=["aabb"], timeout=0.1)
+            assert s.recv(64) == b"\xaa\xbb"
+        with workload(dnslab) as agent:
+            asked = dnsmsg.query("h0.good.example").hex()
+            assert agent.do("ask", to=agent.forwarder, messages=[asked], hold="s")["reply"]
+            for connected in (False, True):     # judged at sendmsg; as a packet
+                said = agent.do("send_held", use="s", to=[agent.forwarder, 4444], data="aabb",
+                                connected=connected)
+                assert said["errno"] == ("EPERM" if connected else "EHOSTUNREACH"), said
+            with pytest.raises(TimeoutError):
+                s.recv(64)
+    assert matching(agent.result.events, destination=agent.forwarder, reason="default")
+
+
 # ---- its process ----
 
 def test_what_it_may_do(dnslab):
