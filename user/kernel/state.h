@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Targets that outlive a process: one set of maps and programs for many devices,
- * pinned in the bpf file system (or private, for tests). `attach`, `detach`,
+ * Targets that outlive a process: one set of maps and programs for many devices and
+ * cgroups, pinned in the bpf file system (or private, for tests; then devices only). `attach`, `detach`,
  * `status` and, later, the daemon work on it. A target has a slot; what switches
  * its policy is one word (include/sluice_abi.h).
  *
@@ -79,11 +79,66 @@ int sl_state_hold_device(struct sl_state *state, const struct sl_device *device,
 int sl_state_detach_device(struct sl_state *state, const struct sl_device *device,
 			   struct sl_diag *diag);
 
-/* The same by slot, of a device in any namespace. -EXDEV: only from there. */
+/* The same by slot, of a cgroup, or a device in any namespace. -EXDEV: only from there. */
 int sl_state_detach_slot(struct sl_state *state, __u32 slot, struct sl_diag *diag);
 
-/* Forgets all targets whose device is gone, or that were given up half-way; returns how
- * many. Attaching looks at a few each time, so that they go without it too. */
+/*
+ * A cgroup, by its directory. Its id is never given to another cgroup while the machine
+ * is up (kernfs counts on, fs/kernfs/dir.c): a removed cgroup's successor of the same
+ * path is another target.
+ */
+#define SL_CGROUP_LEVELS 64	/* deeper ones are refused */
+
+struct sl_cgroup_target {
+	char *path;		/* owned: absolute, as the caller's mounts show it */
+	int fd;			/* owned: the directory */
+	__u64 id;
+	unsigned level;		/* the hierarchy's root is 0 */
+	__u64 ids[SL_CGROUP_LEVELS]; /* of the cgroups on its path; ids[level] is id */
+	/* Cookie of the network namespace that the workload's sockets are taken to be of;
+	 * those made elsewhere are told apart. 0: the caller's. */
+	__u64 netns;
+};
+
+/*
+ * Opens a cgroup by the path of its directory, or by its name in the hierarchy
+ * (`/a/b` as /proc/PID/cgroup has it). -ENOENT, -ENOTDIR, -EXDEV (no cgroup2, or a
+ * mount that hides the hierarchy's root), -ELOOP (too deep), with the reason in diag.
+ * Close with sl_cgroup_close_target.
+ */
+int sl_cgroup_open_target(const char *path, struct sl_cgroup_target *out, struct sl_diag *diag);
+void sl_cgroup_close_target(struct sl_cgroup_target *cgroup);
+
+/*
+ * Makes the cgroup obey the table, which was compiled without a binding. One that has a
+ * target gets the new generation. Another becomes a target: its sockets, and those of
+ * all cgroups below it that are no targets themselves, are judged by it from one moment
+ * on, when all is in place. The programs are attached where no cgroup above carries
+ * them; else the kernel only learns one more place to look. -errno: nothing has changed.
+ */
+int sl_state_attach_cgroup(struct sl_state *state, const struct sl_cgroup_target *cgroup,
+			   const struct sl_table *table, __u32 *slot, struct sl_diag *diag);
+
+/* Nothing passes the cgroup's sockets (no-policy) until sl_state_attach_cgroup gives it
+ * a table; one that has a target is left as it is. */
+int sl_state_hold_cgroup(struct sl_state *state, const struct sl_cgroup_target *cgroup,
+			 struct sl_diag *diag);
+
+/* Forgets the target: the cgroup is judged by the nearest target above it, or by none.
+ * -ENOENT: it is none. */
+int sl_state_detach_cgroup(struct sl_state *state, const struct sl_cgroup_target *cgroup,
+			   struct sl_diag *diag);
+
+/* The slot of a cgroup's own target, by its id. -ENOENT: it is none. */
+int sl_state_find_cgroup(const struct sl_state *state, __u64 id, __u32 *slot);
+
+/* Where a target's cgroup is now, as the caller's mounts show it; owned. NULL: it has
+ * been removed, or the caller may not ask (CAP_DAC_READ_SEARCH). */
+char *sl_state_cgroup_path(const struct sl_target *target);
+
+/* Forgets all targets whose device is gone, whose cgroup has been removed and has no socket
+ * left, or that were given up half-way; returns how many. Attaching looks at a few each
+ * time, so that they go without it too. */
 int sl_state_sweep(struct sl_state *state);
 
 /* The caller's network namespace, as targets name it. */
@@ -95,7 +150,7 @@ struct sl_target_view {
 	struct sl_target target;
 	__u64 generation;
 	__u32 flags;		/* SL_F_ of its table */
-	bool attached;		/* its programs are on the device */
+	bool attached;		/* its programs are on the device, or judge the cgroup */
 	__u32 preceding;	/* the id of somebody's program that has its frames before ours, and
 				 * decides which ours get at all; 0: none, or unknown */
 	bool here;		/* in the caller's network namespace: target.name is the name now */
