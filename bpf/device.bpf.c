@@ -21,6 +21,7 @@
 #include "packet_hook.bpf.h"
 #include "sni.bpf.h"
 #include "link.bpf.h"
+#include "meter.bpf.h"
 #include "sum.bpf.h"
 #include "dhcp.bpf.h"
 #include "nd.bpf.h"
@@ -34,13 +35,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } sl_devices SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);		/* loader */
-	__type(key, __u32);
-	__type(value, struct sl_meter);
-} sl_meters SEC(".maps");
 
 static __always_inline bool sl_device_subject(const struct __sk_buff *skb, struct sl_subject *s)
 {
@@ -60,17 +54,10 @@ static __always_inline bool sl_device_subject(const struct __sk_buff *skb, struc
 	return true;
 }
 
-static __always_inline struct sl_meter *sl_meter(const struct sl_packet *p)
-{
-	__u32 slot = p->subject.slot;
-
-	return bpf_map_lookup_elem(&sl_meters, &slot);
-}
-
 /* Only this CPU adds here: tc programs run with bottom halves off. */
 static __always_inline void sl_meter_frame(const struct sl_packet *p, bool inbound, __u32 bytes)
 {
-	struct sl_meter *m = sl_meter(p);
+	struct sl_meter *m = sl_meter(p->subject.slot);
 
 	if (!m)
 		return;
@@ -85,7 +72,7 @@ static __always_inline void sl_meter_frame(const struct sl_packet *p, bool inbou
 
 static __always_inline void sl_meter_denied(const struct sl_packet *p, bool inbound)
 {
-	struct sl_meter *m = sl_meter(p);
+	struct sl_meter *m = sl_meter(p->subject.slot);
 
 	if (!m)
 		return;

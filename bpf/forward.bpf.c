@@ -119,7 +119,7 @@ int sluice_forward(struct __sk_buff *skb)
 	__u32 what;
 	int reason;
 
-	if (!ask || !sl_subject_init(&p.subject))
+	if (!ask || !sl_subject_init(&p.subject, sl_slot))
 		return SL_ASK_BUSY;
 	what = ask->what;
 	sl_ask_flow(ask, &p.flow);

@@ -50,7 +50,7 @@ static __always_inline int sl_refuse_family(int family)
 	struct sl_subject s = {};
 	bool audit = false;
 
-	if (sl_subject_init(&s)) {
+	if (sl_subject_init(&s, sl_slot)) {
 		audit = sl_generation_flags(s.word) & SL_F_AUDIT;
 		sl_process_current(&process);
 		sl_record(&f, &s, &a, &process, audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);

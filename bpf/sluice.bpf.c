@@ -15,6 +15,10 @@
 #include "nat.bpf.h"
 #include "sni.bpf.h"
 #endif
+#if SL_BY_CGROUP
+#include "meter.bpf.h"
+#include "stamp.bpf.h"
+#endif
 
 SEC("cgroup/connect4")
 int sluice_connect4(struct bpf_sock_addr *ctx)
@@ -62,12 +66,12 @@ int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 
 /* Notes the namespace of a socket that is made in another than the target's, and
  * refuses one that it cannot note it on. */
-static __always_inline bool sl_note_netns(struct bpf_sock *ctx)
+static __always_inline bool sl_note_netns(struct bpf_sock *ctx, __u64 own)
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	struct sl_socket *note;
 
-	if (netns == sl_netns)
+	if (netns == own)
 		return true;
 	note = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!note)
@@ -77,12 +81,33 @@ static __always_inline bool sl_note_netns(struct bpf_sock *ctx)
 	return true;
 }
 
-/* Notes the process on sockets that only the packet hooks will see (raw, ping).
- * stamp.bpf.c stamps the uid. */
+#if SL_BY_CGROUP
+/* What all targets' sockets get, and those of a target with uid rules. */
+static __always_inline int sl_prepare_socket(struct bpf_sock *ctx)
+{
+	int slot = sl_slot_of_new(ctx);
+	struct sl_subject s = {};
+	struct sl_target *t;
+
+	if (slot == SL_NOBODYS)
+		return SL_PASS;
+	t = sl_subject_init(&s, slot) ? sl_subject_target(&s) : NULL;
+	if (!t || !sl_note_netns(ctx, t->netns))
+		return SL_REFUSE;
+	return (sl_generation_flags(s.word) & SL_F_UIDS) ? sl_stamp(ctx) : SL_PASS;
+}
+#else
+static __always_inline int sl_prepare_socket(struct bpf_sock *ctx)
+{
+	return sl_note_netns(ctx, sl_netns) ? SL_PASS : SL_REFUSE; /* stamp.bpf.c stamps the uid */
+}
+#endif
+
+/* Notes the process, too, on sockets that only the packet hooks will see (raw, ping). */
 SEC("cgroup/sock_create")
 int sluice_sock_create(struct bpf_sock *ctx)
 {
-	if (!sl_note_netns(ctx))
+	if (sl_prepare_socket(ctx) != SL_PASS)
 		return SL_REFUSE;
 	if (ctx->type != SL_SOCK_RAW && ctx->protocol != IPPROTO_ICMP &&
 	    ctx->protocol != SL_PROTO_ICMPV6)
@@ -93,10 +118,12 @@ int sluice_sock_create(struct bpf_sock *ctx)
 
 static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, __u8 hook)
 {
+	int slot = sl_slot_of_packet(skb), reason, verdict;
 	struct sl_packet p = {};
-	int reason, verdict;
 
-	if (!sl_subject_init(&p.subject))
+	if (slot == SL_NOBODYS)
+		return SL_PASS;
+	if (!sl_subject_init(&p.subject, slot))
 		return SL_REFUSE;
 	p.flow.inbound = inbound;
 	p.flow.hook = hook;
@@ -113,7 +140,12 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 	if (verdict == SL_PASS)
 		verdict = sl_judge_sni(skb, &p);
 #endif
-	return verdict == SL_PASS ? sl_shape(skb, &p, inbound) : verdict;
+	if (verdict == SL_PASS)
+		verdict = sl_shape(skb, &p, inbound);
+#if SL_BY_CGROUP
+	sl_meter_packet(skb, p.subject.slot, inbound, verdict == SL_PASS);
+#endif
+	return verdict;
 }
 
 SEC("cgroup_skb/egress")

@@ -65,7 +65,18 @@ static __always_inline void sl_destination6(struct bpf_sock_addr *ctx, struct sl
 }
 
 /* The socket belongs to the target; does the task? */
-static __always_inline bool sl_task_is_foreign(const struct sl_subject *s)
+#if SL_BY_CGROUP
+static __always_inline bool sl_task_is_foreign(struct bpf_sock_addr *ctx,
+					       const struct sl_subject *s)
+{
+	int slot = sl_slot_of_task();
+
+	/* asked once more: its cgroup may have become a target between the two */
+	return slot != (int)s->slot && slot != sl_slot_of_socket(ctx);
+}
+#else
+static __always_inline bool sl_task_is_foreign(struct bpf_sock_addr *ctx,
+					       const struct sl_subject *s)
 {
 	struct sl_target *t = sl_subject_target(s);
 
@@ -73,6 +84,7 @@ static __always_inline bool sl_task_is_foreign(const struct sl_subject *s)
 		return false;
 	return bpf_get_current_ancestor_cgroup_id(t->cgroup_level) != t->cgroup_id;
 }
+#endif
 
 /*
  * What only the packet's hook can decide; the process is noted for its event.
@@ -147,10 +159,13 @@ static __always_inline void sl_note_asked(struct sl_socket *note, const struct s
 
 static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f)
 {
+	int slot = sl_slot_of_socket(ctx);
 	struct sl_subject s = {};
 	struct sl_answer a = {};
 
-	if (!sl_subject_init(&s) || !ctx->sk)
+	if (slot == SL_NOBODYS)
+		return SL_PASS;
+	if (!sl_subject_init(&s, slot) || !ctx->sk)
 		return SL_REFUSE;
 	sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
 	sl_verdict(f, &s, &a);
@@ -158,7 +173,7 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	if (a.flags & SL_F_NAMES)
 		sl_names_verdict(f, &s, &a);
 #endif
-	if (sl_task_is_foreign(&s)) {
+	if (sl_task_is_foreign(ctx, &s)) {
 		a.deny = 1;
 		a.reason = SL_REASON_FOREIGN_TASK;
 		a.rule = SL_NONE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Who is judged. The target is the one that the program was attached for; the
+ * Who is judged. The target is the one that the program was attached for, or
+ * (SL_BY_CGROUP) that of the socket's cgroup, never of the calling task; the
  * uid is the socket creator's, stamped at sock_create and inherited by accepted
  * sockets, and every hook reads that stamp. The helpers would disagree: a socket
  * made as root and used after setuid is one user at connect and another at
@@ -15,12 +16,21 @@
 #include "maps.bpf.h"
 #include "socket.bpf.h"
 
+#if SL_BY_CGROUP
+#include "target_of.bpf.h"
+#else
 const volatile __u32 sl_slot = 0;	/* the slot of this object's target */
 const volatile __u64 sl_netns = 0;	/* cookie of the target's network namespace */
 
-static __always_inline bool sl_subject_init(struct sl_subject *s)
+/* By the context of the hook. */
+#define sl_slot_of_packet(skb) ((int)sl_slot)
+#define sl_slot_of_socket(ctx) ((int)sl_slot)
+enum { SL_NOBODYS = -1 };
+#endif
+
+/* False: there is no such slot. */
+static __always_inline bool sl_subject_init(struct sl_subject *s, __u32 slot)
 {
-	__u32 slot = sl_slot;
 	__u64 *word = bpf_map_lookup_elem(&sl_words, &slot);
 
 	if (!word)

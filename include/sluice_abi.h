@@ -11,7 +11,7 @@
 
 #include "sluice_table.h"
 
-#define SL_ABI_VERSION 2
+#define SL_ABI_VERSION 3
 
 /* Which table a target obeys: generation << 16 | SL_WORD_SHAPED | index in
  * sl_tables. One aligned word, so that switching is one store; 0 = none (denies). */
@@ -40,19 +40,45 @@ struct sl_target {
 	__u32 buckets;		/* of its map in sl_flows; a power of two */
 	__u32 kind;		/* enum sl_target_kind */
 	__u32 flags;		/* enum sl_target_flags */
-	__u64 netns;		/* cookie of the device's network namespace */
+	__u64 netns;		/* cookie of the device's network namespace, or of the one
+				 * that a cgroup's sockets are taken to be of */
 	__u64 since_ns;		/* boot time of the attachment */
+	__u64 point;		/* id of the attach point that judges a cgroup ... */
+	__u64 point_before;	/* ... and of the one that does until its word is changed; 0 */
+	__u32 point_level;	/* depth of point */
 	__u32 ifindex;
-	__u32 reserved;
-	char name[16];		/* of the device, when it was attached */
+	char name[16];		/* of the device, when it was attached; of a cgroup's path
+				 * the end of the last part */
+};
+
+/* sl_cgroups[cgroup id]: what the id is a target of. One word, so that it is never torn;
+ * it repeats its key, since an element may be used again under a reader: as much as
+ * fits, 46 bits, and the kernel counts ids on. level: that of the attach point whose
+ * programs judge the target. */
+#define SL_CGROUP_WORD_SHIFT 18
+#define SL_CGROUP_WORD(id, level, slot) \
+	((__u64)(id) << SL_CGROUP_WORD_SHIFT | (__u64)(level) << 12 | (slot))
+#define SL_CGROUP_WORD_LEVEL(word) ((__u32)((word) >> 12) & 63)
+#define SL_CGROUP_WORD_SLOT(word) ((__u32)(word) & 4095)
+#define SL_SLOT_NONE 4096	/* beyond all slots */
+
+/* The storage of an attach point: sl_points[its cgroup's id]. The kernel replaces it
+ * whole. */
+#define SL_POINT_LEVELS 8
+struct sl_point {
+	__u64 cgroup_id;
+	__u32 level;			/* its depth; the hierarchy's root is 0 */
+	__u32 n;			/* of levels */
+	__u32 levels[SL_POINT_LEVELS];	/* of the targets at and below it, deepest first */
 };
 
 /* sl_devices[ifindex]: ifindex << 32 | slot. One word, so that it is never torn;
  * it repeats its key, since an element may be used again under a reader. */
 #define SL_DEVICE_WORD(ifindex, slot) ((__u64)(ifindex) << 32 | (slot))
 
-/* sl_meters[slot], per CPU. Frames and bytes as the device counts them: with the
- * Ethernet header, a GSO frame is one. tx is from the workload. */
+/* sl_meters[slot], per CPU. Frames and bytes as a device counts them: with the
+ * Ethernet header, a GSO frame is one. Of a cgroup they are IP packets. tx is from the
+ * workload. */
 struct sl_meter {
 	__u64 tx_bytes, tx_frames;	/* seen */
 	__u64 rx_bytes, rx_frames;	/* passed */

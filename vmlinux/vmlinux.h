@@ -4,7 +4,8 @@
  * relocates them at load by name, so this is not a copy of any one kernel's
  * layout. Everything else comes from the UAPI headers.
  *
- * Sources: include/linux/sched.h, include/linux/cred.h, include/linux/skbuff.h.
+ * Sources: include/linux/sched.h, include/linux/cred.h, include/linux/skbuff.h,
+ * include/net/sock.h, include/linux/cgroup-defs.h, include/linux/kernfs.h.
  */
 #ifndef SLUICE_VMLINUX_H
 #define SLUICE_VMLINUX_H
@@ -30,6 +31,24 @@ struct sk_buff {
 	__u16 csum_start, csum_offset;	/* from the head of the buffer; from csum_start */
 	__u16 mac_header;		/* from the head */
 	__u8 ip_summed : 2;
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	int level;			/* the root's is 0 */
+	struct kernfs_node *kn;
+	struct cgroup *ancestors[0];	/* by level; its own is the last */
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+struct sock {
+	struct sock_cgroup_data sk_cgrp_data;
 };
 
 #pragma clang attribute pop

@@ -14,6 +14,7 @@ struct known {
 	size_t n_rules;
 	struct sl_target target;
 	char *policy;
+	char *path;		/* of a cgroup; NULL: it has been removed */
 };
 
 struct sl_audit_targets {
@@ -31,7 +32,6 @@ struct sl_audit_targets *sl_audit_targets_new(struct sl_state *state, __s64 boot
 		return NULL;
 	t->state = state;
 	t->names.boot_epoch_ns = boot_epoch_ns;
-	t->names.target_kind = "device";
 	return t;
 }
 
@@ -45,6 +45,7 @@ static void forget(struct known *k)
 	free(k->table.words);
 	free(k->rules);
 	free(k->policy);
+	free(k->path);
 	memset(k, 0, sizeof(*k));
 }
 
@@ -85,6 +86,8 @@ static struct known *learn(struct sl_audit_targets *t, __u32 slot)
 		forget(k);
 		return NULL;
 	}
+	if (k->target.kind == SL_TARGET_CGROUP)
+		k->path = sl_state_cgroup_path(&k->target);
 	t->next = (t->next + 1) % KEPT;
 	k->slot = slot;
 	k->generation = k->table.words[SL_H_GENERATION];
@@ -113,7 +116,8 @@ const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *t,
 		k = NULL;	/* the slot was another's when it happened */
 	same = k && k->generation == event->generation;
 	t->names.policy = same ? k->policy : NULL;
-	t->names.target = k ? k->target.name : NULL;
+	t->names.target = !k ? NULL : k->path ? k->path : k->target.name;
+	t->names.target_kind = k && k->target.kind == SL_TARGET_CGROUP ? "cgroup" : "device";
 	t->names.rule_ids = same ? k->rules : NULL;
 	t->names.n_rules = t->names.rule_ids ? k->n_rules : 0;
 	return &t->names;

@@ -8,6 +8,7 @@
 #include "compile/compile.h"
 #include "outer.h"
 #include "sluice_abi.h"
+#include "state.h"
 
 static void *change_one(void *context)
 {
@@ -171,4 +172,29 @@ __u64 sl_netns_cookie(void)
 		cookie = 0;
 	close(fd);
 	return cookie;
+}
+
+struct elsewhere {
+	int netns_fd;
+	__u64 cookie;
+};
+
+/* setns(2) moves this thread only, and it ends here. */
+static void *ask_there(void *context)
+{
+	struct elsewhere *e = context;
+
+	e->cookie = setns(e->netns_fd, CLONE_NEWNET) ? 0 : sl_netns_cookie();
+	return NULL;
+}
+
+__u64 sl_netns_cookie_of(int netns_fd)
+{
+	struct elsewhere e = {.netns_fd = netns_fd};
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, ask_there, &e))
+		return 0;
+	pthread_join(thread, NULL);
+	return e.cookie;
 }

@@ -215,7 +215,8 @@ static int adopt_programs(struct sl_state *s, struct sl_diag *diag)
 		pin = sl_state_pin(s, true, "%s", sl_state_program_names[i]);
 		if (!pin)
 			return -ENOMEM;
-		s->programs[i] = sl_state_get_program(pin, sl_state_program_names[i], diag);
+		s->programs[i] = sl_state_get_program(pin, sl_state_program_names[i],
+						       BPF_PROG_TYPE_SCHED_CLS, diag);
 		free(pin);
 		if (s->programs[i] < 0)
 			return s->programs[i];
@@ -348,6 +349,7 @@ int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 	for (i = 0; i < SL_M_MAX; i++)
 		s->maps[i] = -1;
 	s->programs[0] = s->programs[1] = s->lock_fd = s->reader_fd = -1;
+	s->cgroups = s->points = -1;
 	err = make_paths(s, options->path);
 	if (!err && s->path)
 		err = sl_state_lock(s, create, diag);
@@ -383,6 +385,10 @@ void sl_state_close(struct sl_state *s)
 	for (i = 0; i < 2; i++)
 		if (s->programs[i] >= 0)
 			close(s->programs[i]);
+	if (s->cgroups >= 0)
+		close(s->cgroups);
+	if (s->points >= 0)
+		close(s->points);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	if (s->reader_fd >= 0)

@@ -95,8 +95,8 @@ struct sl_cgroup_target {
 	__u64 id;
 	unsigned level;		/* the hierarchy's root is 0 */
 	__u64 ids[SL_CGROUP_LEVELS]; /* of the cgroups on its path; ids[level] is id */
-	/* Cookie of the network namespace that the workload's sockets are taken to be of;
-	 * those made elsewhere are told apart. 0: the caller's. */
+	/* Cookie of the network namespace that the workload's sockets are taken to be of, for
+	 * a new target; those made elsewhere are told apart. 0: the caller's. */
 	__u64 netns;
 };
 
@@ -130,7 +130,7 @@ int sl_state_detach_cgroup(struct sl_state *state, const struct sl_cgroup_target
 			   struct sl_diag *diag);
 
 /* The slot of a cgroup's own target, by its id. -ENOENT: it is none. */
-int sl_state_find_cgroup(const struct sl_state *state, __u64 id, __u32 *slot);
+int sl_state_find_cgroup(struct sl_state *state, __u64 id, __u32 *slot);
 
 /* Where a target's cgroup is now, as the caller's mounts show it; owned. NULL: it has
  * been removed, or the caller may not ask (CAP_DAC_READ_SEARCH). */
@@ -143,6 +143,10 @@ int sl_state_sweep(struct sl_state *state);
 
 /* The caller's network namespace, as targets name it. */
 __u64 sl_state_netns(const struct sl_state *state);
+
+/* The cookie of a network namespace (an open /proc/PID/ns/net), which needs CAP_SYS_ADMIN
+ * if it is another's; 0: the kernel does not tell. */
+__u64 sl_netns_cookie_of(int netns_fd);
 
 /* One target, as status shows it. */
 struct sl_target_view {

@@ -163,19 +163,6 @@ static int attach_clsact(const struct sl_state *s, struct sl_target *t,
 	return err;
 }
 
-/* Without its pin the link would go too, but only when the kernel comes to it: until
- * then frames meet programs without a target. */
-static void drop_link(const char *pin)
-{
-	int fd = bpf_obj_get(pin);
-
-	if (fd >= 0) {
-		bpf_link_detach(fd);
-		close(fd);
-	}
-	unlink(pin);
-}
-
 static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 {
 	enum sl_direction direction;
@@ -185,7 +172,7 @@ static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 		/* one that was given up half-way does not say by what */
 		pin = link_pin(s, t, direction);
 		if (pin)
-			drop_link(pin);
+			sl_state_drop_link(pin);
 		free(pin);
 		if (!(t->flags & SL_TARGET_TCX) && t->netns == s->netns &&
 		    has_filter(s, t, direction))
@@ -248,21 +235,6 @@ void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_targ
 	sl_state_clear_slot(s, slot);
 }
 
-static int find_room(struct sl_state *s, __u32 *slot, struct sl_diag *diag)
-{
-	int err = sl_state_find_free(s, slot);
-
-	if (!err)
-		return 0;
-	sl_state_sweep(s);
-	sl_state_settle(s);
-	err = sl_state_find_free(s, slot);
-	if (err)
-		sl_error(diag, NULL, "%u targets are attached, no more have room; detach one "
-			 "(`sluice status` lists them)", SL_SLOTS);
-	return err;
-}
-
 /* With a table to the workload first: what it then sends finds all in place. Without
  * one from it first: each frame that passes is one too many, and linking a program
  * takes a grace period. */
@@ -272,7 +244,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 	struct sl_target t = {.kind = SL_TARGET_DEVICE, .netns = s->netns,
 			      .ifindex = device->ifindex, .since_ns = sl_state_boot_ns()};
 	__u32 slot;
-	int err = find_room(s, &slot, diag);
+	int err = sl_state_find_room(s, &slot, diag);
 
 	if (err)
 		return err;
@@ -395,8 +367,12 @@ int sl_state_detach_slot(struct sl_state *s, __u32 slot, struct sl_diag *diag)
 	libbpf_print_fn_t before;
 	struct sl_target t;
 
-	if (sl_state_read_target(s, slot, &t) || t.kind != SL_TARGET_DEVICE)
+	if (sl_state_read_target(s, slot, &t) || t.kind == SL_TARGET_FREE)
 		return -ENOENT;
+	if (t.kind == SL_TARGET_CGROUP) {
+		sl_state_forget_cgroup(s, slot, &t);
+		return 0;
+	}
 	if (!(t.flags & SL_TARGET_TCX) && t.netns != s->netns) {
 		sl_error(diag, NULL, "device '%s' is in another network namespace: detach it there "
 			 "(`nsenter --net=/run/netns/NAME sluice detach`)", t.name);

@@ -8,7 +8,12 @@
  *   state_pending.c  what waits for a grace period, for many targets at once
  *   state_hits.c     counters across generations
  *   state_devices.c  devices: attach, detach
- *   state_sweep.c    targets whose device is gone
+ *   state_cgroups.c  cgroups: attach, detach
+ *   state_points.c   where the cgroups' programs are attached: levels, folding
+ *   state_links.c    ... by which links
+ *   state_cgroup_programs.c  the cgroups' programs and maps: adopt or make
+ *   cgroup_target.c  a cgroup from its directory, and back from its id
+ *   state_sweep.c    targets whose device or cgroup is gone
  *   state_view.c     reading: targets, counters
  *   state_events.c   reading: events, one reader at a time
  *   state_names.c    reading: what was learned
@@ -31,6 +36,8 @@ struct sl_info {
 	__u64 magic, table_magic, next_generation, seed;
 	__u32 abi, slots, mark;
 	__u32 swept;		/* the slot at which the next look for what is gone begins */
+	__u32 cgroup_programs;	/* of which object they are, a hash; 0: there are none */
+	__u32 reserved;
 };
 
 /* The maps of the state, by their place in maps[]. The last one is a namespace's. */
@@ -69,6 +76,7 @@ struct sl_state {
 	__u64 netns;
 	int maps[SL_M_MAX];	/* owned; -1 */
 	int programs[2];	/* by enum sl_direction; owned */
+	int cgroups, points;	/* sl_cgroups, sl_points: owned; -1 until they are needed */
 	__u64 *words;		/* sl_words, mapped */
 	const struct sl_target *targets; /* sl_targets, mapped */
 	struct sl_pending pending;
@@ -90,7 +98,12 @@ char *sl_state_pin(const struct sl_state *s, bool of_netns, const char *format, 
 /* Opens a pinned map and compares it with what our programs take it for; a
  * descriptor, or -errno with the path in diag (-ENOENT: without a word). */
 int sl_state_get_map(const char *pin, const struct bpf_map *like, struct sl_diag *diag);
-int sl_state_get_program(const char *pin, const char *name, struct sl_diag *diag);
+int sl_state_get_program(const char *pin, const char *name, enum bpf_prog_type type,
+			 struct sl_diag *diag);
+
+/* Detaches a pinned link and removes the pin. Without its pin the link would go too, but
+ * only when the kernel comes to it. */
+void sl_state_drop_link(const char *pin);
 
 /* Makes the directory (0700), takes its lock. -ENOENT if it is not there and !create. */
 int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag);
@@ -147,5 +160,78 @@ void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_targ
 
 /* sl_state_sweep for a few of the targets, others each time. */
 void sl_state_sweep_some(struct sl_state *s);
+/* A free slot, after a look for what is gone if there is none. */
+int sl_state_find_room(struct sl_state *s, __u32 *slot, struct sl_diag *diag);
+
+/* ---- state_cgroups.c ---- */
+
+bool sl_state_judges_cgroup(struct sl_state *s, __u32 slot, const struct sl_target *target);
+void sl_state_forget_cgroup(struct sl_state *s, __u32 slot, const struct sl_target *target);
+/* Removed, and no socket of it is left; or given up half-way. */
+bool sl_state_is_cgroup_over(struct sl_state *s, __u32 slot, const struct sl_target *target);
+
+/* ---- state_cgroup_programs.c ---- */
+
+/* Opens sl_cgroups and sl_points, once: adopted, or (create) made with the programs.
+ * -ENOENT without a word: there are none, so no cgroup is attached. */
+int sl_state_open_cgroups(struct sl_state *s, bool create, struct sl_diag *diag);
+
+/* ---- state_points.c ---- */
+
+/* An attach point: a cgroup that carries the programs. */
+struct sl_point_place {
+	__u64 id;
+	__u32 level;
+	int fd;			/* its directory */
+};
+
+/* A cgroup on the path of this one, by its depth; and the uppermost attach point on it,
+ * or the cgroup itself, which becomes one with sl_state_ensure_links. Close place->fd. */
+int sl_state_open_point(const struct sl_cgroup_target *cgroup, unsigned level,
+			struct sl_point_place *place);
+int sl_state_find_point(const struct sl_state *s, const struct sl_cgroup_target *cgroup,
+			struct sl_point_place *place);
+/* Takes the programs off, unless a target is still judged there. */
+void sl_state_drop_point(struct sl_state *s, __u64 id);
+
+/* Tells the programs at which depths there are targets. -E2BIG: at too many. */
+int sl_state_write_levels(struct sl_state *s, __u64 id, __u32 level, struct sl_diag *diag);
+
+/* Attach points below this one come to be judged by it. cgroup: whose path is known to
+ * hold them, too; may be NULL. */
+void sl_state_fold_points(struct sl_state *s, const struct sl_point_place *place,
+			  const struct sl_cgroup_target *cgroup);
+
+/* Writes the word of a target, by which it is found. */
+int sl_state_lead_cgroup(const struct sl_state *s, const struct sl_target *target, __u32 slot);
+
+/* Removes what belongs to no target. */
+void sl_state_sweep_points(struct sl_state *s);
+
+/* ---- state_links.c ---- */
+
+#define SL_CGROUPS_FOLDER "cgroups"
+#define SL_WITNESS "sluice_witness"
+
+/* Of an attach point: is any there, or are all? The missing ones are made, and judge
+ * nothing before sl_state_write_levels. */
+bool sl_state_has_links(const struct sl_state *s, __u64 id, bool all);
+int sl_state_ensure_links(const struct sl_state *s, __u64 id, int fd, struct sl_diag *diag);
+void sl_state_drop_links(const struct sl_state *s, __u64 id);
+
+/* A target's link that says nothing: it lasts as long as a socket of the cgroup does. */
+int sl_state_add_witness(const struct sl_state *s, __u64 id, int fd, struct sl_diag *diag);
+void sl_state_drop_witness(const struct sl_state *s, __u64 id);
+bool sl_state_has_witness(const struct sl_state *s, __u64 id);
+
+/* All links of this program's hook run this one from now on. */
+int sl_state_update_links(const struct sl_state *s, const char *program, int fd);
+
+/* ---- cgroup_target.c ---- */
+
+/* The directory of a cgroup, or -errno; -ESTALE: it has been removed. */
+int sl_state_open_cgroup_id(__u64 id);
+/* False also if it cannot be told. */
+bool sl_state_is_below(__u64 id, __u64 above, unsigned above_level);
 
 #endif

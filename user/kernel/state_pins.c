@@ -73,7 +73,8 @@ int sl_state_get_map(const char *pin, const struct bpf_map *like, struct sl_diag
 	return fd;
 }
 
-int sl_state_get_program(const char *pin, const char *name, struct sl_diag *diag)
+int sl_state_get_program(const char *pin, const char *name, enum bpf_prog_type type,
+			 struct sl_diag *diag)
 {
 	struct bpf_prog_info info = {};
 	__u32 size = sizeof(info);
@@ -86,12 +87,23 @@ int sl_state_get_program(const char *pin, const char *name, struct sl_diag *diag
 		return err;
 	}
 	/* the kernel keeps 15 characters of a name */
-	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_PROG_TYPE_SCHED_CLS ||
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != type ||
 	    strncmp(info.name, name, sizeof(info.name) - 1)) {
 		close(fd);
 		return refuse(diag, pin, "not the program that it should be");
 	}
 	return fd;
+}
+
+void sl_state_drop_link(const char *pin)
+{
+	int fd = bpf_obj_get(pin);
+
+	if (fd >= 0) {
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	unlink(pin);
 }
 
 static int say_errno(struct sl_diag *diag, const char *path, const char *what)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* Targets whose device is gone, or that were given up half-way, are found and forgotten. */
+/* Targets whose device or cgroup is gone, or that were given up half-way, are found and
+ * forgotten. */
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,8 +14,10 @@
  * the first did. */
 #define SWEEP_SOME 16
 
-static bool is_gone(const struct sl_state *s, const struct sl_target *t)
+static bool is_gone(struct sl_state *s, __u32 slot, const struct sl_target *t)
 {
+	if (t->kind == SL_TARGET_CGROUP)
+		return sl_state_is_cgroup_over(s, slot, t);
 	return t->kind == SL_TARGET_DEVICE && !sl_state_is_attached(s, t);
 }
 
@@ -66,9 +70,12 @@ static int sweep_slot(struct sl_state *s, __u32 slot)
 {
 	struct sl_target t = s->targets[slot];
 
-	if (sl_state_is_pending(s, slot) || !is_gone(s, &t))
+	if (sl_state_is_pending(s, slot) || !is_gone(s, slot, &t))
 		return 0;
-	sl_state_forget_target(s, slot, &t);
+	if (t.kind == SL_TARGET_CGROUP)
+		sl_state_forget_cgroup(s, slot, &t);
+	else
+		sl_state_forget_target(s, slot, &t);
 	return 1;
 }
 
@@ -82,6 +89,7 @@ int sl_state_sweep(struct sl_state *s)
 	for (i = 0; i < SL_SLOTS; i++)
 		n += sweep_slot(s, i);
 	sweep_netns(s);
+	sl_state_sweep_points(s);
 	return n;
 }
 
@@ -106,3 +114,19 @@ void sl_state_sweep_some(struct sl_state *s)
 		sl_state_write_info(s);
 	}
 }
+
+int sl_state_find_room(struct sl_state *s, __u32 *slot, struct sl_diag *diag)
+{
+	int err = sl_state_find_free(s, slot);
+
+	if (!err)
+		return 0;
+	sl_state_sweep(s);
+	sl_state_settle(s);
+	err = sl_state_find_free(s, slot);
+	if (err)
+		sl_error(diag, NULL, "%u targets are attached, no more have room; detach one "
+			 "(`sluice status` lists them)", SL_SLOTS);
+	return err;
+}
+

@@ -138,10 +138,13 @@ int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *contex
 		view.target = t;
 		view.generation = SL_WORD_GENERATION(s->words[i]);
 		view.flags = table_flags(s, i);
-		view.attached = sl_state_is_attached(s, &t);
-		view.preceding = view.attached ? sl_state_preceding(s, &t) : 0;
-		name_now(s, &view);
-		read_lease(s, &view);
+		view.attached = t.kind == SL_TARGET_CGROUP ? sl_state_judges_cgroup(s, i, &t) :
+							     sl_state_is_attached(s, &t);
+		if (t.kind == SL_TARGET_DEVICE) {
+			view.preceding = view.attached ? sl_state_preceding(s, &t) : 0;
+			name_now(s, &view);
+			read_lease(s, &view);
+		}
 		bpf_map_lookup_elem(s->maps[SL_M_STATS], &i, &view.stats);
 		read_meter(s, i, &view.meter);
 		handler(context, &view);

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* A cgroup from its directory, and back from its id. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "state_internal.h"
+
+#define ROOT_ID 1		/* of the hierarchy's root: kernfs_create_root() */
+#define FILEID_KERNFS 0xfe	/* include/linux/exportfs.h */
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+
+union handle {
+	struct file_handle head;
+	char room[sizeof(struct file_handle) + sizeof(__u64)];
+};
+
+static int get_id(int dir_fd, __u64 *id)
+{
+	union handle h = {.head.handle_bytes = sizeof(*id)};
+	int mount_id;
+
+	if (name_to_handle_at(dir_fd, "", &h.head, &mount_id, AT_EMPTY_PATH))
+		return -errno;
+	if (h.head.handle_bytes != sizeof(*id) || h.head.handle_type != FILEID_KERNFS)
+		return -EXDEV;
+	memcpy(id, h.head.f_handle, sizeof(*id));
+	return 0;
+}
+
+static bool is_cgroup2(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* The directory of the hierarchy's root; -ENOENT: no mount shows it. */
+static int open_root(void)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *m;
+	int fd = -ENOENT;
+	__u64 id;
+
+	while (fd < 0 && mounts && (m = getmntent(mounts))) {
+		if (strcmp(m->mnt_type, "cgroup2"))
+			continue;
+		fd = open(m->mnt_dir, DIR_FLAGS);
+		if (fd >= 0 && (!is_cgroup2(fd) || get_id(fd, &id) || id != ROOT_ID)) {
+			close(fd);
+			fd = -ENOENT;
+		}
+	}
+	if (mounts)
+		endmntent(mounts);
+	return fd < 0 ? -ENOENT : fd;
+}
+
+/* A path as given, else a name in the hierarchy. */
+static int open_cgroup(const char *path, struct sl_diag *diag)
+{
+	int fd = open(path, DIR_FLAGS), root, err = fd < 0 ? errno : EXDEV;
+
+	if (fd >= 0 && is_cgroup2(fd))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	root = path[0] == '/' ? open_root() : -1;
+	if (root >= 0) {
+		fd = openat(root, path[1] ? path + 1 : ".", DIR_FLAGS);
+		close(root);
+		if (fd >= 0)
+			return fd;
+	}
+	sl_error(diag, NULL, "cgroup '%s': %s; give its directory below the cgroup2 mount "
+		 "(`findmnt -t cgroup2`), or its name as /proc/PID/cgroup has it", path,
+		 err == EXDEV ? "not on a cgroup2 file system" : strerror(err));
+	return -err;
+}
+
+/* The ids from this one up to the hierarchy's root: *n of them. */
+static int climb(int dir_fd, __u64 ids[SL_CGROUP_LEVELS], unsigned *n)
+{
+	int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0), up, err = fd < 0 ? -errno : 0;
+
+	*n = 0;
+	while (!err) {
+		err = *n == SL_CGROUP_LEVELS ? -ELOOP : is_cgroup2(fd) ? get_id(fd, &ids[*n]) :
+									 -EXDEV;
+		if (!err && *n && ids[*n] == ids[*n - 1])	/* `..` of a root directory */
+			err = -EXDEV;
+		if (err || ids[(*n)++] == ROOT_ID)
+			break;
+		up = openat(fd, "..", DIR_FLAGS);
+		if (up < 0) {
+			err = -errno;
+		} else {
+			close(fd);
+			fd = up;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static char *path_of_fd(int fd)
+{
+	char link[32], path[4096];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return NULL;
+	path[n] = 0;
+	return strdup(path);
+}
+
+static int describe(struct sl_cgroup_target *c)
+{
+	__u64 up[SL_CGROUP_LEVELS];
+	unsigned n, i;
+	int err = climb(c->fd, up, &n);
+
+	if (err)
+		return err;
+	for (i = 0; i < n; i++)
+		c->ids[i] = up[n - 1 - i];
+	c->level = n - 1;
+	c->id = c->ids[c->level];
+	c->path = path_of_fd(c->fd);
+	return c->path ? 0 : -ENOMEM;
+}
+
+int sl_cgroup_open_target(const char *path, struct sl_cgroup_target *out, struct sl_diag *diag)
+{
+	struct sl_cgroup_target c = {.fd = open_cgroup(path, diag)};
+	int err;
+
+	if (c.fd < 0)
+		return c.fd;
+	err = describe(&c);
+	if (!err) {
+		*out = c;
+		return 0;
+	}
+	if (err == -ELOOP)
+		sl_error(diag, NULL, "cgroup '%s': deeper than %u levels, which no program follows",
+			 path, SL_CGROUP_LEVELS - 1);
+	else if (err == -EXDEV)
+		sl_error(diag, NULL, "cgroup '%s': its mount does not show the root of the "
+			 "hierarchy, so its place in it is not known; use a mount that does (`mount "
+			 "-t cgroup2 none DIR` outside of a cgroup namespace)", path);
+	else
+		sl_error(diag, NULL, "cgroup '%s': %s", path, strerror(-err));
+	close(c.fd);
+	return err;
+}
+
+void sl_cgroup_close_target(struct sl_cgroup_target *c)
+{
+	if (!c->path)
+		return;
+	close(c->fd);
+	free(c->path);
+	*c = (struct sl_cgroup_target){.fd = -1};
+}
+
+/* ---- from an id ---- */
+
+int sl_state_open_cgroup_id(__u64 id)
+{
+	union handle h = {.head = {.handle_bytes = sizeof(id), .handle_type = FILEID_KERNFS}};
+	int root = open_root(), fd;
+
+	if (root < 0)
+		return root;
+	memcpy(h.head.f_handle, &id, sizeof(id));
+	fd = open_by_handle_at(root, &h.head, DIR_FLAGS);
+	if (fd < 0)
+		fd = -errno;
+	close(root);
+	return fd;
+}
+
+bool sl_state_is_below(__u64 id, __u64 above, unsigned above_level)
+{
+	struct sl_cgroup_target c = {.fd = sl_state_open_cgroup_id(id)};
+	bool below;
+
+	if (c.fd < 0)
+		return false;
+	below = !describe(&c) && c.level >= above_level && c.ids[above_level] == above;
+	close(c.fd);
+	free(c.path);
+	return below;
+}
+
+char *sl_state_cgroup_path(const struct sl_target *target)
+{
+	int fd = sl_state_open_cgroup_id(target->cgroup_id);
+	char *path;
+
+	if (fd < 0)
+		return NULL;
+	path = path_of_fd(fd);
+	close(fd);
+	return path;
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* From a policy file to a judged cgroup. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cgroup_policy.h"
+
+#define MAX_DEPTH 128	/* an open directory each */
+
+static __s64 clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+/* ---- a process of the workload ---- */
+
+/* What is looked at of a process; -1: the same as the caller's. */
+struct view {
+	int netns_fd, conf_fd;
+};
+
+static void close_view(struct view *v)
+{
+	if (v->netns_fd >= 0)
+		close(v->netns_fd);
+	if (v->conf_fd >= 0)
+		close(v->conf_fd);
+}
+
+static bool is_ours(int fd, const char *own)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(own, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static bool sees_our_files(int proc_fd, int root_fd)
+{
+	int mounts = openat(proc_fd, "ns/mnt", O_RDONLY | O_CLOEXEC);
+	bool ours = is_ours(root_fd, "/") && mounts >= 0 && is_ours(mounts, "/proc/self/ns/mnt");
+
+	if (mounts >= 0)
+		close(mounts);
+	return ours;
+}
+
+/* Its root is the workload's, links in it are not ours to follow. */
+static int open_conf(int proc_fd)
+{
+	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+			       .resolve = RESOLVE_IN_ROOT};
+	int root = openat(proc_fd, "root", O_PATH | O_CLOEXEC), fd = -1;
+
+	if (root >= 0 && !sees_our_files(proc_fd, root))
+		fd = syscall(SYS_openat2, root, "etc/resolv.conf", &how, sizeof(how));
+	if (root >= 0)
+		close(root);
+	return fd;
+}
+
+static bool look_at(int pid, struct view *out)
+{
+	struct view v = {-1, -1};
+	char path[32];
+	int proc_fd;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc_fd < 0)
+		return false;
+	v.netns_fd = openat(proc_fd, "ns/net", O_RDONLY | O_CLOEXEC);
+	if (v.netns_fd < 0) {	/* it has ended */
+		close(proc_fd);
+		return false;
+	}
+	if (is_ours(v.netns_fd, "/proc/self/ns/net")) {
+		close(v.netns_fd);
+		v.netns_fd = -1;
+	}
+	v.conf_fd = open_conf(proc_fd);
+	close(proc_fd);
+	*out = v;
+	return true;
+}
+
+/* 0 stands for a process that our pid namespace cannot see. */
+static bool look_in(int dir_fd, struct view *out)
+{
+	int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC), pid;
+	FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
+	bool found = false;
+
+	while (in && !found && fscanf(in, "%d", &pid) == 1)
+		found = pid > 0 && look_at(pid, out);
+	if (in)
+		fclose(in);
+	else if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+/* A process of this cgroup, or of the first one below that has one. */
+static bool find_process(int dir_fd, unsigned depth, struct view *out)
+{
+	bool found = look_in(dir_fd, out);
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), child;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	while (dir && !found && depth < MAX_DEPTH && (e = readdir(dir))) {
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		child = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		found = child >= 0 && find_process(child, depth + 1, out);
+		if (child >= 0)
+			close(child);
+	}
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+int sl_cgroup_environment(struct sl_cgroup_target *cgroup, struct sl_environment *env,
+			  struct sl_diag *diag)
+{
+	struct view v = {-1, -1};
+	char conf[32];
+	int err;
+
+	find_process(cgroup->fd, 0, &v);
+	snprintf(conf, sizeof(conf), "/proc/self/fd/%d", v.conf_fd);
+	err = sl_environment_read(v.netns_fd, v.conf_fd < 0 ? NULL : conf, env);
+	if (err)
+		sl_error(diag, NULL, "cgroup '%s': cannot read the network of its processes: %s",
+			 cgroup->path, strerror(-err));
+	else
+		cgroup->netns = v.netns_fd < 0 ? 0 : sl_netns_cookie_of(v.netns_fd);
+	close_view(&v);
+	return err;
+}
+
+/* ---- the policy ---- */
+
+int sl_cgroup_resolve(const struct sl_attach_options *options, const struct sl_environment *env,
+		      struct sl_policy **out, struct sl_diag *diag)
+{
+	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = env,
+					     .since = options->since,
+					     .since_context = options->since_context};
+	struct sl_policy *policy = NULL;
+	int err;
+
+	if (options->parsed)
+		err = sl_resolve(options->parsed, options->policy, &resolve, &policy, diag);
+	else
+		err = sl_policy_load(options->policy, &resolve, &policy, diag);
+	if (err)
+		return err;
+	if (options->audit)
+		policy->mode = SL_MODE_AUDIT;
+	*out = policy;
+	return 0;
+}
+
+int sl_cgroup_put(struct sl_state *state, const struct sl_cgroup_target *cgroup,
+		  const struct sl_policy *resolved, struct sl_attached *out, struct sl_diag *diag)
+{
+	struct sl_attached attached = {.generation = sl_state_next_generation(state)};
+	struct sl_compile_options compile = {.generation = attached.generation,
+					     .boot_epoch_ns = clock_ns(CLOCK_REALTIME) -
+							      clock_ns(CLOCK_BOOTTIME)};
+	struct sl_compiled compiled;
+	int err = sl_compile(resolved, &compile, &compiled, diag);
+
+	if (err)
+		return err;
+	err = sl_state_attach_cgroup(state, cgroup, &compiled.table, &attached.slot, diag);
+	if (!err) {
+		attached.n_rules = compiled.n_rules;
+		strncpy(attached.policy, resolved->name ? resolved->name : "",
+			sizeof(attached.policy) - 1);
+		*out = attached;
+	}
+	sl_compiled_free(&compiled);
+	return err;
+}
+
+int sl_cgroup_attach(struct sl_state *state, struct sl_cgroup_target *cgroup,
+		     const struct sl_attach_options *options, struct sl_attached *out,
+		     struct sl_diag *diag)
+{
+	struct sl_policy *policy = NULL;
+	struct sl_environment env = {};
+	int err = sl_cgroup_environment(cgroup, &env, diag);
+
+	if (!err)
+		err = sl_cgroup_resolve(options, &env, &policy, diag);
+	if (!err)
+		err = sl_cgroup_put(state, cgroup, policy, out, diag);
+	sl_policy_free(policy);
+	sl_environment_free(&env);
+	return err;
+}
+
+int sl_cgroup_isolate(struct sl_state *state, const struct sl_cgroup_target *cgroup,
+		      const char *name, struct sl_attached *out, struct sl_diag *diag)
+{
+	const struct sl_policy nothing = {.name = (char *)name, .default_action = SL_DENY};
+
+	return sl_cgroup_put(state, cgroup, &nothing, out, diag);
+}
