@@ -54,6 +54,7 @@ static void on_event(void *context, const struct sl_event *event)
 	struct sl_report *r = context;
 
 	r->received++;
+	sl_abort_connection(&r->abort, event);
 	if (event->verdict != SL_EV_ALLOW)
 		sl_summary_add(r->summary, event);
 	sl_aggregate_add(r->aggregate, event);
@@ -61,13 +62,14 @@ static void on_event(void *context, const struct sl_event *event)
 
 int sl_report_open(struct sl_report *r, const struct sl_run_options *options,
 		   const struct sl_policy *policy, const struct sl_compiled *compiled,
-		   const char *target)
+		   const struct sl_cgroup *target)
 {
 	memset(r, 0, sizeof(*r));
 	r->options = options;
 	r->names = (struct sl_audit_names){.policy = policy->name, .target_kind = "cgroup",
-					   .target = target, .compiled = compiled,
+					   .target = target->path, .compiled = compiled,
 					   .boot_epoch_ns = sl_boot_epoch_ns()};
+	sl_abort_open(&r->abort, target->id);
 	r->default_allows = policy->default_action == SL_ALLOW;
 	r->aggregate = sl_aggregate_new(on_record, r);
 	r->summary = sl_summary_new();
@@ -159,6 +161,7 @@ void sl_report_close(struct sl_report *r)
 {
 	if (r->log)
 		fclose(r->log);
+	sl_abort_close(&r->abort);
 	sl_aggregate_free(r->aggregate);
 	sl_summary_free(r->summary);
 }

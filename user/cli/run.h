@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "forward/forward.h"
 #include "kernel/kernel.h"
+#include "target/abort.h"
 #include "target/cgroup.h"
 #include "target/confine.h"
 #include "target/identity.h"
@@ -34,6 +35,7 @@ struct sl_report {
 	struct sl_aggregate *aggregate;
 	struct sl_summary *summary;
 	FILE *log;
+	struct sl_abort abort;	/* connections that were denied their data */
 	__u64 sequence;		/* of the next record */
 	__u64 received;		/* events from the kernel */
 	bool log_failed, default_allows;
@@ -41,7 +43,7 @@ struct sl_report {
 
 int sl_report_open(struct sl_report *report, const struct sl_run_options *options,
 		   const struct sl_policy *policy, const struct sl_compiled *compiled,
-		   const char *target);
+		   const struct sl_cgroup *target);
 /* Drains the kernel's events into the report. */
 void sl_report_drain(struct sl_report *report, struct sl_kernel *kernel);
 /* The last drain, and on stderr what was blocked. */

@@ -127,7 +127,7 @@ static int prepare(struct session *s, struct sl_diag *diag)
 		err = sl_confine_open_points(&s->identity, s->options->keep_privileges,
 					     &s->hierarchy, &s->open_points);
 	return err ? err : sl_report_open(&s->report, s->options, s->policy, &s->compiled,
-					  s->cgroup.path);
+					  &s->cgroup);
 }
 
 /* With an argument's words in it: what would steer the terminal is escaped. */
