@@ -36,7 +36,8 @@ enum sl_target_flags {
 /* sl_targets[slot]. Written by the loader; the kernel reads cgroup and buckets. */
 struct sl_target {
 	__u64 cgroup_id;	/* the target's cgroup; 0 for a device */
-	__u32 cgroup_level;	/* its depth; the hierarchy's root is 0 */
+	__u32 cgroup_level;	/* its depth; the hierarchy's root is 0. Of a device: the frames
+				 * that it had received by then beyond those seen, low 32 bits */
 	__u32 buckets;		/* of its map in sl_flows; a power of two */
 	__u32 kind;		/* enum sl_target_kind */
 	__u32 flags;		/* enum sl_target_flags */

@@ -96,8 +96,9 @@ static void print_attached(const struct request *r, const struct sl_device *devi
 			   const struct sl_target *t, const struct sl_attached *a)
 {
 	if (r->json) {
-		sl_json_print(json_pack("{s:o, s:i, s:s, s:o, s:s, s:i}", "name",
-					sl_json_text(device->name),
+		sl_json_print(json_pack("{s:o, s:b, s:i, s:s, s:o, s:s, s:i}", "name",
+					sl_json_text(device->name), "veth",
+					sl_device_is_veth(device->name),
 					"ifindex", (int)device->ifindex, "policy", a->policy,
 					"generation", sl_json_number(a->generation), "via", way(t),
 					"slot", (int)a->slot));
@@ -107,6 +108,9 @@ static void print_attached(const struct request *r, const struct sl_device *devi
 	printf(": policy %s, generation %llu, by %s\n", a->policy,
 	       (unsigned long long)a->generation, way(t));
 	print_binding(&r->options.binding);
+	if (sl_device_is_veth(device->name))
+		puts("  a veth: whoever has CAP_NET_ADMIN over its other end can send past this policy "
+		     "(docs/SECURITY.md);\n  `sluice status` tells when frames were not judged");
 	puts("  without sluiced nothing records events (`sluice monitor` shows them), attaches "
 	     "again what\n  another program takes off, or follows @host, @gateway and @subnet; "
 	     "the kernel goes on enforcing");

@@ -32,7 +32,7 @@ static json_t *leased_json(const struct sl_target_view *v)
 }
 
 /* What changes without a new generation. */
-static void add_now(json_t *j, const struct sl_target_view *v)
+static void add_now(json_t *j, const struct sl_target_view *v, __u32 unjudged)
 {
 	json_object_set_new(j, "here", json_boolean(v->here));
 	json_object_set_new(j, "preceding",
@@ -40,6 +40,7 @@ static void add_now(json_t *j, const struct sl_target_view *v)
 	json_object_set_new(j, "attached_as",
 			    sl_json_text(*v->attached_as ? v->attached_as : NULL));
 	json_object_set_new(j, "leased", leased_json(v));
+	json_object_set_new(j, "unjudged", sl_json_number(unjudged));
 }
 
 static json_t *binding_json(const struct sl_binding_spec *b)
@@ -93,6 +94,7 @@ static void add_target(void *context, const struct sl_target_view *v)
 	struct sl_binding_spec binding = {};
 	struct sl_table table = {};
 	struct status *s = context;
+	__u32 unjudged = sl_state_unjudged(s->state, v);
 	char since[40];
 	json_t *j;
 
@@ -107,7 +109,7 @@ static void add_target(void *context, const struct sl_target_view *v)
 		"since", sl_boot_time_text(t->since_ns, since), "attached", v->attached, "via",
 		t->flags & SL_TARGET_TCX ? "tcx" : "clsact", "binding", binding_json(&binding));
 	if (j) {
-		add_now(j, v);
+		add_now(j, v, unjudged);
 		add_numbers(j, v);
 	}
 	json_array_append_new(s->targets, j);
@@ -118,6 +120,9 @@ static void add_target(void *context, const struct sl_target_view *v)
 	if (v->preceding)
 		warn(s, v, "a tcx program of somebody else's stands before ours (`bpftool net`): what "
 		     "it passes or drops is not judged; detach and attach puts ours first");
+	if (unjudged)
+		warn(s, v, "it has received frames that our programs never saw (\"unjudged\" of -o json): "
+		     "who is behind it may go past tc, which root of a container can (docs/SECURITY.md)");
 	if (v->stats.lost)
 		warn(s, v, "events were lost: nothing drains them (`sluice monitor`)");
 }

@@ -75,6 +75,7 @@ struct sl_watch {
 	bool started;			/* the devices that were there are known */
 	bool sweep;			/* a device is gone */
 	bool warned;			/* what the policy warns of was said */
+	bool veth_said;
 	bool log_failed;
 	/* what is told and recorded */
 	struct sl_audit_targets *targets;

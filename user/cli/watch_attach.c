@@ -179,6 +179,15 @@ static void warn_once(struct sl_watch *watch, const struct sl_diag *diag)
 	watch->warned = true;
 }
 
+static void warn_of_veth(struct sl_watch *watch, const struct sl_watched *w)
+{
+	if (watch->veth_said || !sl_device_is_veth(w->device.name))
+		return;
+	fprintf(stderr, "sluice watch: %s is a veth: whoever has CAP_NET_ADMIN over its other end can "
+		"send past this policy (docs/SECURITY.md)\n", w->device.name);
+	watch->veth_said = true;
+}
+
 static int give(struct sl_watch *watch, struct sl_watched *w, const struct sl_policy *resolved,
 		const struct sl_environment *env, const char *change, struct sl_diag *diag)
 {
@@ -195,6 +204,7 @@ static int give(struct sl_watch *watch, struct sl_watched *w, const struct sl_po
 	w->state = SL_WATCHED_ATTACHED;
 	watch->retries = 0;
 	warn_once(watch, diag);
+	warn_of_veth(watch, w);
 	sl_watch_tell(watch, change, w, resolved->name, NULL);
 	return 0;
 }

@@ -52,6 +52,10 @@ struct sl_device {
 	char name[16];
 };
 
+/* Is it one end of a veth pair? At the other end is then no machine, but a network
+ * namespace whose root can send so that tc does not see it (docs/SECURITY.md). */
+bool sl_device_is_veth(const char *name);
+
 /* -ENODEV, or -EOPNOTSUPP for what is no Ethernet device, with the reason in diag. */
 int sl_device_find(const char *name, struct sl_device *out, struct sl_diag *diag);
 
@@ -167,6 +171,10 @@ struct sl_target_view {
 
 typedef void (*sl_target_handler)(void *context, const struct sl_target_view *view);
 int sl_state_targets(struct sl_state *state, sl_target_handler handler, void *context);
+
+/* Frames that the device has received since it was attached, and our programs never saw.
+ * Only of a device that is `here`. */
+__u32 sl_state_unjudged(const struct sl_state *state, const struct sl_target_view *view);
 
 /* What is attached in a slot. -ENOENT: nothing. */
 int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *out);

@@ -235,6 +235,18 @@ void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_targ
 	sl_state_clear_slot(s, slot);
 }
 
+/* What it had received before our programs were there is nothing that they missed. */
+static __u32 received_beyond(const struct sl_state *s, __u32 slot, unsigned ifindex)
+{
+	struct sl_meter seen = {};
+	__u32 received = 0;
+
+	if (!sl_device_received(ifindex, &received))
+		return 0;
+	sl_state_read_meter(s, slot, &seen);
+	return received - (__u32)seen.tx_frames;
+}
+
 /* With a table to the workload first: what it then sends finds all in place. Without
  * one from it first: each frame that passes is one too many, and linking a program
  * takes a grace period. */
@@ -260,6 +272,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 		err = attach_programs(s, &t, table ? SL_INGRESS : SL_EGRESS);
 	if (!err) {
 		t.flags |= SL_TARGET_LIVE;
+		t.cgroup_level = received_beyond(s, slot, device->ifindex);
 		err = sl_state_write_target(s, slot, &t);
 	}
 	if (err) {

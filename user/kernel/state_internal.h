@@ -14,6 +14,7 @@
  *   state_cgroup_programs.c  the cgroups' programs and maps: adopt or make
  *   cgroup_target.c  a cgroup from its directory, and back from its id
  *   state_sweep.c    targets whose device or cgroup is gone
+ *   state_meter.c    reading: what a device counts, and what we count of it
  *   state_view.c     reading: targets, counters
  *   state_events.c   reading: events, one reader at a time
  *   state_names.c    reading: what was learned
@@ -155,6 +156,13 @@ __u32 sl_state_preceding(const struct sl_state *s, const struct sl_target *targe
 /* Takes off what a target has on its device, and forgets it; its slot is free once that is
  * settled. */
 void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_target *target);
+
+/* ---- state_meter.c ---- */
+
+void sl_state_read_meter(const struct sl_state *s, __u32 slot, struct sl_meter *out);
+
+/* Frames that the interface has received, low 32 bits; false: the kernel does not tell. */
+bool sl_device_received(unsigned ifindex, __u32 *frames);
 
 /* ---- state_sweep.c ---- */
 

@@ -80,23 +80,6 @@ static __u32 table_flags(const struct sl_state *s, __u32 slot)
 	return flags;
 }
 
-static void read_meter(const struct sl_state *s, __u32 slot, struct sl_meter *out)
-{
-	int cpus = libbpf_num_possible_cpus(), i;
-	struct sl_meter *each = calloc(cpus > 0 ? cpus : 1, sizeof(*each));
-
-	if (each && !bpf_map_lookup_elem(s->maps[SL_M_METERS], &slot, each))
-		for (i = 0; i < cpus; i++) {
-			out->tx_bytes += each[i].tx_bytes;
-			out->tx_frames += each[i].tx_frames;
-			out->rx_bytes += each[i].rx_bytes;
-			out->rx_frames += each[i].rx_frames;
-			out->tx_denied += each[i].tx_denied;
-			out->rx_denied += each[i].rx_denied;
-		}
-	free(each);
-}
-
 /* A device can have been renamed since. */
 static void name_now(const struct sl_state *s, struct sl_target_view *view)
 {
@@ -146,7 +129,7 @@ int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *contex
 			read_lease(s, &view);
 		}
 		bpf_map_lookup_elem(s->maps[SL_M_STATS], &i, &view.stats);
-		read_meter(s, i, &view.meter);
+		sl_state_read_meter(s, i, &view.meter);
 		handler(context, &view);
 	}
 	return 0;
