@@ -216,7 +216,7 @@ def compare(rng, options, folder, case, text, counts):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", required=True, type=pathlib.Path)
-    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--files", type=int, default=500)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     options = parser.parse_args()
     options.sluice = options.build.resolve() / "sluice"

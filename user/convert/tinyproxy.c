@@ -91,7 +91,8 @@ static int read_lines(struct reader *r, const char *text, size_t len)
 
 		next = newline ? newline + 1 : end;
 		err = read_line(r, text, (size_t)((newline ? newline : end) - text), number);
-		worst = err ?: worst;
+		if (err)
+			worst = err;
 	}
 	return worst;
 }

@@ -73,7 +73,7 @@ static int read_path(const struct directive *d, const struct sl_pos *pos,
 static int read_refused(const struct directive *d, const struct sl_pos *pos, const char *why,
 			struct sl_diag *diag)
 {
-	bool on;
+	bool on = false;
 	int err = read_switch(d, pos, &on, diag);
 
 	return err || !on ? err : sl_error(diag, pos, "%.*s: %s", SL_Q(d->name, d->name_len), why);
@@ -82,7 +82,7 @@ static int read_refused(const struct directive *d, const struct sl_pos *pos, con
 static int read_directive(const struct directive *d, const struct sl_pos *pos,
 			  struct sl_tinyproxy_options *options, struct sl_diag *diag)
 {
-	bool extended;
+	bool extended = false;
 	int err;
 
 	if (is_word(d->name, d->name_len, "Filter"))
@@ -152,7 +152,8 @@ int sl_tinyproxy_conf(const char *text, size_t len, const struct sl_pos *pos,
 		err = split(text, (size_t)((newline ? newline : end) - text), &d)
 			      ? read_directive(&d, &at, options, diag)
 			      : 0;
-		worst = err ?: worst;
+		if (err)
+			worst = err;
 		at.line += pos->line != 0;
 	}
 	return worst;

@@ -69,9 +69,10 @@ static int read_range(struct tp_scan *s, struct tp_set *set)
 static int read_bracket(struct tp_scan *s, struct tp_item *item)
 {
 	bool not = s->at < s->len && s->text[s->at] == '^';
-	size_t first = s->at += not ;
+	size_t first = s->at + not;
 	int err = 0;
 
+	s->at = first;
 	while (!err && s->at < s->len && (s->text[s->at] != ']' || s->at == first)) {
 		if (s->at + 1 < s->len && s->text[s->at] == '[' &&
 		    strchr(":.=", s->text[s->at + 1])) {

@@ -138,8 +138,8 @@ int sl_file_read(const char *path, size_t max, const struct sl_pos *pos, char **
 int sl_text_file_read(const char *path, size_t max, char **out)
 {
 	struct stat st;
-	char *text;
-	size_t len;
+	char *text = NULL;
+	size_t len = 0;
 	int fd, err = 0;
 
 	/* The file may be the target's: it may be a FIFO or endless. */
