@@ -2,6 +2,7 @@
 /* sluice detach: the only thing that opens. */
 #include <errno.h>
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "output.h"
@@ -9,6 +10,7 @@
 
 static const struct option long_options[] = {
 	{"dev", required_argument, NULL, 'd'},
+	{"cgroup", required_argument, NULL, 'c'},
 	{"all", no_argument, NULL, 'a'},
 	{"output", required_argument, NULL, 'o'},
 	{"help", no_argument, NULL, 'h'},
@@ -22,7 +24,7 @@ struct detaching {
 };
 
 /* netns: of a device in another namespace, else 0. */
-static void say(const struct detaching *d, const char *name, __u64 netns)
+static void say(const struct detaching *d, const char *name, __u64 netns, const char *now)
 {
 	if (d->json) {
 		sl_json_print(json_pack("{s:o, s:b, s:b}", "name", sl_json_text(name), "detached",
@@ -32,32 +34,60 @@ static void say(const struct detaching *d, const char *name, __u64 netns)
 	sl_put_text(name, stdout);
 	if (netns)
 		printf(" (in another network namespace, cookie %llu)", (unsigned long long)netns);
-	puts(": detached; nothing judges its frames now");
+	printf(": detached; %s\n", now);
 }
+
+static const char nothing_judges_frames[] = "nothing judges its frames now";
+static const char nothing_judges_sockets[] = "nothing judges its sockets now";
 
 static void detach_each(void *context, const struct sl_target_view *view)
 {
+	bool cgroup = view->target.kind == SL_TARGET_CGROUP;
+	char *path = cgroup ? sl_state_cgroup_path(&view->target) : NULL;
 	struct detaching *d = context;
 
 	if (sl_state_detach_slot(d->state, view->slot, d->diag))
 		d->failed = true;
 	else
-		say(d, view->target.name, view->here ? 0 : view->target.netns);
+		say(d, path ? path : view->target.name,
+		    cgroup || view->here ? 0 : view->target.netns,
+		    cgroup ? nothing_judges_sockets : nothing_judges_frames);
+	free(path);
 }
 
-static int detach_one(struct detaching *d, const char *name)
+static int detach_cgroup(struct detaching *d, const char *path)
+{
+	struct sl_cgroup_target cgroup;
+	bool above = false;
+	unsigned i;
+	__u32 slot;
+	int err = sl_cgroup_open_target(path, &cgroup, d->diag);
+
+	if (err)
+		return SL_EXIT_FAILED;
+	err = sl_state_detach_cgroup(d->state, &cgroup, d->diag);
+	for (i = 0; i < cgroup.level; i++)
+		above |= !sl_state_find_cgroup(d->state, cgroup.ids[i], &slot);
+	if (!err)
+		say(d, cgroup.path, 0, above ? "the policy of a cgroup above it holds now" :
+					       nothing_judges_sockets);
+	sl_cgroup_close_target(&cgroup);
+	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
+}
+
+static int detach_device(struct detaching *d, const char *name)
 {
 	struct sl_device device;
 
 	if (sl_device_find(name, &device, d->diag) ||
 	    sl_state_detach_device(d->state, &device, d->diag))
 		return SL_EXIT_FAILED;
-	say(d, name, 0);
+	say(d, name, 0, nothing_judges_frames);
 	return SL_EXIT_OK;
 }
 
 /* No state: nothing is attached. */
-static int detach(const char *name, bool json, struct sl_diag *diag)
+static int detach(const char *name, bool is_cgroup, bool json, struct sl_diag *diag)
 {
 	struct detaching d = {.diag = diag, .json = json};
 	int status = sl_pins_open(false, &d.state);
@@ -65,12 +95,13 @@ static int detach(const char *name, bool json, struct sl_diag *diag)
 	if (status == -ENOENT && !name)
 		return SL_EXIT_OK;
 	if (status == -ENOENT)
-		sl_error(diag, NULL, "device '%s' has no policy: nothing is attached", name);
+		sl_error(diag, NULL, "%s '%s' has no policy: nothing is attached",
+			 is_cgroup ? "cgroup" : "device", name);
 	if (status)
 		return SL_EXIT_FAILED;
 	sl_state_sweep(d.state);
 	if (name)
-		status = detach_one(&d, name);
+		status = is_cgroup ? detach_cgroup(&d, name) : detach_device(&d, name);
 	else
 		status = sl_state_targets(d.state, detach_each, &d) || d.failed ? SL_EXIT_FAILED :
 										 SL_EXIT_OK;
@@ -80,7 +111,7 @@ static int detach(const char *name, bool json, struct sl_diag *diag)
 
 int cmd_detach(int argc, char **argv)
 {
-	bool json = false, all = false;
+	bool json = false, all = false, is_cgroup = false, two = false;
 	struct sl_diag diag = {};
 	const char *name = NULL;
 	int c, status;
@@ -89,9 +120,11 @@ int cmd_detach(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, ":o:h", long_options, NULL)) != -1) {
 		if (c == 'h')
 			return sl_help("detach");
-		if (c == 'd')
+		if (c == 'd' || c == 'c') {
+			two |= name != NULL;
 			name = optarg;
-		else if (c == 'a')
+			is_cgroup = c == 'c';
+		} else if (c == 'a')
 			all = true;
 		else if (c != 'o')
 			return sl_option_wrong("detach", c, argv);
@@ -100,9 +133,9 @@ int cmd_detach(int argc, char **argv)
 	}
 	if (optind < argc)
 		return sl_usage("detach", "what is '%s'?", argv[optind]);
-	if (!name == !all)
-		return sl_usage("detach", "--dev DEVICE or --all is needed");
-	status = sl_output_done("detach", detach(name, json, &diag));
+	if (!name == !all || two)
+		return sl_usage("detach", "one of --dev DEVICE, --cgroup PATH and --all is needed");
+	status = sl_output_done("detach", detach(name, is_cgroup, json, &diag));
 	sl_diag_print(&diag, stderr);
 	sl_diag_free(&diag);
 	return status;

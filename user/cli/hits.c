@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* sluice rules --dev: what each rule of a target has decided. */
+/* sluice rules --dev, --cgroup: what each rule of a target has decided. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,7 +136,7 @@ static int print_hits(struct sl_state *state, __u32 slot, bool json)
 }
 
 struct wanted {
-	const char *name;
+	const char *name;	/* of a device */
 	__u32 slot;
 	bool found;
 };
@@ -151,23 +151,43 @@ static void find(void *context, const struct sl_target_view *view)
 	}
 }
 
-int sl_hits_show(const char *device, bool json)
+/* 0, or -errno; found or not is in *w. */
+static int find_target(struct sl_state *state, const char *name, bool is_cgroup,
+		       struct wanted *w)
 {
-	struct wanted w = {.name = device};
+	struct sl_cgroup_target cgroup;
+	struct sl_diag diag = {};
+	int err = 0;
+
+	if (!is_cgroup)
+		return sl_state_targets(state, find, w);
+	err = sl_cgroup_open_target(name, &cgroup, &diag);
+	if (!err) {
+		sl_state_sweep(state);
+		w->found = !sl_state_find_cgroup(state, cgroup.id, &w->slot);
+		sl_cgroup_close_target(&cgroup);
+	}
+	sl_diag_free(&diag);
+	return err;
+}
+
+int sl_hits_show(const char *name, bool is_cgroup, bool json)
+{
+	struct wanted w = {.name = name};
 	struct sl_state *state;
 	int status = sl_pins_open(false, &state), err = 0;
 
 	if (status > 0)
 		return status;
 	if (!status)
-		err = sl_state_targets(state, find, &w);
+		err = find_target(state, name, is_cgroup, &w);
 	if (!err && w.found)
 		err = print_hits(state, w.slot, json);
-	if (!w.found)
-		fprintf(stderr, "sluice rules: device '%s' has no policy (`sluice status` lists "
-			"those that have one)\n", device);
-	else if (err)
-		fprintf(stderr, "sluice rules: %s: %s\n", device, strerror(-err));
+	if (err)
+		fprintf(stderr, "sluice rules: %s: %s\n", name, strerror(-err));
+	else if (!w.found)
+		fprintf(stderr, "sluice rules: %s '%s' has no policy (`sluice status` lists "
+			"those that have one)\n", is_cgroup ? "cgroup" : "device", name);
 	if (!status)
 		sl_state_close(state);
 	return err || !w.found ? SL_EXIT_FAILED : SL_EXIT_OK;

@@ -30,15 +30,22 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "example: sudo sluice run -p agent.yaml --log agent.jsonl -- npm test\n",
 	 cmd_run},
-	{"attach", "judge what crosses a network device: a guest's tap, a container's veth",
+	{"attach", "judge a cgroup's sockets, or what crosses a device (a guest's tap, a veth)",
 	 "usage: sluice attach --dev DEVICE -p POLICY [--mac MAC] [--address ADDRESS]...\n"
 	 "                     [--vlan VID]... [--audit] [--trust-clock] [-o json]\n"
+	 "       sluice attach --cgroup PATH -p POLICY [--audit] [--trust-clock] [-o json]\n"
+	 "\n"
+	 "All that the sockets of PATH send or get, and those of the cgroups below it that\n"
+	 "have no policy of their own, is judged in the kernel from now on, whether a process\n"
+	 "of Sluice lives or not. The nearest cgroup with a policy decides: one for a parent is\n"
+	 "the default of its children. A socket is of the cgroup in which it was made.\n"
 	 "\n"
 	 "Every frame that the workload behind DEVICE sends or gets is judged in the\n"
 	 "kernel from now on, whether a process of Sluice lives or not. A device that has\n"
 	 "a policy gets the new one at once; flows that it still allows live on.\n"
 	 "\n"
 	 "      --dev DEVICE      a tap, or the host's end of a veth\n"
+	 "      --cgroup PATH     a cgroup2 directory, or a name as /proc/PID/cgroup has it\n"
 	 "  -p, --policy FILE     the policy; - is standard input\n"
 	 "      --mac MAC         the only Ethernet address that the workload may use\n"
 	 "      --address ADDRESS an address or prefix that it may use; only those given.\n"
@@ -49,13 +56,16 @@ const struct sl_command sl_commands[] = {
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
 	 "example: sudo sluice attach --dev vnet0 -p agent.yaml --mac 52:54:00:12:34:56 \\\n"
-	 "                            --address dhcp\n",
+	 "                            --address dhcp\n"
+	 "         sudo sluice attach --cgroup /system.slice/agent.service -p agent.yaml\n",
 	 cmd_attach},
-	{"detach", "take the policy off a device",
+	{"detach", "take the policy off a device or a cgroup",
 	 "usage: sluice detach --dev DEVICE [-o json]\n"
+	 "       sluice detach --cgroup PATH [-o json]\n"
 	 "       sluice detach --all [-o json]\n"
 	 "\n"
-	 "DEVICE is of this network namespace; --all is every device of every namespace.\n"
+	 "DEVICE is of this network namespace; --all is every cgroup, and every device of\n"
+	 "every namespace.\n"
 	 "\n"
 	 "example: sudo sluice detach --dev vnet0\n",
 	 cmd_detach},
@@ -182,6 +192,7 @@ const struct sl_command sl_commands[] = {
 	 cmd_convert},
 	{"rules", "show what each rule has decided, or the built-in sets",
 	 "usage: sluice rules --dev DEVICE [-o json]\n"
+	 "       sluice rules --cgroup PATH [-o json]\n"
 	 "       sluice rules --sets [--dev DEVICE] [-o json]\n"
 	 "\n"
 	 "example: sudo sluice rules --dev vnet0\n",

@@ -121,6 +121,7 @@ static int print_sets(const char *device, bool json)
 static const struct option options[] = {
 	{"sets", no_argument, NULL, 's'},
 	{"dev", required_argument, NULL, 'd'},
+	{"cgroup", required_argument, NULL, 'c'},
 	{"output", required_argument, NULL, 'o'},
 	{"help", no_argument, NULL, 'h'},
 	{},
@@ -128,8 +129,8 @@ static const struct option options[] = {
 
 int cmd_rules(int argc, char **argv)
 {
+	const char *device = NULL, *cgroup = NULL;
 	bool json = false, sets = false;
-	const char *device = NULL;
 	int c;
 
 	opterr = 0;
@@ -140,6 +141,8 @@ int cmd_rules(int argc, char **argv)
 			sets = true;
 		else if (c == 'd')
 			device = optarg;
+		else if (c == 'c')
+			cgroup = optarg;
 		else if (c != 'o')
 			return sl_option_wrong("rules", c, argv);
 		else if (!sl_output_option(optarg, &json))
@@ -147,7 +150,10 @@ int cmd_rules(int argc, char **argv)
 	}
 	if (optind < argc)
 		return sl_usage("rules", "what is '%s'?", argv[optind]);
-	if (!sets && !device)
-		return sl_usage("rules", "--sets or --dev DEVICE is needed");
-	return sl_output_done("rules", sets ? print_sets(device, json) : sl_hits_show(device, json));
+	if (!sets && !device && !cgroup)
+		return sl_usage("rules", "--sets or --dev DEVICE or --cgroup PATH is needed");
+	if (cgroup && (sets || device))
+		return sl_usage("rules", "--cgroup stands alone, not with --sets or --dev");
+	return sl_output_done("rules", sets ? print_sets(device, json) :
+				       sl_hits_show(device ? device : cgroup, !device, json));
 }

@@ -80,51 +80,96 @@ static void add_numbers(json_t *j, const struct sl_target_view *v)
 		json_object_set_new(j, numbers[i].name, sl_json_number(numbers[i].value));
 }
 
-static void warn(struct status *s, const struct sl_target_view *v, const char *what)
+static void warn(struct status *s, const char *name, const char *what)
 {
-	char *name = sl_escaped(v->target.name);
+	json_array_append_new(s->warnings, json_sprintf("%s: %s", name, what));
+}
 
-	json_array_append_new(s->warnings, json_sprintf("%s: %s", name ? name : "?", what));
-	free(name);
+/* What all targets have. */
+static json_t *common_json(const struct sl_target_view *v, const struct sl_table *table,
+			   const char *kind, const char *name)
+{
+	char since[40];
+
+	return json_pack("{s:s, s:o, s:o, s:i, s:s?, s:o, s:s, s:s, s:b}", "kind", kind, "name",
+			 sl_json_text(name), "netns", sl_json_number(v->target.netns), "slot",
+			 (int)v->slot, "policy",
+			 table->words ? sl_table_label(table->words, table->n_words, 0) : NULL,
+			 "generation", sl_json_number(v->generation),
+			 "mode", v->flags & SL_F_AUDIT ? "audit" : "enforce", "since",
+			 sl_boot_time_text(v->target.since_ns, since), "attached", v->attached);
+}
+
+static void add_device(json_t *j, const struct sl_target_view *v, const struct sl_table *table,
+		       __u32 unjudged)
+{
+	const struct sl_target *t = &v->target;
+	struct sl_binding_spec binding = {};
+
+	if (table->words)
+		sl_binding_of_table(table, &binding);
+	json_object_set_new(j, "ifindex", json_integer(t->ifindex));
+	json_object_set_new(j, "via", json_string(t->flags & SL_TARGET_TCX ? "tcx" : "clsact"));
+	json_object_set_new(j, "binding", binding_json(&binding));
+	add_now(j, v, unjudged);
+}
+
+/* Of one that has been removed only its sockets are left. */
+static void add_cgroup(json_t *j, const struct sl_target *t, bool removed)
+{
+	const struct sl_target at = {.cgroup_id = t->point};
+	char *point = sl_state_cgroup_path(&at);
+
+	json_object_set_new(j, "cgroup", sl_json_number(t->cgroup_id));
+	json_object_set_new(j, "removed", json_boolean(removed));
+	json_object_set_new(j, "via", sl_json_text(point));
+	free(point);
+}
+
+static void add_warnings(struct status *s, const struct sl_target_view *v, const char *name,
+			 __u32 unjudged)
+{
+	if (!v->attached && v->target.kind == SL_TARGET_CGROUP)
+		warn(s, name, "a program of it has been taken off: `sluice attach` puts it back");
+	if (!v->generation)
+		warn(s, name, "no generation is in force: everything is denied");
+	if (v->preceding)
+		warn(s, name, "a tcx program of somebody else's stands before ours (`bpftool "
+		     "net`): what it passes or drops is not judged; detach and attach puts ours "
+		     "first");
+	if (unjudged)
+		warn(s, name, "it has received frames that our programs never saw (\"unjudged\" of -o "
+		     "json): who is behind it may go past tc, which root of a container can "
+		     "(docs/SECURITY.md)");
+	if (v->stats.lost)
+		warn(s, name, "events were lost: nothing drains them (`sluice monitor`)");
 }
 
 static void add_target(void *context, const struct sl_target_view *v)
 {
-	const struct sl_target *t = &v->target;
-	struct sl_binding_spec binding = {};
+	bool is_cgroup = v->target.kind == SL_TARGET_CGROUP;
+	char *path = is_cgroup ? sl_state_cgroup_path(&v->target) : NULL;
+	char *name = sl_escaped(path ? path : v->target.name);
 	struct sl_table table = {};
 	struct status *s = context;
-	__u32 unjudged = sl_state_unjudged(s->state, v);
-	char since[40];
+	__u32 unjudged = is_cgroup ? 0 : sl_state_unjudged(s->state, v);
 	json_t *j;
 
-	if (!sl_state_table(s->state, v->slot, &table))
-		sl_binding_of_table(&table, &binding);
-	j = json_pack(
-		"{s:s, s:o, s:i, s:o, s:i, s:s?, s:o, s:s, s:s, s:b, s:s, s:o}", "kind", "device",
-		"name", sl_json_text(t->name), "ifindex", (int)t->ifindex, "netns", sl_json_number(t->netns),
-		"slot", (int)v->slot, "policy",
-		table.words ? sl_table_label(table.words, table.n_words, 0) : NULL, "generation",
-		sl_json_number(v->generation), "mode", v->flags & SL_F_AUDIT ? "audit" : "enforce",
-		"since", sl_boot_time_text(t->since_ns, since), "attached", v->attached, "via",
-		t->flags & SL_TARGET_TCX ? "tcx" : "clsact", "binding", binding_json(&binding));
-	if (j) {
-		add_now(j, v, unjudged);
+	sl_state_table(s->state, v->slot, &table);
+	j = common_json(v, &table, is_cgroup ? "cgroup" : "device",
+			path ? path : v->target.name);
+	if (j && is_cgroup)
+		add_cgroup(j, &v->target, !path);
+	else if (j)
+		add_device(j, v, &table, unjudged);
+	if (j)
 		add_numbers(j, v);
-	}
 	json_array_append_new(s->targets, j);
+	add_warnings(s, v, name ? name : "?", unjudged);
 	free(table.words);
 	s->names |= v->flags & SL_F_NAMES;
-	if (!v->generation)
-		warn(s, v, "no generation is in force: everything is denied");
-	if (v->preceding)
-		warn(s, v, "a tcx program of somebody else's stands before ours (`bpftool net`): what "
-		     "it passes or drops is not judged; detach and attach puts ours first");
-	if (unjudged)
-		warn(s, v, "it has received frames that our programs never saw (\"unjudged\" of -o json): "
-		     "who is behind it may go past tc, which root of a container can (docs/SECURITY.md)");
-	if (v->stats.lost)
-		warn(s, v, "events were lost: nothing drains them (`sluice monitor`)");
+	free(name);
+	free(path);
 }
 
 /* A workload that shares this machine's /etc and /run, as a container may, can have names
@@ -151,8 +196,8 @@ static void warn_if_taken_off(void *context, const struct sl_target_view *v)
 
 	if (v->here && !v->attached && (t->flags & SL_TARGET_LIVE) &&
 	    if_indextoname(t->ifindex, name) && !strcmp(name, t->name))
-		warn(context, v, "nothing judges its frames: somebody took the programs off, or made "
-		     "the device anew; `sluice attach` attaches them again");
+		warn(context, t->name, "nothing judges its frames: somebody took the programs off, "
+		     "or made the device anew; `sluice attach` attaches them again");
 }
 
 /* ---- text ---- */
@@ -185,25 +230,47 @@ static void print_more(const json_t *j)
 		printf("  leased %s until %s\n", text_of(leased, "address"), text_of(leased, "until"));
 }
 
+/* Of a cgroup it is a path, which may hold anything. */
+static char *name_of(const json_t *target)
+{
+	return sl_escaped(text_of(target, "name"));
+}
+
+static int name_width(const json_t *targets)
+{
+	int width = 15, n;
+	char *name;
+	size_t i;
+
+	for (i = 0; i < json_array_size(targets); i++) {
+		name = name_of(json_array_get(targets, i));
+		n = name ? (int)strlen(name) : 0;
+		width = n > width ? n : width;
+		free(name);
+	}
+	return width;
+}
+
 static void print_text(const struct status *s)
 {
+	int width = name_width(s->targets);
+	char *name;
 	json_t *j;
 	size_t i;
 
 	if (!json_array_size(s->targets))
 		puts("nothing is attached");
 	else
-		printf("%-15s %-20s %4s %-7s %-20s %9s %9s %7s %12s %12s\n", "TARGET", "POLICY",
+		printf("%-*s %-20s %4s %-7s %-20s %9s %9s %7s %12s %12s\n", width, "TARGET", "POLICY",
 		       "GEN", "MODE", "SINCE", "ALLOWED", "BLOCKED", "LOST", "TX BYTES",
 		       "RX BYTES");
 	for (i = 0; (j = json_array_get(s->targets, i)); i++) {
-		char *name = sl_escaped(text_of(j, "name"));
-
-		printf("%-15s %-20s %4llu %-7s %-20s %9llu %9llu %7llu %12llu %12llu\n",
-		       name ? name : "?", text_of(j, "policy"), number_of(j, "generation"),
+		name = name_of(j);
+		printf("%-*s %-20s %4llu %-7s %-20s %9llu %9llu %7llu %12llu %12llu\n",
+		       width, name ? name : "?", text_of(j, "policy"), number_of(j, "generation"),
 		       text_of(j, "mode"), text_of(j, "since"), number_of(j, "allowed"),
-		       number_of(j, "denied") + number_of(j, "audit_denied"), number_of(j, "lost"),
-		       number_of(j, "tx_bytes"), number_of(j, "rx_bytes"));
+		       number_of(j, "denied") + number_of(j, "audit_denied"),
+		       number_of(j, "lost"), number_of(j, "tx_bytes"), number_of(j, "rx_bytes"));
 		free(name);
 		print_more(j);
 	}

@@ -168,6 +168,13 @@ int sl_cgroup_resolve(const struct sl_attach_options *options, const struct sl_e
 		err = sl_resolve(options->parsed, options->policy, &resolve, &policy, diag);
 	else
 		err = sl_policy_load(options->policy, &resolve, &policy, diag);
+	if (!err && policy->dns.forward) {
+		err = sl_error(diag, &policy->dns.pos, "\"mode: forward\" needs a process that "
+			       "answers, which `sluice run` has and a cgroup that is attached has "
+			       "not: take it out of the policy; the kernel then reads DNS as it "
+			       "passes");
+		sl_policy_free(policy);
+	}
 	if (err)
 		return err;
 	if (options->audit)
