@@ -68,6 +68,7 @@ enum sl_table_flags {
 	SL_F_LOG_ALL = 1 << 15,
 	SL_F_LOG_NONE = 1 << 16,
 	SL_F_FORWARD = 1 << 17,		/* dns: {mode: forward}: a process of ours judges them */
+	SL_F_MANAGED = 1 << 30,		/* sluiced gave it, by its configuration */
 };
 
 enum sl_dns_word {

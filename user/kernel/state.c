@@ -363,6 +363,7 @@ int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		sl_state_close(s);
 		return err;
 	}
+	s->no_wait = options->no_wait;
 	*out = s;
 	return 0;
 }
@@ -406,8 +407,10 @@ int sl_state_relock(struct sl_state *s, struct sl_diag *diag)
 	if (!s->path || s->lock_fd >= 0)
 		return 0;
 	err = sl_state_lock(s, true, diag);
-	if (err)
+	if (err) {
+		sl_state_unlock(s);
 		return err;
+	}
 	close(s->maps[SL_M_INFO]);
 	s->maps[SL_M_INFO] = -1;
 	err = read_info(s, diag);

@@ -23,6 +23,7 @@ struct sl_state;
 struct sl_state_options {
 	const char *path;	/* of the pins; NULL: private, gone with the process */
 	bool create;		/* make what is missing; else -ENOENT without a word */
+	bool no_wait;		/* sl_state_relock: -EAGAIN, without a word, while others change it */
 };
 
 /*
@@ -161,6 +162,7 @@ struct sl_target_view {
 	bool attached;		/* its programs are on the device, or judge the cgroup */
 	__u32 preceding;	/* the id of somebody's program that has its frames before ours, and
 				 * decides which ours get at all; 0: none, or unknown */
+	bool broken;		/* its word leads to no table of ours that is whole */
 	bool here;		/* in the caller's network namespace: target.name is the name now */
 	char attached_as[16];	/* the name when it was attached, if it has another now */
 	__u32 leased;		/* by DHCP, host byte order; 0: nothing, now */
@@ -176,11 +178,46 @@ int sl_state_targets(struct sl_state *state, sl_target_handler handler, void *co
  * Only of a device that is `here`. */
 __u32 sl_state_unjudged(const struct sl_state *state, const struct sl_target_view *view);
 
+/*
+ * What a target consists of in the kernel, as ids that are never given twice: what its
+ * device or cgroup runs, and what leads from there to its table. Whoever put a policy in
+ * place keeps the seal; one that is taken later and differs tells that somebody else
+ * changed something. Zero where there is nothing.
+ */
+struct sl_seal {
+	__u64 word;			/* sl_words[slot] */
+	__u64 leads;			/* sl_devices[ifindex]; of a cgroup: its id, if its
+					 * programs are on and lead to the slot */
+	__u64 target;			/* a hash of sl_targets[slot] */
+	__u32 table, flows, patterns;	/* ids of inner maps */
+	__u32 links[2], programs[2];	/* by enum sl_direction */
+	__u32 first[2];			/* the program that the hook runs first */
+};
+
+/* 0; -ENOENT: the slot is free; else -errno: it cannot be told (no descriptor, no memory).
+ * Needs no lock. */
+int sl_state_seal(const struct sl_state *state, __u32 slot, struct sl_seal *out);
+/* Which part is not what it was, in words (static); NULL: all is. */
+const char *sl_seal_broken(const struct sl_seal *was, const struct sl_seal *is);
+
+/*
+ * Puts back what leads to the slot of a device: programs that are missing, others' or not
+ * the first are attached anew; while one is moved every frame is dropped, so that none is
+ * judged by nobody. A word that leads to another slot's table is cleared: everything is denied
+ * until the device is given a policy. 0 or -errno; state locked. -EOPNOTSUPP: a clsact
+ * filter is missing; sl_state_attach_device attaches all anew.
+ */
+int sl_state_mend(struct sl_state *state, const struct sl_device *device, __u32 slot);
+
+/* Has the device a target whose programs are on it? Needs no lock. */
+bool sl_state_device_is_attached(const struct sl_state *state, const struct sl_device *device);
+
 /* What is attached in a slot. -ENOENT: nothing. */
 int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *out);
 
 /* The words of a target's table, a copy owned by the caller. 0 or -errno; -ENOENT: it has
- * none (it is held). */
+ * none (it is held); -EUCLEAN: what stands there is none of ours, of another generation, or
+ * not frozen. */
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
 /* Decisions of a slot, or of all, by (rule or reason). 0 or -errno. */

@@ -52,7 +52,7 @@ int sl_device_find(const char *name, struct sl_device *out, struct sl_diag *diag
 }
 
 /* In the namespace of the target, which may be another than ours. */
-static char *link_pin(const struct sl_state *s, const struct sl_target *t,
+char *sl_state_link_pin(const struct sl_state *s, const struct sl_target *t,
 		      enum sl_direction direction)
 {
 	return sl_state_pin(s, false, "netns-%llu/link-%u-%s", (unsigned long long)t->netns,
@@ -61,14 +61,16 @@ static char *link_pin(const struct sl_state *s, const struct sl_target *t,
 
 /* ---- is it attached? ---- */
 
+/* What cannot be looked at (no descriptor, no memory) is taken for attached: what is not is
+ * swept, and that opens. */
 static bool has_link(const struct sl_state *s, const struct sl_target *t,
 		     enum sl_direction direction)
 {
-	char *pin = link_pin(s, t, direction);
+	char *pin = sl_state_link_pin(s, t, direction);
 	int found = pin ? sl_tcx_ifindex(pin) : -ENOMEM;
 
 	free(pin);
-	return found == (int)t->ifindex;
+	return found == (int)t->ifindex || (found < 0 && found != -ENOENT);
 }
 
 static bool has_filter(const struct sl_state *s, const struct sl_target *t,
@@ -105,8 +107,7 @@ __u32 sl_state_preceding(const struct sl_state *s, const struct sl_target *t)
 	if (!(t->flags & SL_TARGET_TCX) || t->netns != s->netns)
 		return 0;
 	for (i = 0; i < 2; i++) {
-		first = sl_tcx_first(t->ifindex, i);
-		if (first && s->programs[i] >= 0 &&
+		if (!sl_tcx_first(t->ifindex, i, &first) && first && s->programs[i] >= 0 &&
 		    !bpf_obj_get_info_by_fd(s->programs[i], &info, &size) && first != info.id)
 			return first;
 	}
@@ -131,10 +132,10 @@ static int link_once_free(int program, unsigned ifindex, enum sl_direction direc
 	return fd;
 }
 
-static int attach_tcx(const struct sl_state *s, const struct sl_target *t,
+int sl_state_attach_tcx(const struct sl_state *s, const struct sl_target *t,
 		      enum sl_direction direction)
 {
-	char *pin = link_pin(s, t, direction);
+	char *pin = sl_state_link_pin(s, t, direction);
 	int fd, err = 0;
 
 	if (!pin)
@@ -170,7 +171,7 @@ static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 
 	for (direction = SL_EGRESS; direction <= SL_INGRESS; direction++) {
 		/* one that was given up half-way does not say by what */
-		pin = link_pin(s, t, direction);
+		pin = sl_state_link_pin(s, t, direction);
 		if (pin)
 			sl_state_drop_link(pin);
 		free(pin);
@@ -189,9 +190,9 @@ static int attach_programs(const struct sl_state *s, struct sl_target *t,
 	int err;
 
 	t->flags |= SL_TARGET_TCX;
-	err = attach_tcx(s, t, first);
+	err = sl_state_attach_tcx(s, t, first);
 	if (!err)
-		err = attach_tcx(s, t, second);
+		err = sl_state_attach_tcx(s, t, second);
 	if (err != -EINVAL)
 		return err;
 	t->flags &= ~SL_TARGET_TCX;	/* before 6.6 */
@@ -216,7 +217,7 @@ static int say_attach(struct sl_diag *diag, const struct sl_device *device,
 	return err;
 }
 
-static int lead_to(const struct sl_state *s, unsigned ifindex, __u32 slot)
+int sl_state_lead_to(const struct sl_state *s, unsigned ifindex, __u32 slot)
 {
 	__u64 word = SL_DEVICE_WORD(ifindex, slot);
 
@@ -267,7 +268,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 		sl_state_clear_slot(s, slot);
 		return err;
 	}
-	err = lead_to(s, device->ifindex, slot);
+	err = sl_state_lead_to(s, device->ifindex, slot);
 	if (!err)
 		err = attach_programs(s, &t, table ? SL_INGRESS : SL_EGRESS);
 	if (!err) {
@@ -285,7 +286,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 }
 
 /* The target of a device, by its index in this namespace. */
-static bool find_target(const struct sl_state *s, unsigned ifindex, __u32 *slot,
+bool sl_state_find_device(const struct sl_state *s, unsigned ifindex, __u32 *slot,
 			struct sl_target *t)
 {
 	__u64 word;
@@ -302,7 +303,7 @@ static bool find_target(const struct sl_state *s, unsigned ifindex, __u32 *slot,
  * given up half-way: it is forgotten. */
 static bool find_attached(struct sl_state *s, unsigned ifindex, __u32 *slot, struct sl_target *t)
 {
-	if (!find_target(s, ifindex, slot, t))
+	if (!sl_state_find_device(s, ifindex, slot, t))
 		return false;
 	if (!s->path || sl_state_is_attached(s, t))
 		return true;
@@ -364,7 +365,7 @@ int sl_state_detach_device(struct sl_state *s, const struct sl_device *device,
 	struct sl_target t;
 	__u32 slot;
 
-	if (!find_target(s, device->ifindex, &slot, &t)) {
+	if (!sl_state_find_device(s, device->ifindex, &slot, &t)) {
 		sl_error(diag, NULL, "device '%s' has no policy (`sluice status` lists those that "
 			 "have one)", device->name);
 		return -ENOENT;

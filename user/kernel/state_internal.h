@@ -8,6 +8,7 @@
  *   state_pending.c  what waits for a grace period, for many targets at once
  *   state_hits.c     counters across generations
  *   state_devices.c  devices: attach, detach
+ *   state_seal.c     is all as it was left? and devices put back
  *   state_cgroups.c  cgroups: attach, detach
  *   state_points.c   where the cgroups' programs are attached: levels, folding
  *   state_links.c    ... by which links
@@ -74,6 +75,7 @@ struct sl_state {
 	char *netns_path;	/* owned: PATH/netns-COOKIE */
 	int lock_fd;		/* the directory, under flock; -1 */
 	int reader_fd;		/* PATH/reader, under flock: the events are ours; -1 */
+	bool no_wait;		/* of the options */
 	__u64 netns;
 	int maps[SL_M_MAX];	/* owned; -1 */
 	int programs[2];	/* by enum sl_direction; owned */
@@ -109,7 +111,16 @@ void sl_state_drop_link(const char *pin);
 /* Makes the directory (0700), takes its lock. -ENOENT if it is not there and !create. */
 int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag);
 
+/* ---- state_view.c ---- */
+
+/* The map of a table, by its pin, which needs no CAP_SYS_ADMIN, or by its id; *info of it.
+ * A descriptor; -ENOENT: there is none; -errno. */
+int sl_state_open_table(const struct sl_state *s, __u32 index, struct bpf_map_info *info);
+
 /* ---- state_slots.c ---- */
+
+/* Takes away the pin of a table that is no more. */
+void sl_state_unpin_table(const struct sl_state *s, __u32 index);
 
 int sl_state_read_target(const struct sl_state *s, __u32 slot, struct sl_target *out);
 int sl_state_write_target(const struct sl_state *s, __u32 slot, const struct sl_target *target);
@@ -153,6 +164,15 @@ void sl_state_carry_hits(const struct sl_state *s, __u32 slot, const struct sl_t
 bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *target);
 /* The id of somebody's program that has its frames before ours; 0: none, or unknown. */
 __u32 sl_state_preceding(const struct sl_state *s, const struct sl_target *target);
+/* The pin of a device's link; owned, NULL without memory. */
+char *sl_state_link_pin(const struct sl_state *s, const struct sl_target *t,
+			enum sl_direction direction);
+/* A link of our program before all others, pinned; the pin that was there goes. */
+int sl_state_attach_tcx(const struct sl_state *s, const struct sl_target *t,
+			enum sl_direction direction);
+int sl_state_lead_to(const struct sl_state *s, unsigned ifindex, __u32 slot);
+bool sl_state_find_device(const struct sl_state *s, unsigned ifindex, __u32 *slot,
+			  struct sl_target *t);
 /* Takes off what a target has on its device, and forgets it; its slot is free once that is
  * settled. */
 void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_target *target);

@@ -99,6 +99,8 @@ static void free_cleared(struct sl_state *s)
 		sl_state_clear_hits(s, p->cleared, p->n_cleared);
 	for (i = 0; i < p->n_cleared; i++) {
 		clear_counters(s, p->cleared[i]);
+		sl_state_unpin_table(s, 2 * p->cleared[i]);
+		sl_state_unpin_table(s, 2 * p->cleared[i] + 1);
 		sl_state_write_target(s, p->cleared[i], &none);
 	}
 	p->n_cleared = 0;
@@ -111,11 +113,9 @@ static void free_cleared(struct sl_state *s)
 static bool grace(struct sl_state *s, const struct sl_switched *any)
 {
 	struct sl_outer_change again = {.outer_fd = s->maps[SL_M_TABLES], .index = any->index ^ 1};
-	__u32 id;
+	struct bpf_map_info info = {};
 
-	if (bpf_map_lookup_elem(again.outer_fd, &again.index, &id))
-		return false;
-	again.fd = bpf_map_get_fd_by_id(id);
+	again.fd = sl_state_open_table(s, again.index, &info);
 	if (again.fd < 0)
 		return false;
 	sl_outer_change(&again, 1);
@@ -148,6 +148,7 @@ static void drop_old(struct sl_state *s)
 		};
 
 		sl_state_begin(s, drop, 2);
+		sl_state_unpin_table(s, p->switched[i].index);
 	}
 	wait(s);
 	for (i = 0; i < p->n_switched; i++)

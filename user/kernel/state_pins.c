@@ -165,6 +165,8 @@ static int take_lock(const struct sl_state *s, int patience_ms, struct sl_diag *
 	while (flock(s->lock_fd, LOCK_EX | LOCK_NB)) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return say_errno(diag, s->path, "cannot be locked");
+		if (s->no_wait)
+			return -EAGAIN;
 		if (waited >= patience_ms) {
 			holder_of(s->lock_fd, holder, sizeof(holder));
 			sl_error(diag, NULL, "%s is locked by another process%s, for %d s now; if that "

@@ -85,6 +85,30 @@ static int make_names(const struct sl_state *s, __u32 slot, struct filling *f)
 	return f->known < 0 ? f->known : f->learned < 0 ? f->learned : 0;
 }
 
+/* The pin of a table: read by who may not open maps by their id. */
+void sl_state_unpin_table(const struct sl_state *s, __u32 index)
+{
+	char *pin = s->path ? sl_state_pin(s, false, "table-%u", index) : NULL;
+
+	if (pin)
+		unlink(pin);
+	free(pin);
+}
+
+static int pin_table(const struct sl_state *s, __u32 index, int fd)
+{
+	char *pin;
+	int err;
+
+	if (!s->path)
+		return 0;
+	sl_state_unpin_table(s, index);
+	pin = sl_state_pin(s, false, "table-%u", index);
+	err = !pin ? -ENOMEM : bpf_obj_pin(fd, pin) ? -errno : 0;
+	free(pin);
+	return err;
+}
+
 /* Puts into the outer maps what there is. The places are empty, or hold what nobody
  * reads any more: so nobody needs to wait for those that read what was there. */
 static int link_filling(struct sl_state *s, __u32 slot, __u32 index, const struct filling *f)
@@ -98,14 +122,17 @@ static int link_filling(struct sl_state *s, __u32 slot, __u32 index, const struc
 	};
 	struct sl_outer_change changes[5];
 	size_t i, n = 0;
-	int err;
+	int err = pin_table(s, index, f->table);
 
 	for (i = 0; i < 5; i++)
 		if (all[i].fd >= 0)
 			changes[n++] = all[i];
-	err = sl_outer_shown(sl_state_begin(s, changes, n), n);
-	if (err)	/* the others may still be on their way */
+	if (!err)
+		err = sl_outer_shown(sl_state_begin(s, changes, n), n);
+	if (err) {	/* the others may still be on their way */
 		sl_state_settle(s);
+		sl_state_unpin_table(s, index);
+	}
 	return err;
 }
 

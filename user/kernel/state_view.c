@@ -10,25 +10,78 @@
 
 #include "state_internal.h"
 
-/* The table of an index, mapped: *n_words words to be given to munmap. */
-static const __u64 *map_table(const struct sl_state *s, __u32 index, size_t *n_words)
+/* A frozen map is the only one that stays what was compared when it was made. */
+static bool is_frozen(int fd)
 {
-	struct bpf_map_info info = {};
-	__u32 id, size = sizeof(info);
-	void *at = MAP_FAILED;
-	int fd;
+	char path[64], line[64];
+	unsigned frozen = 0;
+	FILE *info;
 
-	if (bpf_map_lookup_elem(s->maps[SL_M_TABLES], &index, &id))
-		return NULL;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = fopen(path, "re");
+	while (info && fgets(line, sizeof(line), info))
+		if (sscanf(line, "frozen: %u", &frozen) == 1)
+			break;
+	if (info)
+		fclose(info);
+	return frozen == 1;
+}
+
+/* The table's map, by its pin, which needs no CAP_SYS_ADMIN, or by its id. */
+int sl_state_open_table(const struct sl_state *s, __u32 index, struct bpf_map_info *info)
+{
+	char *pin = s->path ? sl_state_pin(s, false, "table-%u", index) : NULL;
+	__u32 id, size = sizeof(*info);
+	int fd = pin ? bpf_obj_get(pin) : -1;
+
+	free(pin);
+	if (bpf_map_lookup_elem(s->maps[SL_M_TABLES], &index, &id)) {
+		if (fd >= 0)
+			close(fd);
+		return -ENOENT;
+	}
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, info, &size) && info->id == id)
+		return fd;
+	if (fd >= 0)
+		close(fd);
 	fd = bpf_map_get_fd_by_id(id);
 	if (fd < 0)
-		return NULL;
-	if (!bpf_obj_get_info_by_fd(fd, &info, &size)) {
-		*n_words = (size_t)info.max_entries * SL_CHUNK_WORDS;
-		at = mmap(NULL, *n_words * sizeof(__u64), PROT_READ, MAP_SHARED, fd, 0);
-	}
+		return -errno;
+	size = sizeof(*info);
+	return bpf_obj_get_info_by_fd(fd, info, &size) ? (close(fd), -errno) : fd;
+}
+
+/* The table that the slot obeys, mapped: *n_words words to be given to munmap. -EUCLEAN: what
+ * its word leads to is no table of ours, or of another generation, or may be written. */
+static int map_table(const struct sl_state *s, __u32 slot, const __u64 **words, size_t *n_words)
+{
+	__u64 word = __atomic_load_n(&s->words[slot], __ATOMIC_ACQUIRE);
+	__u32 index = SL_WORD_INDEX(word);
+	struct bpf_map_info info = {};
+	const __u64 *at = MAP_FAILED;
+	size_t n;
+	int fd;
+
+	if (!word)
+		return -ENOENT;
+	fd = index / 2 == slot ? sl_state_open_table(s, index, &info) : -EUCLEAN;
+	if (fd < 0)
+		return fd == -ENOENT ? -EUCLEAN : fd;
+	n = (size_t)info.max_entries * SL_CHUNK_WORDS;
+	if (info.type == BPF_MAP_TYPE_ARRAY && info.value_size == SL_CHUNK_WORDS * sizeof(*at) &&
+	    n >= SL_HEADER_WORDS && is_frozen(fd))
+		at = mmap(NULL, n * sizeof(*at), PROT_READ, MAP_SHARED, fd, 0);
 	close(fd);
-	return at == MAP_FAILED ? NULL : at;
+	if (at == MAP_FAILED)
+		return -EUCLEAN;
+	if (at[SL_H_MAGIC] != SL_TABLE_MAGIC || at[SL_H_WORDS] > n ||
+	    at[SL_H_GENERATION] != SL_WORD_GENERATION(word)) {
+		munmap((void *)at, n * sizeof(*at));
+		return -EUCLEAN;
+	}
+	*words = at;
+	*n_words = n;
+	return 0;
 }
 
 __u64 sl_state_netns(const struct sl_state *s)
@@ -52,10 +105,10 @@ int sl_state_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
 	const __u64 *words;
 	__u64 *copy;
 	size_t n;
+	int err = map_table(s, slot, &words, &n);
 
-	words = s->words[slot] ? map_table(s, SL_WORD_INDEX(s->words[slot]), &n) : NULL;
-	if (!words)
-		return -ENOENT;
+	if (err)
+		return err;
 	copy = malloc(n * sizeof(*copy));
 	if (copy)
 		memcpy(copy, words, n * sizeof(*copy));
@@ -66,18 +119,17 @@ int sl_state_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
 	return 0;
 }
 
-static __u32 table_flags(const struct sl_state *s, __u32 slot)
+static void read_table(const struct sl_state *s, struct sl_target_view *view)
 {
 	const __u64 *words;
-	__u32 flags;
 	size_t n;
+	int err = map_table(s, view->slot, &words, &n);
 
-	words = s->words[slot] ? map_table(s, SL_WORD_INDEX(s->words[slot]), &n) : NULL;
-	if (!words)
-		return 0;
-	flags = (__u32)words[SL_H_FLAGS];
+	view->broken = err && err != -ENOENT;
+	if (err)
+		return;
+	view->flags = (__u32)words[SL_H_FLAGS];
 	munmap((void *)words, n * sizeof(*words));
-	return flags;
 }
 
 /* A device can have been renamed since. */
@@ -120,7 +172,7 @@ int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *contex
 			continue;
 		view.target = t;
 		view.generation = SL_WORD_GENERATION(s->words[i]);
-		view.flags = table_flags(s, i);
+		read_table(s, &view);
 		view.attached = t.kind == SL_TARGET_CGROUP ? sl_state_judges_cgroup(s, i, &t) :
 							     sl_state_is_attached(s, &t);
 		if (t.kind == SL_TARGET_DEVICE) {

@@ -45,25 +45,26 @@ int sl_tcx_ifindex(const char *pin)
 	return err ? -errno : (int)info.xdp.ifindex;
 }
 
-/* The same of BPF_PROG_QUERY. */
 struct tcx_query_attr {
-	__u32 ifindex, attach_type, query_flags, attach_flags;
+	__u32 target_ifindex, attach_type, query_flags, attach_flags;
 	__u64 prog_ids;
 	__u32 count, pad;
 	__u64 prog_attach_flags, link_ids, link_attach_flags, revision;
 };
 
-#define CHAIN_MAX 64	/* BPF_MPROG_MAX */
-
-__u32 sl_tcx_first(unsigned ifindex, enum sl_direction direction)
+/* Of a longer list the kernel tells the beginning, and ENOSPC (kernel/bpf/mprog.c). */
+int sl_tcx_first(unsigned ifindex, enum sl_direction direction, __u32 *program)
 {
-	__u32 ids[CHAIN_MAX] = {};
-	struct tcx_query_attr attr = {.ifindex = ifindex,
+	__u32 ids[4] = {};
+	struct tcx_query_attr attr = {.target_ifindex = ifindex,
 				      .attach_type = direction == SL_EGRESS ? TCX_INGRESS :
 									      TCX_EGRESS,
-				      .prog_ids = (__u64)(uintptr_t)ids, .count = CHAIN_MAX};
+				      .prog_ids = (__u64)(unsigned long)ids, .count = 4};
 
-	return syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof(attr)) || !attr.count ? 0 : ids[0];
+	if (syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof(attr)) && errno != ENOSPC)
+		return -errno;
+	*program = attr.count ? ids[0] : 0;
+	return 0;
 }
 
 #define HANDLE 1
@@ -107,10 +108,15 @@ int sl_clsact_remove_qdisc(unsigned ifindex)
 	return bpf_tc_hook_destroy(&hook);
 }
 
-bool sl_clsact_is_attached(unsigned ifindex, enum sl_direction direction, __u32 prog_id)
+__u32 sl_clsact_program(unsigned ifindex, enum sl_direction direction)
 {
 	struct bpf_tc_hook hook = hook_of(ifindex, direction);
 	LIBBPF_OPTS(bpf_tc_opts, options, .handle = HANDLE, .priority = PRIORITY);
 
-	return !bpf_tc_query(&hook, &options) && options.prog_id == prog_id;
+	return bpf_tc_query(&hook, &options) ? 0 : options.prog_id;
+}
+
+bool sl_clsact_is_attached(unsigned ifindex, enum sl_direction direction, __u32 prog_id)
+{
+	return sl_clsact_program(ifindex, direction) == prog_id;
 }

@@ -19,8 +19,8 @@ int sl_tcx_link(int prog_fd, unsigned ifindex, enum sl_direction direction);
 /* The interface of a tcx link by a pin's path: > 0, 0 if the device is gone, -errno. */
 int sl_tcx_ifindex(const char *pin);
 
-/* The id of the tcx program that frames meet first; 0: unknown. */
-__u32 sl_tcx_first(unsigned ifindex, enum sl_direction direction);
+/* The program that a device runs first, by tcx. 0: none; -errno. */
+int sl_tcx_first(unsigned ifindex, enum sl_direction direction, __u32 *program);
 
 /* clsact: attaches; *made_qdisc tells whether there was none. 0 or -errno: -EEXIST
  * means that the place, or an ingress qdisc, is somebody else's. */
@@ -28,6 +28,8 @@ int sl_clsact_attach(int prog_fd, unsigned ifindex, enum sl_direction direction,
 		     bool *made_qdisc);
 int sl_clsact_detach(unsigned ifindex, enum sl_direction direction);
 int sl_clsact_remove_qdisc(unsigned ifindex);
+/* The program in our place; 0: none. */
+__u32 sl_clsact_program(unsigned ifindex, enum sl_direction direction);
 /* Is the program with this id attached in our place? */
 bool sl_clsact_is_attached(unsigned ifindex, enum sl_direction direction, __u32 prog_id);
 

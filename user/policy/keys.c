@@ -138,11 +138,11 @@ static const struct sl_key device[] = {
 };
 
 static const struct sl_key limits[] = {
-	[SL_LIMIT_BANDWIDTH] = {"bandwidth", "a mapping, as {out: 10MiB/s, in: 10MiB/s}", "none",
+	[SL_LIMIT_KEY_BANDWIDTH] = {"bandwidth", "a mapping, as {out: 10MiB/s, in: 10MiB/s}", "none",
 				MACHINES, NULL, NULL},
-	[SL_LIMIT_CONNECTIONS] = {"connections", "new flows in a second or minute, as 50/s or "
+	[SL_LIMIT_KEY_CONNECTIONS] = {"connections", "new flows in a second or minute, as 50/s or "
 				  "30/m, from 1 to 1000000", "none", MACHINES, NULL, NULL},
-	[SL_LIMIT_DNS] = {"dns", "questions in a second or minute, as 20/s or 600/m, from 1 to "
+	[SL_LIMIT_KEY_DNS] = {"dns", "questions in a second or minute, as 20/s or 600/m, from 1 to "
 			  "1000000", "none", NAMES, NULL, NULL},
 };
 

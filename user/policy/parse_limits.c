@@ -199,9 +199,9 @@ static void dns_limit_read(struct sl_parser *p, const struct sl_key *key, void *
 static void limits_read(struct sl_parser *p, const struct sl_key *key, struct sl_limits *limits)
 {
 	static sl_value_fn *const values[] = {
-		[SL_LIMIT_BANDWIDTH] = bandwidth_read,
-		[SL_LIMIT_CONNECTIONS] = connections_read,
-		[SL_LIMIT_DNS] = dns_limit_read,
+		[SL_LIMIT_KEY_BANDWIDTH] = bandwidth_read,
+		[SL_LIMIT_KEY_CONNECTIONS] = connections_read,
+		[SL_LIMIT_KEY_DNS] = dns_limit_read,
 	};
 	struct sl_map map;
 

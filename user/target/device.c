@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* From a policy file to a judged device. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -90,6 +91,8 @@ int sl_device_resolve(const struct sl_attach_options *options, const struct sl_e
 	}
 	if (options->audit)
 		policy->mode = SL_MODE_AUDIT;
+	else if (options->enforce)
+		policy->mode = SL_MODE_ENFORCE;
 	*out = policy;
 	return 0;
 }
@@ -109,6 +112,8 @@ static int compile(const struct sl_policy *policy, const struct sl_environment *
 	if (net)
 		sl_binding_network(&binding, net);
 	err = sl_compile(policy, &compile, out, diag);
+	if (!err && options->managed)
+		out->table.words[SL_H_FLAGS] |= SL_F_MANAGED;
 	if (!err && env)
 		sl_device_review(policy, out, env, &binding, (__u64)boot_ns, diag);
 	return err;
@@ -145,6 +150,31 @@ int sl_device_put(struct sl_state *state, const struct sl_device *device,
 	}
 	sl_compiled_free(&compiled);
 	return err;
+}
+
+bool sl_device_has(struct sl_state *state, __u32 slot, const struct sl_policy *resolved,
+		   const struct sl_environment *env, const struct sl_attach_options *options)
+{
+	struct sl_attach_options quiet = *options;
+	struct sl_diag ignored = {};
+	struct sl_compiled compiled;
+	struct sl_table table;
+	bool same = false;
+
+	quiet.network = env;
+	if (sl_state_table(state, slot, &table))
+		return false;
+	if (!(table.words[SL_H_FLAGS] & SL_F_DEADLINES) &&
+	    !compile(resolved, NULL, &quiet, table.words[SL_H_GENERATION], &compiled, &ignored)) {
+		same = compiled.table.n_words == table.n_words &&
+		       !memcmp(compiled.table.words, table.words,
+			       table.n_words * sizeof(*table.words)) &&
+		       !compiled.n_patterns;	/* they stand beside the table, unread */
+		sl_compiled_free(&compiled);
+	}
+	sl_diag_free(&ignored);
+	free(table.words);
+	return same;
 }
 
 int sl_device_attach(struct sl_state *state, const struct sl_device *device,

@@ -55,7 +55,8 @@ struct sl_attach_options {
 	/* Instead of what the file holds now, borrowed; policy is then where its
 	 * includes and sets are looked for from (NULL: it has none). */
 	const struct sl_policy *parsed;
-	bool audit;		/* whatever the policy says */
+	bool audit, enforce;	/* whatever the policy says; at most one */
+	bool managed;		/* marks the table: SL_F_MANAGED */
 	bool trust_clock;
 	struct sl_binding_spec binding;
 	const struct sl_environment *network; /* borrowed: where no warnings are wanted */
@@ -94,6 +95,13 @@ int sl_device_put(struct sl_state *state, const struct sl_device *device,
 		  const struct sl_policy *resolved, const struct sl_environment *env,
 		  const struct sl_attach_options *options, struct sl_attached *out,
 		  struct sl_diag *diag);
+
+/*
+ * Is what the slot obeys, to the bit, what sl_device_put would give it now? Never with a
+ * rule that expires: its deadline is made anew each time.
+ */
+bool sl_device_has(struct sl_state *state, __u32 slot, const struct sl_policy *resolved,
+		   const struct sl_environment *env, const struct sl_attach_options *options);
 
 /*
  * A device whose policy cannot be enforced denies everything, ARP and DHCP too, under a

@@ -346,3 +346,9 @@ unsigned long sl_links_overruns(const struct sl_links *links)
 {
 	return links->overruns;
 }
+
+void sl_links_each(const struct sl_links *links, sl_link_handler handler, void *context)
+{
+	for (size_t i = 0; i < links->n_known; i++)
+		handler(context, SL_LINK_NEW, &links->known[i].link, NULL);
+}

@@ -65,6 +65,9 @@ unsigned long sl_links_overruns(const struct sl_links *links);
 /* The known device of that number, or NULL. Valid until the next read. */
 const struct sl_link *sl_links_find(const struct sl_links *links, unsigned ifindex);
 
+/* Calls back, with SL_LINK_NEW, for each known device. */
+void sl_links_each(const struct sl_links *links, sl_link_handler handler, void *context);
+
 /* ---- patterns of names: fnmatch(3), `vnet*`, `tap[0-9]*` ---- */
 
 /* Index of the first pattern that matches the name, or -1. */
