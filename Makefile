@@ -29,7 +29,8 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivm
 	      -Wno-unused-parameter
 
 # Each stage is a folder; every stage but the entry points goes into the library.
-STAGES     := policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts
+STAGES     := policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts \
+	      daemon
 LIB_SRC    := $(foreach s,$(STAGES),$(wildcard user/$(s)/*.c))
 CLI_SRC    := $(wildcard user/cli/*.c)
 ALERTS_SRC := user/programs/alerts.c user/cli/options.c user/cli/usage.c

@@ -2,22 +2,8 @@
 /* A policy from file to table, as every command does it. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
-
-static __s64 clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return (__s64)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-__s64 sl_boot_epoch_ns(void)
-{
-	return clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
-}
 
 static int load_policy(const char *path, const struct sl_resolve_options *options,
 		       struct sl_loaded *loaded)

@@ -91,7 +91,7 @@ int sl_watch_metrics_fd(const struct sl_watch *watch)
 static int make_text(struct sl_watch *watch, struct sl_sink_stats *stats, char **text, size_t *len)
 {
 	struct sl_metrics_snapshot shot = {.version = SLUICE_VERSION, .sinks = stats};
-	int err = sl_metrics_collect(watch->metrics_targets, watch->state, &shot);
+	int err = sl_metrics_collect(watch->metrics_targets, watch->devices.state, &shot);
 
 	if (err)
 		return err;

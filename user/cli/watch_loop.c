@@ -12,6 +12,9 @@
 #include "pins.h"
 #include "watch.h"
 
+#define DRAIN_MS 250
+#define CHECK_NS (5 * 1000000000ull)
+
 enum { POLL_SIGNAL, POLL_LINKS, POLL_ADDRESSES, POLL_EVENTS, POLL_METRICS, POLL_N };
 
 static int signals(void)
@@ -31,15 +34,23 @@ static int signals(void)
 /* Half a policy, or one that is wrong, changes nothing. */
 static void reload(struct sl_watch *watch)
 {
+	struct sl_diag diag = {};
+	int err;
+
 	if (!strcmp(watch->options->attach.policy, "-")) {
 		fputs("sluice watch: SIGHUP: the policy came from standard input and stays\n", stderr);
 		return;
 	}
-	if (sl_watch_load_policy(watch))
+	err = sl_given_load(&watch->group->given, &watch->options->attach, &diag);
+	if (err && !diag.n_errors)
+		sl_error(&diag, NULL, "%s: %s", watch->options->attach.policy, strerror(-err));
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	if (err)
 		fprintf(stderr, "sluice watch: %s is not loaded; the policy before it goes on\n",
 			watch->options->attach.policy);
 	else
-		sl_watch_renew_all(watch);
+		sl_devices_renew_all(&watch->devices, true);
 }
 
 /* False: it is time to end. */
@@ -60,13 +71,13 @@ static bool on_signals(struct sl_watch *watch, int fd)
 
 static int on_links(struct sl_watch *watch, unsigned long *overruns)
 {
-	int err = sl_links_read(watch->links);
+	int err = sl_links_read(watch->devices.links);
 
-	if (sl_links_overruns(watch->links) != *overruns)
+	if (sl_links_overruns(watch->devices.links) != *overruns)
 		fputs("sluice watch: news of devices was lost (--receive-buffer); looking at all of "
 		      "them\n", stderr);
-	*overruns = sl_links_overruns(watch->links);
-	watch->started |= !sl_links_catching_up(watch->links);
+	*overruns = sl_links_overruns(watch->devices.links);
+	watch->devices.started |= !sl_links_catching_up(watch->devices.links);
 	return err;
 }
 
@@ -75,18 +86,25 @@ static int on_addresses(struct sl_watch *watch, int fd)
 	int changed = sl_addresses_read(fd);
 
 	if (changed > 0)
-		sl_watch_on_change(watch);
+		sl_devices_on_change(&watch->devices);
 	return changed < 0 ? changed : 0;
 }
 
 /* From here on a device that comes is held at once. */
 static void say_ready(struct sl_watch *watch)
 {
-	fprintf(stderr, "sluice watch: policy %s; %zu devices match", watch->policy,
-		watch->n_devices);
+	fprintf(stderr, "sluice watch: policy %s; %zu devices match", watch->group->given.name,
+		watch->devices.n_devices);
 	for (size_t i = 0; i < watch->options->n_patterns; i++)
 		fprintf(stderr, " %s", watch->options->patterns[i]);
 	fputs(" now, others will follow\n", stderr);
+}
+
+static int timeout(const struct sl_watch *watch)
+{
+	int wait = sl_devices_timeout(&watch->devices);
+
+	return watch->aggregate && (wait < 0 || wait > DRAIN_MS) ? DRAIN_MS : wait;
 }
 
 static int loop(struct sl_watch *watch, struct pollfd polls[POLL_N])
@@ -97,9 +115,9 @@ static int loop(struct sl_watch *watch, struct pollfd polls[POLL_N])
 
 	while (!err) {
 		if (watch->aggregate)
-			polls[POLL_EVENTS].fd = sl_state_events_fd(watch->state);
+			polls[POLL_EVENTS].fd = sl_state_events_fd(watch->devices.state);
 		polls[POLL_METRICS].fd = sl_watch_metrics_fd(watch);
-		if (poll(polls, POLL_N, sl_watch_timeout(watch)) < 0 && errno != EINTR)
+		if (poll(polls, POLL_N, timeout(watch)) < 0 && errno != EINTR)
 			return -errno;
 		if (!on_signals(watch, polls[POLL_SIGNAL].fd))
 			return 0;
@@ -108,12 +126,12 @@ static int loop(struct sl_watch *watch, struct pollfd polls[POLL_N])
 		if (!err && polls[POLL_ADDRESSES].revents)
 			err = on_addresses(watch, polls[POLL_ADDRESSES].fd);
 		if (!err)
-			sl_watch_work(watch);
+			sl_devices_work(&watch->devices);
 		sl_watch_drain(watch, false);
 		sl_watch_answer_metrics(watch);
-		if (watch->started && !was_ready)
+		if (watch->devices.started && !was_ready)
 			say_ready(watch);
-		was_ready = watch->started;
+		was_ready = watch->devices.started;
 	}
 	return err;
 }
@@ -122,8 +140,8 @@ static void say_left(const struct sl_watch *watch)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < watch->n_devices; i++) {
-		const struct sl_watched *w = &watch->devices[i];
+	for (size_t i = 0; i < watch->devices.n_devices; i++) {
+		const struct sl_watched *w = &watch->devices.devices[i];
 
 		if (w->state != SL_WATCHED_ATTACHED && w->state != SL_WATCHED_ISOLATED)
 			continue;
@@ -135,24 +153,42 @@ static void say_left(const struct sl_watch *watch)
 		      "judged\n", stderr);
 }
 
+/* All that match get the one policy. */
+static int make_group(struct sl_watch *watch, struct sl_diag *diag)
+{
+	const struct sl_watch_options *o = watch->options;
+	struct sl_target_group **added;
+	int err = 0;
+
+	watch->group = sl_target_group_new();
+	added = watch->group ? SL_ADD(watch->devices.groups, watch->devices.n_groups) : NULL;
+	if (!added)
+		return -ENOMEM;
+	*added = sl_target_group_get(watch->group);
+	for (size_t i = 0; !err && i < o->n_patterns; i++)
+		err = sl_target_group_add_pattern(watch->group, o->patterns[i]);
+	return err ? err : sl_given_load(&watch->group->given, &o->attach, diag);
+}
+
 /* The programs are loaded before the first device is looked for. */
 static int start(struct sl_watch *watch, struct sl_diag *diag)
 {
-	int err = sl_watch_load_policy(watch);
+	int err = make_group(watch, diag);
 
 	if (err)
-		return err;	/* said */
+		return err;
 	/* before the state is mapped: the metrics' child inherits what there is */
 	err = sl_watch_open_audit(watch, diag);
 	if (err)
 		return err;
-	if (sl_pins_open(true, &watch->state))
+	if (sl_pins_open(true, &watch->devices.state))
 		return -EINVAL;	/* said */
-	sl_state_unlock(watch->state);
+	sl_state_unlock(watch->devices.state);
 	err = sl_watch_open_log(watch);
 	if (err)
 		return err;
-	err = sl_links_open(watch->options->receive_buffer, sl_watch_on_link, watch, &watch->links);
+	err = sl_links_open(watch->options->receive_buffer, sl_devices_on_link, &watch->devices,
+			    &watch->devices.links);
 	if (err)
 		sl_error(diag, NULL, "cannot listen to the network devices: %s", strerror(-err));
 	return err;
@@ -162,7 +198,7 @@ static int follow(struct sl_watch *watch, struct sl_diag *diag)
 {
 	struct pollfd polls[POLL_N] = {
 		[POLL_SIGNAL] = {.fd = signals(), .events = POLLIN},
-		[POLL_LINKS] = {.fd = sl_links_fd(watch->links), .events = POLLIN},
+		[POLL_LINKS] = {.fd = sl_links_fd(watch->devices.links), .events = POLLIN},
 		[POLL_ADDRESSES] = {.fd = sl_addresses_open(), .events = POLLIN},
 		[POLL_EVENTS] = {.fd = -1, .events = POLLIN},
 		[POLL_METRICS] = {.fd = -1, .events = POLLIN},
@@ -184,9 +220,15 @@ static int follow(struct sl_watch *watch, struct sl_diag *diag)
 
 int sl_watch_run(const struct sl_watch_options *options)
 {
-	struct sl_watch watch = {.options = options};
+	struct sl_watch watch = {.options = options,
+				 .devices = {.program = "sluice watch", .ops = &sl_watch_ops,
+					     .isolation = SL_WATCH_ISOLATION,
+					     .check_ns = CHECK_NS}};
 	struct sl_diag diag = {};
-	int err = start(&watch, &diag);
+	int err;
+
+	watch.devices.context = &watch;
+	err = start(&watch, &diag);
 
 	if (!err) {
 		sl_diag_print(&diag, stderr);	/* warnings, at once */
@@ -196,11 +238,11 @@ int sl_watch_run(const struct sl_watch_options *options)
 	}
 	sl_diag_print(&diag, stderr);
 	sl_diag_free(&diag);
-	sl_links_close(watch.links);
+	sl_links_close(watch.devices.links);
 	sl_watch_close_log(&watch);
 	sl_watch_close_audit(&watch);
-	sl_state_close(watch.state);
-	sl_watch_free_policy(&watch);
-	free(watch.devices);
+	sl_state_close(watch.devices.state);
+	sl_devices_free(&watch.devices);
+	sl_target_group_put(watch.group);
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }

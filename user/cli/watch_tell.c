@@ -47,9 +47,11 @@ static void line_text(const char *change, const struct sl_watched *w, const char
 	putchar('\n');
 }
 
-void sl_watch_tell(struct sl_watch *watch, const char *change, const struct sl_watched *watched,
-		   const char *policy, const char *why)
+static void tell(void *context, const char *change, const struct sl_watched *watched,
+		 const char *policy, const char *why)
 {
+	struct sl_watch *watch = context;
+
 	if (watch->sinks)
 		sl_sinks_put(watch->sinks, line_json(watch, change, watched, policy, why),
 			     SL_LEVEL_NOTICE);
@@ -61,19 +63,6 @@ void sl_watch_tell(struct sl_watch *watch, const char *change, const struct sl_w
 		line_text(change, watched, policy, why);
 	fflush(stdout);
 	watch->told++;
-}
-
-const char *sl_watch_complain(const struct sl_diag *diag, const char *device)
-{
-	const char *first = NULL;
-
-	if (diag->n_errors)
-		fprintf(stderr, "sluice watch: %s:\n", device);
-	sl_diag_print(diag, stderr);
-	for (size_t i = 0; i < diag->n && !first; i++)
-		if (diag->entries[i].severity == SL_ERROR)
-			first = diag->entries[i].message;
-	return first;
 }
 
 /* ---- events ---- */
@@ -136,7 +125,7 @@ int sl_watch_open_log(struct sl_watch *watch)
 
 	if (!o->log && !o->verbose && !o->n_sinks)
 		return 0;
-	if (sl_pins_claim_events(watch->state))
+	if (sl_pins_claim_events(watch->devices.state))
 		return -EBUSY;
 	if (o->log) {
 		watch->log = fopen(o->log, "ae");
@@ -145,13 +134,14 @@ int sl_watch_open_log(struct sl_watch *watch)
 			return -EINVAL;
 		}
 	}
-	watch->targets = sl_audit_targets_new(watch->state, sl_boot_epoch_ns());
+	watch->targets = sl_audit_targets_new(watch->devices.state, sl_boot_epoch_ns());
 	watch->aggregate = sl_aggregate_new(on_record, watch);
 	return watch->targets && watch->aggregate ? 0 : -ENOMEM;
 }
 
-int sl_watch_reopen(struct sl_watch *watch)
+static int reopen(void *context)
 {
+	struct sl_watch *watch = context;
 	struct sl_audit_targets *targets;
 	struct sl_state *state;
 
@@ -168,11 +158,13 @@ int sl_watch_reopen(struct sl_watch *watch)
 		return -ENOMEM;
 	}
 	sl_audit_targets_free(watch->targets);
-	sl_state_close(watch->state);
+	sl_state_close(watch->devices.state);
 	watch->targets = targets;
-	watch->state = state;
+	watch->devices.state = state;
 	return 0;
 }
+
+const struct sl_devices_ops sl_watch_ops = {.tell = tell, .reopen = reopen};
 
 void sl_watch_drain(struct sl_watch *watch, bool last)
 {
@@ -182,7 +174,7 @@ void sl_watch_drain(struct sl_watch *watch, bool last)
 		return;
 	/* the wall clock may have been set since */
 	sl_audit_targets_clock(watch->targets, sl_boot_epoch_ns());
-	sl_state_drain(watch->state, on_event, watch);
+	sl_state_drain(watch->devices.state, on_event, watch);
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	sl_aggregate_flush(watch->aggregate,
 			   last ? ~0ull : ts.tv_sec * 1000000000ull + ts.tv_nsec);

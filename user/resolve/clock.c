@@ -6,6 +6,19 @@
 
 #include "internal.h"
 
+static __s64 clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (__s64)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+__s64 sl_boot_epoch_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+}
+
 /* The first second of the day before this file was compiled: __DATE__ is in the
  * builder's time zone. SOURCE_DATE_EPOCH moves it (gcc(1)). */
 static __s64 build_time(void)

@@ -81,6 +81,9 @@ struct sl_resolve_options {
 	void *since_context;
 };
 
+/* Unix time minus boot time in ns (struct sl_compile_options). */
+__s64 sl_boot_epoch_ns(void);
+
 /* Where shipped policies are: beside the build directory of the source tree that
  * this program was built in, else where they are installed. Owned; NULL: no memory. */
 char *sl_profile_dir(void);

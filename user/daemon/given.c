@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "given.h"
+#include "policy/text.h"
+#include "target/cgroup_policy.h"
+
+/* One address for each set that depends on the network: enough to find what is wrong
+ * with a policy before there is a device. */
+static struct sl_cidr somewhere = {.family = 4, .len = 32, .addr = {192, 0, 2, 1}};
+static const struct sl_environment anywhere = {
+	.gateway = &somewhere,
+	.n_gateway = 1,
+	.subnet = &somewhere,
+	.n_subnet = 1,
+	.host = &somewhere,
+	.n_host = 1,
+	.resolvers = &somewhere,
+	.n_resolvers = 1,
+};
+
+/* ---- durations of `expires` count from the rule's first effect, not from the
+ * latest generation's ---- */
+
+static struct sl_begin *find_begin(struct sl_given *given, const char *id)
+{
+	for (size_t i = 0; i < given->n_begins; i++)
+		if (!strcmp(given->begins[i].id, id))
+			return &given->begins[i];
+	return NULL;
+}
+
+int sl_given_begin(struct sl_given *given, const char *id, __s64 since_s)
+{
+	struct sl_begin *begin = find_begin(given, id);
+
+	if (!begin) {
+		begin = SL_ADD(given->begins, given->n_begins);
+		if (!begin)
+			return -ENOMEM;
+		begin->id = strdup(id);
+		if (!begin->id) {
+			given->n_begins--;
+			return -ENOMEM;
+		}
+		begin->since_s = since_s;
+	}
+	begin->used = true;
+	return 0;
+}
+
+/* Without memory it counts from now: a later generation then starts it anew. */
+static __s64 since(void *context, const char *id, __s64 now_s)
+{
+	struct sl_given *given = context;
+
+	return sl_given_begin(given, id, now_s) ? now_s : find_begin(given, id)->since_s;
+}
+
+/* A rule that was taken out and comes back later is a new one. */
+static void forget_unused(struct sl_given *given)
+{
+	for (size_t i = 0; i < given->n_begins;) {
+		if (given->begins[i].used) {
+			i++;
+			continue;
+		}
+		free(given->begins[i].id);
+		given->begins[i] = given->begins[--given->n_begins];
+	}
+}
+
+/* ---- loading ---- */
+
+static int check_cgroup(const struct sl_policy *resolved, struct sl_diag *diag)
+{
+	const struct sl_compile_options compile = {.generation = 1,
+						   .boot_epoch_ns = sl_boot_epoch_ns()};
+	struct sl_compiled compiled;
+	int err = sl_compile(resolved, &compile, &compiled, diag);
+
+	if (!err)
+		sl_compiled_free(&compiled);
+	return err;
+}
+
+static int check(const struct sl_given *given, const struct sl_attach_options *options,
+		 char name[64], struct sl_diag *diag)
+{
+	struct sl_policy *resolved;
+	int err = given->of_cgroup ? sl_cgroup_resolve(options, &anywhere, &resolved, diag)
+				   : sl_device_resolve(options, &anywhere, &resolved, diag);
+
+	if (err)
+		return err;
+	err = given->of_cgroup ? check_cgroup(resolved, diag)
+			       : sl_device_check(resolved, options, diag);
+	if (!err)
+		snprintf(name, 64, "%s", resolved->name ? resolved->name : "");
+	sl_policy_free(resolved);
+	return err;
+}
+
+/* Takes parsed over. */
+static int replace(struct sl_given *given, struct sl_attach_options *options,
+		   struct sl_policy *parsed, const char *path, struct sl_diag *diag)
+{
+	char *copy = path ? strdup(path) : NULL;
+	int err = path && !copy ? -ENOMEM : 0;
+
+	options->policy = copy;
+	options->parsed = parsed;
+	options->since = since;
+	options->since_context = given;
+	for (size_t i = 0; i < given->n_begins; i++)
+		given->begins[i].used = false;
+	if (!err)
+		err = check(given, options, given->name, diag);
+	if (err) {
+		free(copy);
+		sl_policy_free(parsed);
+		return err;
+	}
+	forget_unused(given);
+	sl_policy_free((struct sl_policy *)given->attach.parsed);
+	free(given->path);
+	given->path = copy;
+	given->attach = *options;
+	return 0;
+}
+
+/* What was said while it was parsed; the names of files stay with the policy. */
+static void hand_on(struct sl_diag *from, struct sl_diag *diag)
+{
+	for (size_t i = 0; i < from->n; i++) {
+		struct sl_pos pos = from->entries[i].pos;
+
+		pos.file = pos.file ? sl_diag_intern(diag, pos.file) : NULL;
+		if (from->entries[i].severity == SL_ERROR)
+			sl_error(diag, &pos, "%s", from->entries[i].message);
+		else
+			sl_warn(diag, &pos, "%s", from->entries[i].message);
+	}
+	sl_diag_clear(from);
+}
+
+int sl_given_load_text(struct sl_given *given, const struct sl_attach_options *options,
+		       const char *text, size_t len, const char *base, struct sl_diag *diag)
+{
+	struct sl_attach_options copy = *options;
+	struct sl_policy *parsed;
+	int err = sl_policy_parse(text, len, base ? base : "<stdin>", SL_PARSE_POLICY, &parsed,
+				  &given->names);
+
+	hand_on(&given->names, diag);
+	return err ? err : replace(given, &copy, parsed, base, diag);
+}
+
+int sl_given_load(struct sl_given *given, const struct sl_attach_options *options,
+		  struct sl_diag *diag)
+{
+	bool is_stdin = !strcmp(options->policy, "-");
+	size_t len;
+	char *text;
+	int err = sl_file_read(options->policy, SL_POLICY_BYTES_MAX, NULL, &text, &len, diag);
+
+	if (err)
+		return err;
+	err = sl_given_load_text(given, options, text, len, is_stdin ? NULL : options->policy,
+				 diag);
+	free(text);
+	return err;
+}
+
+void sl_given_free(struct sl_given *given)
+{
+	sl_policy_free((struct sl_policy *)given->attach.parsed);
+	for (size_t i = 0; i < given->n_begins; i++)
+		free(given->begins[i].id);
+	free(given->begins);
+	free(given->path);
+	sl_diag_free(&given->names);
+	memset(given, 0, sizeof(*given));
+}

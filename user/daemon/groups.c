@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Which policy is for which device: groups of patterns. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices.h"
+#include "policy/text.h"
+
+struct sl_target_group *sl_target_group_new(void)
+{
+	struct sl_target_group *group = calloc(1, sizeof(*group));
+
+	if (group)
+		group->refs = 1;
+	return group;
+}
+
+struct sl_target_group *sl_target_group_get(struct sl_target_group *group)
+{
+	group->refs++;
+	return group;
+}
+
+void sl_target_group_put(struct sl_target_group *group)
+{
+	if (!group || --group->refs)
+		return;
+	for (size_t i = 0; i < group->n_patterns; i++)
+		free(group->patterns[i]);
+	free(group->patterns);
+	sl_given_free(&group->given);
+	free(group);
+}
+
+int sl_target_group_add_pattern(struct sl_target_group *group, const char *pattern)
+{
+	char *copy = strdup(pattern), **added;
+
+	added = copy ? SL_ADD(group->patterns, group->n_patterns) : NULL;
+	if (!added) {
+		free(copy);
+		return -ENOMEM;
+	}
+	*added = copy;
+	return 0;
+}
+
+static bool has(const struct sl_target_group *group, const char *name)
+{
+	return sl_link_pattern((const char *const *)group->patterns, group->n_patterns, name) >= 0;
+}
+
+struct sl_target_group *sl_devices_match(const struct sl_devices *devices, const char *name)
+{
+	for (size_t i = 0; i < devices->n_groups; i++)
+		if (has(devices->groups[i], name))
+			return devices->groups[i];
+	return NULL;
+}
+
+/* A device whose group is none of the set any more keeps its old one. */
+static void regroup(struct sl_devices *devices, struct sl_watched *w)
+{
+	struct sl_target_group *group = sl_devices_match(devices, w->device.name);
+
+	if (w->by_hand)
+		return;
+	w->orphan = !group;
+	if (!group)
+		return;
+	sl_target_group_put(w->group);
+	w->group = sl_target_group_get(group);
+	w->renew = true;
+	if (w->state == SL_WATCHED_FAILED)
+		w->state = SL_WATCHED_WAITING;
+}
+
+static bool has_nothing(const struct sl_watched *w)
+{
+	return w->state != SL_WATCHED_ATTACHED && w->state != SL_WATCHED_ISOLATED;
+}
+
+static void on_known(void *context, enum sl_link_change change, const struct sl_link *link,
+		     const struct sl_link *before)
+{
+	struct sl_devices *devices = context;
+
+	if (!sl_devices_find(devices, link->ifindex))
+		sl_devices_on_link(devices, change, link, before);
+}
+
+void sl_devices_regroup(struct sl_devices *devices, struct sl_target_group **groups, size_t n)
+{
+	struct sl_target_group **old = devices->groups;
+	size_t n_old = devices->n_groups;
+
+	devices->groups = groups;
+	devices->n_groups = n;
+	for (size_t i = 0; i < devices->n_devices; i++)
+		regroup(devices, &devices->devices[i]);
+	for (size_t i = 0; i < devices->n_devices;) {
+		struct sl_watched *w = &devices->devices[i];
+
+		if (w->orphan && has_nothing(w))
+			sl_devices_drop(devices, w);
+		else
+			i++;
+	}
+	for (size_t i = 0; i < n_old; i++)
+		sl_target_group_put(old[i]);
+	free(old);
+	if (devices->links)
+		sl_links_each(devices->links, on_known, devices);
+}
+
+void sl_devices_take_back(struct sl_devices *devices)
+{
+	for (size_t i = 0; i < devices->n_devices; i++)
+		if (devices->devices[i].state == SL_WATCHED_RELEASED)
+			devices->devices[i].state = SL_WATCHED_WAITING;
+}
