@@ -31,7 +31,7 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivm
 # Each stage is a folder; every stage but the entry points goes into the library.
 STAGES     := policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts \
 	      daemon
-LIB_SRC    := $(foreach s,$(STAGES),$(wildcard user/$(s)/*.c))
+LIB_SRC    := $(filter-out %/main.c,$(foreach s,$(STAGES),$(wildcard user/$(s)/*.c)))
 CLI_SRC    := $(wildcard user/cli/*.c)
 ALERTS_SRC := user/programs/alerts.c user/cli/options.c user/cli/usage.c
 BPF_SRC    := $(wildcard bpf/*.bpf.c)
@@ -51,14 +51,14 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 	verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-dns fuzz-forward lint format clean install
 
-all: $(O)/sluice $(O)/sluice-alerts
+all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts
 
 help:
 	@echo 'sudo make demo      install what is missing, build, show allowed and blocked connections'
 	@echo 'sudo make test      build and run every test'
 	@echo 'sudo make test-guests    of these, a real guest on a bridge, and libvirt itself'
 	@echo 'sudo make test-kernels   the programs and a suite on Debian 6.1, 6.12 and this kernel'
-	@echo 'make                build $(O)/sluice and $(O)/sluice-alerts'
+	@echo 'make                build $(O)/sluice, $(O)/sluiced and $(O)/sluice-alerts'
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
 	@echo 'make oracle-alerts  SEED= TIME=   alerts over random records against a model'
@@ -179,6 +179,10 @@ fuzz-forward:
 
 $(O)/sluice: $(CLI_OBJ) $(O)/libsluice.a
 	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lncursesw
+
+$(O)/sluiced: $(O)/user/daemon/main.o $(O)/libsluice.a
+	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(O)/sluice-alerts: $(ALERTS_OBJ) $(O)/libsluice.a
@@ -224,6 +228,10 @@ $(O)/tests/%: tests/tools/%.c $(O)/libsluice.a
 install: all
 	install -D -m 755 $(O)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
 	install -D -m 755 $(O)/sluice-alerts $(DESTDIR)$(PREFIX)/bin/sluice-alerts
+	install -D -m 755 $(O)/sluiced $(DESTDIR)$(PREFIX)/sbin/sluiced
+	install -D -m 644 deploy/systemd/sluiced.service $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
+	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sluice docs/*.md
 	install -d $(DESTDIR)$(PREFIX)/share/sluice/policies
 	install -D -m 644 deploy/alerts/default.yaml $(DESTDIR)$(PREFIX)/share/sluice/alerts/default.yaml
 	cp -r policies/. $(DESTDIR)$(PREFIX)/share/sluice/policies/

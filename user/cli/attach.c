@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* sluice attach: a policy for a network device or a cgroup. */
+#include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "control.h"
 #include "output.h"
 #include "pins.h"
 #include "target/cgroup_policy.h"
@@ -29,6 +32,9 @@ struct request {
 	const char *device, *cgroup;
 	const char *bound;		/* an option that is only for devices, or NULL */
 	struct sl_attach_options options;
+	/* as they were written, for sluiced */
+	const char *mac;
+	json_t *addresses, *vlans;	/* owned */
 	bool json;
 };
 
@@ -59,14 +65,17 @@ static int set_option(struct request *r, int c, char **argv, struct sl_diag *dia
 		if (r->options.binding.has_mac)
 			return sl_usage("attach", "--mac %s: a device has one MAC, and one was given",
 					optarg);
+		r->mac = optarg;
 		sl_binding_mac(&r->options.binding, optarg, diag);
 		return 0;
 	case OPT_ADDRESS:
 		r->bound = "--address";
+		json_array_append_new(r->addresses, json_string(optarg));
 		sl_binding_address(&r->options.binding, optarg, diag);
 		return 0;
 	case OPT_VLAN:
 		r->bound = "--vlan";
+		json_array_append_new(r->vlans, json_string(optarg));
 		sl_binding_vlan(&r->options.binding, optarg, diag);
 		return 0;
 	case OPT_AUDIT:
@@ -102,80 +111,62 @@ static void print_binding(const struct sl_binding_spec *b)
 	putchar('\n');
 }
 
-static void print_attached(const struct request *r, const struct sl_device *device,
-			   const struct sl_target *t, const struct sl_attached *a)
+struct done {
+	const char *name, *policy, *via;
+	__u64 generation;
+	unsigned ifindex, slot;
+	__u64 cgroup;		/* its id; 0: a device */
+};
+
+static json_t *done_json(const struct done *d)
+{
+	json_t *j = json_pack("{s:o, s:s, s:o, s:o, s:i}", "name", sl_json_text(d->name), "policy",
+			      d->policy, "generation", sl_json_number(d->generation), "via",
+			      sl_json_text(d->via), "slot", (int)d->slot);
+
+	if (d->cgroup)
+		json_object_set_new(j, "cgroup", sl_json_number(d->cgroup));
+	else
+		json_object_set_new(j, "ifindex", json_integer(d->ifindex));
+	if (!d->cgroup)
+		json_object_set_new(j, "veth", json_boolean(sl_device_is_veth(d->name)));
+	return j;
+}
+
+static void print_cgroup(const struct done *d, bool by_daemon)
+{
+	sl_put_text(d->name, stdout);
+	printf(": policy %s, generation %llu, by programs on ", d->policy,
+	       (unsigned long long)d->generation);
+	sl_put_text(d->via && !strcmp(d->via, d->name) ? "it" : d->via ? d->via :
+		    "a cgroup above", stdout);
+	puts("\n  AF_PACKET and other families but IPv4 and IPv6 are not judged: a workload with "
+	     "CAP_NET_RAW\n  has them");
+	if (!by_daemon)
+		puts("  without sluiced nothing records events (`sluice monitor` shows them) or "
+		     "follows @host, @gateway\n  and @subnet; the kernel goes on enforcing");
+}
+
+static void print_attached(const struct request *r, const struct done *d, bool by_daemon)
 {
 	if (r->json) {
-		sl_json_print(json_pack("{s:o, s:b, s:i, s:s, s:o, s:s, s:i}", "name",
-					sl_json_text(device->name), "veth",
-					sl_device_is_veth(device->name),
-					"ifindex", (int)device->ifindex, "policy", a->policy,
-					"generation", sl_json_number(a->generation), "via", way(t),
-					"slot", (int)a->slot));
+		sl_json_print(done_json(d));
 		return;
 	}
-	sl_put_text(device->name, stdout);
-	printf(": policy %s, generation %llu, by %s\n", a->policy,
-	       (unsigned long long)a->generation, way(t));
+	if (d->cgroup) {
+		print_cgroup(d, by_daemon);
+		return;
+	}
+	printf("%s: policy %s, generation %llu, by %s\n", d->name, d->policy,
+	       (unsigned long long)d->generation, d->via);
 	print_binding(&r->options.binding);
-	if (sl_device_is_veth(device->name))
+	if (sl_device_is_veth(d->name))
 		puts("  a veth: whoever has CAP_NET_ADMIN over its other end can send past this policy "
 		     "(docs/SECURITY.md);\n  `sluice status` tells when frames were not judged");
-	puts("  without sluiced nothing records events (`sluice monitor` shows them), attaches "
-	     "again what\n  another program takes off, or follows @host, @gateway and @subnet; "
-	     "the kernel goes on enforcing");
-}
-
-static void print_cgroup(const struct request *r, const struct sl_cgroup_target *cgroup,
-			 const struct sl_target *t, const struct sl_attached *a)
-{
-	const struct sl_target at = {.cgroup_id = t->point};
-	char *point = sl_state_cgroup_path(&at);
-
-	if (r->json) {
-		sl_json_print(json_pack("{s:o, s:o, s:s, s:o, s:o, s:i}", "name",
-					sl_json_text(cgroup->path), "cgroup",
-					sl_json_number(cgroup->id), "policy", a->policy,
-					"generation", sl_json_number(a->generation), "via",
-					sl_json_text(point), "slot", (int)a->slot));
-	} else {
-		sl_put_text(cgroup->path, stdout);
-		printf(": policy %s, generation %llu, by programs on ", a->policy,
-		       (unsigned long long)a->generation);
-		sl_put_text(t->point == t->cgroup_id ? "it" : point ? point : "a cgroup above",
-			    stdout);
-		putchar('\n');
-		puts("  AF_PACKET and other families but IPv4 and IPv6 are not judged: a workload with "
-		     "CAP_NET_RAW\n  has them. Without sluiced nothing records events (`sluice "
-		     "monitor` shows them) or follows\n  @host, @gateway and @subnet; the kernel "
-		     "goes on enforcing");
-	}
-	free(point);
-}
-
-static int attach_cgroup(const struct request *r, struct sl_diag *diag)
-{
-	struct sl_cgroup_target cgroup;
-	struct sl_attached attached;
-	struct sl_state *state;
-	struct sl_target t;
-	int err = sl_cgroup_open_target(r->cgroup, &cgroup, diag);
-
-	if (err)
-		return SL_EXIT_FAILED;
-	err = sl_pins_open(true, &state);
-	if (!err) {
-		err = sl_cgroup_attach(state, &cgroup, &r->options, &attached, diag);
-		if (!err)
-			err = sl_state_target(state, attached.slot, &t);
-		sl_state_close(state);
-		if (!err)
-			print_cgroup(r, &cgroup, &t, &attached);
-		else if (!diag->n_errors)
-			sl_error(diag, NULL, "%s: %s", r->cgroup, strerror(-err));
-	}
-	sl_cgroup_close_target(&cgroup);
-	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
+	if (!by_daemon)
+		puts("  without sluiced nothing records events (`sluice monitor` shows them), "
+		     "attaches again what\n  another program takes off, or follows @host, @gateway "
+		     "and @subnet; the kernel goes on enforcing");
 }
 
 static int attach_device(const struct request *r, struct sl_diag *diag)
@@ -193,16 +184,111 @@ static int attach_device(const struct request *r, struct sl_diag *diag)
 		err = sl_state_target(state, attached.slot, &t);
 	sl_state_close(state);
 	if (!err)
-		print_attached(r, &device, &t, &attached);
+		print_attached(r, &(struct done){device.name, attached.policy, way(&t),
+						 attached.generation, device.ifindex,
+						 attached.slot, 0}, false);
 	else if (!diag->n_errors)
 		sl_error(diag, NULL, "%s: %s", r->device, strerror(-err));
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
 
+static int attach_cgroup(const struct request *r, struct sl_diag *diag)
+{
+	struct sl_cgroup_target cgroup;
+	struct sl_attached attached;
+	struct sl_state *state;
+	struct sl_target t;
+	char *point = NULL;
+	int err = sl_cgroup_open_target(r->cgroup, &cgroup, diag);
+
+	if (err)
+		return SL_EXIT_FAILED;
+	err = sl_pins_open(true, &state);
+	if (!err) {
+		err = sl_cgroup_attach(state, &cgroup, &r->options, &attached, diag);
+		if (!err)
+			err = sl_state_target(state, attached.slot, &t);
+		if (!err)
+			point = sl_state_cgroup_path(&(struct sl_target){.cgroup_id = t.point});
+		sl_state_close(state);
+		if (!err)
+			print_attached(r, &(struct done){cgroup.path, attached.policy, point,
+							 attached.generation, 0, attached.slot,
+							 cgroup.id}, false);
+		else if (!diag->n_errors)
+			sl_error(diag, NULL, "%s: %s", r->cgroup, strerror(-err));
+	}
+	free(point);
+	sl_cgroup_close_target(&cgroup);
+	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
+}
+
+/* The policy's path as sluiced finds it, or its text. NULL: said in diag. */
+static json_t *request_json(const struct request *r, struct sl_diag *diag)
+{
+	json_t *j = json_pack("{s:s, s:O, s:O, s:b, s:b, s:s?}", r->cgroup ? "cgroup" : "device",
+			      r->cgroup ? r->cgroup : r->device, "addresses", r->addresses, "vlans",
+			      r->vlans, "audit", r->options.audit, "trust_clock",
+			      r->options.trust_clock, "mac", r->mac);
+	const char *policy = r->options.policy;
+	char real[PATH_MAX], *text;
+	size_t len;
+
+	if (strcmp(policy, "-")) {
+		json_object_set_new(j, "policy", json_string(realpath(policy, real) ? real : policy));
+		return j;
+	}
+	if (sl_file_read(policy, SL_POLICY_BYTES_MAX, NULL, &text, &len, diag)) {
+		json_decref(j);
+		return NULL;
+	}
+	if (json_object_set_new(j, "text", json_stringn(text, len))) {
+		sl_error(diag, NULL, "<stdin>: not UTF-8");
+		json_decref(j);
+		j = NULL;
+	}
+	free(text);
+	return j;
+}
+
+static int ask(struct sl_control *control, const struct request *r, struct sl_diag *diag)
+{
+	json_t *request = request_json(r, diag), *a;
+
+	a = request ? sl_control_get(control, "attach", request) : NULL;
+	if (!a)
+		return SL_EXIT_FAILED;
+	print_attached(r, &(struct done){
+		json_string_value(json_object_get(a, "name")),
+		json_string_value(json_object_get(a, "policy")),
+		json_string_value(json_object_get(a, "via")),
+		(__u64)json_integer_value(json_object_get(a, "generation")),
+		(unsigned)json_integer_value(json_object_get(a, "ifindex")),
+		(unsigned)json_integer_value(json_object_get(a, "slot")),
+		(__u64)json_integer_value(json_object_get(a, "cgroup"))}, true);
+	json_decref(a);
+	return SL_EXIT_OK;
+}
+
+static int attach(const struct request *r, struct sl_diag *diag)
+{
+	struct sl_control *control;
+	/* a device is one network namespace's, a cgroup is not */
+	int found = sl_control_find(r->device != NULL, &control);
+
+	if (found == -ENOENT)
+		return r->cgroup ? attach_cgroup(r, diag) : attach_device(r, diag);
+	if (found)
+		return found;
+	found = ask(control, r, diag);
+	sl_control_close(control);
+	return found;
+}
+
 int cmd_attach(int argc, char **argv)
 {
 	struct sl_diag diag = {};
-	struct request r = {};
+	struct request r = {.addresses = json_array(), .vlans = json_array()};
 	int c, status = 0;
 
 	opterr = 0;
@@ -221,9 +307,10 @@ int cmd_attach(int argc, char **argv)
 	if (!status && diag.n_errors)
 		status = SL_EXIT_USAGE;
 	if (!status)
-		status = sl_output_done("attach", r.cgroup ? attach_cgroup(&r, &diag) :
-							     attach_device(&r, &diag));
+		status = sl_output_done("attach", attach(&r, &diag));
 	sl_diag_print(&diag, stderr);
 	sl_diag_free(&diag);
+	json_decref(r.addresses);
+	json_decref(r.vlans);
 	return status;
 }

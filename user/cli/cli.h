@@ -42,6 +42,8 @@ int cmd_detach(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_monitor(int argc, char **argv);
 int cmd_alerts(int argc, char **argv);
+int cmd_apply(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 
 /* Prints the command's usage: to stdout and SL_EXIT_OK for --help, else (with
  * an optional first line that says what is wrong) to stderr and SL_EXIT_USAGE. */
@@ -76,8 +78,5 @@ int sl_load(const char *path, const struct sl_resolve_options *options, __u64 ge
 int sl_load_quietly(const char *path, const struct sl_resolve_options *options,
 		    __u64 generation, bool keep_written, struct sl_loaded *out);
 void sl_loaded_free(struct sl_loaded *loaded);
-
-/* Unix time minus boot time in ns (struct sl_compile_options). */
-__s64 sl_boot_epoch_ns(void);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control.h"
 #include "output.h"
 #include "pins.h"
 
@@ -39,6 +40,7 @@ static void say(const struct detaching *d, const char *name, __u64 netns, const 
 
 static const char nothing_judges_frames[] = "nothing judges its frames now";
 static const char nothing_judges_sockets[] = "nothing judges its sockets now";
+static const char another_holds[] = "the policy of a cgroup above it holds now";
 
 static void detach_each(void *context, const struct sl_target_view *view)
 {
@@ -69,8 +71,7 @@ static int detach_cgroup(struct detaching *d, const char *path)
 	for (i = 0; i < cgroup.level; i++)
 		above |= !sl_state_find_cgroup(d->state, cgroup.ids[i], &slot);
 	if (!err)
-		say(d, cgroup.path, 0, above ? "the policy of a cgroup above it holds now" :
-					       nothing_judges_sockets);
+		say(d, cgroup.path, 0, above ? another_holds : nothing_judges_sockets);
 	sl_cgroup_close_target(&cgroup);
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
@@ -86,8 +87,32 @@ static int detach_device(struct detaching *d, const char *name)
 	return SL_EXIT_OK;
 }
 
+static const char *what_holds(const json_t *detached)
+{
+	if (json_is_true(json_object_get(detached, "above")))
+		return another_holds;
+	return json_is_true(json_object_get(detached, "cgroup")) ? nothing_judges_sockets :
+								  nothing_judges_frames;
+}
+
+/* Through sluiced, which would otherwise put it back. */
+static int ask(struct sl_control *control, const char *name, bool is_cgroup, bool json)
+{
+	struct detaching d = {.json = json};
+	json_t *answer, *each;
+	size_t i;
+
+	answer = sl_control_get(control, "detach",
+				name ? json_pack("{s:s}", is_cgroup ? "cgroup" : "device", name) :
+				       json_pack("{s:b}", "all", 1));
+	json_array_foreach(json_object_get(answer, "detached"), i, each)
+		say(&d, json_string_value(json_object_get(each, "name")), 0, what_holds(each));
+	json_decref(answer);
+	return answer ? SL_EXIT_OK : SL_EXIT_FAILED;
+}
+
 /* No state: nothing is attached. */
-static int detach(const char *name, bool is_cgroup, bool json, struct sl_diag *diag)
+static int detach_pins(const char *name, bool is_cgroup, bool json, struct sl_diag *diag)
 {
 	struct detaching d = {.diag = diag, .json = json};
 	int status = sl_pins_open(false, &d.state);
@@ -107,6 +132,20 @@ static int detach(const char *name, bool is_cgroup, bool json, struct sl_diag *d
 										 SL_EXIT_OK;
 	sl_state_close(d.state);
 	return status;
+}
+
+static int detach(const char *name, bool is_cgroup, bool json, struct sl_diag *diag)
+{
+	struct sl_control *control;
+	int found = sl_control_find(name && !is_cgroup, &control);
+
+	if (found == -ENOENT)
+		return detach_pins(name, is_cgroup, json, diag);
+	if (found)
+		return found;
+	found = ask(control, name, is_cgroup, json);
+	sl_control_close(control);
+	return found;
 }
 
 int cmd_detach(int argc, char **argv)

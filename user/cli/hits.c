@@ -1,194 +1,102 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* sluice rules --dev, --cgroup: what each rule of a target has decided. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "audit/record.h"
+#include "control.h"
+#include "daemon/view.h"
 #include "hits.h"
 #include "output.h"
 #include "pins.h"
 
-/* Sums over generations: an id's row, or a reason's where no rule decided. */
-struct row {
-	const char *rule;	/* NULL: none */
-	unsigned reason;
-	bool old;		/* of a generation that is no longer in force */
-	__u64 count, last_ns;
-};
-
-struct hits {
-	struct sl_table table;
-	const char **ids;
-	struct row *rows;
-	size_t n, cap;
-	bool failed;
-};
-
-static void index_labels(struct hits *h)
+static void print_row(const json_t *row, bool json)
 {
-	size_t n = h->table.words[SL_H_RULES], i;
-	const char *at = sl_table_label(h->table.words, h->table.n_words, 0);
+	const char *rule = json_string_value(json_object_get(row, "rule"));
+	const char *last = json_string_value(json_object_get(row, "last"));
 
-	h->ids = calloc(n + 1, sizeof(*h->ids));
-	for (i = 0; i < n && h->ids && at; i++) {
-		at += strlen(at) + 1;
-		h->ids[i] = at;
-	}
-}
-
-static struct row *row_of(struct hits *h, const char *rule, unsigned reason, bool old)
-{
-	struct row *rows;
-	size_t i;
-
-	for (i = 0; i < h->n; i++)
-		if (h->rows[i].rule == rule && h->rows[i].reason == reason && h->rows[i].old == old)
-			return &h->rows[i];
-	if (h->n == h->cap) {
-		h->cap = h->cap ? 2 * h->cap : 64;
-		rows = realloc(h->rows, h->cap * sizeof(*rows));
-		if (!rows)
-			return NULL;
-		h->rows = rows;
-	}
-	h->rows[h->n] = (struct row){.rule = rule, .reason = reason, .old = old};
-	return &h->rows[h->n++];
-}
-
-static void on_hit(void *context, const struct sl_hit_key *key, const struct sl_hit *hit)
-{
-	struct hits *h = context;
-	/* 0: carried over from older ones, by the numbers of this one */
-	bool ours = !key->generation ||
-		    key->generation == (__u32)h->table.words[SL_H_GENERATION];
-	bool known = ours && h->ids && key->rule < h->table.words[SL_H_RULES];
-	struct row *row = row_of(h, known ? h->ids[key->rule] : NULL, key->reason,
-				 !known && key->reason == SL_REASON_RULE);
-
-	if (!row) {
-		h->failed = true;
-		return;
-	}
-	row->count += hit->count;
-	if (hit->last_ns > row->last_ns)
-		row->last_ns = hit->last_ns;
-}
-
-/* Rules that have decided nothing are shown too: they are what an audit looks for. */
-static void add_idle(struct hits *h)
-{
-	size_t n = h->table.words[SL_H_RULES], i, k;
-
-	for (i = 0; h->ids && i < n; i++) {
-		for (k = 0; k < h->n && h->rows[k].rule != h->ids[i]; k++)
-			;
-		if (k == h->n && !row_of(h, h->ids[i], SL_REASON_RULE, false))
-			h->failed = true;
-	}
-}
-
-static int most_first(const void *a, const void *b)
-{
-	const struct row *x = a, *y = b;
-
-	return x->count > y->count ? -1 : x->count < y->count;
-}
-
-static void print_row(const struct row *r, bool json)
-{
-	const char *name = r->rule ? r->rule : r->old ? "(a rule of an older policy)" : "(no rule)";
-	char last[40] = "never";
-
-	if (r->count)
-		sl_boot_time_text(r->last_ns, last);
 	if (json)
-		sl_json_print(json_pack("{s:s?, s:s, s:o, s:s?}", "rule", r->rule, "reason",
-					sl_reason_word(r->reason), "count",
-					sl_json_number(r->count), "last",
-					r->count ? last : NULL));
+		sl_json_print(json_incref((json_t *)row));
 	else
-		printf("%10llu  %-20s  %-28s  %s\n", (unsigned long long)r->count, last, name,
-		       sl_reason_word(r->reason));
+		printf("%10lld  %-20s  %-28s  %s\n",
+		       (long long)json_integer_value(json_object_get(row, "count")),
+		       last ? last : "never",
+		       rule ? rule : json_is_true(json_object_get(row, "old")) ?
+		       "(a rule of an older policy)" : "(no rule)",
+		       json_string_value(json_object_get(row, "reason")));
 }
 
-static int print_hits(struct sl_state *state, __u32 slot, bool json)
+/* Rules alone: that a reason did not occur is nothing to clear up. */
+static bool is_unused(const json_t *row, __s64 seconds)
 {
-	struct hits h = {};
-	size_t i;
-	int err = sl_state_table(state, slot, &h.table);
+	const json_t *idle = json_object_get(row, "idle_s");
 
-	if (err)
-		return err;
-	index_labels(&h);
-	err = sl_state_hits(state, slot, on_hit, &h);
-	add_idle(&h);
-	if (h.rows)
-		qsort(h.rows, h.n, sizeof(*h.rows), most_first);
+	return json_is_string(json_object_get(row, "rule")) &&
+	       (json_is_null(idle) || json_integer_value(idle) >= seconds);
+}
+
+/* Counters begin with the target: what was not seen for longer than that is not known. */
+static void print_rules(const json_t *answer, __s64 unused_s, bool json)
+{
+	const char *since = json_string_value(json_object_get(answer, "since"));
+	const json_t *row;
+	size_t i;
+
+	if (!json && unused_s)
+		printf("counted since %s\n", since ? since : "?");
 	if (!json)
 		printf("%10s  %-20s  %-28s  %s\n", "DECISIONS", "LAST", "RULE", "REASON");
-	for (i = 0; i < h.n; i++)
-		print_row(&h.rows[i], json);
-	free(h.rows);
-	free(h.ids);
-	free(h.table.words);
-	return err ? err : h.failed ? -ENOMEM : 0;
+	json_array_foreach(json_object_get(answer, "rules"), i, row)
+		if (!unused_s || is_unused(row, unused_s))
+			print_row(row, json);
 }
 
-struct wanted {
-	const char *name;	/* of a device */
-	__u32 slot;
-	bool found;
-};
-
-static void find(void *context, const struct sl_target_view *view)
+/* From the pins; NULL: said. */
+static json_t *read_pins(const char *name, bool is_cgroup)
 {
-	struct wanted *w = context;
-
-	if (view->here && !strcmp(view->target.name, w->name) && view->attached) {
-		w->slot = view->slot;
-		w->found = true;
-	}
-}
-
-/* 0, or -errno; found or not is in *w. */
-static int find_target(struct sl_state *state, const char *name, bool is_cgroup,
-		       struct wanted *w)
-{
-	struct sl_cgroup_target cgroup;
-	struct sl_diag diag = {};
-	int err = 0;
-
-	if (!is_cgroup)
-		return sl_state_targets(state, find, w);
-	err = sl_cgroup_open_target(name, &cgroup, &diag);
-	if (!err) {
-		sl_state_sweep(state);
-		w->found = !sl_state_find_cgroup(state, cgroup.id, &w->slot);
-		sl_cgroup_close_target(&cgroup);
-	}
-	sl_diag_free(&diag);
-	return err;
-}
-
-int sl_hits_show(const char *name, bool is_cgroup, bool json)
-{
-	struct wanted w = {.name = name};
+	struct sl_target target;
 	struct sl_state *state;
-	int status = sl_pins_open(false, &state), err = 0;
+	struct sl_diag diag = {};
+	int status = sl_pins_open(false, &state), err = -ENOENT;
+	json_t *rows = NULL;
+	char since[40];
+	__u32 slot;
 
 	if (status > 0)
-		return status;
-	if (!status)
-		err = find_target(state, name, is_cgroup, &w);
-	if (!err && w.found)
-		err = print_hits(state, w.slot, json);
-	if (err)
-		fprintf(stderr, "sluice rules: %s: %s\n", name, strerror(-err));
-	else if (!w.found)
-		fprintf(stderr, "sluice rules: %s '%s' has no policy (`sluice status` lists "
-			"those that have one)\n", is_cgroup ? "cgroup" : "device", name);
-	if (!status)
+		return NULL;
+	if (!status) {
+		sl_state_sweep(state);
+		err = sl_view_find(state, name, is_cgroup, &slot, &target, &diag);
+		if (!err)
+			rows = sl_view_rules(state, slot, &err);
 		sl_state_close(state);
-	return err || !w.found ? SL_EXIT_FAILED : SL_EXIT_OK;
+	}
+	if (err == -ENOENT && !diag.n_errors)
+		sl_error(&diag, NULL, "%s '%s' has no policy (`sluice status` lists those that "
+			 "have one)", is_cgroup ? "cgroup" : "device", name);
+	else if (err && !diag.n_errors)
+		sl_error(&diag, NULL, "%s: %s", name, strerror(-err));
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	return rows ? json_pack("{s:o, s:s}", "rules", rows, "since",
+				sl_view_boot_time(target.since_ns, since)) : NULL;
+}
+
+int sl_hits_show(const char *name, bool is_cgroup, __s64 unused_s, bool json)
+{
+	struct sl_control *control;
+	int found = sl_control_find(false, &control);
+	json_t *answer;
+
+	if (found > 0)
+		return found;
+	answer = found ? read_pins(name, is_cgroup) :
+			 sl_control_get(control, "rules",
+					json_pack("{s:s}", is_cgroup ? "cgroup" : "device", name));
+	if (!found)
+		sl_control_close(control);
+	if (!answer)
+		return SL_EXIT_FAILED;
+	print_rules(answer, unused_s, json);
+	json_decref(answer);
+	return SL_EXIT_OK;
 }

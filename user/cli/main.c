@@ -105,15 +105,42 @@ const struct sl_command sl_commands[] = {
 	 "example: sudo sluice status\n",
 	 cmd_status},
 	{"monitor", "show the events of what is attached, as they come",
-	 "usage: sluice monitor [-o json]\n"
+	 "usage: sluice monitor [--dev PATTERN]... [--verdict VERDICT]... [--rule PATTERN]...\n"
+	 "                      [--name PATTERN]... [-o json]\n"
 	 "\n"
-	 "Events have one reader at a time: this, or `sluice watch` with --log or -v.\n"
+	 "Through sluiced any number of monitors see all. Without it events have one reader at a\n"
+	 "time: this, or `sluice watch` with --log or -v.\n"
 	 "\n"
-	 "example: sudo sluice monitor\n",
+	 "      --dev PATTERN     only of these targets\n"
+	 "      --verdict VERDICT only allow, deny or audit-deny\n"
+	 "      --rule PATTERN    only what these rules decided\n"
+	 "      --name PATTERN    only what was asked for, or connected to, by such a name\n"
+	 "  -o, --output FORMAT   text or json\n"
+	 "\n"
+	 "example: sudo sluice monitor --dev 'vnet*' --verdict deny\n",
 	 cmd_monitor},
 	{"alerts", SL_ALERTS_SUMMARY,
 	 SL_ALERTS_USAGE,
 	 cmd_alerts},
+	{"top", "show what each target does now, live",
+	 "usage: sluice top [--count N] [--batch]\n"
+	 "\n"
+	 "A table a second: the targets with most denials first. q ends it.\n"
+	 "\n"
+	 "  -b, --batch           print tables, one below the other\n"
+	 "  -n, --count N         end after N tables\n"
+	 "\n"
+	 "example: sudo sluice top\n",
+	 cmd_top},
+	{"apply", "let sluiced read its configuration now, and say what became of it",
+	 "usage: sluice apply [-o json]\n"
+	 "\n"
+	 "sluiced reads changed files by itself; this tells whether it could, and gives devices\n"
+	 "that were detached by hand their policies again. Exits 1 if the configuration is not\n"
+	 "in force, or a device that it names could not get its policy.\n"
+	 "\n"
+	 "example: sudo sluice apply\n",
+	 cmd_apply},
 	{"check", "say whether a policy is valid, and what looks wrong with it",
 	 "usage: sluice check [-o json] [--resolved] [--trust-clock] FILE...\n"
 	 "\n"
@@ -191,11 +218,17 @@ const struct sl_command sl_commands[] = {
 	 "example: virsh nwfilter-dumpxml agent | sluice convert --from nwfilter > agent.yaml\n",
 	 cmd_convert},
 	{"rules", "show what each rule has decided, or the built-in sets",
-	 "usage: sluice rules --dev DEVICE [-o json]\n"
-	 "       sluice rules --cgroup PATH [-o json]\n"
+	 "usage: sluice rules --dev DEVICE [--unused DURATION] [-o json]\n"
+	 "       sluice rules --cgroup PATH [--unused DURATION] [-o json]\n"
 	 "       sluice rules --sets [--dev DEVICE] [-o json]\n"
 	 "\n"
-	 "example: sudo sluice rules --dev vnet0\n",
+	 "      --dev DEVICE      decisions by rule, and when each rule last decided\n"
+	 "      --unused DURATION only rules that decided nothing for so long, as 30d; counters\n"
+	 "                        begin when the device is attached\n"
+	 "      --sets            the built-in sets\n"
+	 "  -o, --output FORMAT   text or json\n"
+	 "\n"
+	 "example: sudo sluice rules --dev vnet0 --unused 30d\n",
 	 cmd_rules},
 	{"libvirt-hook", "called by libvirt through deploy/libvirt/qemu-hook",
 	 "usage: sluice libvirt-hook [--config FILE] [--] GUEST OPERATION [SUBOPERATION EXTRA]\n"

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "audit/json.h"
 #include "cli.h"
 #include "policy/text.h"
 
@@ -22,19 +23,11 @@ int sl_output_done(const char *command, int status);
 
 /* `file:line`, or `file` where the line is unknown. */
 void sl_put_place(const struct sl_pos *pos, FILE *out);
-/* sl_put_text and sl_put_place as strings, owned; NULL when out of memory. */
-char *sl_escaped(const char *text);
+/* The same as a string, owned; NULL when out of memory. */
 char *sl_place(const struct sl_pos *pos);
 
-/* ---- json.c: new references; NULL when out of memory ---- */
+/* ---- json.c ---- */
 
-/* A string; bytes that are not UTF-8 become \xNN. NULL gives null. */
-json_t *sl_json_text(const char *text);
-json_t *sl_json_number(__u64 number);
-/* {file, line, column}; file is null where it is not known. */
-json_t *sl_json_position(const struct sl_pos *pos);
-/* The entries of one severity: [{file, line, column, message}]. */
-json_t *sl_json_diag(const struct sl_diag *diag, enum sl_severity severity);
 /* One line on stdout. Takes the reference; says on stderr if there is none. */
 void sl_json_print(json_t *object);
 

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "output.h"
 #include "pins.h"
@@ -28,7 +27,6 @@ int sl_pins_open(bool create, struct sl_state **out)
 		return -ENOENT;
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
-
 int sl_pins_claim_events(struct sl_state *state)
 {
 	struct sl_diag diag = {};
@@ -37,14 +35,4 @@ int sl_pins_claim_events(struct sl_state *state)
 	sl_diag_print(&diag, stderr);
 	sl_diag_free(&diag);
 	return err;
-}
-
-const char *sl_boot_time_text(__u64 boot_ns, char buf[40])
-{
-	time_t seconds = (sl_boot_epoch_ns() + (__s64)boot_ns) / 1000000000;
-	struct tm tm;
-
-	gmtime_r(&seconds, &tm);
-	strftime(buf, 40, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return buf;
 }

@@ -15,7 +15,4 @@ int sl_pins_open(bool create, struct sl_state **out);
 /* sl_state_claim_events; errors are printed. */
 int sl_pins_claim_events(struct sl_state *state);
 
-/* RFC 3339 of a boot time, UTC, seconds. */
-const char *sl_boot_time_text(__u64 boot_ns, char buf[40]);
-
 #endif

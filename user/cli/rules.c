@@ -6,6 +6,7 @@
 #include "behind.h"
 #include "hits.h"
 #include "output.h"
+#include "policy/parser.h"
 #include "sluice_sets.h"
 
 struct set_row {
@@ -122,6 +123,7 @@ static const struct option options[] = {
 	{"sets", no_argument, NULL, 's'},
 	{"dev", required_argument, NULL, 'd'},
 	{"cgroup", required_argument, NULL, 'c'},
+	{"unused", required_argument, NULL, 'u'},
 	{"output", required_argument, NULL, 'o'},
 	{"help", no_argument, NULL, 'h'},
 	{},
@@ -131,6 +133,7 @@ int cmd_rules(int argc, char **argv)
 {
 	const char *device = NULL, *cgroup = NULL;
 	bool json = false, sets = false;
+	__s64 unused_s = 0;
 	int c;
 
 	opterr = 0;
@@ -143,6 +146,10 @@ int cmd_rules(int argc, char **argv)
 			device = optarg;
 		else if (c == 'c')
 			cgroup = optarg;
+		else if (c == 'u' && sl_duration_parse(optarg, strlen(optarg), &unused_s))
+			continue;
+		else if (c == 'u')
+			return sl_usage("rules", "--unused '%s': a duration, as 30d or 12h", optarg);
 		else if (c != 'o')
 			return sl_option_wrong("rules", c, argv);
 		else if (!sl_output_option(optarg, &json))
@@ -154,6 +161,9 @@ int cmd_rules(int argc, char **argv)
 		return sl_usage("rules", "--sets or --dev DEVICE or --cgroup PATH is needed");
 	if (cgroup && (sets || device))
 		return sl_usage("rules", "--cgroup stands alone, not with --sets or --dev");
+	if (sets && unused_s)
+		return sl_usage("rules", "--unused goes with --dev and --cgroup");
 	return sl_output_done("rules", sets ? print_sets(device, json) :
-				       sl_hits_show(device ? device : cgroup, !device, json));
+				       sl_hits_show(device ? device : cgroup, !device, unused_s,
+						    json));
 }

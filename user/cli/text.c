@@ -21,18 +21,6 @@ static char *finish(FILE *out, char **text)
 	return NULL;
 }
 
-char *sl_escaped(const char *text)
-{
-	char *copy = NULL;
-	size_t len;
-	FILE *out = open_memstream(&copy, &len);
-
-	if (!out)
-		return NULL;
-	sl_put_text(text, out);
-	return finish(out, &copy);
-}
-
 char *sl_place(const struct sl_pos *pos)
 {
 	char *text = NULL;

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef SLUICE_CLI_STATUS_H
+#define SLUICE_CLI_STATUS_H
+
+#include <jansson.h>
+
+/* What `sluice status -o json` prints, from sluiced or the pins; command is who complains.
+ * NULL: said on stderr. */
+json_t *sl_status_get(const char *command);
+
+#endif

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* One cgroup: its policy is given, renewed or left alone. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cgroups.h"
+#include "policy/print.h"
+#include "policy/text.h"
+
+static __u64 meaning_of(const struct sl_policy *resolved)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+	__u64 hash = 0;
+
+	if (!out)
+		return 0;
+	sl_policy_print(resolved, out);
+	fprintf(out, "%d", resolved->mode);
+	if (!fclose(out))
+		hash = sl_hash(text);
+	free(text);
+	return hash;
+}
+
+static void complain(struct sl_cgroups *c, struct sl_watched_cgroup *w, const char *change, int err,
+		     const struct sl_diag *diag)
+{
+	const char *first = NULL;
+
+	sl_diag_print(diag, stderr);
+	for (size_t i = 0; i < diag->n && !first; i++)
+		if (diag->entries[i].severity == SL_ERROR)
+			first = diag->entries[i].message;
+	snprintf(w->why, sizeof(w->why), "%s", first ? first : strerror(-err));
+	c->ops->tell(c->context, change, w, NULL, w->why);
+}
+
+static void retry_later(struct sl_cgroups *c)
+{
+	__u64 second = 1000000000ull;
+
+	if (!c->retry_at_ns)
+		c->retry_at_ns =
+			sl_now_ns() + (c->retries < 6 ? second << c->retries++ : 60 * second);
+}
+
+/* The directory, if it still is that cgroup. */
+static int open_cgroup(const struct sl_cgroups *c, const struct sl_watched_cgroup *w,
+		       struct sl_cgroup_target *out, struct sl_diag *diag)
+{
+	char *path;
+	int err;
+
+	if (asprintf(&path, "%s%s", c->mount, w->path) < 0)
+		return -ENOMEM;
+	err = sl_cgroup_open_target(path, out, diag);
+	free(path);
+	if (err || out->id == w->id)
+		return err;
+	sl_cgroup_close_target(out);
+	return -ENOENT;
+}
+
+static int took(struct sl_state *state, struct sl_watched_cgroup *w, __u32 slot, __u64 generation,
+		__u64 meaning)
+{
+	w->slot = slot;
+	w->generation = generation;
+	w->meaning = meaning;
+	w->renew = w->pending = false;
+	w->why[0] = 0;
+	return sl_state_seal(state, slot, &w->seal);
+}
+
+static int put(struct sl_state *state, struct sl_watched_cgroup *w,
+	       const struct sl_cgroup_target *cgroup, const struct sl_policy *resolved,
+	       struct sl_diag *diag)
+{
+	struct sl_compile_options compile = {.generation = sl_state_next_generation(state),
+					     .boot_epoch_ns = sl_boot_epoch_ns()};
+	struct sl_compiled compiled;
+	__u32 slot;
+	int err = sl_compile(resolved, &compile, &compiled, diag);
+
+	if (err)
+		return err;
+	if (!w->by_hand)
+		compiled.table.words[SL_H_FLAGS] |= SL_F_MANAGED;
+	err = sl_state_attach_cgroup(state, cgroup, &compiled.table, &slot, diag);
+	sl_compiled_free(&compiled);
+	return err ? err : took(state, w, slot, compile.generation, meaning_of(resolved));
+}
+
+/* To the bit what it would get: it goes on as it is. */
+static bool has(struct sl_state *state, __u32 slot, const struct sl_policy *resolved)
+{
+	struct sl_compile_options compile = {.boot_epoch_ns = sl_boot_epoch_ns()};
+	struct sl_diag ignored = {};
+	struct sl_compiled compiled;
+	struct sl_table table;
+	bool same = false;
+
+	if (sl_state_table(state, slot, &table))
+		return false;
+	compile.generation = table.words[SL_H_GENERATION];
+	if (!(table.words[SL_H_FLAGS] & SL_F_DEADLINES) &&
+	    !sl_compile(resolved, &compile, &compiled, &ignored)) {
+		compiled.table.words[SL_H_FLAGS] |= SL_F_MANAGED;
+		same = compiled.table.n_words == table.n_words && !compiled.n_patterns &&
+		       !memcmp(compiled.table.words, table.words,
+			       table.n_words * sizeof(*table.words));
+		sl_compiled_free(&compiled);
+	}
+	sl_diag_free(&ignored);
+	free(table.words);
+	return same;
+}
+
+/* A policy that neither this run nor one before it gave. 0 generation: it has none. */
+static bool is_anothers(struct sl_cgroups *c, struct sl_state *state,
+			const struct sl_watched_cgroup *w, __u32 slot, __u64 *generation)
+{
+	struct sl_table table;
+	const char *name;
+	bool ours;
+
+	*generation = 0;
+	if (sl_state_table(state, slot, &table))
+		return false; /* held, or no table of ours: it is given one */
+	*generation = table.words[SL_H_GENERATION];
+	name = sl_table_label(table.words, table.n_words, 0);
+	ours = w->generation == *generation ||
+	       (!w->generation && ((table.words[SL_H_FLAGS] & SL_F_MANAGED) ||
+				   (name && !strcmp(name, c->isolation))));
+	free(table.words);
+	return !ours;
+}
+
+static void given(struct sl_cgroups *c, struct sl_watched_cgroup *w, const char *change,
+		  const struct sl_policy *resolved, const struct sl_diag *diag)
+{
+	w->state = SL_WATCHED_ATTACHED;
+	c->retries = 0;
+	if (!w->group->warned)
+		sl_diag_print(diag, stderr);
+	w->group->warned = true;
+	c->ops->tell(c->context, change, w, resolved->name, NULL);
+}
+
+static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
+		    const struct sl_cgroup_target *cgroup, int why, const struct sl_diag *diag)
+{
+	const struct sl_policy nothing = {.name = (char *)c->isolation, .default_action = SL_DENY};
+	struct sl_diag said = {};
+	int err = put(state, w, cgroup, &nothing, &said);
+
+	w->state = err ? SL_WATCHED_FAILED : SL_WATCHED_ISOLATED;
+	w->pending = true;
+	w->meaning = 0;
+	if (err)
+		complain(c, w, "failed", err, &said);
+	else
+		complain(c, w, "isolated", why, diag);
+	retry_later(c);
+	sl_diag_free(&said);
+}
+
+static int resolve(struct sl_watched_cgroup *w, struct sl_cgroup_target *cgroup,
+		   struct sl_policy **out, struct sl_diag *diag)
+{
+	const struct sl_attach_options *options = &w->group->given.attach;
+	struct sl_environment env = {};
+	int err = sl_cgroup_environment(cgroup, &env, diag);
+
+	if (!err)
+		err = sl_cgroup_resolve(options, &env, out, diag);
+	if (!err && options->enforce)
+		(*out)->mode = SL_MODE_ENFORCE;
+	sl_environment_free(&env);
+	return err;
+}
+
+/* On what is there: adopted, or given. */
+static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
+		   struct sl_cgroup_target *cgroup, __u32 slot, __u64 has_generation,
+		   struct sl_diag *diag)
+{
+	struct sl_policy *resolved = NULL;
+	int err = resolve(w, cgroup, &resolved, diag);
+
+	if (err && has_generation) {
+		took(state, w, slot, has_generation, 0);
+		w->state = SL_WATCHED_ATTACHED;
+		w->pending = true;
+		complain(c, w, "kept", err, diag);
+		retry_later(c);
+	} else if (err) {
+		isolate(c, state, w, cgroup, err, diag);
+	} else if (has_generation && !w->generation && !w->by_hand && has(state, slot, resolved)) {
+		took(state, w, slot, has_generation, meaning_of(resolved));
+		given(c, w, "adopted", resolved, diag);
+	} else {
+		err = put(state, w, cgroup, resolved, diag);
+		if (!err)
+			given(c, w, "attached", resolved, diag);
+	}
+	if (err && w->state == SL_WATCHED_WAITING) {
+		w->state = SL_WATCHED_FAILED;
+		complain(c, w, "failed", err, diag);
+		retry_later(c);
+	}
+	sl_policy_free(resolved);
+}
+
+void sl_cgroup_give(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w)
+{
+	struct sl_cgroup_target cgroup;
+	struct sl_diag diag = {};
+	__u64 generation = 0;
+	__u32 slot = 0;
+
+	if (!open_cgroup(c, w, &cgroup, &diag)) {
+		if (!sl_state_find_cgroup(state, w->id, &slot) &&
+		    is_anothers(c, state, w, slot, &generation)) {
+			if (w->state != SL_WATCHED_LEFT)
+				c->ops->tell(c->context, "left", w, NULL,
+					     "it has a policy already, from `sluice attach`");
+			w->state = SL_WATCHED_LEFT;
+		} else {
+			settle(c, state, w, &cgroup, slot, generation, &diag);
+		}
+		sl_cgroup_close_target(&cgroup);
+	} /* else it is gone: the next walk finds out */
+	sl_diag_free(&diag);
+}
+
+int sl_cgroup_give_now(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
+		       struct sl_diag *diag)
+{
+	struct sl_policy *resolved = NULL;
+	struct sl_cgroup_target cgroup;
+	int err = open_cgroup(c, w, &cgroup, diag);
+
+	if (err)
+		return err;
+	err = resolve(w, &cgroup, &resolved, diag);
+	if (!err)
+		err = put(state, w, &cgroup, resolved, diag);
+	if (!err)
+		given(c, w, "attached", resolved, diag);
+	sl_policy_free(resolved);
+	sl_cgroup_close_target(&cgroup);
+	return err;
+}
+
+void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w)
+{
+	struct sl_policy *resolved = NULL;
+	struct sl_cgroup_target cgroup;
+	struct sl_diag diag = {};
+	int err = open_cgroup(c, w, &cgroup, &diag);
+
+	w->renew = false;
+	if (err) {
+		sl_diag_free(&diag);
+		return;
+	}
+	err = resolve(w, &cgroup, &resolved, &diag);
+	if (!err && w->meaning && meaning_of(resolved) == w->meaning) {
+		w->pending = false;
+	} else if (!err) {
+		err = put(state, w, &cgroup, resolved, &diag);
+		if (!err)
+			given(c, w, "renewed", resolved, &diag);
+	}
+	if (err) {
+		if (!w->pending)
+			complain(c, w, "kept", err, &diag);
+		w->pending = true;
+		retry_later(c);
+	}
+	sl_policy_free(resolved);
+	sl_cgroup_close_target(&cgroup);
+	sl_diag_free(&diag);
+}
+
+const char *sl_cgroup_broken(const struct sl_state *state, const struct sl_watched_cgroup *w)
+{
+	struct sl_seal seal;
+	__u32 slot;
+	int err = sl_state_find_cgroup((struct sl_state *)state, w->id, &slot);
+
+	if (err == -ENOENT || (!err && slot != w->slot))
+		return "somebody detached it";
+	err = sl_state_seal(state, w->slot, &seal);
+	if (err)
+		return err == -ENOENT ? "somebody detached it" : NULL;
+	if (!seal.leads)
+		return "somebody took the programs off the cgroup";
+	return sl_seal_broken(&w->seal, &seal);
+}

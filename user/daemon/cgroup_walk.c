@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Which cgroups there are: the hierarchy is walked when inotify has news of it. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cgroups.h"
+#include "policy/text.h"
+
+#define DEPTH_MAX 64
+
+/* ---- patterns ---- */
+
+static bool matches(const struct sl_target_group *g, const char *path)
+{
+	const char *last = strrchr(path, '/') + 1;
+
+	for (size_t i = 0; i < g->n_patterns; i++)
+		if (!fnmatch(g->patterns[i], g->of_units ? last : path, FNM_PATHNAME))
+			return true;
+	return false;
+}
+
+struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *c, const char *path)
+{
+	for (size_t i = 0; i < c->n_groups; i++)
+		if (matches(c->groups[i], path))
+			return c->groups[i];
+	return NULL;
+}
+
+/* Could a path below this one match? The pattern's first parts are compared. */
+static bool leads_below(const char *pattern, const char *path)
+{
+	size_t parts = 0, len;
+	const char *at;
+	char head[PATH_MAX];
+
+	for (at = path; *at; at++)
+		parts += *at == '/';
+	for (at = pattern; *at && (*at != '/' || parts--); at++)
+		;
+	if (!*at)
+		return false; /* as deep as this one, or less */
+	len = (size_t)(at - pattern);
+	if (len >= sizeof(head))
+		return true;
+	memcpy(head, pattern, len);
+	head[len] = 0;
+	return !fnmatch(head, path, FNM_PATHNAME);
+}
+
+static bool may_be_below(const struct sl_cgroups *c, const char *path)
+{
+	for (size_t i = 0; i < c->n_groups; i++) {
+		const struct sl_target_group *g = c->groups[i];
+
+		for (size_t k = 0; k < g->n_patterns; k++)
+			if (g->of_units || leads_below(g->patterns[k], path))
+				return true;
+	}
+	return false;
+}
+
+/* ---- the walk ---- */
+
+static void consider(struct sl_cgroups *c, const char *path, __u64 id)
+{
+	struct sl_watched_cgroup *w = sl_cgroups_find(c, id);
+	struct sl_target_group *group;
+
+	if (w) {
+		w->seen = true;
+		return;
+	}
+	group = sl_cgroups_match(c, path);
+	if (group)
+		sl_cgroups_add(c, path, id, group);
+}
+
+static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned depth)
+{
+	char below[PATH_MAX], real[PATH_MAX + 64];
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir;
+	int fd;
+
+	if (depth > DEPTH_MAX || (*path && !may_be_below(c, path))) {
+		close(dir_fd);
+		return;
+	}
+	/* before it is read: what comes meanwhile is news */
+	snprintf(real, sizeof(real), "%s%s", c->mount, path);
+	inotify_add_watch(c->source.fd, real, IN_CREATE | IN_DELETE | IN_ONLYDIR);
+	dir = fdopendir(dir_fd);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
+		    snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) >=
+			    (int)sizeof(below))
+			continue;
+		fd = openat(dirfd(dir), entry->d_name,
+			    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0)
+			continue;
+		if (!fstat(fd, &st))
+			consider(c, below, st.st_ino);
+		walk(c, fd, below, depth + 1);
+	}
+	if (dir)
+		closedir(dir);
+	else
+		close(dir_fd);
+}
+
+/* Removed: its sockets may live on, and are judged until the last is closed. */
+static void forget_gone(struct sl_cgroups *c)
+{
+	__u64 *gone;
+
+	for (size_t i = 0; i < c->n;) {
+		struct sl_watched_cgroup *w = &c->list[i];
+
+		if (w->seen) {
+			i++;
+			continue;
+		}
+		if (w->state == SL_WATCHED_ATTACHED || w->state == SL_WATCHED_ISOLATED)
+			c->ops->tell(c->context, "gone", w, NULL, NULL);
+		c->sweep = true;
+		c->sweep_wait_ns = 0;
+		gone = SL_ADD(c->gone, c->n_gone);
+		if (gone)
+			*gone = w->id;
+		sl_cgroups_drop(c, w);
+	}
+}
+
+static bool is_by_hand(const struct sl_cgroups *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].by_hand || c->list[i].orphan)
+			return true;
+	return false;
+}
+
+/* What no pattern leads to is looked at by its path. */
+static void look_at_others(struct sl_cgroups *c)
+{
+	char real[PATH_MAX + 64];
+	struct stat st;
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct sl_watched_cgroup *w = &c->list[i];
+
+		snprintf(real, sizeof(real), "%s%s", c->mount, w->path);
+		if (!w->seen && !stat(real, &st) && st.st_ino == w->id)
+			w->seen = true;
+	}
+}
+
+void sl_cgroups_walk(struct sl_cgroups *c)
+{
+	int fd = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	c->scan_at_ns = 0;
+	c->scanned_at_ns = sl_now_ns();
+	if (fd < 0) /* no descriptor: nothing is known to be gone */
+		return;
+	for (size_t i = 0; i < c->n; i++)
+		c->list[i].seen = false;
+	walk(c, fd, "", 0);
+	if (is_by_hand(c))
+		look_at_others(c);
+	forget_gone(c);
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The cgroups that match: when something is to be done. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "cgroups.h"
+#include "policy/text.h"
+#include "target/cgroup.h"
+
+#define SECOND 1000000000ull
+#define SPACING_NS (20 * 1000000ull) /* between two walks: 10,000 cgroups take longer */
+#define RESCAN_NS (30 * SECOND)	     /* whatever inotify lost */
+#define CHECK_NS (300 * 1000000ull)
+#define BUSY_NS (20 * 1000000ull)
+#define SWEEP_MAX_NS (30 * SECOND)
+
+/* ---- the list ---- */
+
+struct sl_watched_cgroup *sl_cgroups_find(struct sl_cgroups *c, __u64 id)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].id == id)
+			return &c->list[i];
+	return NULL;
+}
+
+struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *c, const char *path, __u64 id,
+					 struct sl_target_group *group)
+{
+	char *copy = strdup(path);
+	struct sl_watched_cgroup *w = copy ? SL_ADD(c->list, c->n) : NULL;
+
+	if (!w) {
+		free(copy);
+		fprintf(stderr, "sluiced: %s: out of memory: NOT ATTACHED\n", path);
+		return NULL;
+	}
+	w->path = copy;
+	w->id = id;
+	w->group = sl_target_group_get(group);
+	w->seen = true;
+	return w;
+}
+
+void sl_cgroups_drop(struct sl_cgroups *c, struct sl_watched_cgroup *w)
+{
+	sl_target_group_put(w->group);
+	free(w->path);
+	*w = c->list[--c->n];
+}
+
+static void on_news(void *context, __u32 events)
+{
+	struct sl_cgroups *c = context;
+	char buf[16384];
+
+	(void)events;
+	while (read(c->source.fd, buf, sizeof(buf)) > 0)
+		;
+	if (!c->scan_at_ns)
+		c->scan_at_ns = c->scanned_at_ns + SPACING_NS;
+}
+
+/* ---- work ---- */
+
+static bool is_ours(const struct sl_watched_cgroup *w)
+{
+	return w->state == SL_WATCHED_ATTACHED || w->state == SL_WATCHED_ISOLATED;
+}
+
+static bool has_work(const struct sl_cgroups *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].state == SL_WATCHED_WAITING ||
+		    (is_ours(&c->list[i]) && c->list[i].renew))
+			return true;
+	return c->sweep;
+}
+
+static bool has_lost_something(const struct sl_cgroups *c, const struct sl_state *state)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (is_ours(&c->list[i]) && sl_cgroup_broken(state, &c->list[i]))
+			return true;
+	return false;
+}
+
+static void work_on(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w)
+{
+	const char *why = is_ours(w) ? sl_cgroup_broken(state, w) : NULL;
+
+	if (why) {
+		c->ops->tell(c->context, "lost", w, NULL, why);
+		w->state = SL_WATCHED_WAITING;
+		w->meaning = 0;
+	}
+	if (w->state == SL_WATCHED_WAITING)
+		sl_cgroup_give(c, state, w);
+	else if (is_ours(w) && w->renew)
+		sl_cgroup_renew(c, state, w);
+}
+
+/* The kernel lets go of a removed cgroup some time later, and sockets may outlive it: what
+ * is still there is looked at again, each time later. */
+static void sweep(struct sl_cgroups *c, struct sl_state *state)
+{
+	__u32 slot;
+
+	c->sweep = false;
+	sl_state_sweep(state);
+	for (size_t i = 0; i < c->n_gone;)
+		if (sl_state_find_cgroup(state, c->gone[i], &slot) == -ENOENT)
+			c->gone[i] = c->gone[--c->n_gone];
+		else
+			i++;
+	c->sweep_wait_ns = !c->sweep_wait_ns		      ? SECOND / 5 :
+			   c->sweep_wait_ns < SWEEP_MAX_NS ? 2 * c->sweep_wait_ns :
+							     SWEEP_MAX_NS;
+	c->sweep_at_ns = c->n_gone ? sl_now_ns() + c->sweep_wait_ns : 0;
+}
+
+static void change_state(struct sl_cgroups *c)
+{
+	struct sl_state *state;
+	int err = c->ops->lock(c->context, &state);
+
+	if (err) {
+		c->busy_at_ns = sl_now_ns() + (err == -EAGAIN ? BUSY_NS : SECOND);
+		return;
+	}
+	/* parents first: a default holds what stands below it */
+	for (size_t i = 0; i < c->n; i++)
+		work_on(c, state, &c->list[i]);
+	if (c->sweep)
+		sweep(c, state);
+	sl_state_unlock(state);
+}
+
+static bool is_due(__u64 *at_ns, __u64 now)
+{
+	if (!*at_ns || now < *at_ns)
+		return false;
+	*at_ns = 0;
+	return true;
+}
+
+static void retry(struct sl_cgroups *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->list[i].state == SL_WATCHED_FAILED)
+			c->list[i].state = SL_WATCHED_WAITING;
+		c->list[i].renew |= c->list[i].pending;
+	}
+}
+
+void sl_cgroups_renew_all(struct sl_cgroups *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		c->list[i].renew = true;
+}
+
+void sl_cgroups_on_change(struct sl_cgroups *c)
+{
+	c->renew_at_ns = sl_now_ns() + SECOND / 5;
+}
+
+void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state)
+{
+	__u64 now = sl_now_ns();
+
+	if (!c->mount)
+		return;
+	if (is_due(&c->scan_at_ns, now) || now > c->scanned_at_ns + RESCAN_NS)
+		sl_cgroups_walk(c);
+	if (is_due(&c->renew_at_ns, now))
+		sl_cgroups_renew_all(c);
+	if (is_due(&c->retry_at_ns, now))
+		retry(c);
+	c->sweep |= is_due(&c->sweep_at_ns, now);
+	if (c->busy_at_ns && !is_due(&c->busy_at_ns, now))
+		return;
+	if (has_work(c) || (is_due(&c->check_at_ns, now) && has_lost_something(c, state)))
+		change_state(c);
+	if (!c->check_at_ns)
+		c->check_at_ns = now + CHECK_NS;
+}
+
+int sl_cgroups_timeout(const struct sl_cgroups *c)
+{
+	const __u64 at[] = {c->sweep_at_ns, c->scan_at_ns, c->check_at_ns, c->retry_at_ns, c->busy_at_ns,
+			    c->renew_at_ns};
+	__u64 now = sl_now_ns(), wait = ~0ull;
+
+	for (size_t i = 0; c->mount && i < sizeof(at) / sizeof(*at); i++) {
+		__u64 left = at[i] > now ? at[i] - now : 0;
+
+		if (at[i] && left < wait)
+			wait = left;
+	}
+	return wait == ~0ull ? -1 : (int)((wait + 999999) / 1000000);
+}
+
+/* ---- groups ---- */
+
+static void regroup(struct sl_cgroups *c, struct sl_watched_cgroup *w)
+{
+	struct sl_target_group *group = sl_cgroups_match(c, w->path);
+
+	if (w->by_hand)
+		return;
+	w->orphan = !group;
+	if (!group)
+		return;
+	sl_target_group_put(w->group);
+	w->group = sl_target_group_get(group);
+	w->renew = true;
+	if (w->state == SL_WATCHED_FAILED)
+		w->state = SL_WATCHED_WAITING;
+}
+
+void sl_cgroups_regroup(struct sl_cgroups *c, struct sl_target_group **groups, size_t n)
+{
+	struct sl_target_group **old = c->groups;
+	size_t n_old = c->n_groups;
+
+	c->groups = groups;
+	c->n_groups = n;
+	for (size_t i = 0; i < c->n; i++)
+		regroup(c, &c->list[i]);
+	for (size_t i = 0; i < c->n;)
+		if (c->list[i].orphan && !is_ours(&c->list[i]))
+			sl_cgroups_drop(c, &c->list[i]);
+		else
+			i++;
+	for (size_t i = 0; i < n_old; i++)
+		sl_target_group_put(old[i]);
+	free(old);
+	c->scan_at_ns = sl_now_ns();
+}
+
+void sl_cgroups_take_back(struct sl_cgroups *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].state == SL_WATCHED_RELEASED)
+			c->list[i].state = SL_WATCHED_WAITING;
+}
+
+/* ---- life ---- */
+
+int sl_cgroups_open(struct sl_cgroups *c, int loop, struct sl_diag *diag)
+{
+	struct sl_cgroup2 fs;
+	int err = sl_cgroup2_find(&fs, diag), fd;
+
+	if (err)
+		return err;
+	c->mount = strdup(fs.mount);
+	sl_cgroup2_free(&fs);
+	fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (!c->mount || fd < 0) {
+		err = c->mount ? -errno : -ENOMEM;
+		return sl_error(diag, NULL, "the cgroups cannot be followed: %s", strerror(-err));
+	}
+	c->source = (struct sl_loop_source){.fd = fd, .ready = on_news, .context = c};
+	c->scan_at_ns = sl_now_ns();
+	return sl_loop_add(loop, &c->source, EPOLLIN);
+}
+
+void sl_cgroups_close(struct sl_cgroups *c, int loop)
+{
+	if (c->source.fd >= 0) {
+		sl_loop_drop(loop, &c->source);
+		close(c->source.fd);
+	}
+	while (c->n)
+		sl_cgroups_drop(c, &c->list[0]);
+	free(c->list);
+	free(c->gone);
+	for (size_t i = 0; i < c->n_groups; i++)
+		sl_target_group_put(c->groups[i]);
+	free(c->groups);
+	free(c->mount);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Every cgroup whose path, or whose systemd unit's name, matches a pattern, as they come
+ * and go: what devices.h is for devices. A new cgroup is judged by the nearest target
+ * above it until it has its own policy (`defaults`).
+ *
+ *   cgroup_walk.c  which there are: the hierarchy, by inotify
+ *   cgroups.c      when something is to be done
+ *   cgroup_give.c  one cgroup: its policy given, renewed, left alone
+ */
+#ifndef SLUICE_DAEMON_CGROUPS_H
+#define SLUICE_DAEMON_CGROUPS_H
+
+#include "devices.h"
+#include "loop.h"
+#include "target/cgroup_policy.h"
+
+struct sl_watched_cgroup {
+	char *path;		       /* in the hierarchy: /a/b; owned */
+	__u64 id;		       /* never given to another cgroup */
+	struct sl_target_group *group; /* a reference */
+	enum sl_watched_state state;
+	bool renew, pending, orphan, by_hand; /* as of a device */
+	bool seen;			      /* by the walk that is under way */
+	__u32 slot;
+	__u64 generation, meaning;
+	struct sl_seal seal;
+	char why[160];
+};
+
+struct sl_cgroups_ops {
+	/* What became of a cgroup, as of devices. */
+	void (*tell)(void *context, const char *change, const struct sl_watched_cgroup *watched,
+		     const char *policy, const char *why);
+	/* The state, locked, or -errno: -EAGAIN while others change it, else said. */
+	int (*lock)(void *context, struct sl_state **state);
+};
+
+struct sl_cgroups {
+	const char *isolation;
+	const struct sl_cgroups_ops *ops;
+	void *context;
+	struct sl_target_group **groups; /* owned, a reference each */
+	size_t n_groups;
+	char *mount;			/* of cgroup2; owned; NULL: nothing is followed */
+	struct sl_loop_source source;	/* inotify; fd -1 */
+	struct sl_watched_cgroup *list; /* owned */
+	size_t n;
+	__u64 scan_at_ns; /* monotonic: the hierarchy is walked; 0: no news */
+	__u64 scanned_at_ns;
+	__u64 check_at_ns, retry_at_ns, busy_at_ns, renew_at_ns;
+	unsigned retries;
+	__u64 *gone;			/* ids of removed ones that may have sockets left; owned */
+	size_t n_gone;
+	__u64 sweep_at_ns, sweep_wait_ns;
+	bool sweep;
+};
+
+/* Finds the hierarchy and begins to listen. 0 or -errno with the reason in diag. */
+int sl_cgroups_open(struct sl_cgroups *cgroups, int loop, struct sl_diag *diag);
+void sl_cgroups_close(struct sl_cgroups *cgroups, int loop);
+
+/* Takes these groups (and the array) over, as sl_devices_regroup. */
+void sl_cgroups_regroup(struct sl_cgroups *cgroups, struct sl_target_group **groups, size_t n);
+void sl_cgroups_take_back(struct sl_cgroups *cgroups);
+void sl_cgroups_on_change(struct sl_cgroups *cgroups);
+void sl_cgroups_renew_all(struct sl_cgroups *cgroups);
+
+/* What the clock and inotify ask for. state: to look at, unlocked. */
+void sl_cgroups_work(struct sl_cgroups *cgroups, const struct sl_state *state);
+int sl_cgroups_timeout(const struct sl_cgroups *cgroups);
+
+struct sl_watched_cgroup *sl_cgroups_find(struct sl_cgroups *cgroups, __u64 id);
+/* Adds one that no pattern names; NULL: no memory. */
+struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *cgroups, const char *path, __u64 id,
+					 struct sl_target_group *group);
+void sl_cgroups_drop(struct sl_cgroups *cgroups, struct sl_watched_cgroup *watched);
+
+/* ---- cgroup_walk.c ---- */
+
+/* Walks what may hold one that matches; new ones are added, what is gone is dropped. */
+void sl_cgroups_walk(struct sl_cgroups *cgroups);
+struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *cgroups, const char *path);
+
+/* ---- cgroup_give.c: the state being locked ---- */
+
+void sl_cgroup_give(struct sl_cgroups *cgroups, struct sl_state *state,
+		    struct sl_watched_cgroup *watched);
+void sl_cgroup_renew(struct sl_cgroups *cgroups, struct sl_state *state,
+		     struct sl_watched_cgroup *watched);
+/* What it has stays on failure. 0, or -errno with the reason in diag. */
+int sl_cgroup_give_now(struct sl_cgroups *cgroups, struct sl_state *state,
+		       struct sl_watched_cgroup *watched, struct sl_diag *diag);
+/* Somebody took its policy away or changed what is pinned? The reason (static), or NULL. */
+const char *sl_cgroup_broken(const struct sl_state *state, const struct sl_watched_cgroup *watched);
+
+#endif

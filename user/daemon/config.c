@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The configuration's file, and the policies that it names. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "policy/text.h"
+
+#define CONFIG_BYTES_MAX (1u << 20)
+
+char *sl_config_policy_path(const struct sl_config *config, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s.yaml", config->policies, name) < 0 ? NULL : path;
+}
+
+/* Paths are relative to the file that they stand in. */
+static char *beside(const char *file, const char *path)
+{
+	const char *slash = strrchr(file, '/');
+	char *out;
+
+	if (path[0] == '/' || !slash)
+		return strdup(path);
+	return asprintf(&out, "%.*s/%s", (int)(slash - file), file, path) < 0 ? NULL : out;
+}
+
+static int complete(struct sl_config *config, const char *path)
+{
+	char *policies = beside(path, config->policies ? config->policies : "policies.d");
+
+	free(config->policies);
+	config->policies = policies;
+	config->path = strdup(path);
+	if (!config->group)
+		config->group = strdup(SL_CONFIG_GROUP);
+	return config->policies && config->path && config->group ? 0 : -ENOMEM;
+}
+
+/* ---- groups of devices ---- */
+
+static bool same_patterns(const struct sl_target_group *group, const struct sl_config_target *t)
+{
+	if (group->n_patterns != t->n_patterns)
+		return false;
+	for (size_t i = 0; i < t->n_patterns; i++)
+		if (strcmp(group->patterns[i], t->patterns[i]))
+			return false;
+	return true;
+}
+
+/* A rule's duration began when it first took effect, not at the latest reload. */
+static int carry_begins(struct sl_target_group *group, const struct sl_config_target *t,
+			struct sl_target_group *const *old, size_t n_old)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n_old; i++) {
+		const struct sl_given *given = &old[i]->given;
+
+		if (!same_patterns(old[i], t))
+			continue;
+		for (size_t k = 0; !err && k < given->n_begins; k++)
+			err = sl_given_begin(&group->given, given->begins[k].id,
+					     given->begins[k].since_s);
+		break;
+	}
+	return err;
+}
+
+static int load_policy(const struct sl_config *config, const struct sl_config_target *t,
+		       struct sl_given *given, struct sl_diag *diag)
+{
+	char *path = sl_config_policy_path(config, t->policy);
+	struct sl_attach_options options = {
+		.policy = path,
+		.audit = t->mode == SL_CONFIG_AUDIT,
+		.enforce = t->mode == SL_CONFIG_ENFORCE,
+		.managed = true,
+		.binding = t->binding,
+		.trust_clock = config->trust_clock,
+	};
+	int err = path ? sl_given_load(given, &options, diag) : -ENOMEM;
+
+	if (err)
+		sl_error(diag, &t->policy_pos, "policy \"%s\" cannot be loaded: see %s", t->policy,
+			 path ? path : "its file");
+	free(path);
+	return err;
+}
+
+static int fill_group(struct sl_config *config, const struct sl_config_target *t,
+		      const struct sl_config *old, struct sl_target_group *group,
+		      struct sl_diag *diag)
+{
+	bool device = t->kind == SL_CONFIG_DEVICE;
+	int err = 0;
+
+	group->line = t->line;
+	group->of_units = t->kind == SL_CONFIG_UNIT;
+	group->given.of_cgroup = !device;
+	for (size_t i = 0; !err && i < t->n_patterns; i++)
+		err = sl_target_group_add_pattern(group, t->patterns[i]);
+	if (!err && old)
+		err = device ? carry_begins(group, t, old->groups, old->n_groups)
+			     : carry_begins(group, t, old->cgroups, old->n_cgroups);
+	return err ? err : load_policy(config, t, &group->given, diag);
+}
+
+static int add_group(struct sl_config *config, const struct sl_config_target *t,
+		     const struct sl_config *old, struct sl_diag *diag)
+{
+	struct sl_target_group *group = sl_target_group_new(), **added = NULL;
+
+	if (group && t->kind == SL_CONFIG_DEVICE)
+		added = SL_ADD(config->groups, config->n_groups);
+	else if (group)
+		added = SL_ADD(config->cgroups, config->n_cgroups);
+	if (!added) {
+		sl_target_group_put(group);
+		return -ENOMEM;
+	}
+	*added = group;
+	return fill_group(config, t, old, group, diag);
+}
+
+/* Every policy is tried, so that one run finds every error. */
+static int load_policies(struct sl_config *config, const struct sl_config *old,
+			 struct sl_diag *diag)
+{
+	int err, result = 0;
+
+	for (size_t i = 0; i < config->n_targets; i++) {
+		err = add_group(config, &config->targets[i], old, diag);
+		if (err && !result)
+			result = err;
+	}
+	return result;
+}
+
+int sl_config_load(const char *path, bool trust_clock, const struct sl_config *old,
+		   struct sl_config **out, struct sl_diag *diag)
+{
+	struct sl_config *config;
+	size_t len;
+	char *text;
+	int err = sl_file_read(path, CONFIG_BYTES_MAX, NULL, &text, &len, diag);
+
+	if (err)
+		return err;
+	err = sl_config_parse(text, len, path, &config, diag);
+	free(text);
+	if (err)
+		return err;
+	config->trust_clock = trust_clock;
+	err = complete(config, path);
+	if (!err)
+		err = load_policies(config, old, diag);
+	if (err)
+		sl_config_free(config);
+	else
+		*out = config;
+	return err;
+}
+
+static void free_texts(char **texts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(texts[i]);
+	free(texts);
+}
+
+void sl_config_free(struct sl_config *config)
+{
+	if (!config)
+		return;
+	for (size_t i = 0; i < config->n_targets; i++) {
+		free_texts(config->targets[i].patterns, config->targets[i].n_patterns);
+		free(config->targets[i].policy);
+	}
+	for (size_t i = 0; i < config->n_groups; i++)
+		sl_target_group_put(config->groups[i]);
+	for (size_t i = 0; i < config->n_sinks; i++)
+		sl_sink_config_free(&config->sinks[i]);
+	if (config->has_metrics)
+		sl_metrics_listen_free(&config->metrics);
+	free(config->sinks);
+	free(config->groups);
+	for (size_t i = 0; i < config->n_cgroups; i++)
+		sl_target_group_put(config->cgroups[i]);
+	free(config->cgroups);
+	free(config->targets);
+	free_texts(config->run, config->n_run);
+	free(config->path);
+	free(config->policies);
+	free(config->group);
+	free(config);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * sluiced's configuration: which target gets which policy (docs/sluiced.md). It is read as
+ * a whole, with every policy that it names: one that is wrong anywhere changes nothing.
+ *
+ *   config_keys.c  the keys, as docs/sluiced.md lists them
+ *   config_read.c  the text
+ *   config.c       the file, and its policies
+ */
+#ifndef SLUICE_DAEMON_CONFIG_H
+#define SLUICE_DAEMON_CONFIG_H
+
+#include "devices.h"
+#include "metrics/metrics.h"
+#include "policy/keys.h"
+
+#define SL_CONFIG_PATH "/etc/sluice/sluiced.yaml"
+#define SL_CONFIG_GROUP "sluice"
+
+enum sl_config_kind {
+	SL_CONFIG_DEVICE, /* patterns of names */
+	SL_CONFIG_CGROUP, /* paths in the hierarchy, as globs: /system.slice/a*.service */
+	SL_CONFIG_UNIT,	  /* of systemd, as globs: agent@*.service */
+	SL_CONFIG_PARENT, /* of `defaults`: one path */
+};
+
+enum sl_config_mode { SL_CONFIG_AS_POLICY, SL_CONFIG_ENFORCE, SL_CONFIG_AUDIT };
+
+struct sl_config_target {
+	enum sl_config_kind kind;
+	char **patterns; /* owned, each owned */
+	size_t n_patterns;
+	char *policy; /* its name; owned */
+	enum sl_config_mode mode;
+	struct sl_binding_spec binding;
+	unsigned line;
+	struct sl_pos policy_pos; /* for errors while it is read */
+};
+
+struct sl_config {
+	char *path;	  /* of the file; owned */
+	bool trust_clock; /* dates hold although the clock may be wrong */
+	char *policies;	  /* directory; owned */
+	char *group;	  /* who may use the socket; owned */
+	char **run;	  /* policies that the group may run under; owned, each owned */
+	size_t n_run;
+	struct sl_sink_config *sinks; /* owned, each owned */
+	size_t n_sinks;
+	bool has_metrics;
+	struct sl_metrics_listen metrics;
+	struct sl_config_target *targets; /* owned; defaults too */
+	size_t n_targets;
+	struct sl_target_group **groups; /* of the devices, in order; owned, a reference each */
+	size_t n_groups;
+	struct sl_target_group **cgroups; /* the same of the cgroups */
+	size_t n_cgroups;
+};
+
+/*
+ * Reads the file and the policies that it names. Durations go on from where those of old
+ * (may be NULL) began, for a target with the same patterns. 0, or -errno with the reasons
+ * in diag, each with file, line and column; *out untouched.
+ */
+int sl_config_load(const char *path, bool trust_clock, const struct sl_config *old,
+		   struct sl_config **out, struct sl_diag *diag);
+/* The text alone: no policy is read. */
+int sl_config_parse(const char *text, size_t len, const char *file, struct sl_config **out,
+		    struct sl_diag *diag);
+void sl_config_free(struct sl_config *config);
+
+/* The file of a policy of this configuration; owned, NULL without memory. */
+char *sl_config_policy_path(const struct sl_config *config, const char *name);
+
+/* Tables of keys; ends in NULL. */
+extern const struct sl_key_table *const sl_config_tables[];
+
+/* ---- private to the reader ---- */
+
+enum {
+	SL_CONF_SLUICED,
+	SL_CONF_POLICIES,
+	SL_CONF_GROUP,
+	SL_CONF_RUN,
+	SL_CONF_TARGETS,
+	SL_CONF_DEFAULTS,
+	SL_CONF_AUDIT,
+	SL_CONF_METRICS,
+	SL_CONF_N
+};
+enum { SL_CONF_T_MATCH, SL_CONF_T_POLICY, SL_CONF_T_MODE, SL_CONF_T_BIND, SL_CONF_T_N };
+enum {
+	SL_CONF_M_DEVICE,
+	SL_CONF_M_CGROUP,
+	SL_CONF_M_UNIT,
+	SL_CONF_M_CONTAINER,
+	SL_CONF_M_LABEL,
+	SL_CONF_M_POD,
+	SL_CONF_M_N
+};
+enum { SL_CONF_B_MAC, SL_CONF_B_ADDRESS, SL_CONF_B_VLAN, SL_CONF_B_N };
+enum { SL_CONF_D_CGROUP, SL_CONF_D_POLICY, SL_CONF_D_MODE, SL_CONF_D_N };
+
+extern const struct sl_key_table sl_config_top, sl_config_target, sl_config_match, sl_config_bind,
+	sl_config_default;
+
+#endif

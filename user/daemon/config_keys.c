@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The keys of sluiced.yaml: the tables of docs/sluiced.md in C (a unit test compares them). */
+#include "config.h"
+
+/* Parts that are built, by the word that keys.c knows as such ... */
+#define BUILT "engine"
+/* ... and that are not. */
+#define CONTAINERS "containers"
+#define KUBERNETES "kubernetes"
+#define RUN_PART "run by sluiced"
+
+#define POLICY_TYPE "the name of a policy, NAME of policies/NAME.yaml"
+#define MODE_TYPE "policy, enforce or audit"
+
+static const struct sl_key top[] = {
+	[SL_CONF_SLUICED] = {"sluiced", "the number 1", "required", BUILT, NULL, NULL},
+	[SL_CONF_POLICIES] = {"policies", "the path of a directory", "policies.d beside the file",
+			      BUILT, NULL, NULL},
+	[SL_CONF_GROUP] = {"group", "the name of a group", "sluice", BUILT, NULL, NULL},
+	[SL_CONF_RUN] = {"run", "a list of names of policies", "none", RUN_PART, NULL, NULL},
+	[SL_CONF_TARGETS] = {"targets", "a list of targets", "none", BUILT, NULL, NULL},
+	[SL_CONF_DEFAULTS] = {"defaults", "a list of defaults", "none", BUILT, NULL, NULL},
+	[SL_CONF_AUDIT] = {"audit", "a list of sinks", "none", BUILT, NULL, NULL},
+	[SL_CONF_METRICS] = {"metrics", "an address, or a mapping of listen and others", "none",
+			     BUILT, NULL, NULL},
+};
+
+static const struct sl_key target[] = {
+	[SL_CONF_T_MATCH] = {"match", "a mapping with one key, as {device: \"vnet*\"}", "required",
+			     BUILT, NULL, NULL},
+	[SL_CONF_T_POLICY] = {"policy", POLICY_TYPE, "required", BUILT, NULL, NULL},
+	[SL_CONF_T_MODE] = {"mode", MODE_TYPE, "policy", BUILT, NULL, NULL},
+	[SL_CONF_T_BIND] = {"bind", "a mapping of mac, address and vlan", "nothing is bound", BUILT,
+			    NULL, NULL},
+};
+
+static const struct sl_key match[] = {
+	[SL_CONF_M_DEVICE] = {"device", "a pattern of device names, or a list of them", "none",
+			      BUILT, NULL, NULL},
+	[SL_CONF_M_CGROUP] = {"cgroup",
+			      "a path in the cgroup hierarchy, as /agents/*, or a list "
+			      "of them",
+			      "none", BUILT, NULL, NULL},
+	[SL_CONF_M_UNIT] = {"unit",
+			    "a pattern of systemd units, as agent@*.service, or a list of "
+			    "them",
+			    "none", BUILT, NULL, NULL},
+	[SL_CONF_M_CONTAINER] = {"container", "a pattern of container names", "none", CONTAINERS,
+				 NULL, NULL},
+	[SL_CONF_M_LABEL] = {"label", "a label of containers, KEY=VALUE", "none", CONTAINERS, NULL,
+			     NULL},
+	[SL_CONF_M_POD] = {"pod", "a mapping of namespace and labels", "none", KUBERNETES, NULL,
+			   NULL},
+};
+
+static const struct sl_key binding[] = {
+	[SL_CONF_B_MAC] = {"mac", "a MAC address, as 52:54:00:12:34:56", "any", BUILT, NULL, NULL},
+	[SL_CONF_B_ADDRESS] = {"address", "an address, a prefix or dhcp, or a list of them", "any",
+			       BUILT, NULL, NULL},
+	[SL_CONF_B_VLAN] = {"vlan", "a VLAN id, 0 to 4094, or a list of them", "untagged frames",
+			    BUILT, NULL, NULL},
+};
+
+static const struct sl_key defaults[] = {
+	[SL_CONF_D_CGROUP] = {"cgroup", "a path in the cgroup hierarchy, as /agents.slice",
+			      "required", BUILT, NULL, NULL},
+	[SL_CONF_D_POLICY] = {"policy", POLICY_TYPE, "required", BUILT, NULL, NULL},
+	[SL_CONF_D_MODE] = {"mode", MODE_TYPE, "policy", BUILT, NULL, NULL},
+};
+
+#define TABLE(name, keys, what, heading)                                                           \
+	const struct sl_key_table sl_config_##name = {what, heading, keys,                         \
+						      sizeof(keys) / sizeof((keys)[0])}
+
+TABLE(top, top, "the configuration", "Top level");
+TABLE(target, target, "a target", "A target");
+TABLE(match, match, "a match", "`match`");
+TABLE(bind, binding, "bind", "`bind`");
+TABLE(default, defaults, "a default", "A default");
+
+const struct sl_key_table *const sl_config_tables[] = {
+	&sl_config_top,	 &sl_config_target,  &sl_config_match,
+	&sl_config_bind, &sl_config_default, NULL,
+};

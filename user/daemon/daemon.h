@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * sluiced: one process, one thread of its own, one epoll. What it keeps in place lives in
+ * the kernel: while it is dead nothing changes. docs/sluiced.md.
+ *
+ *   daemon.c   from its start to its end
+ *   reload.c   the configuration that is in force, and why another is not
+ *   files.c    which files are watched
+ *   sinks.c    audit sinks and metrics
+ *   events.c   what the kernel reports, and what becomes of targets: to readers and sinks
+ *   server.c   the control socket and its clients; request.c, op_*.c: what they may ask
+ *   harden.c   what it gives up once it has started
+ */
+#ifndef SLUICE_DAEMON_DAEMON_H
+#define SLUICE_DAEMON_DAEMON_H
+
+#include <jansson.h>
+
+#include "audit/aggregate.h"
+#include "audit/targets.h"
+#include "cgroups.h"
+#include "config.h"
+#include "loop.h"
+#include "view.h"
+
+#define SL_DAEMON_SOCKET "/run/sluice/sluiced.sock"
+#define SL_DAEMON_ISOLATION "sluiced-isolated"
+
+struct sl_control_server;
+struct sl_files;
+
+struct sl_daemon_options {
+	const char *config; /* path */
+	const char *socket; /* path */
+	const char *state;  /* of the pins */
+	bool trust_clock;
+	bool unconfined; /* keeps its capabilities: for debugging */
+};
+
+/* What became of the last attempts to load the configuration. */
+struct sl_reload_state {
+	bool ok;		  /* what is on the disk is what is in force */
+	__u64 reloads, failed;	  /* since the start */
+	__s64 loaded_s, failed_s; /* Unix time of the last; 0: none */
+	json_t *errors;		  /* of the last that failed: [{file, line, column, message}] */
+};
+
+struct sl_daemon {
+	const struct sl_daemon_options *options;
+	struct sl_config *config; /* in force */
+	struct sl_reload_state reload;
+	struct sl_devices devices;
+	struct sl_cgroups cgroups;
+	struct sl_audit_targets *targets;
+	struct sl_aggregate *aggregate;
+	struct sl_control_server *server;
+	struct sl_files *files;
+	struct sl_sinks *sinks;			  /* the hub: it numbers every record */
+	bool sinks_open;			  /* threads may be made */
+	struct sl_metrics_server *metrics_server; /* NULL: none */
+	struct sl_metrics *metrics;
+	struct sl_metrics_targets *metrics_targets;
+	int loop;
+	struct sl_loop_source signals, links, addresses, ring, metrics_wanted;
+	__u64 reload_at_ns;    /* monotonic; 0: nothing changed */
+	__u64 reconcile_at_ns; /* all policies are resolved again, whatever is reported */
+	__u64 accept_at_ns;    /* the server takes connections again; 0: it does */
+	unsigned long overruns;
+	__u64 received;	       /* events drained */
+	__u64 foreign_changes; /* that somebody else made to what is in place; mended */
+	__s64 started_s;
+	bool ready, ending;
+};
+
+/* The whole of it, to the exit status. */
+int sl_daemon_run(const struct sl_daemon_options *options);
+/* `sluiced --check`: reads everything, changes nothing; to the exit status. */
+int sl_daemon_check(const struct sl_daemon_options *options);
+
+/* ---- reload.c ---- */
+
+/* Loads what is on the disk; the one before it stays in force if anything is wrong. */
+int sl_daemon_reload(struct sl_daemon *daemon);
+
+/* ---- files.c ---- */
+
+int sl_files_open(struct sl_daemon *daemon);
+/* The files that the configuration names now are the ones that are watched. */
+void sl_files_follow(struct sl_daemon *daemon);
+void sl_files_close(struct sl_daemon *daemon);
+
+/* ---- sinks.c ---- */
+
+/* Forks the child that serves metrics, if the configuration says so. Before there are
+ * threads, and before anything is given up. */
+int sl_daemon_serve_metrics(struct sl_daemon *daemon, struct sl_diag *diag);
+/* The sinks are those of the configuration that is in force. */
+void sl_daemon_set_sinks(struct sl_daemon *daemon);
+/* Adds [{sink, kind, written, lost, ...}] and what is to be warned of. */
+json_t *sl_daemon_sinks_json(struct sl_daemon *daemon, json_t *warnings);
+void sl_daemon_close_sinks(struct sl_daemon *daemon);
+
+/* ---- events.c ---- */
+
+int sl_daemon_open_events(struct sl_daemon *daemon);
+/* Tries again to become the reader, if another process is it. */
+void sl_daemon_claim_events(struct sl_daemon *daemon);
+void sl_daemon_drain(struct sl_daemon *daemon, bool last);
+void sl_daemon_close_events(struct sl_daemon *daemon);
+/* A record that is no decision of the kernel's. Takes the reference. */
+void sl_daemon_record(struct sl_daemon *daemon, json_t *record, bool grave);
+/* Now, RFC 3339, UTC, nanoseconds. Returns buf. */
+const char *sl_daemon_time(char buf[40]);
+extern const struct sl_devices_ops sl_daemon_device_ops;
+extern const struct sl_cgroups_ops sl_daemon_cgroup_ops;
+
+/* ---- harden.c ---- */
+
+/* Gives up all capabilities but those that work on BPF and the network, for ever, and
+ * all system calls but those that are used. 0, or -errno with the reason in diag. */
+int sl_daemon_harden(struct sl_diag *diag);
+
+#endif

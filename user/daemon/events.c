@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* What the kernel reports, and what becomes of targets: to `monitor` and the sinks. */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include "audit/json.h"
+#include "daemon.h"
+#include "policy/text.h"
+#include "server.h"
+
+const char *sl_daemon_time(char buf[40])
+{
+	struct sl_audit_names names = {}; /* boot epoch 0: the time itself */
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return sl_event_time(&names, ts.tv_sec * 1000000000ull + ts.tv_nsec, buf);
+}
+
+void sl_daemon_record(struct sl_daemon *daemon, json_t *record, bool grave)
+{
+	char time[40];
+
+	if (!record || !daemon->sinks_open) { /* `start` tells of what was before */
+		json_decref(record);
+		return;
+	}
+	json_object_set_new(record, "time", json_string(sl_sinks_time(daemon->sinks, time)));
+	json_object_set_new(record, "seq", sl_json_number(sl_sinks_next(daemon->sinks)));
+	sl_control_server_publish(daemon->server, record);
+	sl_sinks_put(daemon->sinks, record, grave ? SL_LEVEL_WARNING : SL_LEVEL_NOTICE);
+}
+
+/* ---- of devices ---- */
+
+static void say(const char *change, const struct sl_watched *w, const char *policy, const char *why)
+{
+	fprintf(stderr, "sluiced: %s %s (ifindex %u)", change, w->device.name, w->device.ifindex);
+	if (policy)
+		fprintf(stderr, ": policy %s, generation %llu", policy,
+			(unsigned long long)w->generation);
+	if (why) {
+		fputs(": ", stderr);
+		sl_put_text(why, stderr);
+	}
+	fputc('\n', stderr);
+}
+
+/* `lost` is what somebody else did to what we keep in place: an alert of its own. */
+static void tell(void *context, const char *change, const struct sl_watched *w, const char *policy,
+		 const char *why)
+{
+	struct sl_daemon *daemon = context;
+	bool lost = !strcmp(change, "lost");
+	json_t *target =
+		json_pack("{s:s, s:o}", "kind", "device", "name", sl_json_text(w->device.name));
+
+	say(change, w, policy, why);
+	daemon->foreign_changes += lost;
+	sl_daemon_record(daemon,
+			 json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o}", "event",
+				   lost ? "foreign-change" : "device", "change", change, "target",
+				   target, "ifindex", (int)w->device.ifindex, "policy",
+				   sl_json_text(policy), "generation",
+				   w->generation ? sl_json_number(w->generation) : json_null(),
+				   "why", sl_json_text(why)),
+			 lost || !strcmp(change, "failed") || !strcmp(change, "isolated"));
+}
+
+/* ---- of cgroups ---- */
+
+static void tell_cgroup(void *context, const char *change, const struct sl_watched_cgroup *w,
+			const char *policy, const char *why)
+{
+	struct sl_daemon *daemon = context;
+	bool lost = !strcmp(change, "lost");
+
+	fprintf(stderr, "sluiced: %s ", change);
+	sl_put_text(w->path, stderr);
+	if (policy)
+		fprintf(stderr, ": policy %s, generation %llu", policy,
+			(unsigned long long)w->generation);
+	if (why) {
+		fputs(": ", stderr);
+		sl_put_text(why, stderr);
+	}
+	fputc('\n', stderr);
+	daemon->foreign_changes += lost;
+	sl_daemon_record(daemon,
+			 json_pack("{s:s, s:s, s:{s:s, s:o}, s:o, s:o, s:o, s:o}", "event",
+				   lost ? "foreign-change" : "cgroup", "change", change, "target",
+				   "kind", "cgroup", "name", sl_json_text(w->path), "cgroup",
+				   sl_json_number(w->id), "policy", sl_json_text(policy),
+				   "generation",
+				   w->generation ? sl_json_number(w->generation) : json_null(),
+				   "why", sl_json_text(why)),
+			 lost || !strcmp(change, "failed") || !strcmp(change, "isolated"));
+}
+
+/* ---- of the kernel ---- */
+
+static void on_record(void *context, const struct sl_event *event, __u64 count)
+{
+	struct sl_daemon *daemon = context;
+	const struct sl_audit_names *names = sl_audit_targets_names(daemon->targets, event);
+
+	if (sl_control_server_has_readers(daemon->server))
+		sl_control_server_publish_event(daemon->server, names, event, count,
+						sl_sinks_next(daemon->sinks));
+	sl_sinks_put_event(daemon->sinks, names, event, count);
+}
+
+static void on_event(void *context, const struct sl_event *event)
+{
+	struct sl_daemon *daemon = context;
+
+	daemon->received++;
+	sl_aggregate_add(daemon->aggregate, event);
+}
+
+void sl_daemon_drain(struct sl_daemon *daemon, bool last)
+{
+	struct timespec ts;
+
+	/* the wall clock may have been set since */
+	sl_audit_targets_clock(daemon->targets, sl_boot_epoch_ns());
+	if (daemon->ring.fd >= 0)
+		sl_state_drain(daemon->devices.state, on_event, daemon);
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	sl_aggregate_flush(daemon->aggregate,
+			   last ? ~0ull : ts.tv_sec * 1000000000ull + ts.tv_nsec);
+}
+
+static void on_ring(void *context, __u32 events)
+{
+	(void)events;
+	sl_daemon_drain(context, false);
+}
+
+/* Events have one reader. If that is another process now (`sluice monitor` from before), we
+ * become it when that ends. */
+static int watch_ring(struct sl_daemon *daemon)
+{
+	int fd = sl_state_events_fd(daemon->devices.state);
+
+	if (fd == -EBUSY)
+		return 0;
+	if (fd < 0)
+		return fd;
+	daemon->ring = (struct sl_loop_source){.fd = fd, .ready = on_ring, .context = daemon};
+	return sl_loop_add(daemon->loop, &daemon->ring, EPOLLIN);
+}
+
+void sl_daemon_claim_events(struct sl_daemon *daemon)
+{
+	if (daemon->ring.fd < 0)
+		watch_ring(daemon);
+}
+
+int sl_daemon_open_events(struct sl_daemon *daemon)
+{
+	daemon->targets = sl_audit_targets_new(daemon->devices.state, sl_boot_epoch_ns());
+	daemon->aggregate = sl_aggregate_new(on_record, daemon);
+	return daemon->targets && daemon->aggregate ? watch_ring(daemon) : -ENOMEM;
+}
+
+void sl_daemon_close_events(struct sl_daemon *daemon)
+{
+	if (daemon->aggregate)
+		sl_daemon_drain(daemon, true);
+	sl_aggregate_free(daemon->aggregate);
+	sl_audit_targets_free(daemon->targets);
+}
+
+/* Somebody removed the pins: what they held goes on until then, and then nothing judges. A
+ * new state is made and every device gets its policy anew. */
+static int reopen(void *context)
+{
+	struct sl_daemon *daemon = context;
+	struct sl_state_options options = {
+		.path = daemon->options->state, .create = true, .no_wait = true};
+	struct sl_audit_targets *targets;
+	struct sl_diag diag = {};
+	struct sl_state *state;
+	int err = sl_state_open(&options, &state, &diag);
+
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	if (err)
+		return err;
+	targets = sl_audit_targets_new(state, sl_boot_epoch_ns());
+	if (!targets) {
+		sl_state_close(state);
+		return -ENOMEM;
+	}
+	sl_daemon_drain(daemon, true);
+	sl_loop_drop(daemon->loop, &daemon->ring);
+	daemon->ring.fd = -1;
+	sl_audit_targets_free(daemon->targets);
+	sl_state_close(daemon->devices.state);
+	daemon->targets = targets;
+	daemon->devices.state = state;
+	return watch_ring(daemon);
+}
+
+const struct sl_devices_ops sl_daemon_device_ops = {.tell = tell, .reopen = reopen};
+
+static int lock(void *context, struct sl_state **state)
+{
+	struct sl_daemon *daemon = context;
+	struct sl_diag diag = {};
+	int err = sl_state_relock(daemon->devices.state, &diag);
+
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	if (err == -ESTALE)
+		err = reopen(daemon);
+	*state = daemon->devices.state;
+	return err;
+}
+
+const struct sl_cgroups_ops sl_daemon_cgroup_ops = {.tell = tell_cgroup, .lock = lock};

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The files that sluiced follows, by their directories: an editor, a package and a
+ * Kubernetes volume all put a new file in the old one's place. What is half written
+ * brings no news until it is closed.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "policy/text.h"
+
+#define SETTLE_NS (150 * 1000000ull)
+#define NEWS                                                                                       \
+	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |   \
+	 IN_MOVE_SELF | IN_ONLYDIR)
+
+struct watched_directory {
+	int wd;
+	bool network;		 /* resolv.conf is in it, and only that is followed */
+	char only[NAME_MAX + 1]; /* the file of it that is followed; empty: all */
+};
+
+struct sl_files {
+	struct sl_loop_source source;
+	struct watched_directory *dirs; /* owned */
+	size_t n;
+};
+
+static bool follows(const struct sl_files *files, int wd)
+{
+	for (size_t i = 0; i < files->n; i++)
+		if (files->dirs[i].wd == wd)
+			return true;
+	return false;
+}
+
+/* only: NULL for all files. A directory that is not there brings no news: the periodic
+ * reconcile and SIGHUP do. */
+static void follow(struct sl_files *files, const char *path, const char *only, bool network)
+{
+	int wd = inotify_add_watch(files->source.fd, path, NEWS);
+	struct watched_directory *dir;
+
+	if (wd < 0)
+		return;
+	for (size_t i = 0; i < files->n; i++) {
+		if (files->dirs[i].wd != wd)
+			continue;
+		if (files->dirs[i].network == network)
+			files->dirs[i].only[0] = 0;
+		return;
+	}
+	dir = SL_ADD(files->dirs, files->n);
+	if (!dir)
+		return;
+	dir->wd = wd;
+	dir->network = network;
+	snprintf(dir->only, sizeof(dir->only), "%s", only ? only : "");
+}
+
+static void follow_file(struct sl_files *files, const char *path, bool network)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) + 1 : 2,
+		 slash ? path : "./");
+	follow(files, dir, slash ? slash + 1 : path, network);
+}
+
+/* Lists of addresses and fragments may stand in folders below. */
+static void follow_below(struct sl_files *files, const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	char below[PATH_MAX];
+
+	follow(files, path, NULL, false);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || (entry->d_type != DT_DIR && entry->d_type != DT_LNK))
+			continue;
+		if (snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) <
+		    (int)sizeof(below))
+			follow(files, below, NULL, false);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+void sl_files_follow(struct sl_daemon *daemon)
+{
+	struct sl_files *files = daemon->files;
+	struct watched_directory *old;
+	char real[PATH_MAX];
+	size_t n_old;
+
+	if (!files)
+		return;
+	old = files->dirs;
+	n_old = files->n;
+	files->dirs = NULL;
+	files->n = 0;
+	follow_file(files, daemon->options->config, false);
+	if (daemon->config)
+		follow_below(files, daemon->config->policies);
+	follow_file(files, "/etc/resolv.conf", true);
+	if (realpath("/etc/resolv.conf", real) && strcmp(real, "/etc/resolv.conf"))
+		follow_file(files, real, true);
+	/* last: what is followed on has never been let go, and none of its news is lost */
+	for (size_t i = 0; i < n_old; i++)
+		if (!follows(files, old[i].wd))
+			inotify_rm_watch(files->source.fd, old[i].wd);
+	free(old);
+}
+
+static void on_news(struct sl_daemon *daemon, const struct inotify_event *event)
+{
+	struct sl_files *files = daemon->files;
+	const char *name = event->len ? event->name : "";
+
+	if (event->mask & IN_Q_OVERFLOW) {
+		daemon->reload_at_ns = sl_now_ns();
+		return;
+	}
+	for (size_t i = 0; i < files->n; i++) {
+		const struct watched_directory *dir = &files->dirs[i];
+
+		if (dir->wd != event->wd || (*name && dir->only[0] && strcmp(name, dir->only)))
+			continue;
+		if (!dir->network) {
+			daemon->reload_at_ns = sl_now_ns() + SETTLE_NS;
+			continue;
+		}
+		sl_devices_on_change(&daemon->devices);
+		sl_cgroups_on_change(&daemon->cgroups);
+	}
+}
+
+static void on_ready(void *context, __u32 events)
+{
+	struct sl_daemon *daemon = context;
+	_Alignas(struct inotify_event) char buf[16384];
+	ssize_t got;
+
+	(void)events;
+	while ((got = read(daemon->files->source.fd, buf, sizeof(buf))) > 0)
+		for (char *at = buf; at < buf + got;) {
+			const struct inotify_event *event = (const void *)at;
+
+			on_news(daemon, event);
+			at += sizeof(*event) + event->len;
+		}
+}
+
+int sl_files_open(struct sl_daemon *daemon)
+{
+	struct sl_files *files = calloc(1, sizeof(*files));
+	int fd = files ? inotify_init1(IN_CLOEXEC | IN_NONBLOCK) : -1;
+
+	if (fd < 0) {
+		free(files);
+		return files ? -errno : -ENOMEM;
+	}
+	files->source = (struct sl_loop_source){.fd = fd, .ready = on_ready, .context = daemon};
+	daemon->files = files;
+	return sl_loop_add(daemon->loop, &files->source, EPOLLIN);
+}
+
+void sl_files_close(struct sl_daemon *daemon)
+{
+	if (!daemon->files)
+		return;
+	sl_loop_drop(daemon->loop, &daemon->files->source);
+	close(daemon->files->source.fd);
+	free(daemon->files->dirs);
+	free(daemon->files);
+	daemon->files = NULL;
+}

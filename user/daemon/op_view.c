@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* What can be asked of sluiced: hello, status, rules. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "audit/json.h"
+#include "daemon.h"
+#include "server.h"
+
+void sl_op_hello(struct sl_caller *client, const json_t *request)
+{
+	struct sl_daemon *d = client->daemon;
+
+	(void)request;
+	sl_answer(client,
+		  json_pack("{s:s, s:i, s:i, s:s, s:o, s:i, s:b}", "version", SLUICE_VERSION, "abi",
+			    SL_ABI_VERSION, "pid", (int)getpid(), "state", d->options->state,
+			    "netns", sl_json_number(sl_state_netns(d->devices.state)), "uid",
+			    (int)client->uid, "root", sl_caller_is_root(client)));
+}
+
+/* ---- status ---- */
+
+static const char *const state_words[] = {
+	[SL_WATCHED_WAITING] = "waiting",   [SL_WATCHED_ATTACHED] = "attached",
+	[SL_WATCHED_ISOLATED] = "isolated", [SL_WATCHED_LEFT] = "left",
+	[SL_WATCHED_FAILED] = "failed",	    [SL_WATCHED_RELEASED] = "released",
+};
+
+/* What is known of a device and of a cgroup alike. */
+struct known {
+	const char *state, *why; /* why NULL or empty: all is well */
+	unsigned line;
+	bool by_hand, orphan, pending;
+};
+
+static json_t *config_json(const struct sl_daemon *d)
+{
+	const struct sl_reload_state *r = &d->reload;
+	char loaded[40], failed[40];
+
+	return json_pack(
+		"{s:s, s:b, s:o, s:o, s:s?, s:s?, s:O?}", "path", d->options->config, "ok", r->ok,
+		"reloads", sl_json_number(r->reloads), "failed", sl_json_number(r->failed),
+		"loaded", r->loaded_s ? sl_view_time(r->loaded_s, loaded) : NULL, "failed_at",
+		r->failed_s ? sl_view_time(r->failed_s, failed) : NULL, "errors", r->errors);
+}
+
+static json_t *daemon_json(struct sl_daemon *d)
+{
+	char since[40];
+
+	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:i}", "version", SLUICE_VERSION, "pid",
+			 (int)getpid(), "since", sl_view_time(d->started_s, since), "config",
+			 config_json(d), "received", sl_json_number(d->received), "foreign_changes",
+			 sl_json_number(d->foreign_changes), "clients",
+			 (int)sl_control_server_clients(d->server));
+}
+
+static bool find_known(struct sl_daemon *d, json_t *target, struct known *out)
+{
+	json_int_t netns = json_integer_value(json_object_get(target, "netns"));
+	__u64 cgroup = (__u64)json_integer_value(json_object_get(target, "cgroup"));
+	struct sl_watched_cgroup *c = cgroup ? sl_cgroups_find(&d->cgroups, cgroup) : NULL;
+	struct sl_watched *w = NULL;
+
+	if (!cgroup && (__u64)netns == sl_state_netns(d->devices.state))
+		w = sl_devices_find(&d->devices, (unsigned)json_integer_value(
+							 json_object_get(target, "ifindex")));
+	if (c) {
+		*out = (struct known){state_words[c->state],
+				      c->why,
+				      c->group->line,
+				      c->by_hand,
+				      c->orphan,
+				      c->pending};
+		/* by its id it takes CAP_DAC_READ_SEARCH to tell */
+		json_object_set_new(target, "name",
+				    json_sprintf("%s%s", d->cgroups.mount, c->path));
+	} else if (w) {
+		*out = (struct known){state_words[w->state],
+				      w->why,
+				      w->group->line,
+				      w->by_hand,
+				      w->orphan,
+				      w->pending};
+	}
+	return c || w;
+}
+
+/* What the daemon knows of a target, beside what the kernel holds. */
+static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
+{
+	struct known known = {.state = "not followed"};
+	bool followed = find_known(d, target, &known);
+	char *name = sl_escaped(json_string_value(json_object_get(target, "name")));
+
+	json_object_set_new(target, "state", json_string(known.state));
+	json_object_set_new(target, "why",
+			    known.why && *known.why ? sl_json_text(known.why) : json_null());
+	json_object_set_new(target, "line",
+			    known.line && !known.by_hand ? json_integer(known.line) : json_null());
+	json_object_set_new(target, "by_hand", json_boolean(known.by_hand));
+	if (known.orphan)
+		json_array_append_new(warnings,
+				      json_sprintf("%s: no target of the configuration matches it "
+						   "any more; it keeps its policy "
+						   "until `sluice detach`",
+						   name));
+	if (known.pending)
+		json_array_append_new(warnings,
+				      json_sprintf("%s: %s: %s", name, known.state, known.why));
+	if (!followed && json_is_true(json_object_get(target, "managed")))
+		json_array_append_new(warnings,
+				      json_sprintf("%s: given by an earlier configuration, and "
+						   "matched by none; it keeps its "
+						   "policy until `sluice detach`",
+						   name));
+	free(name);
+}
+
+/* What matches, and is not judged by what it should be. */
+static void warn_of_state(json_t *warnings, const char *name, enum sl_watched_state state,
+			  const char *why)
+{
+	if (state == SL_WATCHED_RELEASED)
+		json_array_append_new(warnings, json_sprintf("%s: NOT ENFORCED: detached by hand; "
+							     "`sluice apply` gives it its policy "
+							     "again",
+							     name));
+	else if (state == SL_WATCHED_FAILED)
+		json_array_append_new(warnings, json_sprintf("%s: NOT ENFORCED: %s", name, why));
+	else if (state == SL_WATCHED_LEFT)
+		json_array_append_new(warnings,
+				      json_sprintf("%s: has another policy than the "
+						   "configuration's: from `sluice attach` or "
+						   "the libvirt hook",
+						   name));
+}
+
+static void warn_of_open(const struct sl_daemon *d, json_t *warnings)
+{
+	for (size_t i = 0; i < d->devices.n_devices; i++) {
+		const struct sl_watched *w = &d->devices.devices[i];
+
+		warn_of_state(warnings, w->device.name, w->state, w->why);
+	}
+	for (size_t i = 0; i < d->cgroups.n; i++) {
+		const struct sl_watched_cgroup *w = &d->cgroups.list[i];
+		char *name = sl_escaped(w->path);
+
+		warn_of_state(warnings, name ? name : "?", w->state, w->why);
+		free(name);
+	}
+}
+
+static void warn_of_config(const struct sl_daemon *d, json_t *warnings)
+{
+	const json_t *error = json_array_get(d->reload.errors, 0);
+	const char *file = json_string_value(json_object_get(error, "file"));
+
+	if (d->reload.ok)
+		return;
+	json_array_append_new(
+		warnings,
+		json_sprintf("%s is not loaded, what was loaded before goes on: %s:%lld:%lld: %s",
+			     d->options->config, file ? file : "?",
+			     (long long)json_integer_value(json_object_get(error, "line")),
+			     (long long)json_integer_value(json_object_get(error, "column")),
+			     json_string_value(json_object_get(error, "message"))));
+}
+
+void sl_op_status(struct sl_caller *client, const json_t *request)
+{
+	struct sl_daemon *d = client->daemon;
+	json_t *targets = json_array(), *warnings = json_array(), *target;
+	int err = sl_view_targets(d->devices.state, targets, warnings);
+	size_t i;
+
+	(void)request;
+	if (err) {
+		json_decref(targets);
+		json_decref(warnings);
+		sl_answer_error(client, "failed", "the pinned state cannot be read: %s",
+				strerror(-err));
+		return;
+	}
+	json_array_foreach(targets, i, target) annotate(d, target, warnings);
+	warn_of_open(d, warnings);
+	if (d->ring.fd < 0)
+		json_array_append_new(warnings, json_string("another process reads the events, "
+							    "as `sluice monitor` from before"));
+	warn_of_config(d, warnings);
+	sl_answer(client,
+		  json_pack("{s:o, s:o, s:o, s:o}", "daemon", daemon_json(d), "targets", targets,
+			    "sinks", sl_daemon_sinks_json(d, warnings), "warnings", warnings));
+}
+
+/* ---- rules ---- */
+
+void sl_op_rules(struct sl_caller *client, const json_t *request)
+{
+	struct sl_state *state = client->daemon->devices.state;
+	const char *cgroup = json_string_value(json_object_get(request, "cgroup"));
+	const char *device = json_string_value(json_object_get(request, "device"));
+	struct sl_diag diag = {};
+	struct sl_target target;
+	json_t *rows = NULL;
+	char since[40];
+	__u32 slot;
+	int err;
+
+	if (!device == !cgroup) {
+		sl_answer_error(client, "request", "rules wants \"device\" or \"cgroup\"");
+		return;
+	}
+	err = sl_view_find(state, device ? device : cgroup, !device, &slot, &target, &diag);
+	if (!err)
+		rows = sl_view_rules(state, slot, &err);
+	if (err == -ENOENT && !diag.n_errors)
+		sl_error(&diag, NULL,
+			 "%s '%s' has no policy (`sluice status` lists those that "
+			 "have one)",
+			 device ? "device" : "cgroup", device ? device : cgroup);
+	if (rows)
+		sl_answer(client, json_pack("{s:o, s:s}", "rules", rows, "since",
+					    sl_view_boot_time(target.since_ns, since)));
+	else
+		sl_answer_diag(client, err == -ENOENT ? "not-found" : "failed", &diag, err);
+	sl_diag_free(&diag);
+}

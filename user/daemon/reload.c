@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The configuration that is in force, and why another is not. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "audit/json.h"
+#include "daemon.h"
+
+static void note_failure(struct sl_daemon *daemon, struct sl_diag *diag, int err)
+{
+	struct sl_reload_state *r = &daemon->reload;
+
+	if (!diag->n_errors)
+		sl_error(diag, NULL, "%s: %s", daemon->options->config, strerror(-err));
+	sl_diag_print(diag, stderr);
+	r->failed++;
+	r->failed_s = time(NULL);
+	json_decref(r->errors);
+	r->errors = sl_json_diag(diag, SL_ERROR);
+	r->ok = false;
+	if (daemon->config)
+		fprintf(stderr, "sluiced: %s is not loaded; what was loaded before goes on\n",
+			daemon->options->config);
+	sl_daemon_record(
+		daemon,
+		json_pack("{s:s, s:b, s:O}", "event", "reload", "ok", 0, "errors", r->errors),
+		true);
+}
+
+static struct sl_target_group **copy_groups(struct sl_target_group *const *from, size_t n)
+{
+	struct sl_target_group **groups = calloc(n + 1, sizeof(*groups));
+
+	for (size_t i = 0; groups && i < n; i++)
+		groups[i] = sl_target_group_get(from[i]);
+	return groups;
+}
+
+/* The groups are the targets' from here on; the configuration keeps a reference each, to
+ * hand durations on. */
+static int hand_over(struct sl_daemon *daemon, struct sl_config *config)
+{
+	struct sl_target_group **devices = copy_groups(config->groups, config->n_groups);
+	struct sl_target_group **cgroups = copy_groups(config->cgroups, config->n_cgroups);
+
+	if (!devices || !cgroups) {
+		free(devices); /* the references leak with the memory that is short */
+		free(cgroups);
+		return -ENOMEM;
+	}
+	sl_devices_regroup(&daemon->devices, devices, config->n_groups);
+	sl_cgroups_regroup(&daemon->cgroups, cgroups, config->n_cgroups);
+	return 0;
+}
+
+static void note_success(struct sl_daemon *daemon, struct sl_diag *diag)
+{
+	struct sl_reload_state *r = &daemon->reload;
+
+	sl_diag_print(diag, stderr); /* warnings */
+	r->reloads++;
+	r->loaded_s = time(NULL);
+	json_decref(r->errors);
+	r->errors = NULL;
+	r->ok = true;
+	sl_daemon_record(daemon,
+			 json_pack("{s:s, s:b, s:i}", "event", "reload", "ok", 1, "targets",
+				   (int)daemon->config->n_targets),
+			 false);
+}
+
+int sl_daemon_reload(struct sl_daemon *daemon)
+{
+	struct sl_config *config = NULL;
+	struct sl_diag diag = {};
+	int err = sl_config_load(daemon->options->config, daemon->options->trust_clock,
+				 daemon->config, &config, &diag);
+
+	daemon->reload_at_ns = 0;
+	if (!err)
+		err = hand_over(daemon, config);
+	if (!err) {
+		sl_config_free(daemon->config);
+		daemon->config = config;
+		sl_daemon_set_sinks(daemon);
+		note_success(daemon, &diag);
+	} else {
+		sl_config_free(config);
+		note_failure(daemon, &diag, err);
+	}
+	sl_files_follow(daemon);
+	sl_diag_free(&diag);
+	return err;
+}
