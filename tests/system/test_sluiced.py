@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""sluiced: devices by its configuration, reloads, commands through its socket."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lab import SLUICE
+from sluicedlab import AGENT, CONFIG, DaemonHost, Prober, SLUICED, WAIT, until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
+
+WIDE = AGENT.replace("192.0.2.0/24", "[192.0.2.0/24, 198.51.100.0/24]")
+
+
+@pytest.fixture
+def host(tmp_path):
+    made = DaemonHost("sl-d", tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def prober(host):
+    made = Prober(host)
+    yield made
+    made.close()
+
+
+# ---- devices ----
+
+def test_what_is_there_what_comes_and_what_goes(host):
+    host.veth("vnet0")
+    host.veth("other")
+    host.configure()
+    host.start_daemon()
+    target = host.attached("vnet0", policy="agent", state="attached", managed=True)
+    assert target["line"] == 3 and not target["by_hand"] and target["whole"]
+    host.veth("vnet1")
+    host.attached("vnet1", policy="agent")
+    host.ip("link del vnet1")
+    assert until(lambda: set(host.status()) == {"vnet0"})
+
+
+def test_the_first_target_that_matches(host):
+    host.configure('sluiced: 1\ntargets:\n'
+                   '  - {match: {device: "vnet-db*"}, policy: db, mode: audit}\n'
+                   '  - {match: {device: ["vnet*", "tap*"]}, policy: agent,\n'
+                   '     bind: {mac: "52:54:00:12:34:56", address: 192.0.2.10}}\n',
+                   db="sluice: 1\nname: db\n")
+    host.start_daemon()
+    for name in ("vnet-db1", "vnet1", "tap1"):
+        host.veth(name)
+    assert host.attached("vnet-db1", policy="db")["mode"] == "audit"
+    assert host.attached("vnet1", policy="agent")["binding"]["mac"] == "52:54:00:12:34:56"
+    assert host.attached("tap1", policy="agent")["binding"]["addresses"][0] == "192.0.2.10"
+
+
+def test_denied_and_allowed(host, prober):
+    assert prober.arrives("192.0.2.1") and prober.arrives("198.51.100.1")   # nothing enforced
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0", policy="agent")
+    assert prober.arrives("192.0.2.1") and not prober.arrives("198.51.100.1")
+
+
+def test_the_end_opens_nothing(host, prober):
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0", policy="agent")
+    assert host.daemon.close() == 0
+    assert not os.path.exists(host.socket)
+    assert prober.arrives("192.0.2.1") and not prober.arrives("198.51.100.1")
+    assert host.policy_of("vnet0") == "agent"       # from the pins
+
+
+# ---- reload ----
+
+def test_a_policy_that_changes(host, prober):
+    host.configure()
+    host.start_daemon()
+    first = host.attached("vnet0", policy="agent")
+    assert not prober.arrives("198.51.100.1")
+    host.put("policies.d/agent.yaml", WIDE)         # nobody says so
+    assert until(lambda: host.status()["vnet0"]["generation"] > first["generation"])
+    assert prober.arrives("198.51.100.1")
+
+
+def test_only_what_means_something_else_gets_a_generation(host):
+    host.veth("vnet0")
+    host.veth("tap0")
+    config = CONFIG + '  - match: {device: "tap*"}\n    policy: other\n'
+    host.configure(config, other=AGENT.replace("agent", "other"))
+    host.start_daemon()
+    before = [host.attached("vnet0")["generation"], host.attached("tap0")["generation"]]
+    host.put("policies.d/other.yaml", WIDE.replace("agent", "other"))
+    assert until(lambda: host.status()["tap0"]["generation"] > before[1])
+    assert host.status()["vnet0"]["generation"] == before[0]
+
+
+BAD = {"syntax": ("sluiced.yaml", "sluiced: 1\ntargets: [\n", "sluiced.yaml"),
+       "unknown key": ("sluiced.yaml", CONFIG + "x: 1\n", "sluiced.yaml:5:1"),
+       "no such policy": ("sluiced.yaml", CONFIG.replace("agent", "none"), "none.yaml"),
+       "policy": ("policies.d/agent.yaml", AGENT + "rulez: []\n", "agent.yaml:5:1"),
+       "truncated": ("policies.d/agent.yaml", AGENT[:-12], "agent.yaml:4")}
+
+
+@pytest.mark.parametrize("name, text, says", BAD.values(), ids=BAD.keys())
+def test_a_bad_file_changes_nothing(host, prober, name, text, says):
+    host.configure()
+    host.start_daemon()
+    first = host.attached("vnet0", policy="agent")
+    host.put(name, text)
+    assert until(lambda: not host.full_status()["daemon"]["config"]["ok"])
+    status = host.full_status()
+    assert any(says in w and "is not loaded" in w for w in status["warnings"]), status["warnings"]
+    assert status["daemon"]["config"]["failed"] >= 1 and status["daemon"]["config"]["errors"]
+    assert host.status()["vnet0"]["generation"] == first["generation"]
+    assert prober.arrives("192.0.2.1") and not prober.arrives("198.51.100.1")
+    host.veth("vnet9")                              # gets what is in force
+    host.attached("vnet9", policy="agent")
+    host.configure()
+    assert until(lambda: host.full_status()["daemon"]["config"]["ok"])
+    assert not [w for w in host.full_status()["warnings"] if "is not loaded" in w]
+
+
+def test_a_bad_file_at_the_start(host):
+    host.veth("vnet0")
+    host.configure("sluiced: 1\ntargets: [\n")
+    host.start_daemon()
+    status = host.full_status()
+    assert not status["daemon"]["config"]["ok"] and status["targets"] == []
+    host.configure()
+    host.attached("vnet0", policy="agent")
+
+
+def test_sighup_and_apply(host):
+    host.veth("vnet0")
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0")
+    before = host.full_status()["daemon"]["config"]["reloads"]
+    host.daemon.signal(signal.SIGHUP)
+    assert until(lambda: host.full_status()["daemon"]["config"]["reloads"] == before + 1)
+    done = host.sluice("apply", "-o", "json")
+    assert done.returncode == 0 and json.loads(done.stdout)["attached"] == 1
+    host.put("sluiced.yaml", "sluiced: x\n")
+    done = host.sluice("apply")
+    assert done.returncode == 1 and "sluiced.yaml:1:10: error" in done.stderr
+
+
+def test_a_target_that_is_taken_out_keeps_its_policy(host, prober):
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0")
+    host.configure("sluiced: 1\n")
+    assert until(lambda: any("no target of the configuration" in w
+                             for w in host.full_status()["warnings"]))
+    assert not prober.arrives("198.51.100.1")
+    host.kill_daemon()
+    host.start_daemon()
+    assert any("earlier configuration" in w for w in host.full_status()["warnings"])
+    assert not prober.arrives("198.51.100.1")
+
+
+def test_a_target_that_moves_to_another_policy(host, prober):
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0", policy="agent")
+    host.configure(CONFIG.replace("policy: agent", "policy: wide"),
+                   wide=WIDE.replace("agent", "wide"))
+    host.attached("vnet0", policy="wide")
+    assert prober.arrives("198.51.100.1")
+
+
+def test_a_duration_goes_on_over_reloads(host, prober):
+    """`expires: 5s` counts from the first load, whatever is loaded since."""
+    policy = AGENT + "  - allow: 198.51.100.1\n    id: soon\n    expires: 5s\n"
+    host.configure(agent=policy)
+    start = time.monotonic()
+    host.start_daemon("--trust-clock")
+    first = host.attached("vnet0")
+    assert prober.arrives("198.51.100.1")
+    host.put("policies.d/agent.yaml", policy + "  - deny: 203.0.113.9\n")
+    assert until(lambda: host.status()["vnet0"]["generation"] > first["generation"])
+    assert prober.arrives("198.51.100.1"), "the test was too slow to test anything"
+    time.sleep(max(0, start + 6.5 - time.monotonic()))
+    assert not prober.arrives("198.51.100.1")
+
+
+# ---- commands through it ----
+
+def test_attach_and_detach_by_hand(host, prober):
+    host.configure(CONFIG.replace("vnet", "none"))
+    host.start_daemon()
+    path = host.write(AGENT.replace("name: agent", "name: hand"))
+    done = host.sluice("attach", "--dev", "vnet0", "-p", path, "--address", "192.0.2.0/24")
+    assert done.returncode == 0 and "without sluiced" not in done.stdout, done
+    target = host.attached("vnet0", policy="hand", by_hand=True)
+    assert target["binding"]["addresses"] == ["192.0.2.0/24"]
+    assert not prober.arrives("198.51.100.1")
+    host.configure()                        # names the device: what was given by hand stays
+    assert until(lambda: host.full_status()["daemon"]["config"]["reloads"] >= 2)
+    host.attached("vnet0", policy="hand")
+    assert host.sluice("detach", "--dev", "vnet0").returncode == 0
+    assert prober.arrives("198.51.100.1")
+    done = host.sluice("detach", "--dev", "vnet0")
+    assert done.returncode == 1 and "has no policy" in done.stderr
+
+
+def test_attach_from_standard_input_and_what_is_wrong(host):
+    host.veth("tap0")
+    host.configure()
+    host.start_daemon()
+    done = host.sluice("attach", "--dev", "tap0", "-p", "-", input=AGENT)
+    assert done.returncode == 0, done
+    bad = host.write(AGENT + "rulez: []\n")
+    done = host.sluice("attach", "--dev", "tap0", "-p", bad)
+    assert done.returncode == 1 and "agent.yaml:5:1: error" in done.stderr
+    host.attached("tap0", policy="agent", by_hand=True)
+    done = host.sluice("attach", "--dev", "none", "-p", bad)
+    assert done.returncode == 1 and "no device 'none'" in done.stderr
+    done = host.sluice("attach", "--dev", "lo", "-p", host.write(AGENT))
+    assert done.returncode == 1 and "no Ethernet device" in done.stderr
+
+
+def test_detached_by_hand_stays_open_until_apply(host, prober):
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0")
+    assert host.sluice("detach", "--dev", "vnet0").returncode == 0
+    assert prober.arrives("198.51.100.1")
+    assert any("detached by hand" in w for w in host.full_status()["warnings"])
+    host.configure()                        # a reload does not close it again
+    assert until(lambda: host.full_status()["daemon"]["config"]["reloads"] >= 2)
+    time.sleep(0.7)                         # two looks of the watchdog
+    assert prober.arrives("198.51.100.1")
+    assert host.sluice("apply").returncode == 0
+    host.attached("vnet0", policy="agent")
+    assert not prober.arrives("198.51.100.1")
+
+
+def test_rules_with_what_was_not_used(host, prober):
+    host.configure(agent=AGENT + "  - deny: {to: 203.0.113.0/24}\n    id: never\n")
+    host.start_daemon()
+    host.attached("vnet0")
+    assert prober.arrives("192.0.2.1")
+
+    def rules(*words):
+        done = host.sluice("rules", "--dev", "vnet0", "-o", "json", *words)
+        assert done.returncode == 0, done
+        return {r["rule"]: r for r in map(json.loads, done.stdout.splitlines())}
+    used = [r for r in rules().values() if r["count"]]
+    assert len(used) == 1 and used[0]["last"] and rules()["never"]["count"] == 0
+    assert set(rules("--unused", "30d")) == {"never"}
+    time.sleep(2.1)
+    assert set(rules("--unused", "1s")) == {"never", used[0]["rule"]}
+    done = host.sluice("rules", "--dev", "none")
+    assert done.returncode == 1 and "has no policy" in done.stderr
+
+
+def test_monitors_share_the_events_and_filter(host, prober):
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0")
+    words = ([], ["--dev", "vnet*", "--verdict", "deny"], ["--dev", "other"], ["--rule", "no*"])
+    monitors = [host.start(SLUICE, "monitor", "-o", "json", *w, env=host.env) for w in words]
+    text = host.start(SLUICE, "monitor", env=host.env)
+    assert until(lambda: host.full_status()["daemon"]["clients"] == 6)      # and the asker
+    assert not prober.arrives("198.51.100.1")
+    for monitor in monitors[:2]:
+        line = monitor.wait(lambda l: l.get("verdict") == "deny")
+        assert line["destination"]["address"] == "198.51.100.1"
+        assert line["target"] == {"kind": "device", "name": "vnet0"} and line["policy"] == "agent"
+    text.wait(lambda l: "vnet0" in l and "198.51.100.1:9/udp" in l and "default" in l)
+    assert not monitors[2].lines and not monitors[3].lines
+    host.put("sluiced.yaml", "x")
+    monitors[0].wait(lambda l: l.get("event") == "reload" and l["ok"] is False)
+    numbers = [l["seq"] for l in monitors[0].lines]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    host.kill_daemon()
+    assert monitors[0].child.wait(WAIT) == 1
+
+
+def test_top(host, prober):
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0")
+    done = host.sluice("top", "--batch", "--count", "2")
+    assert done.returncode == 0 and done.stdout.count("TARGET") == 2
+    assert done.stdout.count("vnet0 ") == 2
+    host.kill_daemon()
+    assert "vnet0" in host.sluice("top", "--batch", "--count", "1").stdout  # from the pins
+    done = host.sluice("top")
+    assert done.returncode == 2 and "--batch" in done.stderr
+
+
+def test_top_on_a_terminal(host):
+    host.veth("vnet0")
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0")
+    done = subprocess.run(["script", "-qec", f"{SLUICE} top --count 2", "/dev/null"],
+                          capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
+                          env={**host.env, "TERM": "xterm"})
+    assert "sluice top: 1 targets" in done.stdout and "vnet0" in done.stdout
+
+
+def test_another_namespace_uses_the_pins(host, tmp_path):
+    """sluiced serves its own network namespace; elsewhere the commands do it themselves."""
+    host.configure()
+    host.start_daemon()
+    (tmp_path / "o").mkdir()
+    other = DaemonHost("sl-d-o", tmp_path / "o")
+    try:
+        other.env = host.env
+        other.veth("tap0")
+        path = host.write(AGENT)
+        done = other.run(SLUICE, "attach", "--dev", "tap0", "-p", path, env=host.env)
+        assert done.returncode == 0 and "without sluiced" in done.stdout, done
+        host.attached("tap0", policy="agent", state="not followed")
+        done = other.run(SLUICE, "detach", "--dev", "tap0", env=host.env)
+        assert done.returncode == 0
+        assert "tap0" not in host.status()
+    finally:
+        other.close()
+
+
+def test_addresses_are_followed(host, prober):
+    gateway = 'sluice: 1\nname: agent\nrules:\n  - allow: {to: "@gateway", ports: 9, protocol: udp}\n'
+    host.ip("addr del 198.51.100.1/32 dev br0")
+    host.ip("addr add 198.51.100.1/32 dev lo")
+    host.configure(agent=gateway)
+    host.start_daemon()
+    first = host.attached("vnet0")
+    assert not prober.arrives("198.51.100.1")
+    host.ip("addr del 198.51.100.1/32 dev lo")
+    host.ip("addr add 198.51.100.1/32 dev br0")
+    assert until(lambda: host.status()["vnet0"]["generation"] > first["generation"])
+    assert prober.arrives("198.51.100.1")
+
+
+def test_isolated_until_its_policy_can_be_resolved(host):
+    host.configure(agent='sluice: 1\nname: agent\nrules:\n  - allow: "@gateway"\n')
+    host.start_daemon()
+    host.veth("vnet0")
+    target = host.attached("vnet0", state="isolated")
+    assert target["policy"] == "sluiced-isolated" and "@gateway" in target["why"]
+    host.ip("addr add 192.0.2.1/24 dev vnet0")
+    host.attached("vnet0", policy="agent", state="attached")
+
+
+def test_two_at_once(host):
+    host.configure()
+    host.start_daemon()
+    second = host.start(SLUICED, "-c", host.folder / "etc" / "sluiced.yaml", env=host.env)
+    second.wait_error("another sluiced runs")
+    assert second.child.wait(WAIT) == 1
+    assert host.full_status()["daemon"]["pid"] == host.daemon.child.pid
+
+
+def test_notify_ready(host, tmp_path):
+    import socket
+    path = tmp_path / "notify"
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.settimeout(WAIT)
+    sock.bind(str(path))
+    host.env["NOTIFY_SOCKET"] = str(path)
+    host.configure()
+    host.start_daemon(wait=False)
+    assert sock.recv(200).startswith(b"READY=1")
+    sock.close()
+    assert pathlib.Path(host.socket).exists()

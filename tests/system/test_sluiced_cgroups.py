@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""sluiced: cgroups by path, by unit and by default, as they come and go."""
+import json
+import os
+import pathlib
+import shutil
+import socket
+import sys
+
+import pytest
+
+import bpfsys
+from lab import SLUICE, cgroup2
+from sluicedlab import DaemonHost, until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
+
+OPEN = "sluice: 1\nname: open\nrules:\n  - allow: 127.0.0.1:7001/tcp\n"
+SHUT = "sluice: 1\nname: shut\nrules: []\n"
+PROBE = """
+import socket, sys
+for port in (7001, 7002):
+    try:
+        socket.create_connection(("127.0.0.1", port), 3).close()
+        print("yes", end=" ")
+    except ConnectionRefusedError:
+        print("no", end=" ")
+"""
+
+
+@pytest.fixture
+def host(tmp_path):
+    made = DaemonHost("sl-c", tmp_path)
+    made.top = pathlib.Path(cgroup2()) / made.name
+    made.top.mkdir()
+    made.group = "/" + made.name
+
+    def listen(port):
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", port))
+        sock.listen(64)
+        return sock
+    socks = [made.within(lambda p=port: listen(p)) for port in (7001, 7002)]
+    try:
+        yield made
+    finally:
+        made.close()
+        for sock in socks:
+            sock.close()
+        for below, _, _ in os.walk(made.top, topdown=False):
+            os.rmdir(below)
+
+
+def make(host, name):
+    path = host.top / name
+    path.mkdir(parents=True)
+    return path
+
+
+def probe(host, path):
+    """(allowed port answers, the other does), asked from a process of the cgroup."""
+    done = host.run("sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', path, sys.executable,
+                    "-c", PROBE)
+    assert done.returncode == 0, done
+    words = done.stdout.split()
+    return words[0] == "yes", words[1] == "yes"
+
+
+def configured(host, *targets, **more):
+    lines = "".join(f"  - {line}\n" for line in targets)
+    defaults = "".join(f"  - {line}\n" for line in more.pop("defaults", ()))
+    host.configure("sluiced: 1\ntargets:\n" + (lines or "  []\n") +
+                   (f"defaults:\n{defaults}" if defaults else ""), open=OPEN, shut=SHUT, **more)
+
+
+def by_cgroup(host, path, **want):
+    """The target of the cgroup, once it has these values."""
+    found = {}
+
+    def look():
+        found["t"] = next((t for t in host.full_status()["targets"]
+                           if t.get("cgroup") == path.stat().st_ino), None)
+        return found["t"] and found["t"]["attached"] and all(
+            found["t"].get(k) == v for k, v in want.items())
+    assert until(look), (path, want, found, host.daemon.errors)
+    return found["t"]
+
+
+def test_by_path_as_they_come_and_go(host):
+    there = make(host, "a1")
+    other = make(host, "b1")
+    assert probe(host, there) == (True, True)       # nothing enforced
+    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: open}}')
+    host.start_daemon()
+    target = by_cgroup(host, there, policy="open", state="attached", managed=True)
+    assert target["name"] == str(there) and target["kind"] == "cgroup"
+    assert probe(host, there) == (True, False) and probe(host, other) == (True, True)
+    came = make(host, "a2")
+    by_cgroup(host, came, policy="open")
+    assert probe(host, came) == (True, False)
+    number = came.stat().st_ino
+    came.rmdir()
+    assert until(lambda: number not in [t.get("cgroup") for t in host.full_status()["targets"]])
+    came = make(host, "a2")                         # another one of the same name
+    assert came.stat().st_ino != number
+    by_cgroup(host, came, policy="open", decided=0)
+
+
+def test_star_stays_in_its_part(host):
+    configured(host, f'{{match: {{cgroup: "{host.group}/*/x"}}, policy: open}}')
+    host.start_daemon()
+    deep, deeper = make(host, "one/x"), make(host, "one/two/x")
+    by_cgroup(host, deep, policy="open")
+    assert probe(host, deeper) == (True, True)
+    assert len(host.full_status()["targets"]) == 1
+
+
+def test_by_unit_at_any_depth(host):
+    name = f"{host.name}@7.service"
+    configured(host, f'{{match: {{unit: "{host.name}@*.service"}}, policy: open}}')
+    host.start_daemon()
+    unit = make(host, f"some.slice/{name}")
+    by_cgroup(host, unit, policy="open")
+    assert probe(host, unit) == (True, False)
+
+
+def test_a_default_holds_until_it_is_known(host):
+    """Whatever comes below the parent is denied at once; what is known has its own policy."""
+    configured(host, f'{{match: {{cgroup: "{host.group}/agents/known*"}}, policy: open}}',
+               defaults=[f"{{cgroup: {host.group}/agents, policy: shut}}"])
+    host.start_daemon()
+    parent = make(host, "agents")
+    by_cgroup(host, parent, policy="shut")
+    unknown = make(host, "agents/unknown")
+    assert probe(host, unknown) == (False, False)
+    known = make(host, "agents/known1")
+    by_cgroup(host, known, policy="open")
+    assert probe(host, known) == (True, False) and probe(host, unknown) == (False, False)
+    done = host.sluice("detach", "--cgroup", known)
+    assert done.returncode == 0 and "above it holds now" in done.stdout
+    assert probe(host, known) == (False, False)
+    assert host.sluice("apply").returncode == 0
+    by_cgroup(host, known, policy="open")
+
+
+def test_reload_kill_and_adoption(host):
+    cgroup = make(host, "a1")
+    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: open}}')
+    host.start_daemon()
+    first = by_cgroup(host, cgroup, policy="open")
+    host.kill_daemon()
+    assert probe(host, cgroup) == (True, False)
+    host.start_daemon()
+    host.daemon.wait_error(f"adopted {host.group}/a1")
+    assert by_cgroup(host, cgroup, state="attached")["generation"] == first["generation"]
+    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: shut}}')
+    by_cgroup(host, cgroup, policy="shut")
+    assert probe(host, cgroup) == (False, False)
+    host.put("policies.d/shut.yaml", SHUT + "x: 1\n")
+    assert until(lambda: not host.full_status()["daemon"]["config"]["ok"])
+    assert probe(host, cgroup) == (False, False)
+
+
+def test_what_somebody_takes_off_is_put_back(host):
+    cgroup = make(host, "a1")
+    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: open}}')
+    host.start_daemon()
+    by_cgroup(host, cgroup, policy="open")
+    monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
+    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    links = [p for p in (pathlib.Path(host.state) / "cgroups").rglob("*connect4*") if
+             str(cgroup.stat().st_ino) in str(p)]
+    assert links, list((pathlib.Path(host.state) / "cgroups").rglob("*"))
+    bpfsys.detach(links[0])
+    line = monitor.wait(lambda l: l.get("event") == "foreign-change")
+    assert line["target"] == {"kind": "cgroup", "name": f"{host.group}/a1"}, line
+    by_cgroup(host, cgroup, policy="open", state="attached")
+    assert probe(host, cgroup) == (True, False)
+
+
+def test_attach_rules_and_detach_by_hand(host):
+    cgroup = make(host, "mine")
+    configured(host)
+    host.start_daemon()
+    policy = host.write(OPEN.replace("name: open", "name: hand"))
+    done = host.sluice("attach", "--cgroup", cgroup, "-p", policy)
+    assert done.returncode == 0 and "policy hand" in done.stdout, done
+    by_cgroup(host, cgroup, policy="hand", by_hand=True)
+    assert probe(host, cgroup) == (True, False)
+    done = host.sluice("rules", "--cgroup", cgroup, "-o", "json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sum(r["count"] for r in rows) >= 2, done
+    assert "mine" in host.sluice("status").stdout
+    assert host.sluice("detach", "--cgroup", cgroup).returncode == 0
+    assert probe(host, cgroup) == (True, True)
+    done = host.sluice("detach", "--cgroup", cgroup)
+    assert done.returncode == 1 and "has no policy" in done.stderr
+
+
+def test_events_name_the_cgroup(host):
+    cgroup = make(host, "a1")
+    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: open}}')
+    host.start_daemon()
+    by_cgroup(host, cgroup, policy="open")
+    monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
+    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    assert probe(host, cgroup) == (True, False)
+    line = monitor.wait(lambda l: l.get("verdict") == "deny")
+    assert line["target"]["kind"] == "cgroup" and "a1" in line["target"]["name"], line
+    assert line["destination"]["port"] == 7002 and line["policy"] == "open"
+
+
+def test_churn_leaves_nothing(host):
+    count = int(os.environ.get("SLUICE_CHURN", "300"))
+    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: open}}')
+    host.start_daemon()
+    by_cgroup(host, make(host, "a0"), policy="open")
+    pid = host.daemon.child.pid
+
+    def measure():
+        return (len(os.listdir(f"/proc/{pid}/fd")),
+                int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4)
+    before = measure()
+    for i in range(1, count):
+        (host.top / f"a{i}").mkdir()
+        if i > 20:
+            (host.top / f"a{i - 20}").rmdir()
+    last = host.top / f"a{count - 1}"
+    by_cgroup(host, last, policy="open")
+    assert probe(host, last) == (True, False)
+    for path in host.top.iterdir():
+        if path.is_dir() and path.name not in ("a0", last.name):
+            path.rmdir()
+    assert until(lambda: len(host.full_status()["targets"]) == 2), host.full_status()["targets"]
+    after = measure()
+    print(f"\n{count} cgroups; descriptors and resident KiB: {before} -> {after}")
+    assert after[0] <= before[0] + 1 and after[1] < before[1] + 8192
+
+
+@pytest.mark.parametrize("target, says", [
+    ('{match: {cgroup: "/*"}, policy: open}', "every process"),
+    ("{match: {cgroup: a}, policy: open}", "begins with /"),
+    ("{match: {cgroup: /a/../b}, policy: open}", "no parts .. and ."),
+    ("{match: {unit: a/b.service}, policy: open}", "a unit has no /"),
+    ("{match: {unit: a}, policy: open}", "ends in .service"),
+    ("{match: {cgroup: /a}, policy: open, bind: {vlan: 5}}", "bind is for devices")])
+def test_what_no_target_is(host, target, says):
+    configured(host, target)
+    done = host.run(shutil.which("sluiced") or os.path.join(os.path.dirname(SLUICE), "sluiced"),
+                    "--check", "-c", host.folder / "etc" / "sluiced.yaml")
+    assert done.returncode == 1 and says in done.stderr and "sluiced.yaml:3:" in done.stderr
+
+
+def test_uids_are_for_cgroups(host):
+    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: uids}}',
+               uids="sluice: 1\nrules:\n  - allow: {to: 127.0.0.1, ports: 7001, uid: 0}\n")
+    host.start_daemon()
+    cgroup = make(host, "a1")
+    by_cgroup(host, cgroup, policy="uids")
+    assert probe(host, cgroup) == (True, False)
+
+
