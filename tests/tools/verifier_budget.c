@@ -10,6 +10,7 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -22,6 +23,13 @@ static long long now_ms(void)
 	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
 }
 
+/* Storage of sockets and cgroups has no size. */
+static bool has_size(const struct bpf_map *map)
+{
+	return bpf_map__type(map) != BPF_MAP_TYPE_SK_STORAGE &&
+	       bpf_map__type(map) != BPF_MAP_TYPE_CGROUP_STORAGE;
+}
+
 /* The loader sizes some maps; here any size does. */
 static int size_maps(struct bpf_object *object)
 {
@@ -29,8 +37,7 @@ static int size_maps(struct bpf_object *object)
 	int err = 0;
 
 	bpf_object__for_each_map(map, object)
-		if (!err && !bpf_map__max_entries(map) &&
-		    bpf_map__type(map) != BPF_MAP_TYPE_SK_STORAGE)
+		if (!err && !bpf_map__max_entries(map) && has_size(map))
 			err = bpf_map__set_max_entries(map, 4096);
 	return err;
 }
