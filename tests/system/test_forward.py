@@ -14,7 +14,7 @@ import dnsmsg
 import forwardlab as fw
 from dnslab import BIG, GOOD, MANY, REAL, SAYS, WEB
 from forwardlab import ask, policy, rcode, workload
-from lab import matching, until
+from lab import matching, total, until
 from test_names import NAMES, NEVER, PRIVATE, SEARCH, learned_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
@@ -31,10 +31,10 @@ def test_the_first_connection_after_a_lookup(dnslab, family, option):
     """Learned before it is answered: CNAME chains of nine, 30 addresses, TTL 0 and 1 s, mixed
     case; the resolver is asked by IPv4 and IPv6."""
     with workload(dnslab, policy(to=REAL[family]), option) as agent:
-        said = agent.do("lookups", wait=60, names=NAMES, times=700, mixed=True, first=3)["reply"]
+        said = agent.do("lookups", wait=60, names=NAMES, times=500, mixed=True, first=3)["reply"]
         print(family, option, said)
         assert said["failed"] == 0, said["failures"]
-        assert said["done"] == 700 and said["connected"] > 1000
+        assert said["done"] == 500 and said["connected"] > 700
         refused = agent.do("resolve", name="a.bad.example")
         assert refused["errno"] == "EAI_NONAME" and refused["ms"] < AT_ONCE_MS, refused
 
@@ -148,15 +148,14 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("what", MALFORMED)
-def test_malformed(dnslab, what):
+def test_malformed(dnslab):
     """FORMERR, an event, and nobody is asked; the resolver would have heard of it."""
-    message = MALFORMED[what]
     with workload(dnslab, policy(to=SAYS[4])) as agent:
-        got = agent.do("ask", to=agent.forwarder, messages=[message.hex()])["reply"]
-        assert got and rcode(bytes.fromhex(got[0])) == 1 and len(got[0]) == 24
-        assert rcode(ask(agent, "y.good.example")) == 0
-    assert matching(agent.result.events, reason="dns-malformed")
+        for what, message in MALFORMED.items():
+            got = agent.do("ask", to=agent.forwarder, messages=[message.hex()])["reply"]
+            assert got and rcode(bytes.fromhex(got[0])) == 1 and len(got[0]) == 24, what
+            assert rcode(ask(agent, "y.good.example")) == 0
+    assert total(matching(agent.result.events, reason="dns-malformed")) == len(MALFORMED)
     assert all(b"\1y\4good" in q for q in dnslab.says.asked) and dnslab.says.asked
 
 
