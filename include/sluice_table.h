@@ -119,7 +119,9 @@ enum sl_binding_word {
 #define SL_B_NETWORK (1ull << 51)	/* where DHCP's servers are is known */
 #define SL_B_LEASING_SHIFT 56		/* above: chunks of what may be leased, 0 to 8 */
 #define SL_B_MAC_MASK 0xffffffffffffull
-#define SL_BINDING_CHUNKS_MAX 8		/* 16 IPv4 and 8 IPv6 prefixes */
+#define SL_BINDING_V4_MAX 16
+#define SL_BINDING_V6_MAX 8		/* and the link-local address of the MAC */
+#define SL_BINDING_CHUNKS_MAX (SL_BINDING_V6_MAX + 1)
 /* Behind the binding's chunks: words as SL_B_V4's. The first chunk holds the networks that
  * DHCP's servers and leases are in, the others what is never leased. None: anything. */
 #define SL_B_LEASING_MAX 8

@@ -67,6 +67,29 @@ static void test_nobodys(void **state)
 	assert_int_equal(diag.n, 0);
 }
 
+/* Eight IPv6 addresses have room beside the link-local one of the MAC. */
+static void test_room(void **state)
+{
+	struct sl_binding_spec made = {};
+	struct sl_diag diag = {};
+	char text[40];
+
+	assert_int_equal(sl_binding_mac(&made, "52:54:00:12:34:56", &diag), 0);
+	for (int i = 0; i < 16; i++) {
+		snprintf(text, sizeof(text), "192.0.2.%d", i);
+		assert_int_equal(sl_binding_address(&made, text, &diag), 0);
+	}
+	for (int i = 0; i < 8; i++) {
+		snprintf(text, sizeof(text), "2001:db8::%d", i);
+		assert_int_equal(sl_binding_address(&made, text, &diag), 0);
+	}
+	assert_int_not_equal(sl_binding_address(&made, "192.0.2.16", &diag), 0);
+	assert_int_not_equal(sl_binding_address(&made, "2001:db8::8", &diag), 0);
+	assert_int_equal(made.n_addresses, 24);
+	assert_int_equal(sl_binding_complete(&made).n_addresses, 25);
+	sl_diag_free(&diag);
+}
+
 static void test_same(void **state)
 {
 	const char *mac = "52:54:00:12:34:56";
@@ -103,6 +126,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mac),
 		cmocka_unit_test(test_nobodys),
+		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_same),
 	};
 

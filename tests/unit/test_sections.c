@@ -257,7 +257,7 @@ static void prefixes_bind_what_is_in_them(void **state)
 
 static void a_binding_has_room_for_sixteen_and_eight(void **state)
 {
-	struct sl_cidr cidrs[25] = {0};
+	struct sl_cidr cidrs[26] = {0};
 	struct sl_binding binding = {.has_addresses = true, .addresses = cidrs};
 	struct fixture f;
 	const __u64 *w;
@@ -269,7 +269,7 @@ static void a_binding_has_room_for_sixteen_and_eight(void **state)
 	binding.n_addresses = 24;
 	compile_binding(&f, &binding);
 	w = chunks(&f, &n);
-	assert_int_equal(n, SL_BINDING_CHUNKS_MAX);
+	assert_int_equal(n, SL_BINDING_V6_MAX);
 	for (size_t i = 0; i < 24; i++)
 		assert_true(i % 3 == 2 ? binds_v6(w, n, 0x20010db800000000, i)
 				       : binds_v4(w, n, 0x0a000000 + i));
@@ -280,7 +280,14 @@ static void a_binding_has_room_for_sixteen_and_eight(void **state)
 	assert_int_not_equal(compile_text(&f, "sluice: 1\n", &binding), 0);
 	assert_non_null(strstr(f.diag.entries[0].message, "at most 16 IPv4 and 8 IPv6"));
 	done(&f);
-	cidrs[24] = (struct sl_cidr){{0x20, 1}, 6, 16};
+	/* The ninth IPv6 place is the link-local address's. */
+	cidrs[24] = cidrs[25] = (struct sl_cidr){{0x20, 1}, 6, 16};
+	compile_binding(&f, &binding);
+	w = chunks(&f, &n);
+	assert_int_equal(n, SL_BINDING_CHUNKS_MAX);
+	assert_true(binds_v6(w, n, 0x2001ull << 48, 0));
+	done(&f);
+	binding.n_addresses = 26;
 	assert_int_not_equal(compile_text(&f, "sluice: 1\n", &binding), 0);
 	done(&f);
 }

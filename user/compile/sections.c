@@ -76,7 +76,7 @@ static int fill_binding(const struct sl_binding *b, __u64 *w, size_t *n_chunks)
 	for (i = 0; i < b->n_addresses; i++) {
 		const struct sl_cidr *a = &b->addresses[i];
 
-		if (a->family == 4 ? n4 == 2 * SL_BINDING_CHUNKS_MAX : n6 == SL_BINDING_CHUNKS_MAX)
+		if (a->family == 4 ? n4 == SL_BINDING_V4_MAX : n6 == SL_BINDING_CHUNKS_MAX)
 			return -E2BIG;
 		if (a->family == 4) {
 			put_v4(w + n4 / 2 * SL_CHUNK_WORDS + SL_B_V4 + n4 % 2, a);
@@ -165,8 +165,7 @@ static int write_binding(const struct compiler *c, struct words *t, __u64 *heade
 	if (err)
 		return sl_error(c->diag, NULL, "the device's binding has %zu addresses: it holds at "
 				"most %d IPv4 and %d IPv6 ones; give prefixes",
-				c->options->binding->n_addresses, 2 * SL_BINDING_CHUNKS_MAX,
-				SL_BINDING_CHUNKS_MAX);
+				c->options->binding->n_addresses, SL_BINDING_V4_MAX, SL_BINDING_V6_MAX);
 	*header = section(n_chunks, at);
 	err = words_append(t, w, n_chunks * SL_CHUNK_WORDS);
 	return err ? err : write_leasing(c, t, at + SL_B_MAC);

@@ -60,6 +60,7 @@ static bool is_nobodys(const struct sl_cidr *cidr)
 
 int sl_binding_address(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag)
 {
+	size_t given = 0, i;
 	struct sl_cidr cidr;
 	bool masked;
 
@@ -76,8 +77,11 @@ int sl_binding_address(struct sl_binding_spec *spec, const char *text, struct sl
 	if (is_nobodys(&cidr))
 		return sl_error(diag, NULL, "'%s' is no address that a workload can have: a frame "
 				"from it is never its own", text);
-	if (spec->n_addresses == SL_BINDING_ADDRESSES_MAX)
-		return sl_error(diag, NULL, "'%s' is one address too many; give prefixes", text);
+	for (i = 0; i < spec->n_addresses; i++)
+		given += spec->addresses[i].family == cidr.family;
+	if (given == (cidr.family == 4 ? SL_BINDING_V4_MAX : SL_BINDING_V6_MAX))
+		return sl_error(diag, NULL, "'%s' is one IPv%d address too many: a binding holds %zu; give "
+				"prefixes", text, cidr.family, given);
 	spec->has_addresses = true;
 	spec->addresses[spec->n_addresses++] = cidr;
 	return 0;
