@@ -570,6 +570,10 @@ static __always_inline int sl_judge_answer(struct sl_packet *p, struct sl_dns *d
 	return SL_PARSED;
 }
 
+/* A question that is well formed: sl_judge_question is to be asked, by the hook, whose
+ * stack has no room for both (6.1). */
+#define SL_DNS_IS_ASKED 254
+
 /* One message, by direction. Not static: verified once, and what it calls is: its frame
  * of the stack stays small. */
 __noinline int sl_judge_message(struct __sk_buff *skb, struct sl_packet *p, struct sl_dns *d,
@@ -582,7 +586,7 @@ __noinline int sl_judge_message(struct __sk_buff *skb, struct sl_packet *p, stru
 		return p->flow.inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
 	if (p->flow.inbound)
 		return sl_judge_answer(p, d, sl_dns_answer(d));
-	return sl_dns_question(d) == SL_DNS_GOOD ? sl_judge_question(p, d) :
+	return sl_dns_question(d) == SL_DNS_GOOD ? SL_DNS_IS_ASKED :
 						   SL_REASON_DNS_MALFORMED;
 }
 
@@ -626,6 +630,9 @@ static __always_inline int sl_judge_logged(struct __sk_buff *skb, struct sl_pack
 					   struct sl_dns *d, __u32 at, __u32 length)
 {
 	int reason = sl_judge_message(skb, p, d, at, length);
+
+	if (reason == SL_DNS_IS_ASKED)
+		reason = sl_judge_question(p, d);
 
 	if (reason == SL_PARSED && !p->flow.inbound && (p->answer.flags & SL_F_LOG_ALL))
 		sl_record_question(&p->flow, &p->subject, &p->answer, d,
