@@ -13,7 +13,7 @@
 #include "server.h"
 
 #define ANSWER_MS 30000 /* a policy with a million rules takes seconds */
-#define HELLO_MS 5000
+#define HELLO_MS 15000	/* a loaded host: grace periods of the kernel */
 
 struct sl_control {
 	int fd;
