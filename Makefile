@@ -49,7 +49,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 .SECONDARY:
 .PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench-device \
 	verifier-budget oracle-alerts oracle-answers bench-names nightly \
-	fuzz fuzz-dns fuzz-forward lint format clean install
+	fuzz fuzz-alerts fuzz-dns fuzz-forward lint format clean install
 
 all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts
 
@@ -66,6 +66,7 @@ help:
 	@echo 'sudo make oracle-answers SEED= ANSWERS=   mutated answers and what they teach, against a model'
 	@echo 'sudo make verifier-budget   what the verifier walks for each program'
 	@echo 'make fuzz TIME=     the parser, printer and compiler, and nwfilter, under libFuzzer'
+	@echo 'make fuzz-alerts TIME=   rules of alerts and records, under libFuzzer'
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
 	@echo 'make fuzz-forward TIME= what the forwarder reads of clients and resolvers'
 	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
@@ -133,7 +134,7 @@ oracle-frames: all tools
 # What takes longer than a test may: the fuzzers (libclang-rt-14-dev), ten minutes each, the
 # models with more of everything, each kernel, real guests.
 nightly: test
-	$(Q)$(MAKE) --no-print-directory fuzz fuzz-dns fuzz-forward TIME=600
+	$(Q)$(MAKE) --no-print-directory fuzz fuzz-alerts fuzz-dns fuzz-forward TIME=600
 	$(Q)$(MAKE) --no-print-directory oracle TIME=1800
 	$(Q)$(MAKE) --no-print-directory oracle-answers ANSWERS=1000000
 	$(Q)$(MAKE) --no-print-directory oracle-frames FRAMES=10000000
@@ -161,6 +162,21 @@ fuzz:
 		$(wildcard user/convert/tinyproxy*.c user/policy/*.c) -lfyaml -lidn2
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/tinyproxy -max_len=600 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/tinyproxy-filters tests/fuzz/corpus/tinyproxy
+
+# Corpus: each golden file of rules and its records, in one with a NUL between.
+FUZZ_ALERTS := $(addprefix user/alerts/,config.c config_match.c config_rule.c config_sink.c keys.c \
+	       match.c fields.c time.c sample.c hash.c memory.c memory_file.c engine.c \
+	       engine_groups.c engine_window.c alert_text.c stream.c)
+fuzz-alerts:
+	$(Q)mkdir -p $(O)/fuzz/alerts-corpus
+	$(Q)for rules in tests/golden/alerts/*.yaml; do \
+		{ cat $$rules; printf '\0'; cat $${rules%.yaml}.jsonl 2>/dev/null || true; } \
+			>$(O)/fuzz/alerts-corpus/$$(basename $$rules); done
+	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/alerts tests/fuzz/alerts.c $(FUZZ_ALERTS) \
+		$(wildcard user/policy/*.c user/resolve/*.c) -lfyaml -lidn2 -lmnl -ljansson -lcrypto
+	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/alerts -max_len=4000 -timeout=5 \
+		-artifact_prefix=$(O)/fuzz/ -max_total_time=$(TIME) $(O)/fuzz/alerts-corpus
 
 fuzz-dns:
 	$(Q)mkdir -p $(O)/fuzz/dns

@@ -12,8 +12,8 @@ import pytest
 
 from alerts_tools import (Alerts, Receiver, alive, dead_port, record, status_of, unix_server,
                           wait_for)
-from sinkslab import Feed
 from cli_tools import ROOT, SLUICE, lines_of, sluice, usage_error
+from sinkslab import Feed
 
 DEFAULT = ROOT / "deploy" / "alerts" / "default.yaml"
 # Told at each record, over soon after: by the tick.
@@ -297,7 +297,7 @@ def test_commands_that_fail_are_said(tmp_path):
 
 def test_the_log_is_ascii_whatever_a_record_says(tmp_path):
     log = tmp_path / "alerts.jsonl"
-    name = "\x1b]0;owned\x07\u202e\u2028\"\\\n</script>"
+    name = "\x1b]0;owned\x07\x7f\u202e\u2028\"\\\n</script>"
     with Alerts(tmp_path, {"rules": [{**ANY, "for": "1h"}],
                            "sinks": [{"log": {"file": str(log)}}]}, "-") as alerts:
         alerts.feed(named(name))

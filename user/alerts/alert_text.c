@@ -100,10 +100,33 @@ json_t *sl_alert_json(const struct sl_alert *alert)
 			 "samples", samples_json(alert));
 }
 
+/* jansson leaves DEL as it is. It can only stand in a string. */
+char *sl_json_ascii(const json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII), *out, *to;
+	size_t n = 0;
+
+	for (const char *at = text; at && *at; at++)
+		n += *at == 0x7f;
+	if (!n)
+		return text;
+	out = to = malloc(strlen(text) + 5 * n + 1);
+	for (const char *at = text; out && *at; at++) {
+		if (*at == 0x7f)
+			to = stpcpy(to, "\\u007f");
+		else
+			*to++ = *at;
+	}
+	if (out)
+		*to = 0;
+	free(text);
+	return out;
+}
+
 char *sl_alert_line(const struct sl_alert *alert)
 {
 	json_t *json = sl_alert_json(alert);
-	char *line = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	char *line = json ? sl_json_ascii(json) : NULL;
 
 	json_decref(json);
 	return line;

@@ -16,6 +16,9 @@ const char *sl_alert_summary(const struct sl_alert *alert, char buf[SL_SUMMARY_T
 /* A new reference, or NULL when out of memory. */
 json_t *sl_alert_json(const struct sl_alert *alert);
 
+/* One line of printable ASCII, owned; NULL when out of memory. */
+char *sl_json_ascii(const json_t *json);
+
 /* ASCII on one line, whatever bytes the record had: owned, NULL when out of memory. */
 char *sl_alert_line(const struct sl_alert *alert);
 

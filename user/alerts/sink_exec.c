@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "alert_text.h"
 #include "sink_internal.h"
 
 int sl_exec_open(struct sl_sink *sink)
@@ -45,14 +46,17 @@ void sl_exec_close(struct sl_sink *sink)
 /* The alert in a file without a name: a command that does not read holds nobody up. */
 static int input_of(json_t *json)
 {
-	int fd = memfd_create("alert", MFD_CLOEXEC);
+	int fd = memfd_create("alert", MFD_CLOEXEC), err = fd < 0 ? -errno : 0;
+	char *text = sl_json_ascii(json);
 
-	if (fd >= 0 && (json_dumpfd(json, fd, JSON_COMPACT | JSON_ENSURE_ASCII) ||
-			write(fd, "\n", 1) != 1 || lseek(fd, 0, SEEK_SET))) {
+	if (!text)
+		err = -ENOMEM;
+	else if (!err && (dprintf(fd, "%s\n", text) < 0 || lseek(fd, 0, SEEK_SET)))
+		err = -EIO;
+	free(text);
+	if (err && fd >= 0)
 		close(fd);
-		return -EIO;
-	}
-	return fd < 0 ? -errno : fd;
+	return err ? err : fd;
 }
 
 /* Only what may be called between fork and exec where there are other threads. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "alert_text.h"
 #include "resolve/resolve.h"
 #include "sink_internal.h"
 
@@ -173,7 +174,7 @@ static int make_request(struct sl_sink *sink)
 	int err = 0;
 
 	if (sink->config->kind == SL_SINK_WEBHOOK)
-		sink->body = json_dumps(sink->queue[0].json, JSON_COMPACT | JSON_ENSURE_ASCII);
+		sink->body = sl_json_ascii(sink->queue[0].json);
 	else
 		sink->body = sl_alertmanager_body(sink, n);
 	if (!sink->body)

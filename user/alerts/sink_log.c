@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alert_text.h"
 #include "sink_internal.h"
 
 static int write_all(int fd, const char *text, size_t n)
@@ -25,7 +26,7 @@ static int write_all(int fd, const char *text, size_t n)
 static int append(const struct sl_sink *sink, json_t *json)
 {
 	bool to_stdout = !strcmp(sink->config->file, "-");
-	char *text = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII), *line = NULL;
+	char *text = sl_json_ascii(json), *line = NULL;
 	int fd, err = 0;
 
 	if (!text || asprintf(&line, "%s\n", text) < 0) {

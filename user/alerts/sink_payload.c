@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "alert_text.h"
 #include "sink_internal.h"
 
 /* Four times what lies between two tellings, as Prometheus does: a few may be lost. */
@@ -58,7 +59,7 @@ static json_t *annotations_of(json_t *alert)
 	json_object_set_new(annotations, "threshold", number_text(alert, "threshold"));
 	json_array_foreach(json_object_get(alert, "samples"), i, sample) {
 		snprintf(name, sizeof(name), "sample_%zu", i + 1);
-		text = json_dumps(sample, JSON_COMPACT | JSON_ENSURE_ASCII);
+		text = sl_json_ascii(sample);
 		if (text)
 			json_object_set_new(annotations, name, json_string(text));
 		free(text);
@@ -103,7 +104,7 @@ char *sl_alertmanager_body(const struct sl_sink *sink, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, postable(sink, sink->queue[i].json));
-	body = json_dumps(list, JSON_COMPACT | JSON_ENSURE_ASCII);
+	body = sl_json_ascii(list);
 	json_decref(list);
 	return body;
 }
