@@ -47,7 +47,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench-device \
+.PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench bench-device \
 	verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-alerts fuzz-dns fuzz-forward lint format clean install
 
@@ -69,6 +69,7 @@ help:
 	@echo 'make fuzz-alerts TIME=   rules of alerts and records, under libFuzzer'
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
 	@echo 'make fuzz-forward TIME= what the forwarder reads of clients and resolvers'
+	@echo 'sudo make bench  BENCH=   beside nftables, ipset, LPM_TRIE, empty programs: $(O)/bench.json'
 	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
 	@echo 'sudo make bench-names    what names cost: dnsperf (of Debian), connects'
 	@echo 'sudo make nightly    make test, ten minutes of each fuzzer, the models at length, kernels, guests'
@@ -111,6 +112,11 @@ oracle: all tools
 
 oracle-alerts: all
 	$(PYTHON) tests/oracle/alerts_differential.py --build $(O) --time $(TIME) $(if $(SEED),--seed $(SEED))
+
+BENCH ?=
+bench: all tools
+	@tools/install-deps bench
+	$(PYTHON) tests/bench/bench.py $(O) $(BENCH)
 
 bench-device: all tools
 	$(PYTHON) tests/bench/device.py $(O)
@@ -236,6 +242,17 @@ $(O)/tests/test_%: tests/unit/test_%.c $(O)/san/libsluice.a
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 $(SANITIZE) -MMD -MP \
 		-DTESTS_DIR='"$(CURDIR)/tests"' -DSOURCE_DIR='"$(CURDIR)"' \
 		-o $@ $< $(O)/san/libsluice.a -lcmocka $(LIBS)
+
+# Beside the products, which have a budget of the verifier's each.
+$(O)/bench/bench.bpf.o: tests/bench/bench.bpf.c
+	$(call msg,BPF,$<)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
+
+$(O)/bench/bench.skel.h: $(O)/bench/bench.bpf.o
+	$(call msg,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name bench > $@
+
+$(O)/tests/bench_lookup: | $(O)/bench/bench.skel.h
 
 $(O)/tests/%: tests/tools/%.c $(O)/libsluice.a
 	$(call msg,TOOL,$@)

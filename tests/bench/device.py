@@ -57,7 +57,7 @@ class Bench:
         frames, size = (b - a for a, b in zip((frames, size), received(self.lab)))
         if load == "stream":
             return size * 8 / SECONDS / 1e9
-        return (frames if load == "datagrams" else int(done.stdout)) / SECONDS / 1e3
+        return (frames if load == "datagrams" else int(done.stdout.split()[0])) / SECONDS / 1e3
 
 
 def cost(lab):

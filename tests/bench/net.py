@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Connections and datagrams between two network namespaces, one pair for each variant: no
+filter, empty programs at the same hooks, Sluice, nftables, iptables with ipset."""
+import contextlib
+import os
+import pathlib
+import subprocess
+
+import prefixes
+
+SECONDS = 0.4
+PORT = 5001
+ADDRESS = {4: ("10.77.0.1", "10.77.0.2"), 6: ("fd77::1", "fd77::2")}
+
+
+LOADS = (("connects", "TCP connects", "ns of CPU"), ("datagrams", "UDP, 64 bytes", "ns of CPU"),
+         ("stream", "TCP stream with GSO", "ns of CPU/KiB"))
+
+
+def sh(*words, **options):
+    return subprocess.run([str(word) for word in words], check=True, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options).stdout
+
+
+class Pair:
+    """Namespaces of one variant, and the server in the far one."""
+
+    def __init__(self, name, tool):
+        self.near, self.far = f"slb{os.getpid()}{name}n", f"slb{os.getpid()}{name}f"
+        self.tool, self.servers = tool, []
+        for ns in (self.near, self.far):
+            sh("ip", "netns", "add", ns)
+        sh("ip", "-n", self.near, "link", "add", "b0", "type", "veth", "peer", "name", "b0",
+           "netns", self.far)
+        for which, ns in enumerate((self.near, self.far)):
+            sh("ip", "-n", ns, "link", "set", "lo", "up")
+            sh("ip", "-n", ns, "addr", "add", ADDRESS[4][which] + "/24", "dev", "b0")
+            sh("ip", "-n", ns, "addr", "add", ADDRESS[6][which] + "/64", "dev", "b0", "nodad")
+            sh("ip", "-n", ns, "link", "set", "b0", "up")
+            # connections one after the other would run out of ports
+            sh("ip", "netns", "exec", ns, "sysctl", "-q", "net.ipv4.ip_local_port_range=1024 65000",
+               "net.ipv4.tcp_tw_reuse=1")
+
+    def inside(self, ns, *words):
+        return ["nsenter", f"--net=/run/netns/{ns}", *map(str, words)]
+
+    def serve(self):
+        for family in ADDRESS:
+            server = subprocess.Popen(
+                self.inside(self.far, self.tool, "serve", ADDRESS[family][1], PORT),
+                stdout=subprocess.PIPE, text=True)
+            self.servers.append(server)
+            assert server.stdout.readline() == "ready\n"
+
+    def load(self, what, family, *prefix):
+        """ns of the client's CPU for each of what; of a stream, each KiB."""
+        done = sh(*self.inside(self.near, *prefix, self.tool, what, ADDRESS[family][1], PORT,
+                               SECONDS))
+        count, cpu = map(int, done.split())
+        return cpu / count * (1024 if what == "stream" else 1)
+
+    def close(self):
+        for server in self.servers:
+            server.kill()
+            server.wait()
+            server.stdout.close()
+        for ns in (self.near, self.far):
+            subprocess.run(["ip", "netns", "del", ns], stderr=subprocess.DEVNULL)
+
+
+def cgroup_root():
+    for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+        if line.split()[2] == "cgroup2":
+            return pathlib.Path(line.split()[1])
+    raise OSError("no cgroup v2 is mounted")
+
+
+class Lab:
+    """Every variant for n prefixes of one family."""
+
+    def __init__(self, stack, build, folder, family, n, concat_most=5000):
+        self.family, self.variants = family, {}
+        tool = build / "tests" / "net_load"
+        made = prefixes.make(family, n)
+        cgroup = cgroup_root() / f"bench-empty-{os.getpid()}"
+        stack.callback(remove_cgroup, cgroup)
+        words = {"no filter": (), "empty programs": (build / "tests" / "bench_empty", cgroup)}
+        path = prefixes.policy(folder, "bench", made, family)
+        words["sluice"] = (build / "sluice", "run", "-q", "-p", path, "--")
+        for name in ("nftables set", "nftables set+conntrack", "nftables concatenation",
+                     "iptables-legacy+ipset", "iptables-nft+ipset"):
+            words[name] = ()
+        for number, (name, prefix) in enumerate(words.items()):
+            pair = Pair(number, tool)
+            stack.callback(pair.close)
+            pair.serve()
+            # the concatenation takes minutes to load more
+            self.install(name, pair, folder, made if "concat" not in name
+                         else made[-concat_most:])
+            self.variants[name] = (pair, prefix)
+
+    def install(self, name, pair, folder, made):
+        family = self.family
+        if name.startswith("nftables"):
+            kind = {"set": "set", "set+conntrack": "conntrack",
+                    "concatenation": "concat"}[name.split()[1]]
+            path = prefixes.nft(folder / "rules.nft", made, family, kind)
+            sh(*pair.inside(pair.near, "nft", "-f", path))
+        elif name.startswith("iptables"):
+            path = prefixes.ipset(folder / "rules.ipset", made, family)
+            sh(*pair.inside(pair.near, "ipset", "restore", "-file", path))
+            program = ("ip6tables" if family == 6 else "iptables") + name[8:].split("+")[0]
+            for protocol in ("tcp", "udp"):
+                for rule in (("-m", "set", "--match-set", "all", "dst", "-j", "ACCEPT"),
+                             ("-j", "REJECT")):
+                    sh(*pair.inside(pair.near, program, "-A", "OUTPUT", "-p", protocol, *rule))
+
+    def measures(self, what):
+        return {name: lambda p=pair, w=prefix: p.load(what, self.family, *w)
+                for name, (pair, prefix) in self.variants.items()}
+
+
+def remove_cgroup(path):
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def rows(table, build, folder, n, slices):
+    for family in (4, 6):
+        with contextlib.ExitStack() as stack:
+            lab = Lab(stack, build, folder, family, n)
+            for what, name, unit in LOADS:
+                table.slices(f"{name}, IPv{family}, {n} prefixes", unit, lab.measures(what),
+                             slices, "lower", "the concatenation holds at most 5,000")

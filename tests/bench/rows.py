@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Rows of `make bench`: slices of all variants in turn, medians, JSON, a table, a plot."""
+import json
+import os
+import random
+import statistics
+
+# What a row is measured for; every other variant is a peer.
+OURS = "sluice"
+
+
+class Rows:
+    def __init__(self, out):
+        self.out, self.objects, self.skipped = out, [], []
+
+    def slices(self, name, unit, variants, n, better, note=""):
+        """variants: name -> function that measures one slice. They take turns, in an order
+        that changes; a variant that cannot run says so and is left out."""
+        values = {variant: [] for variant in variants}
+        order = list(variants)
+        for turn in range(n):
+            random.Random(turn).shuffle(order)
+            for variant in order:
+                values[variant].append(variants[variant]())
+        self.add(name, unit, values, better, note)
+
+    def add(self, name, unit, values, better="lower", note=""):
+        """values: variant -> slices (of each the median counts)."""
+        load = round(os.getloadavg()[0], 2)
+        medians = {variant: statistics.median(v) for variant, v in values.items()}
+        ours = medians.pop(OURS)
+        row = {"name": name, "unit": unit, "better": better, "n": len(values[OURS]),
+               "ours": ours, "load": load, **({"note": note} if note else {})}
+        spread = {"ours_low": min(values[OURS]), "ours_high": max(values[OURS])}
+        for peer, value in medians.items() or [(None, None)]:
+            self.objects.append({**row, **spread, "peer_name": peer, "peer": value,
+                                 "ratio": ours / value if value else None})
+        shown = "  ".join(f"{peer} {number(value)} (x{ours / value:.3g})" if value else peer
+                          for peer, value in medians.items())
+        print(f"{name:46} {number(ours):>9} {unit:9} {shown}  [load {load}]", flush=True)
+
+    def skip(self, name, why):
+        self.skipped.append({"name": name, "skipped": why})
+        print(f"{name:46} skipped: {why}", flush=True)
+
+    def write(self, host):
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(json.dumps({"host": host, "rows": self.objects,
+                                        "skipped": self.skipped}, indent=1) + "\n")
+
+
+def number(value):
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+# --- the plot: made of the JSON alone
+
+WIDTH, BAR, LEFT, COLORS = 900, 15, 330, {OURS: "#1f6feb"}
+
+
+def text(x, y, words, **style):
+    words = str(words).replace("&", "&amp;").replace("<", "&lt;")
+    extra = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in style.items())
+    return f'<text x="{x}" y="{y}"{extra}>{words}</text>'
+
+
+def grouped(rows):
+    """name -> (row, [(variant, value)]), ours first, rows with a peer alone."""
+    groups = {}
+    for row in rows:
+        if row["peer_name"] is None:
+            continue
+        _, bars = groups.setdefault(row["name"], (row, [(OURS, row["ours"])]))
+        bars.append((row["peer_name"], row["peer"]))
+    return groups
+
+
+def plot(document):
+    parts, y = [], 30
+    for name, (row, bars) in grouped(document["rows"]).items():
+        parts.append(text(10, y, f'{name}, {row["unit"]}, {row["better"]} is better',
+                          font_weight="bold"))
+        y += 8
+        most = max(value for _, value in bars) or 1
+        for variant, value in bars:
+            wide = max(1, (WIDTH - LEFT - 110) * value / most)
+            parts.append(text(LEFT - 8, y + 11, variant, text_anchor="end"))
+            parts.append(f'<rect x="{LEFT}" y="{y}" width="{wide:.1f}" height="{BAR - 3}" '
+                         f'fill="{COLORS.get(variant, "#9aa4b2")}"/>')
+            parts.append(text(f"{LEFT + wide + 6:.1f}", y + 11, number(value)))
+            y += BAR
+        y += 26
+    host = document["host"]
+    parts.append(text(10, y, f'{host["kernel"]}, {host["cpus"]} CPUs, load {host["load"][0]} '
+                      f'to {host["load"][1]}, {host["date"]}'))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 20}" '
+            f'font-family="sans-serif" font-size="12" fill="#111">'
+            f'<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n")
