@@ -267,7 +267,7 @@ def preceded(host):
 
 
 def test_a_program_that_is_put_before_ours_is_told(host):
-    """Then what it passes is not judged: the kernel's way, but nothing to be silent of."""
+    """Then what it passes is not judged: status says so, and watch puts ours first again."""
     host.tap("v0")
     watch = host.watch("--dev", "v*", "-p", host.policy)
     watch.wait(lambda line: line["change"] == "attached")
@@ -279,7 +279,8 @@ def test_a_program_that_is_put_before_ours_is_told(host):
     try:
         assert preceded(host) > 0
         assert "v0: a tcx program of somebody else's stands before" in host.sluice("status").stdout
-        watch.wait(lambda line: line["change"] == "preceded")
+        watch.wait(lambda line: line["change"] == "lost" and "before ours" in line["why"])
+        assert until(lambda: preceded(host) is None)
     finally:
         os.close(link)
         os.close(program)

@@ -157,7 +157,8 @@ static void print_attached(const struct request *r, const struct done *d, bool b
 		print_cgroup(d, by_daemon);
 		return;
 	}
-	printf("%s: policy %s, generation %llu, by %s\n", d->name, d->policy,
+	sl_put_text(d->name, stdout);
+	printf(": policy %s, generation %llu, by %s\n", d->policy,
 	       (unsigned long long)d->generation, d->via);
 	print_binding(&r->options.binding);
 	if (sl_device_is_veth(d->name))

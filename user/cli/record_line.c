@@ -17,10 +17,13 @@ static void put_link(const json_t *link)
 		putchar('?');
 		return;
 	}
-	printf("%s > %s %s", text_of(link, "source"), text_of(link, "destination"),
-	       text_of(link, "ethertype"));
+	printf("frame %s > %s", text_of(link, "source"), text_of(link, "destination"));
 	if (json_is_integer(json_object_get(link, "vlan")))
 		printf(" vlan %lld", (long long)json_integer_value(json_object_get(link, "vlan")));
+	if (!strcmp(text_of(link, "ethertype"), "0x0806"))
+		fputs(" arp", stdout);
+	else
+		printf(" ethertype %s", text_of(link, "ethertype"));
 }
 
 static void put_port(const json_t *record, const json_t *end)
@@ -37,7 +40,8 @@ static void put_port(const json_t *record, const json_t *end)
 		       (long long)json_integer_value(port));
 	else
 		fputs(address, stdout);
-	printf("/%s", protocol ? protocol : "?");
+	printf(protocol && protocol[0] >= '0' && protocol[0] <= '9' ? "/protocol %s" : "/%s",
+	       protocol ? protocol : "?");
 	if (json_is_object(icmp))
 		printf(" type %lld", (long long)json_integer_value(json_object_get(icmp, "type")));
 }
