@@ -370,8 +370,6 @@ __noinline int sl_sni_admit(struct __sk_buff *skb, struct sl_packet *p)
 	p->answer.sni = 0;
 	return 0;
 }
-
-
 #endif
 
 /* A packet of no flow that we know: the policy's answer, and its entry. */
