@@ -127,6 +127,7 @@ int sl_server_run(const struct sl_server_options *options)
 		else if (n >= 0 && !serve(s, polls))
 			break;
 	}
+	sl_streams_end(s);
 	free(s);
 	return err;
 }

@@ -81,6 +81,7 @@ void sl_stream_ready(struct sl_server *server, size_t i, short events);
 short sl_stream_wants(const struct sl_stream *stream);
 void sl_stream_send(struct sl_stream *stream, const __u8 *message, size_t length);
 void sl_streams_expire(struct sl_server *server);
+void sl_streams_end(struct sl_server *server);
 
 time_t sl_server_now_s(void);
 

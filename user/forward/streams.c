@@ -149,3 +149,10 @@ void sl_streams_expire(struct sl_server *s)
 		if (s->streams[i].fd >= 0 && now - s->streams[i].last_s > SL_STREAM_IDLE_S)
 			end(&s->streams[i]);
 }
+
+void sl_streams_end(struct sl_server *s)
+{
+	for (size_t i = 0; i < SL_STREAMS; i++)
+		if (s->streams[i].fd >= 0)
+			end(&s->streams[i]);
+}
