@@ -36,14 +36,21 @@ def pin(fd, path):
     bpf(OBJ_PIN, struct.pack("=QII", at, fd, 0))
 
 
-def lookup(fd, key, size):
+def value_size(fd):
+    """The kernel copies this many bytes, however long the caller's buffer is."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("value_size:"))
+
+
+def lookup(fd, key):
     keep, key_at = pointer(key)
-    value = ctypes.create_string_buffer(size)
+    value = ctypes.create_string_buffer(value_size(fd))
     bpf(MAP_LOOKUP, struct.pack("=IIQQQ", fd, 0, key_at, ctypes.addressof(value), 0))
     return value.raw
 
 
 def update(fd, key, value):
+    assert len(value) == value_size(fd)
     keep, key_at = pointer(key)
     keep2, value_at = pointer(value)
     bpf(MAP_UPDATE, struct.pack("=IIQQQ", fd, 0, key_at, value_at, 0))

@@ -100,7 +100,7 @@ def test_a_program_before_ours(running):
 def word_of(host, slot):
     fd = bpfsys.get(pathlib.Path(host.state) / "sl_words")
     try:
-        return struct.unpack("=Q", bpfsys.lookup(fd, struct.pack("=I", slot), 8))[0]
+        return struct.unpack("=Q", bpfsys.lookup(fd, struct.pack("=I", slot)))[0]
     finally:
         os.close(fd)
 
@@ -236,8 +236,7 @@ def pinned(host):
 def test_pins_of_another_version(pinned):
     path = pathlib.Path(pinned.state) / "sl_info"
     fd = bpfsys.get(path)
-    size = 48
-    info = bytearray(bpfsys.lookup(fd, struct.pack("=I", 0), size))
+    info = bytearray(bpfsys.lookup(fd, struct.pack("=I", 0)))
     at = 32
     info[at:at + 4] = struct.pack("=I", struct.unpack_from("=I", info, at)[0] + 100)
     bpfsys.update(fd, struct.pack("=I", 0), info)
