@@ -25,6 +25,7 @@
 #include "sum.bpf.h"
 #include "dhcp.bpf.h"
 #include "nd.bpf.h"
+#include "router.bpf.h"
 #include "refuse.bpf.h"
 
 /* SL_DEVICE_WORD by ifindex. Not there: the frame is dropped (no-policy). */
@@ -99,6 +100,8 @@ __noinline int sl_judge_services(struct __sk_buff *skb, const struct sl_packet *
 		answer = sl_judge_nd(skb, p);
 	if (answer != SL_GO_ON)
 		return answer;
+	if (!f->inbound && sl_is_routers(skb, f))
+		return SL_REASON_ROGUE_RA;
 	if (!f->inbound && !sl_is_bound(&p->subject, f->family, f->source_high, f->source_low))
 		return SL_REASON_ADDRESS_BINDING;
 	if (f->protocol == IPPROTO_TCP && f->has_ports &&

@@ -303,7 +303,21 @@ class World:
                               tell, hop_limit=255),
                 self.sent(self.link, b.ip(ALL_NODES), 58, rng.choice((tell, ask)), hop_limit=255),
                 self.received(self.router_link, self.link, 58, b.icmp(rng.choice((133, 137))),
-                              hop_limit=255)]
+                              hop_limit=255),
+                *self.routing()]
+
+    def routing(self):
+        """Both ways: what routers and hosts say in IGMP, PIM, ICMP 5 and 9, ICMPv6 151 to 153."""
+        rng = self.rng
+        igmp = bytes([rng.choice((0x11, 0x12, 0x13, 0x16, 0x17, 0x22, 0x30))]) + bytes(7)
+        said4 = rng.choice(((2, igmp), (2, igmp), (2, b""), (103, b"\x20" + bytes(7)),
+                            (1, b.icmp(rng.choice((5, 9, 10)), payload=bytes(8)))))
+        said6 = rng.choice(((103, b"\x20" + bytes(7)), (2, igmp),
+                            (58, b.icmp(rng.randint(150, 154), payload=bytes(8)))))
+        return [self.said(rng.random() < 0.7, rng.choice(self.mine4), rng.choice(
+                    (b.ip("224.0.0.1"), b.ip("224.0.0.13"), self.other4)), *said4),
+                self.said(rng.random() < 0.7, self.link, rng.choice(
+                    (b.ip(ALL_NODES), b.ip("ff02::d"), self.other6)), *said6)]
 
     def listeners(self):
         """Multicast listener queries and reports, with the router alert that they carry."""

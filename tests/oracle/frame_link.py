@@ -142,6 +142,14 @@ class Link:
 
     # --- neighbours, routers, listeners
 
+    @staticmethod
+    def _is_routers(p):
+        if p.protocol == 103:
+            return True
+        if p.protocol == 2 and p.family == 4:
+            return p.fragment is not None or p.ends()[:1] not in (b"\x12", b"\x16", b"\x17", b"\x22")
+        return p.type in {4: (5, 9), 6: (151, 152, 153)}[p.family]
+
     def _nd_from(self, p):
         """True if the packet is ICMPv6 of the link, and passes."""
         if not (130 <= p.type <= 137 or p.type == 143):

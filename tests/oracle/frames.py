@@ -269,6 +269,7 @@ class Device(Link, Flows):
             return None
         if p.protocol == packet.ICMPV6 and p.is_icmp and self._nd_from(p):
             return None
+        need(not self._is_routers(p), "rogue-ra")
         need(self._bound(p.source), "address-binding")
         self._tcp_flags()
         return self._flow_or_policy("out")

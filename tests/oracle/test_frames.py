@@ -255,6 +255,20 @@ BEHIND = ip_out(MY_LINK, "ff02::1:ff00:77", 60, b.extension(58) + solicit(), hop
 ND = [
     *[({}, HERE, nd_out(b.icmp(kind)), "rogue-ra") for kind in (130, 134, 137)],
     (DENY_ND, HERE, nd_out(b.icmp(134)), "rogue-ra"),
+    # What only routers say, where the policy allows all; and what hosts say beside it.
+    *[({"default": "allow"}, HERE, ip_out(ME4, "224.0.0.1", 2, bytes([kind]) + bytes(7)), wanted)
+      for kind, wanted in ((0x11, "rogue-ra"), (0x13, "rogue-ra"), (0x14, "rogue-ra"),
+                           (0x30, "rogue-ra"), (0x12, "pass"), (0x16, "pass"), (0x17, "pass"),
+                           (0x22, "pass"))],
+    ({"default": "allow"}, HERE, ip_out(ME4, "224.0.0.1", 2, b""), "rogue-ra"),
+    *[({"default": "allow"}, HERE, ip_out(me, to, 103, bytes(8)), "rogue-ra")
+      for me, to in ((ME4, "224.0.0.13"), (ME6, "ff02::d"))],
+    *[({"default": "allow"}, HERE, ip_out(ME4, "224.0.0.1", 1, b.icmp(kind)), wanted)
+      for kind, wanted in ((5, "rogue-ra"), (9, "rogue-ra"), (10, "pass"))],
+    *[({"default": "allow"}, HERE, ip_out(ME6, "ff02::6a", 58, b.icmp(kind)), wanted)
+      for kind, wanted in ((150, "pass"), (151, "rogue-ra"), (152, "rogue-ra"),
+                           (153, "rogue-ra"), (154, "pass"))],
+    ({"default": "allow"}, HERE, ip_out(ME6, "ff02::1", 2, b"\x11" + bytes(7)), "pass"),
     (DENY_ND, HERE, nd_out(solicit()), "nd"),
     ({}, HERE, nd_out(b.icmp(129)), "default"),
     ({}, HERE, nd_out(b.icmp(138)), "default"),

@@ -297,8 +297,8 @@ FLOWS = [
     Case("icmp-id-of-an-answer", lambda v6, m: then(kind=129 if v6 else 0)(v6, m), "default",
          "pings"),
     Case("icmp-id-again", then(), None, "pings"),
-    Case("icmp-redirect", then(kind=5), "default", "pings", V4),
-    Case("icmp-router", then(kind=9), "default", "pings", V4),
+    Case("icmp-redirect", then(kind=5), "rogue-ra", "pings", V4),
+    Case("icmp-router", then(kind=9), "rogue-ra", "pings", V4),
     Case("icmp-unknown-type", then(kind=200), "default", "pings", V4),
     Case("icmp-node-information", lambda _, m: eth() / ip(True, "2001:db8:1::21") /
          ICMPv6NIQueryNOOP(data=m), "default", "pings", V6),
@@ -311,4 +311,34 @@ FLOWS = [
     Case("icmp-error-to-another", error_about(to_another=True), "default", "pings"),
 ]
 
-CASES = FRAGMENTS + HEADERS + BROKEN + FLOWS
+
+# ---- what routers say ----
+
+def multicast(proto, body, to4="224.0.0.1", to6="ff02::d"):
+    """The mark is padding of the frame."""
+    return lambda v6, mark: raw(eth() / ip(v6, to6 if v6 else to4, proto=proto) /
+                                Raw(bytes.fromhex(body))) + mark
+
+
+ROUTERS = [
+    Case("igmp-query", multicast(2, "1164ee9b00000000"), "rogue-ra", "everything", V4),
+    Case("igmp-query-v3", multicast(2, "1164ec1e00000000027d0000"), "rogue-ra", "everything", V4),
+    Case("dvmrp", multicast(2, "1301e6fc00000403"), "rogue-ra", "everything", V4),
+    Case("mrd-advertisement", multicast(2, "3014cfeb00000000", "224.0.0.106"), "rogue-ra",
+         "everything", V4),
+    Case("igmp-empty", multicast(2, ""), "rogue-ra", "everything", V4),
+    Case("igmp-report", multicast(2, "1600f9fae0000005", "224.0.0.5"), None, "everything", V4),
+    Case("igmp-report-v3", multicast(2, "2200f9f20000000104000000e0000005", "224.0.0.22"), None,
+         "everything", V4),
+    Case("igmp-leave", multicast(2, "1700f8fae0000005", "224.0.0.2"), None, "everything", V4),
+    Case("pim-hello", multicast(103, "2000dfff", "224.0.0.13"), "rogue-ra", "everything"),
+    Case("icmp-router-advertisement", multicast(1, "0900f6ff00000000"), "rogue-ra", "everything",
+         V4),
+    Case("icmp-router-solicitation", multicast(1, "0a00f5ff00000000"), None, "everything", V4),
+    Case("mrd6-advertisement", multicast(58, "9714000000000000", to6="ff02::6a"), "rogue-ra",
+         "everything", V6),
+    Case("mrd6-termination", multicast(58, "9900000000000000", to6="ff02::6a"), "rogue-ra",
+         "everything", V6),
+]
+
+CASES = FRAGMENTS + HEADERS + BROKEN + FLOWS + ROUTERS
