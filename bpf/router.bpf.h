@@ -6,11 +6,15 @@
 
 #include "packet.bpf.h"
 
-enum { SL_ICMP_REDIRECT = 5, SL_ICMP_ROUTER = 9 };			/* RFC 792, 1256 */
-enum { SL_MRD_ADVERT = 151, SL_MRD_TERMINATION = 153 };			/* RFC 4286 */
+enum { SL_ICMP_REDIRECT = 5, SL_ICMP_ROUTER = 9 };	/* RFC 792, 1256 */
+enum { SL_MRD_ADVERT = 151, SL_MRD_TERMINATION = 153 }; /* RFC 4286 */
 enum { SL_PROTO_IGMP = 2, SL_PROTO_PIM = 103 };
-enum { SL_IGMP_REPORT1 = 0x12, SL_IGMP_REPORT2 = 0x16, SL_IGMP_LEAVE = 0x17,
-       SL_IGMP_REPORT3 = 0x22 };					/* RFC 1112, 2236, 3376 */
+enum {
+	SL_IGMP_REPORT1 = 0x12,
+	SL_IGMP_REPORT2 = 0x16,
+	SL_IGMP_LEAVE = 0x17,
+	SL_IGMP_REPORT3 = 0x22
+}; /* RFC 1112, 2236, 3376 */
 
 /* Of IGMP a host sends reports and leaves alone. */
 static __always_inline bool sl_is_igmp_report(struct __sk_buff *skb, const struct sl_flow *f)
@@ -27,9 +31,9 @@ static __always_inline bool sl_is_igmp_report(struct __sk_buff *skb, const struc
  * all multicast to whoever says it, and a host believes its routes. */
 static __always_inline bool sl_is_routers(struct __sk_buff *skb, const struct sl_flow *f)
 {
-	__u8 type = f->key >> 8;	/* 0 where it is no ICMP of its family */
+	__u8 type = f->key >> 8; /* 0 where it is no ICMP of its family */
 
-	if (f->fragment == SL_FRAGMENT_LATER)	/* it follows its first */
+	if (f->fragment == SL_FRAGMENT_LATER) /* it follows its first */
 		return false;
 	switch (f->protocol) {
 	case IPPROTO_ICMP:

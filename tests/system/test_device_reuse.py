@@ -51,7 +51,8 @@ def test_the_same_name_and_index_again(device_labs, tally, kind):
         assert lab.guard.status("reuse0")["allowed"] == 1
     with lab.another("reuse0", index=INDEX) as port:
         assert index_of(lab, "reuse0") == INDEX == first["ifindex"]
-        assert lab.guard.status("reuse0") is None
+        # it cannot be told from the first one with its programs taken off: said as such
+        assert lab.guard.status("reuse0")["attached"] is False
         assert passes(lab, port, "198.51.100.3")
         lab.guard.attach("reuse0", NOTHING, *BOUND)
         second = lab.guard.status("reuse0")
@@ -181,14 +182,31 @@ def test_events_that_wait_are_not_booked_to_the_next(device_labs, kind):
             assert record["policy"] is None and record["source"]["address"] == ANOTHER4
 
 
-def test_that_the_programs_were_taken_off_is_said(device_labs):
-    """Once: then there is no target any more."""
+@pytest.mark.parametrize("ends", ["attach", "detach", "delete"])
+def test_that_the_programs_were_taken_off_is_said(device_labs, ends):
+    """As long as it is so."""
     lab = device_labs("veth", "frames")
     with lab.another("reuse7", mac_address="52:54:00:12:34:5a"):
         lab.guard.attach("reuse7", NOTHING)
         index = index_of(lab, "reuse7")
         for pin in lab.guard.state.glob(f"netns-*/link-{index}-*"):
             pin.unlink()
-        said = until(lambda: json.loads(lab.guard.run("status", "-o", "json").stdout)["warnings"])
-        assert any(w.startswith("reuse7: nothing judges its frames") for w in said), said
-        assert lab.guard.status("reuse7") is None
+
+        def taken_off():
+            status = json.loads(lab.guard.run("status", "-o", "json").stdout)
+            return any(w.startswith("reuse7: NOT ENFORCED") for w in status["warnings"])
+        assert until(taken_off)
+        for _ in range(3):
+            assert lab.guard.status("reuse7")["attached"] is False
+            assert taken_off()
+        if ends == "attach":
+            lab.guard.attach("reuse7", NOTHING)
+            assert lab.guard.status("reuse7")["attached"] is True
+            lab.guard.run("detach", "--dev", "reuse7")
+        elif ends == "detach":
+            lab.guard.run("detach", "--dev", "reuse7")
+            assert lab.guard.status("reuse7") is None
+        assert taken_off() is (ends == "delete")
+    if ends == "delete":
+        assert until(lambda: lab.guard.status("reuse7") is None)
+    assert not taken_off()

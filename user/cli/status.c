@@ -121,7 +121,6 @@ static json_t *read_pins(const char *command)
 	int status = sl_pins_open(false, &state), err = 0;
 
 	if (!status) {
-		sl_view_taken_off(state, warnings);
 		sl_state_sweep(state);
 		err = sl_view_targets(state, targets, warnings);
 		sl_state_close(state);

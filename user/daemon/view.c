@@ -153,8 +153,8 @@ static void add_warnings(json_t *warnings, const struct sl_target_view *v, const
 		warn(warnings, name, "no generation is in force: everything is denied");
 	if (!v->attached)
 		warn(warnings, name,
-		     "NOT ENFORCED: a program of it has been taken off: `sluice "
-		     "attach` puts it back");
+		     "NOT ENFORCED: a program of it has been taken off: `sluice attach` puts it back, "
+		     "`sluice detach` forgets it");
 	if (v->preceding)
 		warn(warnings, name,
 		     "a tcx program of somebody else's stands before ours (`bpftool net`): what it "
@@ -223,23 +223,6 @@ int sl_view_targets(struct sl_state *state, json_t *targets, json_t *warnings)
 	if (!err && all.names)
 		warn_of_lookups(warnings);
 	return err;
-}
-
-/* It is said once, and then forgotten. */
-static void warn_if_taken_off(void *context, const struct sl_target_view *v)
-{
-	const struct sl_target *t = &v->target;
-	char name[IF_NAMESIZE];
-
-	if (v->here && !v->attached && (t->flags & SL_TARGET_LIVE) &&
-	    if_indextoname(t->ifindex, name) && !strcmp(name, t->name))
-		warn(context, t->name, "nothing judges its frames: somebody took the programs off, or "
-		     "made the device anew; `sluice attach` attaches them again");
-}
-
-void sl_view_taken_off(struct sl_state *state, json_t *warnings)
-{
-	sl_state_targets(state, warn_if_taken_off, warnings);
 }
 
 /* ---- one of them ---- */

@@ -14,10 +14,6 @@
  * -errno. */
 int sl_view_targets(struct sl_state *state, json_t *targets, json_t *warnings);
 
-/* Warns of devices that are there, but not judged any more; before a sweep, which forgets
- * them. */
-void sl_view_taken_off(struct sl_state *state, json_t *warnings);
-
 /* The target of a device by its name, or of a cgroup by its path. 0; -ENOENT: it has none;
  * else -errno, with the reason in diag where there is more to say. */
 int sl_view_find(struct sl_state *state, const char *name, bool is_cgroup, __u32 *slot,
