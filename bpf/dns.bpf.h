@@ -27,6 +27,9 @@
 		bpf_loop(n, step, &context, 0);                                                    \
 	} while (0)
 #include "sluice_dns.h"
+#if SL_ON_DEVICE
+#include "stream.bpf.h"
+#endif
 
 #define SL_DNS_MESSAGES 4		/* of one TCP segment */
 
@@ -641,7 +644,7 @@ static __always_inline int sl_judge_logged(struct __sk_buff *skb, struct sl_pack
 }
 
 /* The messages of a TCP segment, each behind its length. */
-static __always_inline int sl_judge_segment(struct __sk_buff *skb, struct sl_packet *p,
+static __always_inline int sl_judge_messages(struct __sk_buff *skb, struct sl_packet *p,
 					    struct sl_dns *d)
 {
 	__u32 at = p->flow.at, left;
@@ -664,6 +667,32 @@ static __always_inline int sl_judge_segment(struct __sk_buff *skb, struct sl_pac
 		at += left;
 	}
 	return at < p->flow.end ? SL_REASON_DNS_MALFORMED : SL_PARSED;
+}
+
+/* A receiver takes an urgent byte out of the stream, and a raw socket's stream is anything. */
+static __always_inline int sl_judge_segment(struct __sk_buff *skb, struct sl_packet *p,
+					    struct sl_dns *d)
+{
+	int reason;
+
+	if (!p->flow.inbound && ((p->flow.tcp_flags & SL_TCP_URG) || p->flow.raw))
+		return SL_REASON_DNS_MALFORMED;
+#if SL_ON_DEVICE
+	reason = sl_stream_follows(skb, p, d);
+	if (reason != SL_STREAM_NEXT)
+		return reason;
+	reason = sl_judge_messages(skb, p, d);
+	if (p->flow.inbound)
+		return reason;
+	if (reason == SL_PARSED)
+		sl_stream_judged(skb, p, d, true);
+	else if (!(sl_generation_flags(p->subject.word) & SL_F_AUDIT))
+		sl_stream_judged(skb, p, d, false);
+	return reason;
+#else
+	reason = sl_judge_messages(skb, p, d);
+	return reason;
+#endif
 }
 
 static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_packet *p,
@@ -755,6 +784,13 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 		sl_scratch_give(d);
 		return SL_PASS;
 	}
+#if SL_ON_DEVICE
+	if (reason == SL_STREAM_OLD) {
+		sl_scratch_give(d);
+		p->answer.flags = sl_generation_flags(p->subject.word) | SL_F_DROP;
+		return p->answer.flags & SL_F_AUDIT ? SL_PASS : sl_refuse_packet(p);
+	}
+#endif
 	if (p->answer.rule == SL_NONE)
 		p->answer.flags = sl_generation_flags(p->subject.word);
 	p->answer.deny = 1;

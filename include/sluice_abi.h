@@ -160,6 +160,7 @@ enum sl_flow_flags {
 	SL_FLOW_SNI_VERIFY = 1 << 11,	/* and must be there */
 	SL_FLOW_SNI_TOLD = 1 << 12,	/* what was wrong with it was reported */
 	SL_FLOW_SNI_QUIET = 1 << 13,	/* log: none */
+	SL_FLOW_STREAM = 1 << 14,	/* to a resolver: its segments follow each other */
 };
 
 struct sl_flow_entry {
@@ -175,7 +176,9 @@ struct sl_flow_entry {
 	__u16 open_key;		/* the key that was judged: port, or ICMP type, code */
 	__u16 sni_end;		/* bytes up to the end of the server's name; 0: not seen yet */
 	__u32 name;		/* + 1: the name that admitted it, a place in sl_known; 0 */
-	__u32 isn;		/* SL_FLOW_SNI: sequence number of the opener's SYN */
+	__u32 isn;		/* SL_FLOW_SNI: sequence number of the opener's SYN;
+				 * SL_FLOW_STREAM: the next one, and sni_end is the last
+				 * segment's length */
 	__u32 sni_hash;		/* keyed, of the sni_end bytes */
 };
 

@@ -253,8 +253,9 @@ def liar(r):
     keeper = client.new(r, socket.AF_INET, socket.SOCK_STREAM)
     keeper.bind((r["source"], r["sport"]))              # no other program's port
     s = client.new(r, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 1)  # its own may leave
     rule = ["iptables", "-w", "-A", "OUTPUT", "-p", "tcp", "--sport", str(r["sport"]), "--tcp-flags",
-            "RST", "RST", "-j", "DROP"]
+            "RST", "RST", "-m", "mark", "!", "--mark", "1", "-j", "DROP"]
     client.command({"argv": rule})
     try:
         if "decoy" in r:

@@ -37,7 +37,8 @@ PEER_ROUTES = ["198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8", "169.254.169.2
 WAIT = 15.0                     # nothing here takes this long unless it is broken
 
 CLONE_NEWNET = 0x40000000
-IP_PKTINFO, IPV6_FREEBIND, ETH_P_ALL, TCP_FASTOPEN = 8, 78, 3, 23
+IP_PKTINFO, IPV6_FREEBIND, TCP_FASTOPEN = 8, 78, 23
+ETH_P_ALL, ETH_P_ARP = 3, 0x806
 UDPLITE, MPTCP = 136, 262
 
 Packet = collections.namedtuple("Packet", "family protocol source destination dport kind data")
@@ -85,6 +86,19 @@ def new_mark():
     return b"sluice-marker-%08d" % next(_marks)
 
 
+def arp_mark(mark):
+    """The same in an ARP request: a target hardware address, which nobody looks at."""
+    return b"SL" + struct.pack("!I", mark_in(0, mark))
+
+
+def mark_in(protocol, frame):
+    """The number of the mark that an IP packet, or an ARP one, carries, or None."""
+    if protocol == ETH_P_ARP:
+        return struct.unpack_from("!I", frame, 20)[0] if frame[18:20] == b"SL" else None
+    found = MARK.search(frame)
+    return int(found[1]) if found else None
+
+
 class Wire:
     """What has come in over a wire (or gone out, with outgoing), snap bytes of each
     frame. mark(DATA) sends a packet that ends in DATA the same way."""
@@ -103,17 +117,17 @@ class Wire:
                 return
             if (kind == socket.PACKET_OUTGOING) != self.outgoing or not frame:
                 continue
-            packet, mark = parse(frame), MARK.search(frame)
+            packet, mark = parse(frame), mark_in(protocol, frame)
             with self.changed:
                 self.frames.append((protocol, frame))
-                if mark:
-                    self.marked = max(self.marked, int(mark[1]))
+                if mark is not None:
+                    self.marked = max(self.marked, mark)
                 elif packet:
                     self.packets.append(packet)
                 self.changed.notify_all()
 
     def await_mark(self, mark):
-        want = int(MARK.search(mark)[1])
+        want = mark_in(0, mark)
         with self.changed:
             assert self.changed.wait_for(lambda: self.marked >= want, WAIT), "the wire is dead"
 

@@ -300,20 +300,21 @@ END
         shown = lab.sh("ip", "-n", self.names[name], "-j", "link", "show", device)
         return json.loads(shown)[0]["address"]
 
-    def settle(self):
-        """Everything that guest A sent has come to where it comes. The mark is what
-        every binding of its MAC lets pass: an ARP probe (RFC 5227)."""
+    def settle(self, bound=A4):
+        """Everything that guest A sent has come to where it comes. The mark is what a binding
+        of this address lets pass: an ARP probe for it (RFC 5227)."""
         mark = lab.new_mark()
+        carrier = ":".join(f"{byte:02x}" for byte in lab.arp_mark(mark))
         self.send(Ether(src=MAC_A, dst="ff:ff:ff:ff:ff:ff") /
-                  ARP(op=1, hwsrc=MAC_A, psrc="0.0.0.0", pdst="192.168.101.250") / mark)
+                  ARP(op=1, hwsrc=MAC_A, psrc="0.0.0.0", hwdst=carrier, pdst=bound))
         for place, wire in self.wires.items():
             if place == "internet":     # behind a router
                 self.marker.sendto(mark, (UPLINK4[1], 9))
             wire.await_mark(mark)
 
-    def arrived(self, token):
+    def arrived(self, token, bound=A4):
         """Where a frame with this text was seen."""
-        self.settle()
+        self.settle(bound)
         token = token.encode() if isinstance(token, str) else token
         places = set()
         for place, wire in self.wires.items():

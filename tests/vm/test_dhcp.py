@@ -100,7 +100,7 @@ def test_the_leased_address_is_bound(site, device, dnsmasq):
         assert site.a.do("udp", to=NET4, port=ECHO) == "hello"
         spoofed = site.token()
         site.send(frame / spoofed)
-        assert site.arrived(spoofed) == set()
+        assert site.arrived(spoofed, bound=LEASED) == set()
         event = monitor.wait(destination=NET4, reason="address-binding")
         assert event["source"]["address"] == FREE4
     assert "DHCPACK" in dnsmasq.read_text()
