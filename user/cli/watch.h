@@ -13,6 +13,7 @@
 #include "audit/targets.h"
 #include "cli.h"
 #include "daemon/devices.h"
+#include "daemon/resolv_conf.h"
 #include "metrics/metrics.h"
 #include "sinks/sink.h"
 
@@ -32,6 +33,7 @@ struct sl_watch_options {
 struct sl_watch {
 	const struct sl_watch_options *options;
 	struct sl_devices devices;
+	struct sl_resolv_conf resolv_conf;
 	struct sl_target_group *group;	/* owned: all devices are of it */
 	/* what is told and recorded */
 	struct sl_audit_targets *targets;

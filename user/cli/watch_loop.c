@@ -15,7 +15,7 @@
 #define DRAIN_MS 250
 #define CHECK_NS (5 * 1000000000ull)
 
-enum { POLL_SIGNAL, POLL_LINKS, POLL_ADDRESSES, POLL_EVENTS, POLL_METRICS, POLL_N };
+enum { POLL_SIGNAL, POLL_LINKS, POLL_ADDRESSES, POLL_RESOLVERS, POLL_EVENTS, POLL_METRICS, POLL_N };
 
 static int signals(void)
 {
@@ -90,6 +90,12 @@ static int on_addresses(struct sl_watch *watch, int fd)
 	return changed < 0 ? changed : 0;
 }
 
+static void on_resolvers(struct sl_watch *watch)
+{
+	if (sl_resolv_conf_changed(&watch->resolv_conf))
+		sl_devices_on_change(&watch->devices);
+}
+
 /* From here on a device that comes is held at once. */
 static void say_ready(struct sl_watch *watch)
 {
@@ -125,6 +131,8 @@ static int loop(struct sl_watch *watch, struct pollfd polls[POLL_N])
 			err = on_links(watch, &overruns);
 		if (!err && polls[POLL_ADDRESSES].revents)
 			err = on_addresses(watch, polls[POLL_ADDRESSES].fd);
+		if (polls[POLL_RESOLVERS].revents)
+			on_resolvers(watch);
 		if (!err)
 			sl_devices_work(&watch->devices);
 		sl_watch_drain(watch, false);
@@ -181,6 +189,11 @@ static int start(struct sl_watch *watch, struct sl_diag *diag)
 	err = sl_watch_open_audit(watch, diag);
 	if (err)
 		return err;
+	err = sl_resolv_conf_open(&watch->resolv_conf);
+	if (err) {
+		sl_error(diag, NULL, "cannot follow resolv.conf: %s", strerror(-err));
+		return err;
+	}
 	if (sl_pins_open(true, &watch->devices.state))
 		return -EINVAL;	/* said */
 	sl_state_unlock(watch->devices.state);
@@ -200,6 +213,7 @@ static int follow(struct sl_watch *watch, struct sl_diag *diag)
 		[POLL_SIGNAL] = {.fd = signals(), .events = POLLIN},
 		[POLL_LINKS] = {.fd = sl_links_fd(watch->devices.links), .events = POLLIN},
 		[POLL_ADDRESSES] = {.fd = sl_addresses_open(), .events = POLLIN},
+		[POLL_RESOLVERS] = {.fd = watch->resolv_conf.fd, .events = POLLIN},
 		[POLL_EVENTS] = {.fd = -1, .events = POLLIN},
 		[POLL_METRICS] = {.fd = -1, .events = POLLIN},
 	};
@@ -221,6 +235,7 @@ static int follow(struct sl_watch *watch, struct sl_diag *diag)
 int sl_watch_run(const struct sl_watch_options *options)
 {
 	struct sl_watch watch = {.options = options,
+				 .resolv_conf = {.fd = -1},
 				 .devices = {.program = "sluice watch", .ops = &sl_watch_ops,
 					     .isolation = SL_WATCH_ISOLATION,
 					     .check_ns = CHECK_NS}};
@@ -239,6 +254,7 @@ int sl_watch_run(const struct sl_watch_options *options)
 	sl_diag_print(&diag, stderr);
 	sl_diag_free(&diag);
 	sl_links_close(watch.devices.links);
+	sl_resolv_conf_close(&watch.resolv_conf);
 	sl_watch_close_log(&watch);
 	sl_watch_close_audit(&watch);
 	sl_state_close(watch.devices.state);

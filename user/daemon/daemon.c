@@ -64,6 +64,17 @@ static void on_addresses(void *context, __u32 events)
 	sl_cgroups_on_change(&daemon->cgroups);
 }
 
+static void on_resolvers(void *context, __u32 events)
+{
+	struct sl_daemon *daemon = context;
+
+	(void)events;
+	if (!sl_resolv_conf_changed(&daemon->resolv_conf))
+		return;
+	sl_devices_on_change(&daemon->devices);
+	sl_cgroups_on_change(&daemon->cgroups);
+}
+
 static int open_signals(void)
 {
 	sigset_t set;
@@ -104,7 +115,11 @@ static int open_network(struct sl_daemon *daemon)
 
 	if (!err)
 		err = add(daemon, &daemon->links, sl_links_fd(daemon->devices.links), on_links);
-	return err ? err : add(daemon, &daemon->addresses, sl_addresses_open(), on_addresses);
+	if (!err)
+		err = add(daemon, &daemon->addresses, sl_addresses_open(), on_addresses);
+	if (!err)
+		err = sl_resolv_conf_open(&daemon->resolv_conf);
+	return err ? err : add(daemon, &daemon->resolvers, daemon->resolv_conf.fd, on_resolvers);
 }
 
 /* A host without cgroup2 still has devices. */
@@ -238,6 +253,7 @@ static void stop(struct sl_daemon *daemon)
 	json_decref(daemon->reload.errors);
 	if (daemon->addresses.fd >= 0)
 		close(daemon->addresses.fd);
+	sl_resolv_conf_close(&daemon->resolv_conf);
 	if (daemon->signals.fd >= 0)
 		close(daemon->signals.fd);
 	if (daemon->loop >= 0)
@@ -252,6 +268,8 @@ int sl_daemon_run(const struct sl_daemon_options *options)
 		.started_s = time(NULL),
 		.signals = {.fd = -1},
 		.addresses = {.fd = -1},
+		.resolvers = {.fd = -1},
+		.resolv_conf = {.fd = -1},
 		.ring = {.fd = -1},
 		.metrics_wanted = {.fd = -1},
 		.devices = {.program = "sluiced",

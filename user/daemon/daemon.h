@@ -21,6 +21,7 @@
 #include "cgroups.h"
 #include "config.h"
 #include "loop.h"
+#include "resolv_conf.h"
 #include "view.h"
 
 #define SL_DAEMON_SOCKET "/run/sluice/sluiced.sock"
@@ -61,7 +62,8 @@ struct sl_daemon {
 	struct sl_metrics *metrics;
 	struct sl_metrics_targets *metrics_targets;
 	int loop;
-	struct sl_loop_source signals, links, addresses, ring, metrics_wanted;
+	struct sl_loop_source signals, links, addresses, resolvers, ring, metrics_wanted;
+	struct sl_resolv_conf resolv_conf;
 	__u64 reload_at_ns;    /* monotonic; 0: nothing changed */
 	__u64 reconcile_at_ns; /* all policies are resolved again, whatever is reported */
 	__u64 accept_at_ns;    /* the server takes connections again; 0: it does */

@@ -23,7 +23,6 @@
 
 struct watched_directory {
 	int wd;
-	bool network;		 /* resolv.conf is in it, and only that is followed */
 	char only[NAME_MAX + 1]; /* the file of it that is followed; empty: all */
 };
 
@@ -43,7 +42,7 @@ static bool follows(const struct sl_files *files, int wd)
 
 /* only: NULL for all files. A directory that is not there brings no news: the periodic
  * reconcile and SIGHUP do. */
-static void follow(struct sl_files *files, const char *path, const char *only, bool network)
+static void follow(struct sl_files *files, const char *path, const char *only)
 {
 	int wd = inotify_add_watch(files->source.fd, path, NEWS);
 	struct watched_directory *dir;
@@ -53,26 +52,24 @@ static void follow(struct sl_files *files, const char *path, const char *only, b
 	for (size_t i = 0; i < files->n; i++) {
 		if (files->dirs[i].wd != wd)
 			continue;
-		if (files->dirs[i].network == network)
-			files->dirs[i].only[0] = 0;
+		files->dirs[i].only[0] = 0;
 		return;
 	}
 	dir = SL_ADD(files->dirs, files->n);
 	if (!dir)
 		return;
 	dir->wd = wd;
-	dir->network = network;
 	snprintf(dir->only, sizeof(dir->only), "%s", only ? only : "");
 }
 
-static void follow_file(struct sl_files *files, const char *path, bool network)
+static void follow_file(struct sl_files *files, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	char dir[PATH_MAX];
 
 	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) + 1 : 2,
 		 slash ? path : "./");
-	follow(files, dir, slash ? slash + 1 : path, network);
+	follow(files, dir, slash ? slash + 1 : path);
 }
 
 /* Lists of addresses and fragments may stand in folders below. */
@@ -82,13 +79,13 @@ static void follow_below(struct sl_files *files, const char *path)
 	struct dirent *entry;
 	char below[PATH_MAX];
 
-	follow(files, path, NULL, false);
+	follow(files, path, NULL);
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' || (entry->d_type != DT_DIR && entry->d_type != DT_LNK))
 			continue;
 		if (snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) <
 		    (int)sizeof(below))
-			follow(files, below, NULL, false);
+			follow(files, below, NULL);
 	}
 	if (dir)
 		closedir(dir);
@@ -98,7 +95,6 @@ void sl_files_follow(struct sl_daemon *daemon)
 {
 	struct sl_files *files = daemon->files;
 	struct watched_directory *old;
-	char real[PATH_MAX];
 	size_t n_old;
 
 	if (!files)
@@ -107,12 +103,9 @@ void sl_files_follow(struct sl_daemon *daemon)
 	n_old = files->n;
 	files->dirs = NULL;
 	files->n = 0;
-	follow_file(files, daemon->options->config, false);
+	follow_file(files, daemon->options->config);
 	if (daemon->config)
 		follow_below(files, daemon->config->policies);
-	follow_file(files, "/etc/resolv.conf", true);
-	if (realpath("/etc/resolv.conf", real) && strcmp(real, "/etc/resolv.conf"))
-		follow_file(files, real, true);
 	/* last: what is followed on has never been let go, and none of its news is lost */
 	for (size_t i = 0; i < n_old; i++)
 		if (!follows(files, old[i].wd))
@@ -134,12 +127,7 @@ static void on_news(struct sl_daemon *daemon, const struct inotify_event *event)
 
 		if (dir->wd != event->wd || (*name && dir->only[0] && strcmp(name, dir->only)))
 			continue;
-		if (!dir->network) {
-			daemon->reload_at_ns = sl_now_ns() + SETTLE_NS;
-			continue;
-		}
-		sl_devices_on_change(&daemon->devices);
-		sl_cgroups_on_change(&daemon->cgroups);
+		daemon->reload_at_ns = sl_now_ns() + SETTLE_NS;
 	}
 }
 
