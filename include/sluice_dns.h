@@ -232,12 +232,13 @@ SL_INLINE int sl_dns_alias(struct sl_dns *d, __u32 at, __u32 size)
 
 	if (n >= SL_DNS_ALIASES_MAX)
 		return SL_DNS_BAD;
-	SL_BARRIER(n);
-	d->aliases[n & (SL_DNS_ALIASES_MAX - 1)] = at;
-	d->n_aliases = n + 1;
 	d->at = at;
 	if (sl_dns_name(d, 1) != SL_DNS_READ || d->end != at + size)
 		return SL_DNS_BAD;
+	n = d->n_aliases;
+	SL_BARRIER(n);
+	d->aliases[n & (SL_DNS_ALIASES_MAX - 1)] = at;
+	d->n_aliases = n + 1;
 	d->current = d->odd ? 0 : d->hash;
 	return SL_DNS_GOOD;
 }
@@ -310,14 +311,16 @@ SL_DNS_FUNCTION int sl_dns_answer(struct sl_dns *d)
 	    sl_dns_read_question(d) != SL_DNS_GOOD)
 		return SL_DNS_BAD;
 	d->records = sl_dns_u16(d, 6);
-	if ((flags & (SL_DNS_TC | SL_DNS_RCODE)) || !d->records)
+	if ((flags & SL_DNS_RCODE) || !d->records)
 		return SL_DNS_EMPTY;
 	d->section = d->end + 4;
-	return d->records > SL_DNS_RECORDS_MAX ? SL_DNS_BAD : SL_DNS_GOOD;
+	return d->records > SL_DNS_RECORDS_MAX && !(flags & SL_DNS_TC) ? SL_DNS_BAD : SL_DNS_GOOD;
 }
 
 /* Second half: walks the answer section. The addresses that it gives to the question's
- * name are then in d->addresses; none of them counts if the answer is bad anywhere. */
+ * name are then in d->addresses; none of them counts if the answer is bad anywhere. One that
+ * says that it is truncated (RFC 2181, 9) is good up to where it ends: some clients take what
+ * is there, and the others ask again by TCP. */
 SL_DNS_FUNCTION int sl_dns_records(struct sl_dns *d)
 {
 	if (!d)
@@ -330,7 +333,7 @@ SL_DNS_FUNCTION int sl_dns_records(struct sl_dns *d)
 	d->over = 0;
 	d->verdict = SL_DNS_GOOD;
 	SL_DNS_LOOP(SL_DNS_RECORDS_MAX, sl_dns_record_step, d);
-	return d->verdict;
+	return sl_dns_u16(d, 2) & SL_DNS_TC ? SL_DNS_GOOD : d->verdict;
 }
 
 /* The name at `at`, once more, as text and hash: of an alias, or (SL_DNS_HEADER) of the

@@ -85,12 +85,17 @@ class Model:
         flags = dns.number(message, 2)
         dns.need(flags & 0x8000 and not flags >> 11 & 15)
         text, kind, ident, labels, at = dns.read_question(message)
-        empty = flags & 0x0200 or flags & 15 or not dns.number(message, 6)
-        dns.need(empty or dns.number(message, 6) <= 128)
+        empty, truncated = flags & 15 or not dns.number(message, 6), flags & 0x0200
+        dns.need(empty or truncated or dns.number(message, 6) <= 128)
         dns.need((text, kind, ident) == asked)
         if empty:
             return True
-        found, chain, over = walk(message, labels, at)
+        found, chain = [], []
+        try:
+            walk(message, labels, at, found, chain)
+        except dns.Bad:
+            dns.need(truncated)
+        found, over = found[:64], len(found[64:])
         dns.need(not any(dns.is_plain(c) and is_denied(b".".join(c).decode()) for c in chain))
         self.learn(text, found, over)
         return True
@@ -112,10 +117,9 @@ class Model:
         self.unlearned += over
 
 
-def walk(message, current, at):
-    """(addresses with TTLs, names of the chain, addresses beyond 64)"""
-    found, chain = [], []
-    for _ in range(dns.number(message, 6)):
+def walk(message, current, at, found, chain):
+    """Adds addresses with their TTLs, and the names of the chain."""
+    for _ in range(min(dns.number(message, 6), 128)):
         owner, at = dns.read_name(message, at, pointers=True)
         kind, klass = dns.number(message, at), dns.number(message, at + 2)
         ttl, size = dns.number(message, at + 4, 4), dns.number(message, at + 8)
@@ -130,7 +134,6 @@ def walk(message, current, at):
             elif (kind, size) in ((dns.A, 4), (dns.AAAA, 16)):
                 found.append((ipaddress.ip_address(message[at:at + size]), ttl))
         at += size
-    return found[:64], chain, max(0, len(found) - 64)
 
 
 # ---- messages ----
