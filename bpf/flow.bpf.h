@@ -50,7 +50,8 @@ struct sl_flow {
 	__u32 scratch;		/* + 1: the place that its hello is read in */
 	__u32 name;		/* of a known flow: of the name that admitted it, + 1 */
 	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
-	__u64 netns;		/* 0: the target's own network namespace, else a cookie */
+	__u64 netns;		/* 0: the target's own network namespace, else a cookie; of a
+				 * device: its frame's VLAN + 1, 0 without a tag */
 	__u32 at, end;		/* where the transport header begins, where the packet ends */
 	__u32 fragment_id;
 	__u32 fragment_begin;	/* of the payload, in bytes */

@@ -131,6 +131,8 @@ static __always_inline int sl_judge_vlan(struct __sk_buff *skb, const struct sl_
 		return SL_REASON_VLAN;
 	if (!skb->vlan_present)
 		return SL_GO_ON;
+	if (skb->vlan_proto != bpf_htons(SL_ETHERTYPE_VLAN))
+		return SL_REASON_VLAN;
 	table = sl_table_open(s->word);
 	if (!table || !sl_table_word(table, SL_H_DEVICE, &section) ||
 	    !sl_table_word(table, (__u32)section + SL_B_VLANS, &vlans))
@@ -174,6 +176,8 @@ __noinline int sl_judge_link(struct __sk_buff *skb, struct sl_packet *p)
 	if (!sl_binding(&p->subject, &head, &section))
 		return SL_REASON_NO_POLICY;
 	reason = sl_judge_vlan(skb, &p->subject, link);
+	/* the same addresses in another VLAN are others' */
+	p->flow.netns = link->vlan == SL_VLAN_NONE ? 0 : link->vlan + 1;
 	if (reason == SL_GO_ON)
 		reason = sl_judge_mac(p, head);
 	if (reason != SL_GO_ON)

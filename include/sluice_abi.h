@@ -142,7 +142,8 @@ struct sl_flow_key {
 	__u16 a_port, b_port;	/* ICMP: both are the identifier, or type << 8 | code */
 	__u8 family, protocol;
 	__u16 icmp_class;	/* ICMP: the query's type; 255: type and code, no identifier */
-	__u64 netns;		/* 0: the target's own network namespace, else a cookie */
+	__u64 netns;		/* 0: the target's own network namespace, else a cookie; of a
+				 * device: the VLAN + 1, 0 without a tag */
 };
 
 enum sl_flow_flags {

@@ -147,8 +147,14 @@ def fragment(v6, m):
 
 SHAPES = [
     Case("in-vlan", lambda v6, m: [In(hither() / Dot1Q(vlan=5) / answers(v6, m))], "vlan"),
-    Case("in-vlan-bound", lambda v6, m: [eth() / asks(v6, m), In(
+    Case("in-vlan-bound", lambda v6, m: [eth() / Dot1Q(vlan=5) / asks(v6, m), In(
         hither() / Dot1Q(vlan=5) / answers(v6, m))], None, "vlan"),
+    Case("in-vlan-of-a-flow-without", lambda v6, m: [eth() / asks(v6, m), In(
+        hither() / Dot1Q(vlan=5) / answers(v6, m))], "unsolicited", "vlan"),
+    Case("in-without-of-a-flow-with", lambda v6, m: [eth() / Dot1Q(vlan=5) / asks(v6, m), In(
+        hither() / answers(v6, m))], "unsolicited", "vlan"),
+    Case("in-vlan-of-another", lambda v6, m: [eth() / Dot1Q(vlan=5) / asks(v6, m), In(
+        hither() / Dot1Q(vlan=100) / answers(v6, m))], "unsolicited", "vlan"),
     Case("in-fragment", alone(fragment), "fragment"),
     Case("in-option", lambda v6, m: [In(raw(hither(0x800)) + raw(optioned(v6, m)))],
          "ip-options", families=V4),

@@ -68,6 +68,7 @@ TAGS = [
     Case("vlan-three", tagged(Dot1AD(vlan=5), Dot1Q(vlan=6), Dot1Q(vlan=7)), "vlan"),
     Case("vlan-bound", tagged(Dot1Q(vlan=5)), None, "vlan"),
     Case("vlan-bound-second", tagged(Dot1Q(vlan=100, prio=3)), None, "vlan"),
+    Case("vlan-bound-802.1ad", tagged(Dot1AD(vlan=5)), "vlan", "vlan"),
     Case("vlan-bound-and-none", whole, None, "vlan"),
     Case("vlan-not-bound", tagged(Dot1Q(vlan=6)), "vlan", "vlan"),
     Case("vlan-0-not-bound", tagged(Dot1Q(vlan=0)), "vlan", "vlan"),
