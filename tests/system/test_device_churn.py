@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Taps that come and go, a thousand of them or as many as a minute gives: nothing
 of them is left, and no frame of one passes before it is judged or after."""
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -22,10 +23,12 @@ class Taps:
 
     def __init__(self, lab, policy, first):
         self.lab, self.names = lab, [f"churn{first + i}" for i in range(BATCH)]
-        self.fds = []
-        for name in self.names:
-            self.fds.append(open_tap(lab.host, name))
+        self.fds = [open_tap(lab.host, name) for name in self.names]
+
+        def attach(name):
             lab.guard.run("attach", "--dev", name, "-p", policy, "--mac", ANOTHER_MAC)
+        with concurrent.futures.ThreadPoolExecutor(4) as several:   # as guests start
+            list(several.map(attach, self.names))
 
     def up(self):
         commands = [f"link set {name} master br0 group {GROUP} up" for name in self.names]
