@@ -99,21 +99,20 @@ static __always_inline __u32 sl_dns_class(const struct sl_subject *s, const stru
 static __always_inline void sl_dns_decide(const struct sl_subject *s, __u32 class,
 					  struct sl_answer *a)
 {
-	sl_table_map table = sl_table_open(s->word);
-	__u64 ports, decision = 0;
+	__u64 ports = 0, decision = 0;
 	__u8 reason;
 
 	a->flags = sl_generation_flags(s->word);
 	a->deny = !(a->flags & SL_F_QUERIES_ANY);
 	a->reason = SL_REASON_DNS_NAME;
 	a->rule = SL_NONE;
-	if (class == SL_NONE || !table ||
-	    sl_table_class_ports(table, class, SL_VIEW_INBOUND, &ports) ||
+	if (class == SL_NONE ||
+	    sl_table_class_ports(s->word, class, SL_VIEW_INBOUND, &ports) ||
 	    sl_table_decide(s->word, ports, 0, bpf_ktime_get_boot_ns(), &decision) ||
 	    decision == SL_NONE)
 		return;
 	reason = a->reason;
-	sl_answer_decision(table, a, (__u32)decision);
+	sl_answer_decision(s->word, a, (__u32)decision);
 	a->reason = reason;
 }
 
@@ -438,6 +437,13 @@ static __always_inline __u32 sl_dns_until(const struct sl_subject *s, __u32 ttl)
 	return bpf_ktime_get_coarse_ns() / SL_SECOND + ttl;
 }
 
+/* Not static: verified once; its many branches do not multiply the caller's. */
+__noinline int sl_is_special(__u32 family, __u64 high, __u64 low, bool private)
+{
+	return family == 4 ? sl_is_special4((__u32)low, private) :
+			     sl_is_special6(high, low, private);
+}
+
 /* The address as a number; false: it is never learned. */
 static __always_inline bool sl_lesson_address(const struct sl_dns_address *a, bool private,
 					      __u64 *high, __u64 *low)
@@ -447,11 +453,11 @@ static __always_inline bool sl_lesson_address(const struct sl_dns_address *a, bo
 	if (a->family == 4) {
 		*high = 0;
 		*low = bpf_ntohl(w[0]);
-		return !sl_is_special4((__u32)*low, private);
+	} else {
+		*high = (__u64)bpf_ntohl(w[0]) << 32 | bpf_ntohl(w[1]);
+		*low = (__u64)bpf_ntohl(w[2]) << 32 | bpf_ntohl(w[3]);
 	}
-	*high = (__u64)bpf_ntohl(w[0]) << 32 | bpf_ntohl(w[1]);
-	*low = (__u64)bpf_ntohl(w[2]) << 32 | bpf_ntohl(w[3]);
-	return !sl_is_special6(*high, *low, private);
+	return !sl_is_special(a->family, *high, *low, private);
 }
 
 /* Learns the i-th address of an answer for the name in a place. 0: learned, or never

@@ -53,29 +53,23 @@ static __always_inline __u32 sl_name_class(const struct sl_subject *s, struct sl
 	return class;
 }
 
-/* What the name says about the flow: its decision (SL_NONE: nothing), and when it ends
- * because the name may no longer be asked (0: never). */
-static __always_inline int sl_name_decides(const struct sl_subject *s, __u32 place, __u64 tag,
-					   __u32 view, __u32 key, __u64 now_ns,
-					   __u64 *decision, __u64 *until)
+/* The class of an owner's name, SL_NONE: the name is not there, or no pattern covers it. With
+ * tag 0 of whatever is in its place. Not static: verified once, and not for each owner. */
+__noinline __u32 sl_owner_class(const struct sl_subject *s, const struct sl_owner *o)
 {
-	struct sl_name *n = sl_name_at(s->slot, place);
-	sl_table_map table;
 	__u32 sequence, class;
+	struct sl_name *n;
 
-	*decision = SL_NONE;
+	if (!s || !o)
+		return SL_NONE;
+	n = sl_name_at(s->slot, o->name);
 	if (!n)
-		return -1;
+		return SL_NONE;
 	sequence = READ_ONCE(n->sequence);
-	if ((sequence & 1) || (tag && n->tag != tag))
-		return -1;
+	if ((sequence & 1) || (o->tag && n->tag != o->tag))
+		return SL_NONE;
 	class = sl_name_class(s, n);
-	if (READ_ONCE(n->sequence) != sequence)
-		return -1;
-	table = sl_table_open(s->word);
-	if (class == SL_NONE || !table)
-		return -1;
-	return sl_table_class_decide(s->word, table, class, view, key, now_ns, decision, until);
+	return READ_ONCE(n->sequence) == sequence ? class : SL_NONE;
 }
 
 /* ---- learned addresses ---- */
@@ -124,18 +118,21 @@ __noinline int sl_learned_find(const struct sl_flow *f, __u32 slot)
 	return -1;
 }
 
-/* The owner of a learned address; false: there is none in that place, or its time is over. */
-static __always_inline bool sl_owner_at(const struct sl_flow *f, __u32 slot, int found, __u32 i,
-					struct sl_owner *out)
+/* The owner of a learned address; 0: there is none in that place, or its time is over. Not
+ * static: verified once, and not for each owner. */
+__noinline int sl_owner_at(const struct sl_flow *f, __u32 slot, int found, __u32 i,
+			   struct sl_owner *out)
 {
 	struct sl_learned_bucket *b;
 	struct sl_owner *o;
 	__u32 way = found & (SL_LEARNED_WAYS - 1);
 
+	if (!f || !out || found < 0)
+		return 0;
 	b = sl_learned_at(slot, sl_address_hash(f->family, f->destination_high,
 						f->destination_low), found >> 8);
 	if (!b)
-		return false;
+		return 0;
 	barrier_var(way);
 	way &= SL_LEARNED_WAYS - 1;
 	i &= SL_OWNERS - 1;
@@ -166,10 +163,9 @@ static __always_inline int sl_names_view(const struct sl_subject *s, __u32 flags
 __noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject *s,
 				struct sl_answer *a)
 {
-	sl_table_map table;
 	struct sl_owner o = {};
 	__u64 decision = 0, until = 0;
-	__u32 view, key, i;
+	__u32 view, key, class, i;
 	__u64 now = 0;
 	int found;
 
@@ -178,9 +174,6 @@ __noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject
 	key = (__u32)f->protocol << 16 | f->key;
 	if (a->flags & SL_F_DEADLINES)
 		now = bpf_ktime_get_boot_ns();
-	table = sl_table_open(s->word);
-	if (!table)
-		return 0;
 	found = sl_learned_find(f, s->slot);
 	for (i = 0; i <= SL_OWNERS; i++) {
 		if (i == SL_OWNERS) {
@@ -188,15 +181,16 @@ __noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject
 			o.tag = 0;
 			if (!f->name)
 				break;
-		} else if (found < 0 || !sl_owner_at(f, s->slot, found, i, &o)) {
+		} else if (!sl_owner_at(f, s->slot, found, i, &o)) {
 			continue;
 		}
-		if (sl_name_decides(s, o.name, o.tag, view, key, now, &decision,
-				    &until))
+		class = sl_owner_class(s, &o);
+		if (class == SL_NONE || sl_table_class_decide(s->word, class, view, key, now,
+							      &decision, &until))
 			continue;
 		if (!a->name)
 			a->name = (o.name & (SL_KNOWN_NAMES - 1)) + 1;
-		if (decision >= a->decision || sl_answer_decision(table, a, (__u32)decision))
+		if (decision >= a->decision || sl_answer_decision(s->word, a, (__u32)decision))
 			continue;
 		if (until && (!a->deadline_ns || until < a->deadline_ns))
 			a->deadline_ns = until;

@@ -38,9 +38,8 @@ static __always_inline struct sl_flow_entry *sl_sni_entry(const struct sl_packet
  * once. */
 __noinline __u32 sl_sni_rule(const struct sl_packet *p)
 {
-	__u64 decision = SL_NONE, until, word, deadline;
+	__u64 decision = SL_NONE, until = 0, word = 0, deadline = 0;
 	const struct sl_subject *s;
-	sl_table_map table;
 	__u32 view, class;
 	struct sl_dns *d;
 
@@ -48,27 +47,28 @@ __noinline __u32 sl_sni_rule(const struct sl_packet *p)
 		return SL_NONE;
 	s = &p->subject;
 	d = sl_sni_scratch(p);
-	table = sl_table_open(s->word);
-	if (!d || !table || sl_names_view(s, sl_generation_flags(s->word), &view))
+	if (!d || sl_names_view(s, sl_generation_flags(s->word), &view))
 		return SL_NONE;
 	class = sl_dns_class(s, d);
 	if (class == SL_NONE ||
-	    sl_table_class_decide(s->word, table, class, view,
+	    sl_table_class_decide(s->word, class, view,
 				  IPPROTO_TCP << 16 | p->flow.destination_port,
 				  bpf_ktime_get_boot_ns(), &decision, &until) ||
-	    decision == SL_NONE || sl_table_decision(table, (__u32)decision, &word, &deadline) ||
+	    decision == SL_NONE || sl_table_decision(s->word, (__u32)decision, &word, &deadline) ||
 	    (word >> 32 & SL_D_DENY))
 		return SL_NONE;
 	return (__u32)word;
 }
 
-/* Is a decision, which allows, that rule's? */
-static __always_inline bool sl_sni_is_of(sl_table_map table, __u64 decision, __u32 rule)
+/* Is a decision, which allows, that rule's? Not static: verified once, and not for each
+ * owner. */
+__noinline int sl_sni_is_of(__u64 word, __u64 decision, __u32 rule)
 {
-	__u64 word, deadline;
+	__u64 found = 0, deadline = 0;
 
-	return decision != SL_NONE && !sl_table_decision(table, (__u32)decision, &word, &deadline) &&
-	       !(word >> 32 & SL_D_DENY) && (__u32)word == rule;
+	return decision != SL_NONE &&
+	       !sl_table_decision(word, (__u32)decision, &found, &deadline) &&
+	       !(found >> 32 & SL_D_DENY) && (__u32)found == rule;
 }
 
 /* A name that a rule allows is the address's if it owns it, or if an owner is allowed by
@@ -77,32 +77,32 @@ __noinline int sl_sni_is_allowed(const struct sl_packet *p, __u32 rule)
 {
 	struct sl_flow_entry *e;
 	struct sl_owner o = {};
-	__u64 decision, until;
-	sl_table_map table;
+	__u64 decision = 0, until = 0;
+	__u32 view, class, i;
 	struct sl_dns *d;
-	__u32 view, i;
 	int found;
 
 	if (!p)
 		return 0;
 	d = sl_sni_scratch(p);
 	e = sl_sni_entry(p);
-	table = sl_table_open(p->subject.word);
-	if (!d || !e || !table ||
+	if (!d || !e ||
 	    sl_names_view(&p->subject, sl_generation_flags(p->subject.word), &view))
 		return 0;
 	if (e->rule == rule)
 		return 1;
 	found = sl_learned_find(&p->flow, p->subject.slot);
 	for (i = 0; i < SL_OWNERS; i++) {
-		if (found < 0 || !sl_owner_at(&p->flow, p->subject.slot, found, i, &o))
+		if (!sl_owner_at(&p->flow, p->subject.slot, found, i, &o))
 			continue;
 		if (o.tag == d->hash)
 			return 1;
-		if (!sl_name_decides(&p->subject, o.name, o.tag, view,
-				     IPPROTO_TCP << 16 | p->flow.destination_port,
-				     bpf_ktime_get_boot_ns(), &decision, &until) &&
-		    sl_sni_is_of(table, decision, rule))
+		class = sl_owner_class(&p->subject, &o);
+		if (class != SL_NONE &&
+		    !sl_table_class_decide(p->subject.word, class, view,
+					   IPPROTO_TCP << 16 | p->flow.destination_port,
+					   bpf_ktime_get_boot_ns(), &decision, &until) &&
+		    sl_sni_is_of(p->subject.word, decision, rule))
 			return 1;
 	}
 	return 0;

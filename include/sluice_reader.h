@@ -186,11 +186,12 @@ SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const struct sl_que
 }
 
 /* The port table of a class, by its number, for a view; 0: it has none. */
-SL_INLINE int sl_table_class_ports(sl_table_map m, __u32 class, __u32 view, __u64 *ports)
+SL_READER int sl_table_class_ports(sl_table_ref t, __u32 class, __u32 view, __u64 *ports)
 {
+	sl_table_map m = sl_table_open(t);
 	__u64 section, word;
 
-	if (!sl_table_word(m, SL_H_CLASSES, &section) || class >= section >> 32 ||
+	if (!m || !ports || !sl_table_word(m, SL_H_CLASSES, &section) || class >= section >> 32 ||
 	    !sl_table_word(m, (__u32)section + class, &word))
 		return -1;
 	if ((word >> 32 & SL_C_UNIFORM) && view > SL_VIEW_OTHER)
@@ -234,12 +235,13 @@ SL_INLINE void sl_answer_default(struct sl_answer *a, const struct sl_question *
 }
 
 /* The words of a decision. */
-SL_INLINE int sl_table_decision(sl_table_map m, __u32 id, __u64 *rule, __u64 *deadline)
+SL_READER int sl_table_decision(sl_table_ref t, __u32 id, __u64 *rule, __u64 *deadline)
 {
+	sl_table_map m = sl_table_open(t);
 	__u64 section;
 	__u32 at;
 
-	if (!sl_table_word(m, SL_H_DECISIONS, &section))
+	if (!m || !rule || !deadline || !sl_table_word(m, SL_H_DECISIONS, &section))
 		return -1;
 	at = (__u32)section + id * SL_DECISION_WORDS;
 	SL_BARRIER(at);
@@ -254,36 +256,36 @@ SL_INLINE int sl_table_decision(sl_table_map m, __u32 id, __u64 *rule, __u64 *de
  * allowed, so that is decided first; *until is when its decision ends, in boot time; 0:
  * never.
  */
-SL_INLINE int sl_table_class_decide(sl_table_ref t, sl_table_map m, __u32 class, __u32 view,
-				    __u32 key, __u64 now_ns, __u64 *id, __u64 *until)
+SL_INLINE int sl_table_class_decide(sl_table_ref t, __u32 class, __u32 view, __u32 key,
+				    __u64 now_ns, __u64 *id, __u64 *until)
 {
-	__u64 ports, rule;
+	__u64 ports = 0, rule = 0;
 
 	*until = 0;
 	if (view != SL_VIEW_QUESTION) {
-		if (sl_table_class_ports(m, class, SL_VIEW_QUESTION, &ports) ||
+		if (sl_table_class_ports(t, class, SL_VIEW_QUESTION, &ports) ||
 		    sl_table_decide(t, ports, 0, now_ns, id))
 			return -1;
 		if (*id == SL_NONE)
 			return 0;
-		if (sl_table_decision(m, (__u32)*id, &rule, until))
+		if (sl_table_decision(t, (__u32)*id, &rule, until))
 			return -1;
 		if (rule >> 32 & SL_D_DENY) {
 			*id = SL_NONE;
 			return 0;
 		}
 	}
-	if (sl_table_class_ports(m, class, view, &ports))
+	if (sl_table_class_ports(t, class, view, &ports))
 		return -1;
 	return sl_table_decide(t, ports, key, now_ns, id);
 }
 
 /* A decision, by its id, is the answer. */
-SL_INLINE int sl_answer_decision(sl_table_map m, struct sl_answer *a, __u32 id)
+SL_INLINE int sl_answer_decision(sl_table_ref t, struct sl_answer *a, __u32 id)
 {
-	__u64 rule, deadline;
+	__u64 rule = 0, deadline = 0;
 
-	if (sl_table_decision(m, id, &rule, &deadline))
+	if (sl_table_decision(t, id, &rule, &deadline))
 		return -1;
 	a->rule = (__u32)rule;
 	a->decision = id;
@@ -335,7 +337,7 @@ SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_
 		sl_answer_default(a, q, embedded);
 		return 0;
 	}
-	return sl_answer_decision(m, a, (__u32)decision);
+	return sl_answer_decision(t, a, (__u32)decision);
 }
 
 #endif

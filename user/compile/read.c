@@ -51,7 +51,7 @@ bool sl_names_question(const struct sl_compiled *compiled, const char *name, __u
 	if (!sl_table_word(t, SL_H_FLAGS, &flags))
 		return false;
 	a.flags = flags;
-	if (pattern && sl_table_class_decide(t, t, pattern->class, SL_VIEW_QUESTION, 0, now_ns,
+	if (pattern && sl_table_class_decide(t, pattern->class, SL_VIEW_QUESTION, 0, now_ns,
 					     &id, &until))
 		return false;
 	if (id != SL_NONE && sl_answer_decision(t, &a, (__u32)id))
@@ -77,7 +77,7 @@ static bool ask_owner(const struct sl_compiled *compiled, const struct sl_questi
 
 	if (!pattern)
 		return true;
-	if (sl_table_class_decide(t, t, pattern->class, view, (__u32)q->protocol << 16 | q->key,
+	if (sl_table_class_decide(t, pattern->class, view, (__u32)q->protocol << 16 | q->key,
 				  q->now_ns, &id, &until))
 		return false;
 	if (id >= a->decision)
