@@ -25,6 +25,8 @@ BODIES = {6: struct.pack("!HHIIBBHHH", 4000, PORT, 1, 0, 0x50, 2, 1024, 0, 0),
 OPTIONS = b"\x3b\x00\x01\x04" + bytes(4)            # "no next header" behind them
 STRUCTURE = {43: "routing-header", 44: "fragment", 135: "extension-headers",
              139: "extension-headers", 140: "extension-headers"}
+# Whatever the policy says: PIM, and IGMP that is no host's report.
+ROUTERS = {4: {2: "rogue-ra", 103: "rogue-ra"}, 6: {103: "rogue-ra"}}
 ECHO_THERE = rules(f'allow: ["198.51.100.0/24:{ECHO}", "[2001:db8:1::/64]:{ECHO}", {PEER4}, '
                    f'"{PEER6}"]')
 
@@ -62,7 +64,7 @@ def sweep(lab, v6):
 def test_every_protocol(device_labs, tally, kind, v6):
     off, on = device_labs(kind, False), device_labs(kind, True)
     assert sweep(off, v6) == set(range(256))
-    structure = STRUCTURE if v6 else {}
+    structure = {**(STRUCTURE if v6 else {}), **ROUTERS[6 if v6 else 4]}
 
     on.configure(ECHO_THERE, *BINDING)
     position = on.mark()

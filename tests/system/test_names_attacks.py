@@ -138,7 +138,10 @@ ANSWERS = {
                                  dnsmsg.record(ASKED, kind(f), GOAL[f])],
     "not an answer": lambda q, f: [dnsmsg.answer(q, [good(f)], flags=0x0100)],
     "an opcode": lambda q, f: [dnsmsg.answer(q, [good(f)], flags=0x8180 | 4 << 11)],
-    "truncated": lambda q, f: [dnsmsg.answer(q, [good(f)], flags=0x8380)],
+    "truncated, and a bad record before it": lambda q, f: [dnsmsg.answer(
+        q, [dnsmsg.record(None, kind(f), WEB[f], size=4000), good(f)], flags=0x8380)],
+    "truncated, of another name": lambda q, f: [dnsmsg.answer(
+        q, [good(f, owner="other.good.example")], flags=0x8380)],
     "NXDOMAIN with an address": lambda q, f: [dnsmsg.answer(q, [good(f)], flags=0x8183)],
     "an address of five bytes": lambda q, f: [dnsmsg.answer(
         q, [dnsmsg.record(None, kind(f), dnsmsg.address(GOAL[f]) + b"\0")])],
