@@ -30,7 +30,7 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivm
 
 # Each stage is a folder; every stage but the entry points goes into the library.
 STAGES     := policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts \
-	      daemon
+	      container daemon
 LIB_SRC    := $(filter-out %/main.c,$(foreach s,$(STAGES),$(wildcard user/$(s)/*.c)))
 CLI_SRC    := $(wildcard user/cli/*.c)
 ALERTS_SRC := user/programs/alerts.c user/cli/options.c user/cli/usage.c
@@ -51,7 +51,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 	verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-alerts fuzz-dns fuzz-forward lint format clean install
 
-all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts
+all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook
 
 help:
 	@echo 'sudo make demo      install what is missing, build, show allowed and blocked connections'
@@ -211,6 +211,11 @@ $(O)/sluice-alerts: $(ALERTS_OBJ) $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS) $(ALERT_LIBS)
 
+# It starts with every container: what it does not need is not linked.
+$(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/libsluice.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson
+
 $(O)/tests/test_alerts: LIBS += $(ALERT_LIBS)
 
 $(O)/libsluice.a: $(LIB_OBJ)
@@ -262,6 +267,9 @@ install: all
 	install -D -m 755 $(O)/sluice $(DESTDIR)$(PREFIX)/bin/sluice
 	install -D -m 755 $(O)/sluice-alerts $(DESTDIR)$(PREFIX)/bin/sluice-alerts
 	install -D -m 755 $(O)/sluiced $(DESTDIR)$(PREFIX)/sbin/sluiced
+	install -D -m 755 $(O)/sluice-oci-hook $(DESTDIR)$(PREFIX)/libexec/sluice-oci-hook
+	install -D -m 644 deploy/oci/sluice.json $(DESTDIR)$(PREFIX)/share/sluice/oci/sluice.json
+	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/share/sluice/oci/sluice.json
 	install -D -m 644 deploy/systemd/sluiced.service $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
 	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sluice docs/*.md

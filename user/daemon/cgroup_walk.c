@@ -17,21 +17,41 @@
 
 /* ---- patterns ---- */
 
-static bool matches(const struct sl_target_group *g, const char *path)
+static bool matches_path(const struct sl_target_group *g, const char *path)
 {
 	const char *last = strrchr(path, '/') + 1;
 
 	for (size_t i = 0; i < g->n_patterns; i++)
-		if (!fnmatch(g->patterns[i], g->of_units ? last : path, FNM_PATHNAME))
+		if (!fnmatch(g->patterns[i], g->of == SL_GROUP_OF_UNITS ? last : path,
+			     FNM_PATHNAME))
 			return true;
 	return false;
 }
 
-struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *c, const char *path)
+static bool matches_container(const struct sl_target_group *g, const struct sl_container *container)
 {
-	for (size_t i = 0; i < c->n_groups; i++)
-		if (matches(c->groups[i], path))
-			return c->groups[i];
+	const char *choice = sl_container_choice(container);
+	bool named = !g->n_patterns;
+
+	if (g->chosen && (!choice || strcmp(choice, g->policy)))
+		return false;
+	for (size_t i = 0; i < g->n_patterns && !named; i++)
+		named = sl_container_has_name(container, g->patterns[i]);
+	for (size_t i = 0; i < g->n_labels && named; i++)
+		named = sl_container_has_label(container, g->labels[i]);
+	return named;
+}
+
+struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *c, const char *path,
+					 const struct sl_container *container)
+{
+	for (size_t i = 0; i < c->n_groups; i++) {
+		struct sl_target_group *g = c->groups[i];
+
+		if (g->of == SL_GROUP_OF_CONTAINERS ? container && matches_container(g, container)
+						    : matches_path(g, path))
+			return g;
+	}
 	return NULL;
 }
 
@@ -61,8 +81,8 @@ static bool may_be_below(const struct sl_cgroups *c, const char *path)
 	for (size_t i = 0; i < c->n_groups; i++) {
 		const struct sl_target_group *g = c->groups[i];
 
-		for (size_t k = 0; k < g->n_patterns; k++)
-			if (g->of_units || leads_below(g->patterns[k], path))
+		for (size_t k = 0; k < g->n_patterns && g->of != SL_GROUP_OF_CONTAINERS; k++)
+			if (g->of == SL_GROUP_OF_UNITS || leads_below(g->patterns[k], path))
 				return true;
 	}
 	return false;
@@ -79,7 +99,7 @@ static void consider(struct sl_cgroups *c, const char *path, __u64 id)
 		w->seen = true;
 		return;
 	}
-	group = sl_cgroups_match(c, path);
+	group = sl_cgroups_match(c, path, NULL);
 	if (group)
 		sl_cgroups_add(c, path, id, group);
 }
@@ -142,10 +162,20 @@ static void forget_gone(struct sl_cgroups *c)
 	}
 }
 
+void sl_cgroups_follow(struct sl_cgroups *c, const char *path)
+{
+	char real[PATH_MAX + 64];
+	int n = snprintf(real, sizeof(real), "%s%.*s", c->mount, (int)(strrchr(path, '/') - path),
+			 path);
+
+	if (n < (int)sizeof(real))
+		inotify_add_watch(c->source.fd, real, IN_CREATE | IN_DELETE | IN_ONLYDIR);
+}
+
 static bool is_by_hand(const struct sl_cgroups *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].by_hand || c->list[i].orphan)
+		if (c->list[i].by_hand || c->list[i].orphan || c->list[i].container)
 			return true;
 	return false;
 }

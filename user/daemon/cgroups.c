@@ -50,7 +50,22 @@ void sl_cgroups_drop(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 {
 	sl_target_group_put(w->group);
 	free(w->path);
+	if (w->container)
+		sl_container_free(w->container);
+	free(w->container);
 	*w = c->list[--c->n];
+}
+
+int sl_cgroups_name(struct sl_watched_cgroup *w, struct sl_container *container)
+{
+	if (!w->container)
+		w->container = calloc(1, sizeof(*w->container));
+	if (!w->container)
+		return -ENOMEM;
+	sl_container_free(w->container);
+	*w->container = *container;
+	*container = (struct sl_container){};
+	return 0;
 }
 
 static void on_news(void *context, __u32 events)
@@ -208,7 +223,7 @@ int sl_cgroups_timeout(const struct sl_cgroups *c)
 
 static void regroup(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 {
-	struct sl_target_group *group = sl_cgroups_match(c, w->path);
+	struct sl_target_group *group = sl_cgroups_match(c, w->path, w->container);
 
 	if (w->by_hand)
 		return;

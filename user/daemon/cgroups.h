@@ -11,14 +11,16 @@
 #ifndef SLUICE_DAEMON_CGROUPS_H
 #define SLUICE_DAEMON_CGROUPS_H
 
+#include "container/container.h"
 #include "devices.h"
 #include "loop.h"
 #include "target/cgroup_policy.h"
 
 struct sl_watched_cgroup {
-	char *path;		       /* in the hierarchy: /a/b; owned */
-	__u64 id;		       /* never given to another cgroup */
-	struct sl_target_group *group; /* a reference */
+	char *path;			/* in the hierarchy: /a/b; owned */
+	struct sl_container *container; /* whose it is; owned; NULL: no container's */
+	__u64 id;			/* never given to another cgroup */
+	struct sl_target_group *group;	/* a reference */
 	enum sl_watched_state state;
 	bool renew, pending, orphan, by_hand; /* as of a device */
 	bool seen;			      /* by the walk that is under way */
@@ -50,7 +52,7 @@ struct sl_cgroups {
 	__u64 scanned_at_ns;
 	__u64 check_at_ns, retry_at_ns, busy_at_ns, renew_at_ns;
 	unsigned retries;
-	__u64 *gone;			/* ids of removed ones that may have sockets left; owned */
+	__u64 *gone; /* ids of removed ones that may have sockets left; owned */
 	size_t n_gone;
 	__u64 sweep_at_ns, sweep_wait_ns;
 	bool sweep;
@@ -80,7 +82,13 @@ void sl_cgroups_drop(struct sl_cgroups *cgroups, struct sl_watched_cgroup *watch
 
 /* Walks what may hold one that matches; new ones are added, what is gone is dropped. */
 void sl_cgroups_walk(struct sl_cgroups *cgroups);
-struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *cgroups, const char *path);
+/* The first group that is the cgroup's. container: whose it is; may be NULL. */
+struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *cgroups, const char *path,
+					 const struct sl_container *container);
+/* What becomes of it is told although no pattern leads there. */
+void sl_cgroups_follow(struct sl_cgroups *cgroups, const char *path);
+/* Takes the container over: *container is empty afterwards. 0 or -ENOMEM. */
+int sl_cgroups_name(struct sl_watched_cgroup *watched, struct sl_container *container);
 
 /* ---- cgroup_give.c: the state being locked ---- */
 

@@ -41,26 +41,34 @@ static int complete(struct sl_config *config, const char *path)
 
 /* ---- groups of devices ---- */
 
-static bool same_patterns(const struct sl_target_group *group, const struct sl_config_target *t)
+static bool same_texts(char *const *a, size_t n_a, char *const *b, size_t n_b)
 {
-	if (group->n_patterns != t->n_patterns)
+	if (n_a != n_b)
 		return false;
-	for (size_t i = 0; i < t->n_patterns; i++)
-		if (strcmp(group->patterns[i], t->patterns[i]))
+	for (size_t i = 0; i < n_a; i++)
+		if (strcmp(a[i], b[i]))
 			return false;
 	return true;
 }
 
+static bool is_same(const struct sl_target_group *old, const struct sl_target_group *group)
+{
+	return old->of == group->of && old->chosen == group->chosen &&
+	       same_texts(old->patterns, old->n_patterns, group->patterns, group->n_patterns) &&
+	       same_texts(old->labels, old->n_labels, group->labels, group->n_labels) &&
+	       (!group->chosen || !strcmp(old->policy, group->policy));
+}
+
 /* A rule's duration began when it first took effect, not at the latest reload. */
-static int carry_begins(struct sl_target_group *group, const struct sl_config_target *t,
-			struct sl_target_group *const *old, size_t n_old)
+static int carry_begins(struct sl_target_group *group, struct sl_target_group *const *old,
+			size_t n_old)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < n_old; i++) {
 		const struct sl_given *given = &old[i]->given;
 
-		if (!same_patterns(old[i], t))
+		if (!is_same(old[i], group))
 			continue;
 		for (size_t k = 0; !err && k < given->n_begins; k++)
 			err = sl_given_begin(&group->given, given->begins[k].id,
@@ -71,9 +79,9 @@ static int carry_begins(struct sl_target_group *group, const struct sl_config_ta
 }
 
 static int load_policy(const struct sl_config *config, const struct sl_config_target *t,
-		       struct sl_given *given, struct sl_diag *diag)
+		       const char *policy, struct sl_given *given, struct sl_diag *diag)
 {
-	char *path = sl_config_policy_path(config, t->policy);
+	char *path = sl_config_policy_path(config, policy);
 	struct sl_attach_options options = {
 		.policy = path,
 		.audit = t->mode == SL_CONFIG_AUDIT,
@@ -85,31 +93,44 @@ static int load_policy(const struct sl_config *config, const struct sl_config_ta
 	int err = path ? sl_given_load(given, &options, diag) : -ENOMEM;
 
 	if (err)
-		sl_error(diag, &t->policy_pos, "policy \"%s\" cannot be loaded: see %s", t->policy,
+		sl_error(diag, &t->policy_pos, "policy \"%s\" cannot be loaded: see %s", policy,
 			 path ? path : "its file");
 	free(path);
 	return err;
 }
 
+static enum sl_group_of kind_of(const struct sl_config_target *t)
+{
+	if (t->kind == SL_CONFIG_UNIT)
+		return SL_GROUP_OF_UNITS;
+	return t->kind == SL_CONFIG_CONTAINER ? SL_GROUP_OF_CONTAINERS : SL_GROUP_OF_NAMES;
+}
+
 static int fill_group(struct sl_config *config, const struct sl_config_target *t,
-		      const struct sl_config *old, struct sl_target_group *group,
-		      struct sl_diag *diag)
+		      const char *policy, const struct sl_config *old,
+		      struct sl_target_group *group, struct sl_diag *diag)
 {
 	bool device = t->kind == SL_CONFIG_DEVICE;
 	int err = 0;
 
 	group->line = t->line;
-	group->of_units = t->kind == SL_CONFIG_UNIT;
+	group->of = kind_of(t);
+	group->chosen = policy != t->policy;
 	group->given.of_cgroup = !device;
+	group->policy = strdup(policy);
+	if (!group->policy)
+		return -ENOMEM;
 	for (size_t i = 0; !err && i < t->n_patterns; i++)
 		err = sl_target_group_add_pattern(group, t->patterns[i]);
+	for (size_t i = 0; !err && i < t->n_labels; i++)
+		err = sl_target_group_add_label(group, t->labels[i]);
 	if (!err && old)
-		err = device ? carry_begins(group, t, old->groups, old->n_groups)
-			     : carry_begins(group, t, old->cgroups, old->n_cgroups);
-	return err ? err : load_policy(config, t, &group->given, diag);
+		err = device ? carry_begins(group, old->groups, old->n_groups)
+			     : carry_begins(group, old->cgroups, old->n_cgroups);
+	return err ? err : load_policy(config, t, policy, &group->given, diag);
 }
 
-static int add_group(struct sl_config *config, const struct sl_config_target *t,
+static int add_group(struct sl_config *config, const struct sl_config_target *t, const char *policy,
 		     const struct sl_config *old, struct sl_diag *diag)
 {
 	struct sl_target_group *group = sl_target_group_new(), **added = NULL;
@@ -123,7 +144,22 @@ static int add_group(struct sl_config *config, const struct sl_config_target *t,
 		return -ENOMEM;
 	}
 	*added = group;
-	return fill_group(config, t, old, group, diag);
+	return fill_group(config, t, policy, old, group, diag);
+}
+
+/* What may be chosen stands before what holds without a choice: the first that fits is it. */
+static int add_groups(struct sl_config *config, const struct sl_config_target *t,
+		      const struct sl_config *old, struct sl_diag *diag)
+{
+	int err, result = 0;
+
+	for (size_t i = 0; i < t->n_choice; i++) {
+		err = add_group(config, t, t->choice[i], old, diag);
+		if (err && !result)
+			result = err;
+	}
+	err = add_group(config, t, t->policy, old, diag);
+	return result ? result : err;
 }
 
 /* Every policy is tried, so that one run finds every error. */
@@ -133,7 +169,7 @@ static int load_policies(struct sl_config *config, const struct sl_config *old,
 	int err, result = 0;
 
 	for (size_t i = 0; i < config->n_targets; i++) {
-		err = add_group(config, &config->targets[i], old, diag);
+		err = add_groups(config, &config->targets[i], old, diag);
 		if (err && !result)
 			result = err;
 	}
@@ -178,6 +214,8 @@ void sl_config_free(struct sl_config *config)
 		return;
 	for (size_t i = 0; i < config->n_targets; i++) {
 		free_texts(config->targets[i].patterns, config->targets[i].n_patterns);
+		free_texts(config->targets[i].labels, config->targets[i].n_labels);
+		free_texts(config->targets[i].choice, config->targets[i].n_choice);
 		free(config->targets[i].policy);
 	}
 	for (size_t i = 0; i < config->n_groups; i++)

@@ -18,10 +18,11 @@
 #define SL_CONFIG_GROUP "sluice"
 
 enum sl_config_kind {
-	SL_CONFIG_DEVICE, /* patterns of names */
-	SL_CONFIG_CGROUP, /* paths in the hierarchy, as globs: /system.slice/a*.service */
-	SL_CONFIG_UNIT,	  /* of systemd, as globs: agent@*.service */
-	SL_CONFIG_PARENT, /* of `defaults`: one path */
+	SL_CONFIG_DEVICE,    /* patterns of names */
+	SL_CONFIG_CGROUP,    /* paths in the hierarchy, as globs: /system.slice/a*.service */
+	SL_CONFIG_UNIT,	     /* of systemd, as globs: agent@*.service */
+	SL_CONFIG_PARENT,    /* of `defaults`: one path */
+	SL_CONFIG_CONTAINER, /* of names, labels, or both */
 };
 
 enum sl_config_mode { SL_CONFIG_AS_POLICY, SL_CONFIG_ENFORCE, SL_CONFIG_AUDIT };
@@ -30,7 +31,11 @@ struct sl_config_target {
 	enum sl_config_kind kind;
 	char **patterns; /* owned, each owned */
 	size_t n_patterns;
-	char *policy; /* its name; owned */
+	char **labels; /* KEY=PATTERN, all of them to hold; owned, each owned */
+	size_t n_labels;
+	char *policy;  /* its name; owned */
+	char **choice; /* policies that a container may choose instead; owned, each owned */
+	size_t n_choice;
 	enum sl_config_mode mode;
 	struct sl_binding_spec binding;
 	unsigned line;
@@ -87,7 +92,14 @@ enum {
 	SL_CONF_METRICS,
 	SL_CONF_N
 };
-enum { SL_CONF_T_MATCH, SL_CONF_T_POLICY, SL_CONF_T_MODE, SL_CONF_T_BIND, SL_CONF_T_N };
+enum {
+	SL_CONF_T_MATCH,
+	SL_CONF_T_POLICY,
+	SL_CONF_T_MODE,
+	SL_CONF_T_BIND,
+	SL_CONF_T_CHOICE,
+	SL_CONF_T_N
+};
 enum {
 	SL_CONF_M_DEVICE,
 	SL_CONF_M_CGROUP,

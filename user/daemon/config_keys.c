@@ -5,7 +5,6 @@
 /* Parts that are built, by the word that keys.c knows as such ... */
 #define BUILT "engine"
 /* ... and that are not. */
-#define CONTAINERS "containers"
 #define KUBERNETES "kubernetes"
 #define RUN_PART "run by sluiced"
 
@@ -32,6 +31,7 @@ static const struct sl_key target[] = {
 	[SL_CONF_T_MODE] = {"mode", MODE_TYPE, "policy", BUILT, NULL, NULL},
 	[SL_CONF_T_BIND] = {"bind", "a mapping of mac, address and vlan", "nothing is bound", BUILT,
 			    NULL, NULL},
+	[SL_CONF_T_CHOICE] = {"choice", "a list of names of policies", "none", BUILT, NULL, NULL},
 };
 
 static const struct sl_key match[] = {
@@ -45,10 +45,12 @@ static const struct sl_key match[] = {
 			    "a pattern of systemd units, as agent@*.service, or a list of "
 			    "them",
 			    "none", BUILT, NULL, NULL},
-	[SL_CONF_M_CONTAINER] = {"container", "a pattern of container names", "none", CONTAINERS,
-				 NULL, NULL},
-	[SL_CONF_M_LABEL] = {"label", "a label of containers, KEY=VALUE", "none", CONTAINERS, NULL,
-			     NULL},
+	[SL_CONF_M_CONTAINER] = {"container", "a pattern of container names, or a list of them",
+				 "none", BUILT, NULL, NULL},
+	[SL_CONF_M_LABEL] = {"label",
+			     "a label of containers, KEY or KEY=PATTERN, or a list of which all "
+			     "hold",
+			     "none", BUILT, NULL, NULL},
 	[SL_CONF_M_POD] = {"pod", "a mapping of namespace and labels", "none", KUBERNETES, NULL,
 			   NULL},
 };

@@ -67,6 +67,16 @@ static const char *wrong_unit(const char *text)
 		       : "a unit that has processes ends in .service, .slice or .scope";
 }
 
+static const char *wrong_container(const char *text)
+{
+	return text[0] ? NULL : "an empty name is no container's";
+}
+
+static const char *wrong_label(const char *text)
+{
+	return text[0] && text[0] != '=' ? NULL : "a label is KEY or KEY=PATTERN";
+}
+
 /* ---- a target ---- */
 
 static void patterns_read(struct sl_parser *p, const struct sl_key *key, struct sl_config_target *t,
@@ -93,6 +103,20 @@ static void unit_read(struct sl_parser *p, const struct sl_key *key, void *objec
 	patterns_read(p, key, object, SL_CONFIG_UNIT, wrong_unit);
 }
 
+static void container_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	patterns_read(p, key, object, SL_CONFIG_CONTAINER, wrong_container);
+}
+
+static void label_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_config_target *t = object;
+	struct texts texts = {&t->labels, &t->n_labels, wrong_label};
+
+	t->kind = SL_CONFIG_CONTAINER;
+	sl_each_read(p, key, text_read, &texts);
+}
+
 /* That it is not enforced yet is recorded with its line. */
 static void later_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
@@ -103,8 +127,8 @@ static void later_read(struct sl_parser *p, const struct sl_key *key, void *obje
 
 static sl_value_fn *const match_values[] = {
 	[SL_CONF_M_DEVICE] = device_read, [SL_CONF_M_CGROUP] = cgroup_read,
-	[SL_CONF_M_UNIT] = unit_read,	  [SL_CONF_M_CONTAINER] = later_read,
-	[SL_CONF_M_LABEL] = later_read,	  [SL_CONF_M_POD] = later_read,
+	[SL_CONF_M_UNIT] = unit_read,	  [SL_CONF_M_CONTAINER] = container_read,
+	[SL_CONF_M_LABEL] = label_read,	  [SL_CONF_M_POD] = later_read,
 };
 
 static void match_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -120,8 +144,12 @@ static void match_read(struct sl_parser *p, const struct sl_key *key, void *obje
 	sl_map_read(p, &sl_config_match, match_values, object, &map);
 	for (int i = 0; i < SL_CONF_M_N; i++)
 		n += map.lines[i] > 0;
+	/* of a container both, or either */
+	if (map.lines[SL_CONF_M_CONTAINER] && map.lines[SL_CONF_M_LABEL])
+		n--;
 	if (n != 1 && !map.faulty && p->yaml.type != SL_YAML_END)
-		sl_error(p->diag, &pos, "a match has one of device, cgroup and unit; %s",
+		sl_error(p->diag, &pos,
+			 "a match has one of device, cgroup, unit, and container with label; %s",
 			 n ? "write a target for each" : "there is none");
 }
 
@@ -131,6 +159,14 @@ static void policy_read(struct sl_parser *p, const struct sl_key *key, void *obj
 
 	t->policy_pos = p->yaml.pos;
 	sl_copy_name(p, key, &t->policy);
+}
+
+static void choice_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_config_target *t = object;
+	struct texts texts = {&t->choice, &t->n_choice, wrong_name};
+
+	sl_each_read(p, key, text_read, &texts);
 }
 
 static void mode_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -205,10 +241,9 @@ static void bind_read(struct sl_parser *p, const struct sl_key *key, void *objec
 /* ---- targets and defaults ---- */
 
 static sl_value_fn *const target_values[] = {
-	[SL_CONF_T_MATCH] = match_read,
-	[SL_CONF_T_POLICY] = policy_read,
-	[SL_CONF_T_MODE] = mode_read,
-	[SL_CONF_T_BIND] = bind_read,
+	[SL_CONF_T_MATCH] = match_read,	  [SL_CONF_T_POLICY] = policy_read,
+	[SL_CONF_T_MODE] = mode_read,	  [SL_CONF_T_BIND] = bind_read,
+	[SL_CONF_T_CHOICE] = choice_read,
 };
 
 static void parent_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -251,6 +286,8 @@ static void one_read(struct sl_parser *p, const struct sl_key *key, struct sl_co
 				 table->what);
 	if (table == &sl_config_target && map.lines[SL_CONF_T_BIND] && t->kind != SL_CONFIG_DEVICE)
 		sl_error(p->diag, &pos, "bind is for devices: a cgroup has no frames");
+	if (t->n_choice && t->kind != SL_CONFIG_CONTAINER)
+		sl_error(p->diag, &pos, "choice is for containers: nothing else has annotations");
 }
 
 static void one_target_read(struct sl_parser *p, const struct sl_key *key, void *object)

@@ -18,14 +18,24 @@
 #include "given.h"
 #include "target/links.h"
 
+enum sl_group_of {
+	SL_GROUP_OF_NAMES,	/* of devices; paths of cgroups */
+	SL_GROUP_OF_UNITS,	/* patterns of the last part of a cgroup's path */
+	SL_GROUP_OF_CONTAINERS, /* patterns of containers' names; none: any name */
+};
+
 /* Devices, or cgroups, that get the same policy. The first group with a pattern that
  * matches a target's name is the target's. Held by the set of groups, and by each target. */
 struct sl_target_group {
 	unsigned refs;
 	char **patterns; /* owned, each owned; none: given by hand to one device */
 	size_t n_patterns;
+	char **labels; /* of containers, KEY=PATTERN: all to hold; owned, each owned */
+	size_t n_labels;
 	struct sl_given given; /* owned */
-	bool of_units;	       /* patterns of the last part of a cgroup's path */
+	char *policy;	       /* as the configuration names it; owned; NULL: by hand */
+	enum sl_group_of of;
+	bool chosen;	       /* only for containers that choose this policy */
 	unsigned line;	       /* of the configuration; 0: none */
 	bool warned;	       /* what the policy warns of was said */
 };
@@ -36,6 +46,7 @@ struct sl_target_group *sl_target_group_get(struct sl_target_group *group);
 void sl_target_group_put(struct sl_target_group *group);
 /* 0 or -ENOMEM. */
 int sl_target_group_add_pattern(struct sl_target_group *group, const char *pattern);
+int sl_target_group_add_label(struct sl_target_group *group, const char *label);
 
 enum sl_watched_state {
 	SL_WATCHED_WAITING, /* to be attached */

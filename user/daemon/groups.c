@@ -22,28 +22,45 @@ struct sl_target_group *sl_target_group_get(struct sl_target_group *group)
 	return group;
 }
 
+static void free_texts(char **texts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(texts[i]);
+	free(texts);
+}
+
 void sl_target_group_put(struct sl_target_group *group)
 {
 	if (!group || --group->refs)
 		return;
-	for (size_t i = 0; i < group->n_patterns; i++)
-		free(group->patterns[i]);
-	free(group->patterns);
+	free_texts(group->patterns, group->n_patterns);
+	free_texts(group->labels, group->n_labels);
+	free(group->policy);
 	sl_given_free(&group->given);
 	free(group);
 }
 
-int sl_target_group_add_pattern(struct sl_target_group *group, const char *pattern)
+static int add_text(char ***texts, size_t *n, const char *text)
 {
-	char *copy = strdup(pattern), **added;
+	char *copy = strdup(text), **added;
 
-	added = copy ? SL_ADD(group->patterns, group->n_patterns) : NULL;
+	added = copy ? SL_ADD(*texts, *n) : NULL;
 	if (!added) {
 		free(copy);
 		return -ENOMEM;
 	}
 	*added = copy;
 	return 0;
+}
+
+int sl_target_group_add_pattern(struct sl_target_group *group, const char *pattern)
+{
+	return add_text(&group->patterns, &group->n_patterns, pattern);
+}
+
+int sl_target_group_add_label(struct sl_target_group *group, const char *label)
+{
+	return add_text(&group->labels, &group->n_labels, label);
 }
 
 static bool has(const struct sl_target_group *group, const char *name)

@@ -7,8 +7,7 @@
 #include "audit/json.h"
 #include "op_change.h"
 
-/* Its path in the hierarchy, as patterns see it. */
-static const char *below_mount(const struct sl_cgroups *c, const char *path)
+const char *sl_change_below_mount(const struct sl_cgroups *c, const char *path)
 {
 	size_t n = strlen(c->mount);
 
@@ -67,7 +66,8 @@ static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup,
 	int err;
 
 	if (!w)
-		w = sl_cgroups_add(&d->cgroups, below_mount(&d->cgroups, cgroup->path), cgroup->id,
+		w = sl_cgroups_add(&d->cgroups,
+				   sl_change_below_mount(&d->cgroups, cgroup->path), cgroup->id,
 				   group);
 	if (!w)
 		return -ENOMEM;

@@ -12,6 +12,8 @@ int sl_change_load(const json_t *request, struct sl_target_group *group, struct 
 
 /* ---- op_cgroup.c ---- */
 
+/* The cgroup's path in the hierarchy, as patterns see it; path is one below its mount. */
+const char *sl_change_below_mount(const struct sl_cgroups *cgroups, const char *path);
 /* *answer is a new reference. */
 int sl_change_attach_cgroup(struct sl_daemon *daemon, const char *path, const json_t *request,
 			    struct sl_target_group *group, json_t **answer, struct sl_diag *diag);

@@ -17,7 +17,7 @@ static const struct operation {
 	{"hello", sl_op_hello, true},	 {"status", sl_op_status, false},
 	{"rules", sl_op_rules, false},	 {"monitor", sl_op_monitor, false},
 	{"attach", sl_op_attach, false}, {"detach", sl_op_detach, false},
-	{"apply", sl_op_apply, false},
+	{"apply", sl_op_apply, false},	 {"container", sl_op_container, false},
 };
 
 void sl_answer(struct sl_caller *client, json_t *body)

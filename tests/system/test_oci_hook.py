@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""sluice-oci-hook under runc and podman: a container's policy before its first instruction."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from lab import cgroup2, until
+from ocilab import ALL, HOOK, NONE, PROBE, SOME, OciHost, Podman, policy
+
+pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
+              pytest.mark.skipif(not shutil.which("runc"), reason="runc is not installed")]
+
+CONFIG = """\
+sluiced: 1
+targets:
+  - match: {{container: "agent-*"}}
+    policy: agent
+    choice: [wide, shut]
+  - match: {{label: "tier=db*"}}
+    policy: shut
+  - match: {{container: ["pair*", "duo"], label: [team, tier=web]}}
+    policy: agent
+{more}"""
+
+
+@pytest.fixture
+def host(tmp_path):
+    made = OciHost("sl-oci", tmp_path)
+    made.configure(CONFIG.format(more=""), agent=policy("agent", 7001),
+                   wide=policy("wide", "[7001, 7002]"), shut=policy("shut"))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def said(done):
+    assert done.returncode == 0, done
+    return done.stdout.split()
+
+
+def test_policy_holds_from_the_first_packet(host):
+    host.start_daemon()
+    assert said(host.run_container("other", *host.hook)) == ALL   # none of the configuration
+    assert host.arrived() == [2, 2, 2]
+    assert said(host.run_container("agent-1", *host.hook)) == SOME
+    assert host.arrived() == [0, 2, 0]
+
+
+def test_gone_with_its_end_and_back_by_the_same_name(host):
+    host.start_daemon()
+    for _ in range(3):
+        assert said(host.run_container("agent-1", *host.hook)) == SOME
+        assert until(lambda: not host.full_status()["targets"]), host.full_status()["targets"]
+    assert host.arrived() == [0, 6, 0]
+    text = "\n".join(map(str, host.daemon.errors))
+    assert text.count(f"attached /{host.group}/agent-1") == 3, text
+
+
+def test_status_names_a_running_container(host):
+    host.start_daemon()
+    path = host.bundle("agent-9", host.hook, args=["/usr/bin/sleep", "60"])
+    host.runc_detached("agent-9", path)
+    target = host.containers()["agent-9"]
+    assert target["policy"] == "agent" and target["attached"] and not target["by_hand"]
+    assert target["name"] == f"{cgroup2()}/{host.group}/agent-9"
+    host.put("policies.d/agent.yaml", policy("agent"))          # followed as any target
+    assert until(lambda: host.containers()["agent-9"]["generation"] > target["generation"])
+    assert said(host.runc("exec", "agent-9", "/usr/bin/python3", "-c", PROBE)) == NONE
+    host.runc("delete", "--force", "agent-9")
+    assert until(lambda: not host.full_status()["targets"])
+
+
+@pytest.mark.parametrize("name, annotations, want", [
+    ("agent-1", {"sluice.dev/policy": "wide"}, ["no", "yes", "yes"] * 2),
+    ("agent-1", {"sluice.dev/policy": "shut"}, NONE),
+    ("agent-1", {"sluice.dev/policy": "agent"}, SOME),
+    ("x", {"tier": "db-main"}, NONE),
+    ("x", {"tier": "web"}, ALL),
+    ("pair1", {"tier": "web", "team": "a"}, SOME),
+    ("duo", {"tier": "web", "team": ""}, SOME),
+    ("pair1", {"tier": "web"}, ALL),
+    ("other", {"sluice.dev/policy": "shut"}, ALL)])   # no target of the configuration lists it
+def test_which_policy(host, name, annotations, want):
+    host.start_daemon()
+    assert said(host.run_container(name, *host.hook, annotations=annotations)) == want
+
+
+@pytest.mark.parametrize("choice", ["open", "/etc/passwd", "../agent", "agent.yaml", ""])
+@pytest.mark.parametrize("mode", [(), ("--fail-open",)])
+def test_choice_that_is_not_listed_does_not_start(host, choice, mode):
+    host.configure(CONFIG.format(more=""), open=policy("open", "[7001, 7002]"))
+    host.start_daemon()
+    done = host.run_container("agent-1", *host.hook, *mode,
+                              annotations={"sluice.dev/policy": choice})
+    assert done.returncode and "does not list" in done.stderr, done
+    assert f'is "{choice}"' in done.stderr.replace('\\"', '"'), done
+    assert host.arrived() == [0, 0, 0]
+
+
+def test_policy_that_means_nothing_here(host):
+    """No gateway: the container would be isolated, and does not start; or starts isolated."""
+    host.configure(CONFIG.format(more=""), agent="sluice: 1\nname: agent\nrules:\n"
+                   "  - allow: '@gateway'\n  - allow: {to: any, ports: 7001}\n")
+    host.start_daemon()
+    done = host.run_container("agent-1", *host.hook)
+    assert done.returncode and "@gateway" in done.stderr and "isolated" in done.stderr, done
+    assert said(host.run_container("agent-1", *host.hook, "--fail-open")) == NONE
+    assert host.arrived() == [0, 0, 0]
+
+
+def test_daemon_down_both_modes(host):
+    done = host.run_container("agent-1", *host.hook)
+    assert done.returncode, done
+    assert "does not start" in done.stderr and "systemctl start sluiced" in done.stderr
+    assert host.arrived() == [0, 0, 0]
+    done = host.run_container("agent-1", *host.hook, "--fail-open")
+    assert said(done) == ALL and host.arrived() == [2, 2, 2]
+
+
+def test_daemon_that_stands_still_is_waited_for_a_bounded_time(host):
+    host.start_daemon()
+    host.daemon.signal(signal.SIGSTOP)
+    done = host.run_container("agent-1", *host.hook, "--timeout", "1")
+    assert done.returncode and "does not answer in time" in done.stderr, done
+    assert host.arrived() == [0, 0, 0]
+    assert said(host.run_container("agent-1", *host.hook, "--timeout", "1", "--fail-open")) == ALL
+    host.daemon.signal(signal.SIGCONT)
+
+
+def test_kill_and_restart_change_nothing_for_what_runs(host):
+    host.start_daemon()
+    line = "import sys; sys.stdin.readline(); "
+    child = subprocess.Popen(
+        [*host.inside, "runc", "--root", host.folder / "runc", "run", "--bundle",
+         host.bundle("agent-1", host.hook, args=["/usr/bin/python3", "-c", line + PROBE]),
+         "agent-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert until(lambda: "agent-1" in host.containers())
+    host.kill_daemon()
+    out, _ = child.communicate("go\n", timeout=60)
+    assert child.returncode == 0 and out.split() == SOME
+    assert host.arrived() == [0, 2, 0]
+
+
+def ask(text, *words):
+    return subprocess.run([HOOK, *words], input=text, capture_output=True, text=True, timeout=30,
+                          check=False)
+
+
+@pytest.mark.parametrize("state, says", [
+    ("", "no OCI state"), ("[]", '"id"'), ("{", "no OCI state"), ("{}", 'it has no "id"'),
+    ('{"id": "../x", "pid": 1}', "'../x'"), ('{"id": "a", "pid": 0}', 'no "pid"'),
+    ('{"id": "a", "pid": 4194399}', "no cgroup"),
+    ('{"id": "a", "pid": %d}' % os.getpid(), "no cgroup of its own")])
+def test_what_is_no_state(state, says):
+    done = ask(state, "--socket", "/nonexistent/s")
+    assert done.returncode == 1 and says in done.stderr, done
+    assert "does not start" in done.stderr
+
+
+def test_options():
+    assert ask("", "--timeout", "0").returncode == 2 and ask("", "x").returncode == 2
+    assert ask("", "--timeout", "1x").returncode == 2 and ask("", "--nope").returncode == 2
+    done = ask("", "--help")
+    assert done.returncode == 0 and "--fail-open" in done.stdout
+
+
+def test_nonsense_is_refused(host):
+    host.start_daemon()
+    with host.connect() as c:
+        assert c.ask("container")["code"] == "failed"
+        assert c.ask("container", id="a/b", cgroup="/x")["code"] == "failed"
+        done = c.ask("container", id="a", cgroup="/nonexistent-cgroup")
+        assert not done["ok"] and "nonexistent" in done["error"], done
+        assert c.ask("container", id="agent-1", cgroup=f"{cgroup2()}/../..")["code"] == "failed"
+
+
+# ---- podman ----
+
+@pytest.fixture
+def podman(host):
+    if not shutil.which("podman"):
+        pytest.skip("podman is not installed")
+    made = Podman(host)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_podman_by_name_annotation_and_again(host, podman):
+    host.start_daemon()
+    assert said(podman.run("other")) == ALL and host.arrived() == [2, 2, 2]
+    assert said(podman.run("agent-1")) == SOME and host.arrived() == [0, 2, 0]
+    assert said(podman("start", "--attach", "agent-1")) == SOME     # the same, again
+    assert said(podman.run("agent-2", "--annotation", "sluice.dev/policy=shut")) == NONE
+    assert host.arrived() == [0, 2, 0]
+    assert until(lambda: not host.full_status()["targets"]), host.full_status()["targets"]
+    host.daemon.close()
+    done = podman.run("agent-3")
+    assert done.returncode and "systemctl start sluiced" in done.stderr, done
+    assert host.arrived() == [0, 0, 0]

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What a container is called: its name and labels, from what the runtimes have on the
+ * disk before its first process runs. No runtime is asked, so none can make us wait.
+ *
+ *   identify.c  from a container's id and bundle to its name and labels
+ *   match.c     which target of the configuration is a container's
+ */
+#ifndef SLUICE_CONTAINER_CONTAINER_H
+#define SLUICE_CONTAINER_CONTAINER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* The annotation (or Docker label) by which a container chooses among the policies that
+ * the administrator lists for it. */
+#define SL_CONTAINER_CHOICE "sluice.dev/policy"
+
+#define SL_CONTAINER_TEXT_MAX 253 /* bytes of an id or a name */
+
+struct sl_container {
+	char *id;	/* owned */
+	char *name;	/* owned; the id where the runtime has no other */
+	json_t *labels; /* owned; texts by their keys: annotations, and Docker's labels */
+};
+
+/*
+ * id and the directory of its bundle, as OCI's state says them; annotations (may be NULL) of
+ * the state. Podman's names are in its storage, Docker's names and labels below docker
+ * (its data root; NULL: the usual one). 0, -ENOMEM, or -EINVAL for an id that is none.
+ * *out untouched on failure; free with sl_container_free.
+ */
+int sl_container_identify(const char *id, const char *bundle, const json_t *annotations,
+			  const char *docker, struct sl_container *out);
+/* From its parts, which are copied. */
+int sl_container_make(const char *id, const char *name, const json_t *labels,
+		      struct sl_container *out);
+void sl_container_free(struct sl_container *container);
+
+/* ---- match.c ---- */
+
+/* Does the pattern (a shell's) match the name? */
+bool sl_container_has_name(const struct sl_container *container, const char *pattern);
+/* KEY, or KEY=PATTERN: has it that label? */
+bool sl_container_has_label(const struct sl_container *container, const char *label);
+/* The policy that it chooses, borrowed; NULL: none. */
+const char *sl_container_choice(const struct sl_container *container);
+
+#endif

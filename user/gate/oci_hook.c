@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * sluice-oci-hook: an OCI createRuntime hook (runtime-spec, "POSIX-platform Hooks"). The
+ * container's process exists and is in its cgroup, and does not run yet: the runtime
+ * waits for us. sluiced gives the cgroup its policy; then, and only then, we succeed.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "container/container.h"
+#include "target/cgroup.h"
+
+#define SOCKET "/run/sluice/sluiced.sock"
+#define STATE_MAX (1u << 20) /* bytes of the state on stdin, and of an answer */
+#define SECONDS 10
+#define SECONDS_MAX 300
+
+static const char usage[] =
+	"usage: sluice-oci-hook [--fail-open] [--timeout SECONDS] [--socket PATH] "
+	"[--docker DIR]\n"
+	"\n"
+	"An OCI createRuntime hook: reads the container's state from standard input and\n"
+	"has sluiced give its cgroup the policy of the configuration, before the\n"
+	"container's first instruction. Podman, CRI-O: hooks.d; containerd: the base\n"
+	"runtime spec. See docs/containers.md.\n"
+	"\n"
+	"      --fail-open        start the container although sluiced did not answer or\n"
+	"                         its policy cannot be given, and log that; without it\n"
+	"                         the container does not start\n"
+	"      --timeout SECONDS  how long sluiced may take: 1 to 300, default 10\n"
+	"      --socket PATH      of sluiced: " SOCKET "\n"
+	"      --docker DIR       Docker's data root: /var/lib/docker\n"
+	"      --help\n"
+	"\n"
+	"example: runc --root /run/runc state web | sluice-oci-hook\n";
+
+struct hook {
+	const char *socket, *docker;
+	bool open;	/* fails open */
+	bool by_policy; /* what went wrong is the container's own: never open */
+	char why[512];
+	json_t *state;
+	struct sl_container container;
+};
+
+static int wrong(struct hook *hook, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int wrong(struct hook *hook, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(hook->why, sizeof(hook->why), format, args);
+	va_end(args);
+	return -1;
+}
+
+/* ---- the bound on all of it ---- */
+
+static const char late_closed[] = "sluice-oci-hook: sluiced does not answer in time: the container "
+				  "does not start (is sluiced well? `sluice status`)\n";
+static const char late_open[] = "sluice-oci-hook: sluiced does not answer in time: the container "
+				"starts WITHOUT its policy (--fail-open)\n";
+static int late_status;
+
+/* Standard input, the socket and the disk alike can make us wait. */
+static void on_late(int signal_number)
+{
+	const char *text = late_status ? late_closed : late_open;
+	ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+
+	(void)signal_number;
+	(void)ignored;
+	_exit(late_status);
+}
+
+/* ---- the state ---- */
+
+/* To the end of the stream, or of the first line; owned, NULL on failure. */
+static char *read_all(int fd, bool line)
+{
+	char *text = malloc(STATE_MAX + 1);
+	size_t n = 0;
+	ssize_t got = 1;
+
+	while (text && n < STATE_MAX && got) {
+		got = read(fd, text + n, STATE_MAX - n);
+		if (got < 0 && errno != EINTR)
+			break;
+		n += got > 0 ? (size_t)got : 0;
+		if (line && n && text[n - 1] == '\n')
+			break;
+	}
+	if (!text || got < 0 || n == STATE_MAX) {
+		free(text);
+		return NULL;
+	}
+	text[n] = 0;
+	return text;
+}
+
+static int read_state(struct hook *hook)
+{
+	char *text = read_all(STDIN_FILENO, false);
+	json_error_t error;
+	const char *id;
+	int err;
+
+	if (!text)
+		return wrong(hook, "standard input: no OCI state, or one above 1 MiB");
+	hook->state = json_loads(text, 0, &error);
+	free(text);
+	id = json_string_value(json_object_get(hook->state, "id"));
+	if (!id)
+		return wrong(hook, "standard input is no OCI state: %s",
+			     hook->state ? "it has no \"id\"" : error.text);
+	err = sl_container_identify(id, json_string_value(json_object_get(hook->state, "bundle")),
+				    json_object_get(hook->state, "annotations"), hook->docker,
+				    &hook->container);
+	return err ? wrong(hook, "container '%.80s': %s", id, strerror(-err)) : 0;
+}
+
+static char *cgroup_of(const char *process)
+{
+	char path[64], *cgroup = NULL;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%s/cgroup", process);
+	in = fopen(path, "re");
+	if (in && sl_cgroup2_own_path(in, &cgroup))
+		cgroup = NULL;
+	if (in)
+		fclose(in);
+	return cgroup;
+}
+
+/* A policy on a cgroup that the runtime itself is in would be one for the host. */
+static bool holds_us(const char *cgroup)
+{
+	char *own = cgroup_of("self");
+	size_t n = strlen(cgroup);
+	bool holds = !own || !cgroup[1] || (!strncmp(own, cgroup, n) && (own[n] == '/' || !own[n]));
+
+	free(own);
+	return holds;
+}
+
+/* Owned; NULL with the reason. */
+static char *find_cgroup(struct hook *hook)
+{
+	json_int_t pid = json_integer_value(json_object_get(hook->state, "pid"));
+	char text[32], *cgroup;
+
+	if (pid <= 0) {
+		wrong(hook,
+		      "the state has no \"pid\": this is a hook for createRuntime or prestart");
+		return NULL;
+	}
+	snprintf(text, sizeof(text), "%lld", (long long)pid);
+	cgroup = cgroup_of(text);
+	if (!cgroup) {
+		wrong(hook, "process %s has no cgroup of cgroup2 in /proc/%s/cgroup", text, text);
+	} else if (holds_us(cgroup)) {
+		wrong(hook,
+		      "the container has no cgroup of its own: it is in %s, with its runtime "
+		      "(--cgroups=disabled?)",
+		      cgroup);
+		free(cgroup);
+		return NULL;
+	}
+	return cgroup;
+}
+
+/* ---- sluiced ---- */
+
+static int dial(struct hook *hook)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = -1;
+
+	if (strlen(hook->socket) >= sizeof(address.sun_path))
+		return wrong(hook, "%s: longer than a socket's path may be", hook->socket);
+	strcpy(address.sun_path, hook->socket);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		return fd;
+	wrong(hook, "sluiced cannot be reached at %s: %s (`systemctl start sluiced`)", hook->socket,
+	      strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static bool send_all(int fd, const char *text)
+{
+	size_t left = strlen(text);
+	ssize_t n;
+
+	while (left) {
+		n = send(fd, text, left, MSG_NOSIGNAL);
+		if (n < 0 && errno != EINTR)
+			return false;
+		if (n > 0) {
+			text += n;
+			left -= (size_t)n;
+		}
+	}
+	return true;
+}
+
+/* A new reference; NULL: no answer. */
+static json_t *exchange(int fd, const json_t *request)
+{
+	char *text = json_dumps(request, JSON_COMPACT), *line = NULL;
+	json_t *answer = NULL;
+
+	if (text && send_all(fd, text) && send_all(fd, "\n"))
+		line = read_all(fd, true);
+	if (line)
+		answer = json_loads(line, 0, NULL);
+	free(text);
+	free(line);
+	return answer;
+}
+
+/* Refused for what the container asks for: that must not open it. */
+static int judge(struct hook *hook, const json_t *answer)
+{
+	const char *state = json_string_value(json_object_get(answer, "state")),
+		   *why = json_string_value(json_object_get(answer, "why")),
+		   *error = json_string_value(json_object_get(answer, "error")),
+		   *code = json_string_value(json_object_get(answer, "code"));
+
+	if (!answer)
+		return wrong(hook, "sluiced at %s ended without an answer", hook->socket);
+	hook->by_policy = code && !strcmp(code, "choice");
+	if (!json_is_true(json_object_get(answer, "ok")))
+		return wrong(hook, "sluiced: %s", error ? error : "an answer without sense");
+	if (!json_is_true(json_object_get(answer, "matched")) ||
+	    (state && (!strcmp(state, "attached") || !strcmp(state, "left"))))
+		return 0;
+	return wrong(hook, "policy \"%s\" is not in force (%s): %s",
+		     json_string_value(json_object_get(answer, "policy")), state ? state : "?",
+		     why ? why : "see sluiced's log");
+}
+
+static int ask(struct hook *hook, const char *cgroup)
+{
+	json_t *request, *answer;
+	int fd = dial(hook), err;
+
+	if (fd < 0)
+		return -1;
+	request = json_pack("{s:i, s:s, s:s, s:s, s:O, s:s}", "sluice", 1, "op", "container", "id",
+			    hook->container.id, "name", hook->container.name, "labels",
+			    hook->container.labels, "cgroup", cgroup);
+	answer = request ? exchange(fd, request) : NULL;
+	err = judge(hook, answer);
+	json_decref(answer);
+	json_decref(request);
+	close(fd);
+	return err;
+}
+
+/* ---- its end ---- */
+
+static int finish(struct hook *hook, int err)
+{
+	bool open = hook->open && !hook->by_policy;
+	const char *name = hook->container.name ? hook->container.name : "?";
+
+	if (!err)
+		return 0;
+	openlog("sluice-oci-hook", LOG_PID, LOG_DAEMON);
+	syslog(open ? LOG_WARNING : LOG_ERR, "container %s %s: %s", name,
+	       open ? "starts WITHOUT its policy" : "does not start", hook->why);
+	closelog();
+	fprintf(stderr, "sluice-oci-hook: container %s %s: %s\n", name,
+		open ? "starts WITHOUT its policy (--fail-open)" : "does not start", hook->why);
+	return open ? 0 : 1;
+}
+
+static int run(struct hook *hook, unsigned seconds)
+{
+	int err = -1;
+	char *cgroup;
+
+	late_status = hook->open ? 0 : 1;
+	signal(SIGALRM, on_late);
+	alarm(seconds);
+	if (!read_state(hook)) {
+		cgroup = find_cgroup(hook);
+		err = cgroup ? ask(hook, cgroup) : -1;
+		free(cgroup);
+	}
+	alarm(0);
+	err = finish(hook, err);
+	json_decref(hook->state);
+	sl_container_free(&hook->container);
+	return err;
+}
+
+static const struct option long_options[] = {
+	{"fail-open", no_argument, NULL, 'o'},	  {"timeout", required_argument, NULL, 't'},
+	{"socket", required_argument, NULL, 's'}, {"docker", required_argument, NULL, 'd'},
+	{"help", no_argument, NULL, 'h'},	  {},
+};
+
+int main(int argc, char **argv)
+{
+	struct hook hook = {.socket = SOCKET};
+	unsigned long seconds = SECONDS;
+	char *end = "";
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(usage, stdout);
+			return 0;
+		}
+		if (c == 'o')
+			hook.open = true;
+		else if (c == 's')
+			hook.socket = optarg;
+		else if (c == 'd')
+			hook.docker = optarg;
+		else if (c == 't')
+			seconds = strtoul(optarg, &end, 10);
+		else
+			return fputs(usage, stderr), 2;
+	}
+	if (optind < argc || *end || !seconds || seconds > SECONDS_MAX) {
+		fprintf(stderr, "sluice-oci-hook: '%s': %s\n%s", optind < argc ? argv[optind] : end,
+			optind < argc ? "no argument is taken" : "--timeout wants 1 to 300 seconds",
+			usage);
+		return 2;
+	}
+	return run(&hook, (unsigned)seconds);
+}
