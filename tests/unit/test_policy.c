@@ -150,7 +150,9 @@ static bool same_dns(const struct sl_dns *a, const struct sl_dns *b)
 	if (a->queries != b->queries || a->n_types != b->n_types ||
 	    memcmp(a->types, b->types, sizeof(a->types)) || a->ttl_min_s != b->ttl_min_s ||
 	    a->ttl_max_s != b->ttl_max_s || a->has_search != b->has_search ||
-	    a->n_search != b->n_search)
+	    a->n_search != b->n_search || a->forward != b->forward || a->strip != b->strip ||
+	    a->has_listen != b->has_listen ||
+	    memcmp(&a->listen, &b->listen, sizeof(a->listen)) || !same_text(a->tls, b->tls))
 		return false;
 	for (size_t i = 0; i < a->n_search; i++) {
 		if (!same_text(a->search[i], b->search[i]))

@@ -149,8 +149,9 @@ static enum sl_why consider_gate(const struct sl_policy *policy, bool resolver,
 		return SL_WHY_PROTOCOL;
 	if (flow->port != DNS_PORT && (resolver || flow->port != DNS_TLS_PORT))
 		return SL_WHY_PORT;
-	if (resolver && policy->dns.forward)	/* who listens where is known to a run alone */
-		return SL_WHY_ADDRESS;
+	if (resolver && policy->dns.forward)	/* without `listen` a run alone knows where */
+		return policy->dns.has_listen && any_covers(&policy->dns.listen, 1, &asked->judged) ?
+			       SL_WHY_MATCHES : SL_WHY_ADDRESS;
 	if (resolver && !any_covers(policy->resolvers, policy->n_resolvers, &asked->judged))
 		return SL_WHY_ADDRESS;
 	return SL_WHY_MATCHES;

@@ -70,7 +70,8 @@ static int load_policy(struct session *s, struct sl_diag *diag)
 	if (s->options->audit)
 		s->policy->mode = SL_MODE_AUDIT;
 	if (s->policy->dns.forward) {
-		err = sl_forward_open(&s->forward, diag);
+		err = sl_forward_open(&s->forward, s->policy->dns.has_listen ?
+				      &s->policy->dns.listen : NULL, diag);
 		if (err)
 			return err;
 		compile.forwarder = &s->forward.address;

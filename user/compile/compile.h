@@ -63,8 +63,8 @@ struct sl_binding {
 
 struct sl_compile_options {
 	const struct sl_binding *binding; /* NULL: the target is no device */
-	/* dns: {mode: forward}: where the forwarder listens, in the resolvers' stead; NULL: no
-	 * forwarder is there, and port 53 leads nowhere. */
+	/* dns: {mode: forward}: where the forwarder listens, in the resolvers' stead; NULL: where
+	 * the policy says (`listen`), or no forwarder is there, and port 53 leads nowhere. */
 	const struct sl_cidr *forwarder;
 	__u64 generation;
 	/* boot time = Unix time - this, in ns: turns `expires` into a deadline.

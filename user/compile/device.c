@@ -53,8 +53,9 @@ int sl_device_refuse(const struct sl_policy *policy, struct sl_diag *diag)
 
 	if (policy->dns.forward)
 		err = sl_error(diag, &policy->dns.pos, "\"mode: forward\" needs a process that "
-			       "answers, which `sluice run` has and a device has not: take it out of "
-			       "the policy for a device; the kernel then reads DNS as it passes");
+			       "answers, which `sluice run`, and sluiced for cgroups, have and a device "
+			       "has not: take it out of the policy for a device; the kernel then "
+			       "reads DNS as it passes");
 	for (size_t i = 0; i < policy->n_items; i++) {
 		rule = policy->items[i].rule;
 		if (rule && uid_of(rule))

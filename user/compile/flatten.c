@@ -208,6 +208,8 @@ static int add_dns_gate(struct compiler *c)
 {
 	const struct sl_policy *p = c->policy;
 	struct sl_port_range gate_ports[] = {{53, 53}, {853, 853}};
+	const struct sl_cidr *forwarder = c->options->forwarder ? c->options->forwarder :
+					  p->dns.has_listen ? &p->dns.listen : NULL;
 	struct sl_host any = {.kind = SL_HOST_ANY};
 	struct sl_match match = {.ports = gate_ports, .n_ports = 1};
 	struct entry *e;
@@ -222,7 +224,7 @@ static int add_dns_gate(struct compiler *c)
 		return -ENOMEM;
 	e->rule = 0;
 	if (p->dns.forward)
-		err = entry_cidrs(e, c->options->forwarder, !!c->options->forwarder);
+		err = entry_cidrs(e, forwarder, !!forwarder);
 	else
 		err = entry_cidrs(e, p->resolvers, p->n_resolvers);
 	if (err)

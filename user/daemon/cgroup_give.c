@@ -76,7 +76,7 @@ static int took(struct sl_state *state, struct sl_watched_cgroup *w, __u32 slot,
 	return sl_state_seal(state, slot, &w->seal);
 }
 
-static int put(struct sl_state *state, struct sl_watched_cgroup *w,
+static int put(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
 	       const struct sl_cgroup_target *cgroup, const struct sl_policy *resolved,
 	       struct sl_diag *diag)
 {
@@ -91,11 +91,17 @@ static int put(struct sl_state *state, struct sl_watched_cgroup *w,
 	if (!w->by_hand)
 		compiled.table.words[SL_H_FLAGS] |= SL_F_MANAGED;
 	err = sl_state_attach_cgroup(state, cgroup, &compiled.table, &slot, diag);
+	if (!err)
+		err = took(state, w, slot, compile.generation, meaning_of(resolved));
+	if (!err)
+		sl_forwarders_give(c->forwarders, state, &(struct sl_forwarder){.cgroup_id = w->id,
+				   .path = w->path, .slot = slot, .generation = w->generation},
+				   resolved, &compiled);
 	sl_compiled_free(&compiled);
-	return err ? err : took(state, w, slot, compile.generation, meaning_of(resolved));
+	return err;
 }
 
-/* To the bit what it would get: it goes on as it is. */
+/* To the bit what it would get: it goes on as it is. (A forwarder is made with a generation.) */
 static bool has(struct sl_state *state, __u32 slot, const struct sl_policy *resolved)
 {
 	struct sl_compile_options compile = {.boot_epoch_ns = sl_boot_epoch_ns()};
@@ -104,7 +110,7 @@ static bool has(struct sl_state *state, __u32 slot, const struct sl_policy *reso
 	struct sl_table table;
 	bool same = false;
 
-	if (sl_state_table(state, slot, &table))
+	if (resolved->dns.forward || sl_state_table(state, slot, &table))
 		return false;
 	compile.generation = table.words[SL_H_GENERATION];
 	if (!(table.words[SL_H_FLAGS] & SL_F_DEADLINES) &&
@@ -156,7 +162,7 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 {
 	const struct sl_policy nothing = {.name = (char *)c->isolation, .default_action = SL_DENY};
 	struct sl_diag said = {};
-	int err = put(state, w, cgroup, &nothing, &said);
+	int err = put(c, state, w, cgroup, &nothing, &said);
 
 	w->state = err ? SL_WATCHED_FAILED : SL_WATCHED_ISOLATED;
 	w->pending = true;
@@ -204,7 +210,7 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 		took(state, w, slot, has_generation, meaning_of(resolved));
 		given(c, w, "adopted", resolved, diag);
 	} else {
-		err = put(state, w, cgroup, resolved, diag);
+		err = put(c, state, w, cgroup, resolved, diag);
 		if (!err)
 			given(c, w, "attached", resolved, diag);
 	}
@@ -249,7 +255,7 @@ int sl_cgroup_give_now(struct sl_cgroups *c, struct sl_state *state, struct sl_w
 		return err;
 	err = resolve(w, &cgroup, &resolved, diag);
 	if (!err)
-		err = put(state, w, &cgroup, resolved, diag);
+		err = put(c, state, w, &cgroup, resolved, diag);
 	if (!err)
 		given(c, w, "attached", resolved, diag);
 	sl_policy_free(resolved);
@@ -273,7 +279,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 	if (!err && w->meaning && meaning_of(resolved) == w->meaning) {
 		w->pending = false;
 	} else if (!err) {
-		err = put(state, w, &cgroup, resolved, &diag);
+		err = put(c, state, w, &cgroup, resolved, &diag);
 		if (!err)
 			given(c, w, "renewed", resolved, &diag);
 	}

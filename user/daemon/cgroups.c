@@ -183,6 +183,25 @@ void sl_cgroups_on_change(struct sl_cgroups *c)
 	c->renew_at_ns = sl_now_ns() + SECOND / 5;
 }
 
+static bool has_forwarder(struct sl_cgroups *c, const struct sl_forwarder *f)
+{
+	const struct sl_watched_cgroup *w = sl_cgroups_find(c, f->cgroup_id);
+
+	return w && w->generation == f->generation && w->state != SL_WATCHED_LEFT &&
+	       w->state != SL_WATCHED_RELEASED;
+}
+
+/* Nobody's are ended, what has ended is started. */
+static void work_on_forwarders(struct sl_cgroups *c, const struct sl_state *state)
+{
+	for (size_t i = 0; i < c->forwarders->n;)
+		if (has_forwarder(c, c->forwarders->list[i]))
+			i++;
+		else
+			sl_forwarders_end(c->forwarders, i);
+	sl_forwarders_work(c->forwarders, state);
+}
+
 void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state)
 {
 	__u64 now = sl_now_ns();
@@ -196,6 +215,7 @@ void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state)
 	if (is_due(&c->retry_at_ns, now))
 		retry(c);
 	c->sweep |= is_due(&c->sweep_at_ns, now);
+	work_on_forwarders(c, state);
 	if (c->busy_at_ns && !is_due(&c->busy_at_ns, now))
 		return;
 	if (has_work(c) || (is_due(&c->check_at_ns, now) && has_lost_something(c, state)))

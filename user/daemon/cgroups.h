@@ -13,6 +13,7 @@
 
 #include "container/container.h"
 #include "devices.h"
+#include "forwarders.h"
 #include "loop.h"
 #include "target/cgroup_policy.h"
 
@@ -42,6 +43,7 @@ struct sl_cgroups {
 	const char *isolation;
 	const struct sl_cgroups_ops *ops;
 	void *context;
+	struct sl_forwarders *forwarders; /* of those whose policies want one */
 	struct sl_target_group **groups; /* owned, a reference each */
 	size_t n_groups;
 	char *mount;			/* of cgroup2; owned; NULL: nothing is followed */

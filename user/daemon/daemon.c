@@ -164,7 +164,9 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 	if (err)
 		return err;
 	sl_daemon_reload(daemon);
-	err = sl_daemon_serve_metrics(daemon, diag); /* it inherits what there is: little */
+	err = sl_forwarders_open(&daemon->forwarders, daemon->loop);
+	if (!err) /* they inherit what there is: little */
+		err = sl_daemon_serve_metrics(daemon, diag);
 	if (!err)
 		err = open_state(daemon, diag);
 	if (!err)
@@ -246,6 +248,7 @@ static void stop(struct sl_daemon *daemon)
 	sl_control_server_close(daemon);
 	sl_files_close(daemon);
 	sl_links_close(daemon->devices.links);
+	sl_forwarders_close(&daemon->forwarders);
 	sl_cgroups_close(&daemon->cgroups, daemon->loop);
 	sl_devices_free(&daemon->devices);
 	sl_state_close(daemon->devices.state);
@@ -272,6 +275,7 @@ int sl_daemon_run(const struct sl_daemon_options *options)
 		.resolv_conf = {.fd = -1},
 		.ring = {.fd = -1},
 		.metrics_wanted = {.fd = -1},
+		.forwarders = {.loop = -1, .keeper_fd = -1},
 		.devices = {.program = "sluiced",
 			    .isolation = SL_DAEMON_ISOLATION,
 			    .ops = &sl_daemon_device_ops,
@@ -279,6 +283,7 @@ int sl_daemon_run(const struct sl_daemon_options *options)
 			    .check_ns = CHECK_NS},
 		.cgroups = {.isolation = SL_DAEMON_ISOLATION,
 			    .ops = &sl_daemon_cgroup_ops,
+			    .forwarders = &daemon.forwarders,
 			    .source = {.fd = -1}},
 	};
 	struct sl_diag diag = {};

@@ -52,6 +52,7 @@ struct sl_daemon {
 	struct sl_reload_state reload;
 	struct sl_devices devices;
 	struct sl_cgroups cgroups;
+	struct sl_forwarders forwarders;
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;
 	struct sl_control_server *server;

@@ -114,6 +114,7 @@ static int replace(struct sl_given *given, struct sl_attach_options *options,
 	options->parsed = parsed;
 	options->since = since;
 	options->since_context = given;
+	options->forwarder = given->of_cgroup; /* sluiced's */
 	for (size_t i = 0; i < given->n_begins; i++)
 		given->begins[i].used = false;
 	if (!err)

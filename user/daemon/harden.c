@@ -11,7 +11,7 @@
 #include "daemon.h"
 
 /*
- * CAP_BPF: maps, programs, links by their pins. CAP_NET_ADMIN: programs on devices,
+ * CAP_NET_BIND_SERVICE: port 53 for forwarders. CAP_BPF: maps, programs, links by their pins. CAP_NET_ADMIN: programs on devices,
  * netlink's receive buffer. CAP_PERFMON: programs that read what the verifier cannot
  * prove, when the pins were removed and all is made again.
  */
@@ -19,7 +19,7 @@ static int drop_capabilities(void)
 {
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-			  CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, -1))
+			  CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_NET_BIND_SERVICE, -1))
 		return -EINVAL;
 	return capng_apply(CAPNG_SELECT_BOTH) ? -EPERM : 0;
 }

@@ -142,8 +142,19 @@ static void warn_of_state(json_t *warnings, const char *name, enum sl_watched_st
 						   name));
 }
 
+static void warn_of_forwarders(const struct sl_daemon *d, json_t *warnings)
+{
+	for (size_t i = 0; i < d->forwarders.n; i++)
+		if (!d->forwarders.list[i]->ready)
+			json_array_append_new(warnings,
+					      json_sprintf("%s: its forwarder does not serve (yet): "
+							   "its names are not resolved",
+							   d->forwarders.list[i]->path));
+}
+
 static void warn_of_open(const struct sl_daemon *d, json_t *warnings)
 {
+	warn_of_forwarders(d, warnings);
 	for (size_t i = 0; i < d->devices.n_devices; i++) {
 		const struct sl_watched *w = &d->devices.devices[i];
 

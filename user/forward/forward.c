@@ -59,49 +59,81 @@ static int random_address(struct sockaddr_in *at)
 	return 0;
 }
 
+/* TCP first: of UDP the second socket, too, may be bound there, and would get what is sent. */
+static int listen_both(const struct sockaddr_in *at, int *udp_fd, int *tcp_fd)
+{
+	int tcp = listen_at(at, SOCK_STREAM), udp = tcp < 0 ? tcp : listen_at(at, SOCK_DGRAM);
+
+	if (udp < 0) {
+		if (tcp >= 0)
+			close(tcp);
+		return udp;
+	}
+	*udp_fd = udp;
+	*tcp_fd = tcp;
+	return 0;
+}
+
+int sl_forward_listen(const struct sl_cidr *at, int *udp_fd, int *tcp_fd)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(DNS_PORT)};
+
+	memcpy(&in.sin_addr, at->addr, sizeof(in.sin_addr));
+	return listen_both(&in, udp_fd, tcp_fd);
+}
+
 static int try_one(struct sl_forward *f)
 {
 	struct sockaddr_in at;
 	int err = random_address(&at);
 
-	f->udp_fd = err ? err : listen_at(&at, SOCK_DGRAM);
-	if (f->udp_fd < 0)
-		return f->udp_fd;
-	f->tcp_fd = listen_at(&at, SOCK_STREAM);
-	if (f->tcp_fd < 0) {
-		close(f->udp_fd);
-		return f->tcp_fd;
-	}
+	if (!err)
+		err = listen_both(&at, &f->udp_fd, &f->tcp_fd);
+	if (err)
+		return err;
 	f->address = (struct sl_cidr){.family = 4, .len = 32};
 	memcpy(f->address.addr, &at.sin_addr, 4);
 	return 0;
 }
 
-static const char *what_to_do(int err)
+static int listen_where(struct sl_forward *f, const struct sl_cidr *at)
+{
+	int err = -EADDRINUSE;
+
+	for (int i = 0; !at && i < TRIES && err == -EADDRINUSE; i++)
+		err = try_one(f);
+	if (!at)
+		return err;
+	f->address = *at;
+	return sl_forward_listen(at, &f->udp_fd, &f->tcp_fd);
+}
+
+const char *sl_forward_advice(int err)
 {
 	if (err == -EADDRINUSE)
-		return "; a DNS server has the port at every address: let it listen at its own ones "
-		       "only (dnsmasq: bind-interfaces)";
+		return "; a DNS server has the port there or at every address: let it listen at its own "
+		       "ones only (dnsmasq: bind-interfaces)";
 	return err == -EADDRNOTAVAIL ? "; is the loopback device up?" : "";
 }
 
-int sl_forward_open(struct sl_forward *forward, struct sl_diag *diag)
+int sl_forward_open(struct sl_forward *forward, const struct sl_cidr *at, struct sl_diag *diag)
 {
 	struct sl_forward f = SL_FORWARD_NONE;
-	int err = -EADDRINUSE;
+	char text[SL_CIDR_TEXT];
+	int err;
 
 	if (access("/etc/resolv.conf", F_OK))
 		return sl_error(diag, NULL, "mode: forward: the command is told of the forwarder by "
 				"a resolv.conf of its own, over /etc/resolv.conf, which is not "
 				"there: make an empty one");
-	for (int i = 0; i < TRIES && err == -EADDRINUSE; i++)
-		err = try_one(&f);
+	err = listen_where(&f, at);
 	if (!err) {
 		*forward = f;
 		return 0;
 	}
-	sl_error(diag, NULL, "mode: forward: cannot listen at port 53 of an address of 127.64.0.0/10: "
-		 "%s%s", strerror(-err), what_to_do(err));
+	sl_error(diag, NULL, "mode: forward: cannot listen at port 53 of %s: %s%s",
+		 at ? sl_cidr_format(at, text) : "an address of 127.64.0.0/10", strerror(-err),
+		 sl_forward_advice(err));
 	return err;
 }
 
@@ -161,8 +193,8 @@ static int compare_fds(const void *a, const void *b)
 /* Nothing stays open but what it needs: no cgroup, none of the caller's files. */
 static int close_others(const struct sl_server_options *o)
 {
-	int keep[] = {STDERR_FILENO, o->udp_fd, o->tcp_fd, o->life_fd};
-	size_t n = sizeof(keep) / sizeof(*keep);
+	int keep[] = {STDERR_FILENO, o->udp_fd, o->tcp_fd, o->life_fd, o->gate_fd};
+	size_t n = sizeof(keep) / sizeof(*keep) - (o->gate_fd < 0); /* not given yet */
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
@@ -199,7 +231,7 @@ static int drop_privileges(void)
 }
 
 /* The terminal's signals are the command's. */
-static void leave_terminal(void)
+void sl_forward_leave_terminal(const char *name)
 {
 	sigset_t none;
 
@@ -209,17 +241,15 @@ static void leave_terminal(void)
 	signal(SIGINT, SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	prctl(PR_SET_NAME, "sluice-dns", 0, 0, 0);
+	prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
-static void child_main(struct sl_server_options *o) __attribute__((noreturn));
-
-static void child_main(struct sl_server_options *o)
+void sl_forward_serve(struct sl_server_options *o)
 {
-	int fds[2] = {-1, -1}, err;
+	int fds[2] = {o->gate_fd, o->events_fd}, err;
 	const char *why;
 
-	leave_terminal();
+	sl_forward_leave_terminal("sluice-dns");
 	err = close_others(o);
 	if (err)
 		fail(o->life_fd, "closing descriptors", err);
@@ -229,7 +259,7 @@ static void child_main(struct sl_server_options *o)
 	err = drop_privileges();
 	if (err)
 		fail(o->life_fd, "dropping privileges", err);
-	err = receive_fds(o->life_fd, fds);
+	err = o->gate_fd < 0 ? receive_fds(o->life_fd, fds) : 0;
 	if (err)
 		_exit(1); /* it is given up */
 	o->gate_fd = fds[0];
@@ -242,8 +272,8 @@ static void child_main(struct sl_server_options *o)
 int sl_forward_start(struct sl_forward *f, const struct sl_policy *policy,
 		     const struct sl_compiled *compiled, struct sl_diag *diag)
 {
-	struct sl_server_options o = {.udp_fd = f->udp_fd, .tcp_fd = f->tcp_fd,
-				      .policy = policy, .compiled = compiled};
+	struct sl_server_options o = {.udp_fd = f->udp_fd, .tcp_fd = f->tcp_fd, .gate_fd = -1,
+				      .events_fd = -1, .policy = policy, .compiled = compiled};
 	int pair[2], err = 0;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
@@ -253,7 +283,7 @@ int sl_forward_start(struct sl_forward *f, const struct sl_policy *policy,
 	o.life_fd = pair[1];
 	f->pid = fork();
 	if (!f->pid)
-		child_main(&o);
+		sl_forward_serve(&o);
 	if (f->pid > 0)
 		f->pid_fd = (int)syscall(SYS_pidfd_open, f->pid, 0);
 	if (f->pid_fd < 0)

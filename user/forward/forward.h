@@ -32,8 +32,13 @@ struct sl_forward {
 #define SL_FORWARD_NONE ((struct sl_forward){.udp_fd = -1, .tcp_fd = -1, .life_fd = -1,            \
 					     .pid_fd = -1})
 
-/* Finds an address and listens. Needs CAP_NET_BIND_SERVICE. 0, or -errno with an error. */
-int sl_forward_open(struct sl_forward *forward, struct sl_diag *diag);
+/* Listens at that address or, without one, finds one. Needs CAP_NET_BIND_SERVICE. 0, or -errno with an error. */
+int sl_forward_open(struct sl_forward *forward, const struct sl_cidr *at, struct sl_diag *diag);
+
+/* The two sockets at port 53 of an IPv4 address, owned by the caller. 0 or -errno. */
+int sl_forward_listen(const struct sl_cidr *at, int *udp_fd, int *tcp_fd);
+/* What to do about its error, to be put behind it; may be empty. */
+const char *sl_forward_advice(int err);
 
 /* Starts the process, before anything of the kernel stage is in this one. It has copies of
  * the policy (its resolvers and dns) and of the rules' ids. 0, or -errno with an error. */

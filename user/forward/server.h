@@ -18,9 +18,10 @@
 
 /* Everything but the resolver is borrowed. */
 struct sl_server_options {
-	int udp_fd, tcp_fd, gate_fd;
+	int udp_fd, tcp_fd;
+	int gate_fd;		/* -1: sl_forward_serve is sent it and events_fd */
 	int life_fd;		/* hung up when `sluice` is gone */
-	int events_fd;		/* cgroup.events of the command's cgroup */
+	int events_fd;		/* cgroup.events of the command's cgroup; -1: it ends with `life_fd` */
 	const struct sl_policy *policy;
 	const struct sl_compiled *compiled;
 	struct sl_resolver_client *resolver;
@@ -60,6 +61,10 @@ struct sl_server {
 	__u32 serial;
 	bool parent_gone;
 };
+
+/* forward.c: the process, from all of its creator's privileges to its end. */
+void sl_forward_serve(struct sl_server_options *options) __attribute__((noreturn));
+void sl_forward_leave_terminal(const char *name);
 
 /* Serves until it is to end: 0, or -errno. */
 int sl_server_run(const struct sl_server_options *options);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "kernel.h"
+#include "state.h"
 #include "sluice_forward.h"
 
 /*
@@ -21,6 +22,10 @@ int sl_kernel_gate(const struct sl_kernel *kernel, struct sl_diag *diag);
 /* Marks a socket, and those that it will accept, as the forwarder's: the target's
  * questions reach no others. 0 or -errno. */
 int sl_kernel_mark_forwarder(const struct sl_kernel *kernel, int socket_fd);
+
+/* The same for a cgroup of the pinned state, by its slot. */
+int sl_state_gate(const struct sl_state *state, __u32 slot, struct sl_diag *diag);
+int sl_state_mark_forwarder(const struct sl_state *state, int socket_fd);
 
 /*
  * Asks about a message (at most SL_ASK_MESSAGE_MAX bytes). ask: what and, for a question,

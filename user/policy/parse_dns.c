@@ -218,12 +218,30 @@ static void strip_read(struct sl_parser *p, const struct sl_key *key, void *obje
 	sl_list_read(p, key, stripped_read, dns, false);
 }
 
+/* Loopback: nobody else reaches it, and nothing of the network's is taken. */
+static void listen_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_dns *dns = &((struct sl_policy *)object)->dns;
+	struct sl_cidr at;
+
+	forward_at(p, dns);
+	if (!sl_is_text(p, key) || sl_address_read(p->yaml.scalar, p->yaml.scalar_len,
+						   &p->yaml.pos, &at, p->diag))
+		return;
+	if (at.family != 4 || at.addr[0] != 127) {
+		sl_wrong_value(p, key);
+		return;
+	}
+	dns->listen = at;
+	dns->has_listen = true;
+}
+
 /* What only the forwarder does is said with it. */
 static void check_forward(struct sl_parser *p, const struct sl_dns *dns)
 {
 	if (!dns->forward && dns->forward_pos.line)
-		sl_error(p->diag, &dns->forward_pos, "\"tls\" and \"strip\" are what the forwarder "
-			 "does: write \"mode: forward\" beside them, or leave them out");
+		sl_error(p->diag, &dns->forward_pos, "\"tls\", \"strip\" and \"listen\" are the "
+			 "forwarder's: write \"mode: forward\" beside them, or leave them out");
 }
 
 void sl_dns_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -237,6 +255,7 @@ void sl_dns_read(struct sl_parser *p, const struct sl_key *key, void *object)
 		[SL_DNS_MODE] = mode_read,
 		[SL_DNS_TLS] = tls_read,
 		[SL_DNS_STRIP] = strip_read,
+		[SL_DNS_LISTEN] = listen_read,
 	};
 	struct sl_policy *policy = object;
 	struct sl_map map;

@@ -207,6 +207,8 @@ struct sl_dns {
 	bool forward;			/* mode: forward */
 	char *tls;			/* owned; its resolvers' name, by TLS; NULL: port 53 */
 	unsigned strip;			/* enum sl_dns_strip, or-ed: of HTTPS and SVCB records */
+	bool has_listen;		/* false: an address of the forwarder's own choice */
+	struct sl_cidr listen;		/* of 127.0.0.0/8, len 32 */
 	struct sl_pos forward_pos;	/* of what is forward's alone; line 0: nothing */
 	struct sl_pos pos;		/* of what there is beside resolvers; line 0: nothing */
 };

@@ -77,6 +77,10 @@ static void print_forward(const struct sl_dns *dns, bool *first, FILE *out)
 		return;
 	begin("mode", first, out);
 	fputs("forward", out);
+	if (dns->has_listen) {
+		begin("listen", first, out);
+		sl_print_cidr(&dns->listen, out);
+	}
 	if (dns->tls) {
 		begin("tls", first, out);
 		sl_print_text(dns->tls, out);

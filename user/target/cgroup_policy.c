@@ -155,6 +155,23 @@ int sl_cgroup_environment(struct sl_cgroup_target *cgroup, struct sl_environment
 
 /* ---- the policy ---- */
 
+static int check_forwarder(const struct sl_policy *policy, const struct sl_attach_options *options,
+			   struct sl_diag *diag)
+{
+	if (!policy->dns.forward)
+		return 0;
+	if (!options->forwarder)
+		return sl_error(diag, &policy->dns.pos, "\"mode: forward\" needs a process that "
+				"answers, which `sluice run` and sluiced have and `attach` without "
+				"sluiced has not: start sluiced (docs/sluiced.md), or take it out of the "
+				"policy; the kernel then reads DNS as it passes");
+	if (!policy->dns.has_listen)
+		return sl_error(diag, &policy->dns.pos, "\"mode: forward\" of a cgroup needs "
+				"\"listen\": the address that its resolv.conf names, as "
+				"`listen: 127.64.0.53`");
+	return 0;
+}
+
 int sl_cgroup_resolve(const struct sl_attach_options *options, const struct sl_environment *env,
 		      struct sl_policy **out, struct sl_diag *diag)
 {
@@ -168,15 +185,12 @@ int sl_cgroup_resolve(const struct sl_attach_options *options, const struct sl_e
 		err = sl_resolve(options->parsed, options->policy, &resolve, &policy, diag);
 	else
 		err = sl_policy_load(options->policy, &resolve, &policy, diag);
-	if (!err && policy->dns.forward) {
-		err = sl_error(diag, &policy->dns.pos, "\"mode: forward\" needs a process that "
-			       "answers, which `sluice run` has and a cgroup that is attached has "
-			       "not: take it out of the policy; the kernel then reads DNS as it "
-			       "passes");
+	if (!err)
+		err = check_forwarder(policy, options, diag);
+	if (err) {
 		sl_policy_free(policy);
-	}
-	if (err)
 		return err;
+	}
 	if (options->audit)
 		policy->mode = SL_MODE_AUDIT;
 	*out = policy;

@@ -58,6 +58,7 @@ struct sl_attach_options {
 	bool audit, enforce;	/* whatever the policy says; at most one */
 	bool managed;		/* marks the table: SL_F_MANAGED */
 	bool trust_clock;
+	bool forwarder;		/* somebody hosts one for `mode: forward` (cgroups only) */
 	struct sl_binding_spec binding;
 	const struct sl_environment *network; /* borrowed: where no warnings are wanted */
 	sl_since_fn *since;	/* of resolve.h, or NULL */
