@@ -122,6 +122,16 @@ static int open_network(struct sl_daemon *daemon)
 	return err ? err : add(daemon, &daemon->resolvers, daemon->resolv_conf.fd, on_resolvers);
 }
 
+/* That none can be made is no reason not to enforce. */
+static void open_forwarders(struct sl_daemon *daemon)
+{
+	int err = sl_forwarders_open(&daemon->forwarders, daemon->loop);
+
+	if (err)
+		fprintf(stderr, "sluiced: forwarders (dns: {mode: forward}) cannot be started: %s\n",
+			strerror(-err));
+}
+
 /* A host without cgroup2 still has devices. */
 static void open_cgroups(struct sl_daemon *daemon)
 {
@@ -164,9 +174,9 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 	if (err)
 		return err;
 	sl_daemon_reload(daemon);
-	err = sl_forwarders_open(&daemon->forwarders, daemon->loop);
-	if (!err) /* they inherit what there is: little */
-		err = sl_daemon_serve_metrics(daemon, diag);
+	/* What is forked inherits what there is: little. */
+	open_forwarders(daemon);
+	err = sl_daemon_serve_metrics(daemon, diag);
 	if (!err)
 		err = open_state(daemon, diag);
 	if (!err)

@@ -33,7 +33,8 @@ struct sl_forward {
 					     .pid_fd = -1})
 
 /* Listens at that address or, without one, finds one. Needs CAP_NET_BIND_SERVICE. 0, or -errno with an error. */
-int sl_forward_open(struct sl_forward *forward, const struct sl_cidr *at, struct sl_diag *diag);
+int sl_forward_open(struct sl_forward *forward, const struct sl_cidr *at,
+		    struct sl_diag *diag);
 
 /* The two sockets at port 53 of an IPv4 address, owned by the caller. 0 or -errno. */
 int sl_forward_listen(const struct sl_cidr *at, int *udp_fd, int *tcp_fd);
