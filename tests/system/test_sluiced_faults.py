@@ -380,7 +380,7 @@ def test_privileges_after_the_start(host):
     assert until(lambda: (host.folder / "a.jsonl").exists())
     status = dict(line.split(":\t", 1) for line in
                   pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
-    wanted = 1 << 39 | 1 << 12 | 1 << 38        # BPF, NET_ADMIN, PERFMON
+    wanted = 1 << 39 | 1 << 12 | 1 << 38 | 1 << 10   # BPF, NET_ADMIN, PERFMON, NET_BIND_SERVICE
     for kind in ("CapEff", "CapPrm", "CapBnd"):
         assert int(status[kind], 16) == wanted, kind
     assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0

@@ -271,8 +271,9 @@ def test_killed_and_started_again(tree, daemon):
         assert agent.do("resolve", wait=30, name="h2.good.example")["reply"]
         assert agent.do("tcp", to="198.51.100.12", port=7)["errno"] is None
     assert daemon.forwarder() != first and daemon.processes("sluice-keeper") == [keeper]
+    last = daemon.forwarder()
     os.kill(keeper, signal.SIGKILL)             # without it there is no next one: fail closed
-    os.kill(daemon.forwarder(), signal.SIGKILL)
+    os.kill(last, signal.SIGKILL)
     daemon.says("what starts them is gone: restart sluiced")
     assert agent.do("ask", to=AT, timeout=0.5,
                     messages=[dnsmsg.query("h3.good.example").hex()])["reply"] in (None, [])
