@@ -161,7 +161,7 @@ class Link:
         if p.type in (131, 132, 143):
             group = p.ends()[8:24]
             need(p.hop_limit == 1 and (all_link(p.destination) or p.type == 131 and
-                                       multicast(group) and p.destination == group), "nd")
+                                       p.destination == group and multicast(group)), "nd")
             need(unspecified or self._bound(p.source), "nd")
             return True
         need(not p.extended and p.hop_limit == 255, "nd")

@@ -287,6 +287,7 @@ ND = [
     ({}, HERE, nd_out(b.neighbour(132, "ff05::9"), destination="ff05::9", hop_limit=1), "nd"),
     ({}, HERE, nd_out(b.neighbour(131, OTHER6), destination=OTHER6, hop_limit=1), "nd"),
     ({}, HERE, nd_out(b.neighbour(131, "ff05::9")[:23], destination="ff05::9", hop_limit=1), "nd"),
+    ({}, HERE, nd_out(b.icmp(131), destination="ff05::9", hop_limit=1), "nd"),
     ({}, HERE, ip_out(MY_LINK, "ff02::16", 0, b.extension(58) + MLD2, hop_limit=1), "pass"),
     # Solicitations and advertisements.
     ({}, HERE, nd_out(RS, destination="ff02::2"), "pass"),
