@@ -76,7 +76,7 @@ FLAWS = {
         ("{4: (5, 9), 6:", "{4: (5,), 6:"),
         ("(151, 152, 153)", "(151, 152)"),
         ("p.hop_limit == 1 and (all_link", "(all_link"),
-        ("multicast(group) and p.destination == group", "False"),
+        ("p.destination == group and multicast(group)", "False"),
         ("not p.extended and p.hop_limit == 255, ", "p.hop_limit == 255, "),
         ("not p.extended and p.hop_limit == 255 and p.code == 0", "p.hop_limit == 255"),
         ("unspecified and p.type in (133, 135)", "unspecified"),
