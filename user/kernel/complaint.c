@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "complaint.h"
 
+/* Programs are loaded by several threads (parts.h). */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_complaint[256];
 
 static int keep_complaint(enum libbpf_print_level level, const char *format, va_list args)
@@ -15,8 +18,10 @@ static int keep_complaint(enum libbpf_print_level level, const char *format, va_
 	if (level == LIBBPF_WARN) {
 		vsnprintf(line, sizeof(line), format, args);
 		line[strcspn(line, "\n")] = 0;
+		pthread_mutex_lock(&lock);
 		if (!last_complaint[0])
 			memcpy(last_complaint, line, sizeof(line));
+		pthread_mutex_unlock(&lock);
 	}
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "kernel_internal.h"
 #include "lsm.h"
 #include "outer.h"
+#include "parts.h"
 #include "named.skel.h"
 #include "sluice.skel.h"
 #include "stamp.skel.h"
@@ -25,7 +26,8 @@
 struct sl_kernel {
 	struct sluice *plain;	/* one of these two: without names, with them */
 	struct named *named;
-	struct bpf_object *object; /* its object, borrowed */
+	struct bpf_object *object; /* its object, borrowed: the maps */
+	struct sl_parts parts;	/* the programs */
 	struct stamp *stamp;	/* NULL: no uid rules */
 	int tables_fd, flows_fd, names_fd, known_fd, learned_fd; /* outer maps; owned, -1 */
 	__u64 *word;		/* sl_words[SLOT], mapped */
@@ -124,6 +126,14 @@ static void close_first(struct first *f)
 			close(fds[i]);
 }
 
+static int load_object(struct sl_kernel *k)
+{
+	size_t size;
+	const void *elf = k->named ? named__elf_bytes(&size) : sluice__elf_bytes(&size);
+
+	return sl_parts_load(&k->parts, k->object, elf, size);
+}
+
 static int load_with_first(struct sl_kernel *k, const struct first *f)
 {
 	const struct {
@@ -152,7 +162,7 @@ static int load_with_first(struct sl_kernel *k, const struct first *f)
 						      .fd = outers[i].inner};
 	}
 	sl_outer_begin(first, n);
-	err = bpf_object__load(k->object);
+	err = load_object(k);
 	linked = sl_outer_wait(first, n);
 	return err ? err : linked;
 }
@@ -272,6 +282,7 @@ void sl_kernel_free(struct sl_kernel *k)
 	if (k->word)
 		munmap(k->word, sysconf(_SC_PAGESIZE));
 	stamp__destroy(k->stamp);
+	sl_parts_close(&k->parts);
 	sluice__destroy(k->plain);
 	named__destroy(k->named);
 	close_outers(k);
@@ -337,16 +348,11 @@ int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct s
 	return err;
 }
 
-static int attach_all(const struct bpf_object *object, int cgroup_fd)
+static int attach(const struct bpf_program *program, void *cgroup_fd)
 {
-	struct bpf_program *program;
-
-	bpf_object__for_each_program(program, object)
-		if (bpf_prog_attach(bpf_program__fd(program), cgroup_fd,
-				    bpf_program__expected_attach_type(program),
-				    BPF_F_ALLOW_MULTI))
-			return -errno;
-	return 0;
+	return bpf_prog_attach(bpf_program__fd(program), *(const int *)cgroup_fd,
+			       bpf_program__expected_attach_type(program), BPF_F_ALLOW_MULTI) ?
+		       -errno : 0;
 }
 
 /* Optional: the command's seccomp filter says the same. */
@@ -368,10 +374,10 @@ static int attach_lsm(const struct sl_kernel *k, int cgroup_fd, struct sl_diag *
 
 int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *diag)
 {
-	int err = attach_all(k->object, cgroup_fd);
+	int err = sl_parts_each(&k->parts, attach, &cgroup_fd);
 
 	if (!err && k->stamp)
-		err = attach_all(k->stamp->obj, cgroup_fd);
+		err = attach(k->stamp->progs.sluice_stamp, &cgroup_fd);
 	if (err)
 		sl_say_why(diag, "a program cannot be attached to the cgroup", err);
 	return err ? err : attach_lsm(k, cgroup_fd, diag);

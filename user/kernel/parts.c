@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "parts.h"
+
+struct part {
+	struct bpf_object **object;	/* where it goes */
+	const struct bpf_object *maps;
+	const void *elf;
+	size_t size;
+	unsigned int index;
+	pthread_t thread;
+	bool begun;
+	int err;
+};
+
+/* The constants too: the verifier sees the values in the map that they are read from. */
+static int share_maps(struct bpf_object *object, const struct bpf_object *maps)
+{
+	struct bpf_map *map, *made;
+	int err = 0;
+
+	bpf_object__for_each_map(map, object) {
+		made = bpf_object__find_map_by_name(maps, bpf_map__name(map));
+		err = made ? bpf_map__reuse_fd(map, bpf_map__fd(made)) : -ENOENT;
+		if (err)
+			break;
+	}
+	return err;
+}
+
+/* Every SL_PARTS-th program: what stands side by side in the source (IPv4 and IPv6, in and
+ * out) takes about as long as its neighbour. */
+static void choose_programs(struct bpf_object *object, unsigned int index)
+{
+	struct bpf_program *program;
+	unsigned int n = 0;
+
+	bpf_object__for_each_program(program, object)
+		bpf_program__set_autoload(program, n++ % SL_PARTS == index);
+}
+
+static void *load_part(void *context)
+{
+	struct part *p = context;
+	/* the names of internal maps begin with the object's */
+	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = bpf_object__name(p->maps));
+	struct bpf_object *object = bpf_object__open_mem(p->elf, p->size, &options);
+
+	*p->object = object;
+	if (!object) {
+		p->err = -errno;
+		return NULL;
+	}
+	choose_programs(object, p->index);
+	p->err = share_maps(object, p->maps);
+	if (!p->err)
+		p->err = bpf_object__load(object);
+	return NULL;
+}
+
+static int load_maps(struct bpf_object *maps)
+{
+	struct bpf_program *program;
+	int err = 0;
+
+	bpf_object__for_each_program(program, maps)
+		if (!err)
+			err = bpf_program__set_autoload(program, false);
+	return err ? err : bpf_object__load(maps);
+}
+
+int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size)
+{
+	struct part p[SL_PARTS];
+	int err = load_maps(maps);
+	unsigned int i;
+
+	if (err)
+		return err;
+	for (i = 0; i < SL_PARTS; i++) {
+		p[i] = (struct part){.object = &parts->objects[i], .maps = maps, .elf = elf,
+				     .size = size, .index = i};
+		/* the last one is this thread's */
+		p[i].begun = i + 1 < SL_PARTS &&
+			     !pthread_create(&p[i].thread, NULL, load_part, &p[i]);
+		if (!p[i].begun)
+			load_part(&p[i]);
+	}
+	for (i = 0; i < SL_PARTS; i++) {
+		if (p[i].begun)
+			pthread_join(p[i].thread, NULL);
+		if (!err)
+			err = p[i].err;
+	}
+	return err;
+}
+
+int sl_parts_each(const struct sl_parts *parts,
+		  int (*visit)(const struct bpf_program *program, void *context), void *context)
+{
+	struct bpf_program *program;
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < SL_PARTS; i++)
+		bpf_object__for_each_program(program, parts->objects[i])
+			if (!err && bpf_program__autoload(program))
+				err = visit(program, context);
+	return err;
+}
+
+void sl_parts_close(struct sl_parts *parts)
+{
+	unsigned int i;
+
+	for (i = 0; i < SL_PARTS; i++)
+		bpf_object__close(parts->objects[i]);
+}
