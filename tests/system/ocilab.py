@@ -173,16 +173,21 @@ os.execv("/usr/sbin/runc", ["runc", *sys.argv[1:]])
 """
 
 
+MOUNTS = [w for d in ("bin", "lib", "lib64", "usr")
+          for w in ("-v", f"{os.path.realpath('/' + d)}:/{d}:ro")]
+
+
 class Podman:
     """podman with storage, hooks and runtime of the test's own."""
 
-    def __init__(self, host):
+    def __init__(self, host, hooks=True):
         self.host = host
         self.base = base = pathlib.Path(tempfile.mkdtemp(prefix="sl-p"))    # 50 characters at most
         (base / "hooks.d").mkdir(parents=True)
         hook = json.loads((pathlib.Path(__file__).parents[2] / "deploy/oci/sluice.json").read_text())
         hook["hook"].update(path=HOOK, args=["sluice-oci-hook", "--socket", host.socket])
-        (base / "hooks.d" / "sluice.json").write_text(json.dumps(hook))
+        if hooks:
+            (base / "hooks.d" / "sluice.json").write_text(json.dumps(hook))
         wrapper = base / "runc"
         wrapper.write_text(WRAPPER)
         wrapper.chmod(0o755)
@@ -195,17 +200,22 @@ class Podman:
             (self.rootfs / d).mkdir(parents=True)
 
     def __call__(self, *words):
+        return self.here([*self.words, *words])
+
+    @staticmethod
+    def here(words):
         """In this machine's network namespace: runc sets no sysctl in one that it is in itself."""
-        return subprocess.run(list(map(str, [*self.words, *words])), stdin=subprocess.DEVNULL,
+        return subprocess.run(list(map(str, words)), stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=60, check=False)
 
-    def run(self, name, *options, args=None):
-        mounts = [w for d in ("bin", "lib", "lib64", "usr")
-                  for w in ("-v", f"{os.path.realpath('/' + d)}:/{d}:ro")]
-        return self("run", "--name", name, "--network", f"ns:{self.host.path}",
-                    "--cgroup-parent", f"/{self.host.group}", "--security-opt", "seccomp=unconfined",
-                    *mounts, *options, "--rootfs", self.rootfs,
-                    *(args or ["/usr/bin/python3", "-c", PROBE]))
+    def run(self, *words, **kw):
+        return self.here(self.words_to_run(*words, **kw))
+
+    def words_to_run(self, name, *options, args=None):
+        return [*self.words, "run", "--name", name, "--network", f"ns:{self.host.path}",
+                "--cgroup-parent", f"/{self.host.group}", "--security-opt", "seccomp=unconfined",
+                *MOUNTS, *options, "--rootfs", self.rootfs,
+                *(args or ["/usr/bin/python3", "-c", PROBE])]
 
     def close(self):
         """podman's own processes for a container that ended may still write here."""
@@ -218,3 +228,93 @@ class Podman:
                 subprocess.run(["umount", at], check=False)
         shutil.rmtree(self.base, ignore_errors=True)
         return not self.base.exists()
+
+
+class Docker:
+    """dockerd with its own containerd, below a directory of the test's own."""
+
+    def __init__(self, host):
+        self.host = host
+        self.base = base = pathlib.Path(tempfile.mkdtemp(prefix="sl-d"))
+        self.data, socket_path = base / "data", base / "s"
+        wrapper = base / "runc"
+        wrapper.write_text(WRAPPER)
+        wrapper.chmod(0o755)
+        self.words = ["/usr/bin/docker", "-H", f"unix://{socket_path}"]
+        self.daemon = host.start(
+            "dockerd", "-H", f"unix://{socket_path}", "--data-root", self.data, "--exec-root",
+            base / "exec", "--pidfile", base / "pid", "--iptables=false", "--ip6tables=false",
+            "--bridge=none", "--storage-driver", "vfs", "--exec-opt",
+            "native.cgroupdriver=cgroupfs", "--add-runtime", f"bare={wrapper}",
+            "--default-runtime", "bare", "--config-file", self.config())
+        assert until(lambda: self("version").returncode == 0, 30), self.daemon.errors
+        image = base / "rootfs"
+        for d in ("bin", "lib", "lib64", "usr", "etc", "proc", "sys", "dev", "run", "tmp"):
+            (image / d).mkdir(parents=True)
+        subprocess.run(["tar", "-C", image, "-cf", base / "image.tar", "."], check=True)
+        done = self("import", base / "image.tar", "empty")
+        assert done.returncode == 0, done
+
+    def config(self):
+        path = self.base / "daemon.json"
+        path.write_text("{}")
+        return path
+
+    def __call__(self, *words, **kw):
+        return self.host.run(*self.words, *words, **kw)
+
+    def run(self, *words, **kw):
+        return self.host.run(*self.words_to_run(*words, **kw))
+
+    def words_to_run(self, name, *options, args=None):
+        """`--network host` is the test's: dockerd is there."""
+        return [*self.words, "run", "--name", name, "--network", "host", "--cgroup-parent",
+                f"/{self.host.group}", *MOUNTS, *options, "empty",
+                *(args or ["/usr/bin/python3", "-c", PROBE])]
+
+    def close(self):
+        ids = self("ps", "-aq").stdout.split()
+        if ids:
+            self("rm", "-f", *ids)
+        self.daemon.close()
+        assert until(self.is_removed), os.listdir(self.base)
+
+    is_removed = Podman.is_removed
+
+
+class Containerd:
+    """containerd and ctr; a container is a bundle of OciHost's as its base spec."""
+
+    def __init__(self, host):
+        self.host = host
+        self.base = base = pathlib.Path(tempfile.mkdtemp(prefix="sl-d"))
+        self.state, address = base / "state", base / "s"
+        config = base / "config.toml"
+        config.write_text(f'version = 2\nroot = "{base}/root"\nstate = "{self.state}"\n'
+                          f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+                          f'[grpc]\n  address = "{address}"\n')
+        self.words = ["ctr", "--address", address]
+        self.daemon = host.start("containerd", "--config", config)
+        assert until(lambda: self("version").returncode == 0, 30), self.daemon.errors
+
+    def __call__(self, *words, **kw):
+        return self.host.run(*self.words, *words, **kw)
+
+    def run(self, *words, **kw):
+        return self.host.run(*self.words_to_run(*words, **kw))
+
+    def words_to_run(self, name, *options, hook=(), args=None):
+        path = self.host.bundle(name, hook, args=args)
+        spec = json.loads((path / "config.json").read_text())
+        spec["root"]["path"] = str(path / "rootfs")
+        (path / "config.json").write_text(json.dumps(spec))
+        return [*self.words, "run", "--rm", "--config", path / "config.json", name]
+
+    def close(self):
+        for name in self("containers", "ls", "-q").stdout.split():
+            self("tasks", "kill", "-s", "KILL", name)
+            self("containers", "rm", name)
+        self.daemon.close()
+        assert until(self.is_removed), os.listdir(self.base)
+
+    is_removed = Podman.is_removed

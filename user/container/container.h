@@ -4,6 +4,7 @@
  * disk before its first process runs. No runtime is asked, so none can make us wait.
  *
  *   identify.c  from a container's id and bundle to its name and labels
+ *   find.c      from a cgroup to its container
  *   match.c     which target of the configuration is a container's
  */
 #ifndef SLUICE_CONTAINER_CONTAINER_H
@@ -15,6 +16,10 @@
 /* The annotation (or Docker label) by which a container chooses among the policies that
  * the administrator lists for it. */
 #define SL_CONTAINER_CHOICE "sluice.dev/policy"
+
+#define SL_CONTAINER_DOCKER "/var/lib/docker"
+#define SL_CONTAINER_PODMAN "/var/lib/containers/storage"
+#define SL_CONTAINER_CONTAINERD "/run/containerd"
 
 #define SL_CONTAINER_TEXT_MAX 253 /* bytes of an id or a name */
 
@@ -36,6 +41,26 @@ int sl_container_identify(const char *id, const char *bundle, const json_t *anno
 int sl_container_make(const char *id, const char *name, const json_t *labels,
 		      struct sl_container *out);
 void sl_container_free(struct sl_container *container);
+
+/* A file of JSON; a new reference, NULL: none that can be read. */
+json_t *sl_container_load(const char *path);
+
+/* ---- find.c ---- */
+
+/* Directories of the runtimes. */
+struct sl_container_places {
+	const char *docker;	/* its data root */
+	const char *podman;	/* the graph root of its storage */
+	const char *containerd; /* its state */
+};
+
+/*
+ * The container whose cgroup that is, by its path in the hierarchy: Docker's, Podman's,
+ * containerd's. -ENOENT: none's, as far as can be told; so is one within another
+ * container's, which that one may have made.
+ */
+int sl_container_find(const struct sl_container_places *places, const char *cgroup,
+		      struct sl_container *out);
 
 /* ---- match.c ---- */
 

@@ -9,7 +9,6 @@
 
 #include "container.h"
 
-#define DOCKER_ROOT "/var/lib/docker"
 #define FILE_MAX (64u << 20) /* of Podman's list: some 1 KiB for each container */
 
 /* What goes into a path must be one part of it. */
@@ -57,7 +56,7 @@ void sl_container_free(struct sl_container *c)
 }
 
 /* A file that the runtime replaces by renaming: it is always whole. */
-static json_t *load(const char *path)
+json_t *sl_container_load(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
@@ -94,7 +93,7 @@ static int read_docker(struct sl_container *c, const char *root)
 
 	if (asprintf(&path, "%s/containers/%s/config.v2.json", root, c->id) < 0)
 		return -ENOMEM;
-	json = load(path);
+	json = sl_container_load(path);
 	free(path);
 	name = json_string_value(json_object_get(json, "Name"));
 	if (name && *name == '/')
@@ -120,7 +119,7 @@ static int read_podman(struct sl_container *c, const char *bundle)
 	end += strlen("-containers/");
 	if (asprintf(&path, "%.*scontainers.json", (int)(end - bundle), bundle) < 0)
 		return -ENOMEM;
-	list = load(path);
+	list = sl_container_load(path);
 	free(path);
 	json_array_foreach(list, i, one)
 	{
@@ -143,7 +142,7 @@ int sl_container_identify(const char *id, const char *bundle, const json_t *anno
 		return err;
 	err = read_podman(&c, bundle);
 	if (!err)
-		err = read_docker(&c, docker ? docker : DOCKER_ROOT);
+		err = read_docker(&c, docker ? docker : SL_CONTAINER_DOCKER);
 	if (err)
 		sl_container_free(&c);
 	else

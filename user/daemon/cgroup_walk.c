@@ -14,6 +14,7 @@
 #include "policy/text.h"
 
 #define DEPTH_MAX 64
+#define STRANGERS_MAX 4096
 
 /* ---- patterns ---- */
 
@@ -81,27 +82,109 @@ static bool may_be_below(const struct sl_cgroups *c, const char *path)
 	for (size_t i = 0; i < c->n_groups; i++) {
 		const struct sl_target_group *g = c->groups[i];
 
-		for (size_t k = 0; k < g->n_patterns && g->of != SL_GROUP_OF_CONTAINERS; k++)
+		if (g->of == SL_GROUP_OF_CONTAINERS)
+			return true;
+		for (size_t k = 0; k < g->n_patterns; k++)
 			if (g->of == SL_GROUP_OF_UNITS || leads_below(g->patterns[k], path))
 				return true;
 	}
 	return false;
 }
 
+/* ---- containers that no gate has announced ---- */
+
+static bool is_for_containers(const struct sl_cgroups *c)
+{
+	for (size_t i = 0; i < c->n_groups; i++)
+		if (c->groups[i]->of == SL_GROUP_OF_CONTAINERS)
+			return true;
+	return false;
+}
+
+static bool is_stranger(const struct sl_cgroups *c, __u64 id)
+{
+	for (size_t i = 0; i < c->n_strangers; i++)
+		if (c->strangers[i] == id)
+			return true;
+	return false;
+}
+
+/* What a container makes below its own cgroup is its own: the name proves nothing there. */
+static bool is_of_container(const struct sl_cgroups *c, const char *path)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		const char *above = c->list[i].path;
+		size_t n = strlen(above);
+
+		if (c->list[i].container && !strncmp(path, above, n) && path[n] == '/')
+			return true;
+	}
+	return false;
+}
+
+/* Its files are there before its cgroup is. A user's own subtree, which systemd delegates,
+ * may hold what has a container's name. */
+static bool find_container(const struct sl_cgroups *c, const char *path, const struct stat *st,
+			   struct sl_container *out)
+{
+	return is_for_containers(c) && !st->st_uid && !is_stranger(c, st->st_ino) &&
+	       !is_of_container(c, path) && !sl_container_find(&c->places, path, out);
+}
+
+/* Without one that matches now there will be none, until the configuration changes. */
+static void note_stranger(struct sl_cgroups *c, __u64 id)
+{
+	__u64 *stranger;
+
+	if (c->n_strangers == STRANGERS_MAX)
+		c->n_strangers = 0; /* most are gone: the others' files are read again */
+	stranger = SL_ADD(c->strangers, c->n_strangers);
+	if (stranger)
+		*stranger = id;
+}
+
+static void warn_of_choice(const struct sl_container *container,
+			   const struct sl_target_group *group)
+{
+	const char *choice = sl_container_choice(container);
+
+	if (!choice || !strcmp(choice, group->policy))
+		return;
+	fputs("sluiced: container ", stderr);
+	sl_put_text(container->name, stderr);
+	fprintf(stderr,
+		": its %s is not in \"choice\" of the target of line %u: it gets policy %s\n",
+		SL_CONTAINER_CHOICE, group->line, group->policy);
+}
+
+static void name(struct sl_watched_cgroup *w, struct sl_container *container)
+{
+	if (w->group->of == SL_GROUP_OF_CONTAINERS)
+		warn_of_choice(container, w->group);
+	sl_cgroups_name(w, container); /* or it has none, without memory */
+}
+
 /* ---- the walk ---- */
 
-static void consider(struct sl_cgroups *c, const char *path, __u64 id)
+static void consider(struct sl_cgroups *c, const char *path, const struct stat *st)
 {
-	struct sl_watched_cgroup *w = sl_cgroups_find(c, id);
+	struct sl_watched_cgroup *w = sl_cgroups_find(c, st->st_ino);
+	struct sl_container container = {};
 	struct sl_target_group *group;
+	bool is_container;
 
 	if (w) {
 		w->seen = true;
 		return;
 	}
-	group = sl_cgroups_match(c, path, NULL);
-	if (group)
-		sl_cgroups_add(c, path, id, group);
+	is_container = find_container(c, path, st, &container);
+	group = sl_cgroups_match(c, path, is_container ? &container : NULL);
+	w = group ? sl_cgroups_add(c, path, st->st_ino, group) : NULL;
+	if (w && is_container)
+		name(w, &container);
+	else if (!group && is_container)
+		note_stranger(c, st->st_ino);
+	sl_container_free(&container);
 }
 
 static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned depth)
@@ -130,7 +213,7 @@ static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned de
 		if (fd < 0)
 			continue;
 		if (!fstat(fd, &st))
-			consider(c, below, st.st_ino);
+			consider(c, below, &st);
 		walk(c, fd, below, depth + 1);
 	}
 	if (dir)

@@ -262,6 +262,7 @@ void sl_cgroups_regroup(struct sl_cgroups *c, struct sl_target_group **groups, s
 	struct sl_target_group **old = c->groups;
 	size_t n_old = c->n_groups;
 
+	c->n_strangers = 0; /* one may match now */
 	c->groups = groups;
 	c->n_groups = n;
 	for (size_t i = 0; i < c->n; i++)
@@ -275,6 +276,21 @@ void sl_cgroups_regroup(struct sl_cgroups *c, struct sl_target_group **groups, s
 		sl_target_group_put(old[i]);
 	free(old);
 	c->scan_at_ns = sl_now_ns();
+}
+
+size_t sl_cgroups_unannounced(const struct sl_cgroups *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		n += c->list[i].container && !c->list[i].announced &&
+		     c->list[i].group->of == SL_GROUP_OF_CONTAINERS;
+	return n;
+}
+
+void sl_cgroups_places(struct sl_cgroups *c, const struct sl_container_places *places)
+{
+	c->places = *places;
 }
 
 void sl_cgroups_take_back(struct sl_cgroups *c)
@@ -315,6 +331,7 @@ void sl_cgroups_close(struct sl_cgroups *c, int loop)
 		sl_cgroups_drop(c, &c->list[0]);
 	free(c->list);
 	free(c->gone);
+	free(c->strangers);
 	for (size_t i = 0; i < c->n_groups; i++)
 		sl_target_group_put(c->groups[i]);
 	free(c->groups);

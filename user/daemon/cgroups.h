@@ -25,6 +25,7 @@ struct sl_watched_cgroup {
 	enum sl_watched_state state;
 	bool renew, pending, orphan, by_hand; /* as of a device */
 	bool seen;			      /* by the walk that is under way */
+	bool announced;			      /* by a gate */
 	__u32 slot;
 	__u64 generation, meaning;
 	struct sl_seal seal;
@@ -58,6 +59,10 @@ struct sl_cgroups {
 	size_t n_gone;
 	__u64 sweep_at_ns, sweep_wait_ns;
 	bool sweep;
+	struct sl_container_places places; /* borrowed texts */
+	__u64 *strangers; /* containers' cgroups that no target matches; owned */
+	size_t n_strangers;
+	__u64 announced; /* containers that a gate has held until they were judged */
 };
 
 /* Finds the hierarchy and begins to listen. 0 or -errno with the reason in diag. */
@@ -66,6 +71,10 @@ void sl_cgroups_close(struct sl_cgroups *cgroups, int loop);
 
 /* Takes these groups (and the array) over, as sl_devices_regroup. */
 void sl_cgroups_regroup(struct sl_cgroups *cgroups, struct sl_target_group **groups, size_t n);
+/* Targets' containers that run and that no gate has announced to this process. */
+size_t sl_cgroups_unannounced(const struct sl_cgroups *cgroups);
+/* The texts stay the caller's, until the next call. */
+void sl_cgroups_places(struct sl_cgroups *cgroups, const struct sl_container_places *places);
 void sl_cgroups_take_back(struct sl_cgroups *cgroups);
 void sl_cgroups_on_change(struct sl_cgroups *cgroups);
 void sl_cgroups_renew_all(struct sl_cgroups *cgroups);

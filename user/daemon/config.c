@@ -231,6 +231,8 @@ void sl_config_free(struct sl_config *config)
 	free(config->cgroups);
 	free(config->targets);
 	free_texts(config->run, config->n_run);
+	for (size_t i = 0; i < SL_CONF_R_N; i++)
+		free(config->runtimes[i]);
 	free(config->path);
 	free(config->policies);
 	free(config->group);

@@ -42,6 +42,8 @@ struct sl_config_target {
 	struct sl_pos policy_pos; /* for errors while it is read */
 };
 
+enum { SL_CONF_R_DOCKER, SL_CONF_R_PODMAN, SL_CONF_R_CONTAINERD, SL_CONF_R_N };
+
 struct sl_config {
 	char *path;	  /* of the file; owned */
 	bool trust_clock; /* dates hold although the clock may be wrong */
@@ -51,6 +53,7 @@ struct sl_config {
 	size_t n_run;
 	struct sl_sink_config *sinks; /* owned, each owned */
 	size_t n_sinks;
+	char *runtimes[SL_CONF_R_N]; /* their directories; owned, NULL: the usual one */
 	bool has_metrics;
 	struct sl_metrics_listen metrics;
 	struct sl_config_target *targets; /* owned; defaults too */
@@ -90,6 +93,7 @@ enum {
 	SL_CONF_DEFAULTS,
 	SL_CONF_AUDIT,
 	SL_CONF_METRICS,
+	SL_CONF_RUNTIMES,
 	SL_CONF_N
 };
 enum {
@@ -113,6 +117,6 @@ enum { SL_CONF_B_MAC, SL_CONF_B_ADDRESS, SL_CONF_B_VLAN, SL_CONF_B_N };
 enum { SL_CONF_D_CGROUP, SL_CONF_D_POLICY, SL_CONF_D_MODE, SL_CONF_D_N };
 
 extern const struct sl_key_table sl_config_top, sl_config_target, sl_config_match, sl_config_bind,
-	sl_config_default;
+	sl_config_default, sl_config_runtimes;
 
 #endif

@@ -22,6 +22,8 @@ static const struct sl_key top[] = {
 	[SL_CONF_AUDIT] = {"audit", "a list of sinks", "none", BUILT, NULL, NULL},
 	[SL_CONF_METRICS] = {"metrics", "an address, or a mapping of listen and others", "none",
 			     BUILT, NULL, NULL},
+	[SL_CONF_RUNTIMES] = {"runtimes", "a mapping of docker, podman and containerd",
+			      "where Debian has them", BUILT, NULL, NULL},
 };
 
 static const struct sl_key target[] = {
@@ -70,6 +72,15 @@ static const struct sl_key defaults[] = {
 	[SL_CONF_D_MODE] = {"mode", MODE_TYPE, "policy", BUILT, NULL, NULL},
 };
 
+static const struct sl_key runtimes[] = {
+	[SL_CONF_R_DOCKER] = {"docker", "the path of its data root", "/var/lib/docker", BUILT, NULL,
+			      NULL},
+	[SL_CONF_R_PODMAN] = {"podman", "the path of its storage", "/var/lib/containers/storage",
+			      BUILT, NULL, NULL},
+	[SL_CONF_R_CONTAINERD] = {"containerd", "the path of its state", "/run/containerd", BUILT,
+				  NULL, NULL},
+};
+
 #define TABLE(name, keys, what, heading)                                                           \
 	const struct sl_key_table sl_config_##name = {what, heading, keys,                         \
 						      sizeof(keys) / sizeof((keys)[0])}
@@ -79,8 +90,10 @@ TABLE(target, target, "a target", "A target");
 TABLE(match, match, "a match", "`match`");
 TABLE(bind, binding, "bind", "`bind`");
 TABLE(default, defaults, "a default", "A default");
+TABLE(runtimes, runtimes, "runtimes", "`runtimes`");
 
 const struct sl_key_table *const sl_config_tables[] = {
 	&sl_config_top,	 &sl_config_target,  &sl_config_match,
-	&sl_config_bind, &sl_config_default, NULL,
+	&sl_config_bind, &sl_config_default, &sl_config_runtimes,
+	NULL,
 };

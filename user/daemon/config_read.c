@@ -364,11 +364,52 @@ static void metrics_read(struct sl_parser *p, const struct sl_key *key, void *ob
 		sl_parser_no_memory(p);
 }
 
+static void place_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	char **place = object;
+
+	if (sl_copy_text(p, key, place) && (*place)[0] != '/')
+		sl_error(p->diag, &p->yaml.pos, "%s '%s': the path must be absolute", key->name,
+			 *place);
+}
+
+static void docker_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_DOCKER]);
+}
+
+static void podman_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_PODMAN]);
+}
+
+static void containerd_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_CONTAINERD]);
+}
+
+static sl_value_fn *const runtime_values[] = {
+	[SL_CONF_R_DOCKER] = docker_read,
+	[SL_CONF_R_PODMAN] = podman_read,
+	[SL_CONF_R_CONTAINERD] = containerd_read,
+};
+
+static void runtimes_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_map map;
+
+	if (p->yaml.type == SL_YAML_MAP)
+		sl_map_read(p, &sl_config_runtimes, runtime_values, object, &map);
+	else
+		sl_wrong_value(p, key);
+}
+
 static sl_value_fn *const top_values[] = {
 	[SL_CONF_SLUICED] = version_read, [SL_CONF_POLICIES] = policies_read,
 	[SL_CONF_GROUP] = group_read,	  [SL_CONF_RUN] = run_read,
 	[SL_CONF_TARGETS] = targets_read, [SL_CONF_DEFAULTS] = defaults_read,
 	[SL_CONF_AUDIT] = audit_read,	  [SL_CONF_METRICS] = metrics_read,
+	[SL_CONF_RUNTIMES] = runtimes_read,
 };
 
 static void document_read(struct sl_parser *p, struct sl_config *config)

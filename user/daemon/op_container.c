@@ -74,6 +74,8 @@ static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup, co
 		w = sl_cgroups_add(&d->cgroups, path, cgroup->id, group);
 	if (!w)
 		return -ENOMEM;
+	d->cgroups.announced++;
+	w->announced = true;
 	sl_cgroups_follow(&d->cgroups, path);
 	err = sl_cgroups_name(w, container);
 	if (!err && !w->by_hand)

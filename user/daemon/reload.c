@@ -38,6 +38,11 @@ static struct sl_target_group **copy_groups(struct sl_target_group *const *from,
 	return groups;
 }
 
+static const char *place(const struct sl_config *config, int runtime, const char *usual)
+{
+	return config->runtimes[runtime] ? config->runtimes[runtime] : usual;
+}
+
 /* The groups are the targets' from here on; the configuration keeps a reference each, to
  * hand durations on. */
 static int hand_over(struct sl_daemon *daemon, struct sl_config *config)
@@ -50,6 +55,11 @@ static int hand_over(struct sl_daemon *daemon, struct sl_config *config)
 		free(cgroups);
 		return -ENOMEM;
 	}
+	sl_cgroups_places(&daemon->cgroups,
+			  &(struct sl_container_places){
+				  place(config, SL_CONF_R_DOCKER, SL_CONTAINER_DOCKER),
+				  place(config, SL_CONF_R_PODMAN, SL_CONTAINER_PODMAN),
+				  place(config, SL_CONF_R_CONTAINERD, SL_CONTAINER_CONTAINERD)});
 	sl_devices_regroup(&daemon->devices, devices, config->n_groups);
 	sl_cgroups_regroup(&daemon->cgroups, cgroups, config->n_cgroups);
 	return 0;

@@ -85,6 +85,8 @@ static int make_text(struct sl_daemon *daemon, struct sl_sink_stats *stats, char
 		.n_sinks = sl_sinks_count(daemon->sinks),
 		.records = sl_sinks_next(daemon->sinks),
 		.foreign_detaches = daemon->foreign_changes,
+		.containers_announced = daemon->cgroups.announced,
+		.containers_unannounced = sl_cgroups_unannounced(&daemon->cgroups),
 		.config = {.known = true,
 			   .ok = daemon->reload.ok,
 			   .reloads = daemon->reload.reloads,

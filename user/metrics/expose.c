@@ -251,6 +251,11 @@ static void put_all(struct sl_metrics *m, FILE *out, const struct sl_metrics_sna
 	sl_series_add(s, &shot->version, 1);
 	sl_series_print(s, out);
 	put_one(s, out, "sluice_targets", SL_GAUGE, "Targets that are attached.", shot->n_targets);
+	put_one(s, out, "sluice_containers_announced_total", SL_COUNTER,
+		"Containers that a hook held until they were judged.", shot->containers_announced);
+	put_one(s, out, "sluice_containers_unannounced", SL_GAUGE,
+		"Targets' containers that run and that no hook announced.",
+		shot->containers_unannounced);
 	put_one(s, out, "sluice_foreign_detaches_total", SL_COUNTER,
 		"Programs that somebody took off, and that were put back.", shot->foreign_detaches);
 	put_one(s, out, "sluice_records_total", SL_COUNTER, "Audit records that were made.",

@@ -56,6 +56,8 @@ struct sl_metrics_snapshot {
 	const struct sl_sink_stats *sinks;
 	size_t n_sinks;
 	struct sl_metrics_config_state config;
+	__u64 containers_announced; /* by a gate, before they started */
+	__u64 containers_unannounced; /* that run, found by their cgroups */
 	__u64 foreign_detaches;	/* programs that somebody took off, put back */
 	__u64 records;		/* handed to the sinks */
 };

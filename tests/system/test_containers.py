@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Containers that no hook announced: found by their cgroups and the runtimes' files."""
+import contextlib
+import json
+import os
+import pathlib
+import select
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from lab import cgroup2, until
+from ocilab import ALL, NONE, PROBE, SOME, Containerd, Docker, OciHost, Podman, policy
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
+
+# It probes at once, and again for each line: so that the test knows what is in force.
+AGAIN = ["/usr/bin/python3", "-c",
+         f"import sys\nexec({PROBE!r})\nfor _ in sys.stdin:\n    exec({PROBE!r})"]
+CONFIG = """\
+sluiced: 1
+targets:
+  - match: {{container: "agent-*"}}
+    policy: agent
+    choice: [wide]
+  - match: {{label: "tier=db*"}}
+    policy: wide
+defaults:
+  - {{cgroup: /{group}, policy: shut}}
+runtimes: {{docker: {base}/docker, podman: {base}/podman, containerd: {base}/containerd}}
+"""
+ID = "0123456789abcdef" * 4
+OTHER = "fedcba9876543210" * 4
+
+
+@pytest.fixture
+def host(tmp_path):
+    made = OciHost("sl-con", tmp_path)
+    made.top = pathlib.Path(cgroup2()) / made.group
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def configure(host, base=None, **places):
+    text = CONFIG.format(group=host.group, base=base or host.folder)
+    for runtime, place in places.items():
+        text = text.replace(f"{base or host.folder}/{runtime}", str(place))
+    host.configure(text, agent=policy("agent", 7001), shut=policy("shut"),
+                   wide=policy("wide", "[7001, 7002]"))
+
+
+def put(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def put_docker(host, name, labels=None, container=ID):
+    put(host.folder / "docker" / "containers" / container / "config.v2.json",
+        {"ID": container, "Name": f"/{name}", "Config": {"Labels": labels or {}}})
+
+
+def cgroup(host, path):
+    made = host.top / path
+    made.mkdir(parents=True)
+    return made
+
+
+def policies(host):
+    """{path below ours: policy}"""
+    return {t["name"].removeprefix(str(host.top)): t["policy"]
+            for t in host.full_status()["targets"]}
+
+
+@pytest.mark.parametrize("part", ["{}", "docker-{}.scope"])
+@pytest.mark.parametrize("labels, name, want", [
+    ({}, "agent-1", "agent"), ({"tier": "db-1"}, "x", "wide"), ({"tier": "web"}, "x", None),
+    ({"sluice.dev/policy": "wide"}, "agent-1", "wide"),
+    ({"sluice.dev/policy": "/etc/passwd"}, "agent-1", "agent")])
+def test_dockers_names_and_labels(host, part, labels, name, want):
+    configure(host)
+    host.top.mkdir()
+    put_docker(host, name, labels)
+    host.start_daemon()
+    path = cgroup(host, part.format(ID))
+    put_docker(host, "agent-2", container=OTHER)
+    marker = cgroup(host, part.format(OTHER))       # a later one: then the first was looked at
+    assert until(lambda: policies(host).get(f"/{marker.name}") == "agent"), policies(host)
+    assert until(lambda: policies(host).get(f"/{path.name}") == want), policies(host)
+    if want:
+        assert name in host.containers()
+    path.rmdir()
+    assert until(lambda: f"/{path.name}" not in policies(host))
+
+
+@pytest.mark.parametrize("driver", ["overlay", "vfs"])
+def test_podmans_names_and_annotations(host, driver):
+    configure(host)
+    host.top.mkdir()
+    storage = host.folder / "podman" / f"{driver}-containers"
+    put(storage / "containers.json", [{"id": OTHER, "names": ["agent-7"]},
+                                      {"id": ID, "names": ["agent-8"]}])
+    put(storage / ID / "userdata" / "config.json", {"annotations": {"sluice.dev/policy": "wide"}})
+    put(storage / OTHER / "userdata" / "config.json", {"annotations": {}})
+    cgroup(host, f"libpod-conmon-{ID}.scope")       # its monitor is no container
+    cgroup(host, f"libpod-{ID}.scope")
+    cgroup(host, f"libpod-{OTHER}")
+    host.start_daemon()
+    assert until(lambda: policies(host) == {"": "shut", f"/libpod-{ID}.scope": "wide",
+                                            f"/libpod-{OTHER}": "agent"}), policies(host)
+
+
+def test_containerds_names_are_those_of_their_cgroups(host):
+    configure(host)
+    host.top.mkdir()
+    tasks = host.folder / "containerd" / "io.containerd.runtime.v2.task" / "default"
+    put(tasks / "agent-1" / "config.json", {"linux": {"cgroupsPath": f"/{host.group}/agent-1"}})
+    put(tasks / "agent-2" / "config.json", {"linux": {"cgroupsPath": "/default/agent-2"}})
+    cgroup(host, "agent-1")
+    cgroup(host, "agent-2")                         # another one's of that name
+    host.start_daemon()
+    assert until(lambda: "/agent-1" in policies(host))
+    assert policies(host) == {"": "shut", "/agent-1": "agent"}
+
+
+def test_what_a_container_or_a_user_makes_is_none(host):
+    """The name of another container below one's own cgroup, or in a subtree of a user."""
+    configure(host)
+    host.top.mkdir()
+    put_docker(host, "agent-1")
+    put_docker(host, "agent-2", container=OTHER)
+    inner = cgroup(host, f"{ID}/x/docker-{OTHER}.scope")
+    host.start_daemon()
+    assert until(lambda: policies(host).get(f"/{ID}") == "agent")
+    assert f"/{inner.relative_to(host.top)}" not in policies(host)
+    host.daemon.signal(signal.SIGSTOP)
+    os.chown(cgroup(host, OTHER), 65534, 65534)
+    host.daemon.signal(signal.SIGCONT)
+    mark = cgroup(host, f"docker-{OTHER}.scope")
+    assert until(lambda: policies(host).get(f"/{mark.name}") == "agent")
+    assert policies(host) == {"": "shut", f"/{ID}": "agent", f"/{mark.name}": "agent"}
+
+
+class Held:
+    """A container whose first action is a probe while sluiced stands still."""
+
+    def __init__(self, host, words):
+        self.child = subprocess.Popen(list(map(str, words)), stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+
+    def line(self):
+        ready = select.select([self.child.stdout], [], [], 30)[0]
+        assert ready, "the container says nothing"
+        return self.child.stdout.readline().split()
+
+    def again(self):
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+        return self.line()
+
+    def close(self):
+        self.child.stdin.close()
+        code = self.child.wait(30)
+        self.child.stdout.close()
+        return code
+
+
+def found_late(host, runtime):
+    """What holds before it is known, once it is, after a restart of sluiced, at its end."""
+    host.start_daemon()
+    host.daemon.signal(signal.SIGSTOP)
+    held = Held(host, runtime.words_to_run("agent-1", "-i", args=AGAIN))
+    assert held.line() == NONE                      # the parent's: it is not known
+    assert host.arrived() == [0, 0, 0]
+    host.daemon.signal(signal.SIGCONT)
+    assert until(lambda: "agent-1" in host.containers()), host.daemon.errors
+    assert host.full_status()["daemon"]["containers"] == {"announced": 0,
+                                                             "unannounced": 1}
+    assert held.again() == SOME and host.arrived() == [0, 2, 0]
+    generation = host.containers()["agent-1"]["generation"]
+    host.kill_daemon()
+    assert held.again() == SOME
+    host.start_daemon()
+    assert until(lambda: "agent-1" in host.containers())
+    assert host.containers()["agent-1"]["generation"] == generation
+    assert held.again() == SOME and held.close() == 0
+    assert host.arrived() == [0, 4, 0]
+    assert until(lambda: list(policies(host)) == [""]), policies(host)
+
+
+@pytest.mark.skipif(not shutil.which("dockerd"), reason="dockerd is not installed")
+def test_docker_itself(host):
+    with contextlib.closing(Docker(host)) as docker:
+        done = docker.run("agent-0")
+        assert done.returncode == 0 and done.stdout.split() == ALL, done
+        assert host.arrived() == [2, 2, 2]
+        configure(host, docker=docker.data)
+        found_late(host, docker)
+
+
+@pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
+def test_podman_without_the_hook(host):
+    with contextlib.closing(Podman(host, hooks=False)) as podman:
+        done = podman.run("agent-0")
+        assert done.returncode == 0 and done.stdout.split() == ALL, done
+        assert host.arrived() == [2, 2, 2]
+        configure(host, podman=podman.base / "root")
+        found_late(host, podman)
+
+
+@pytest.mark.skipif(not shutil.which("ctr"), reason="containerd is not installed")
+def test_containerd_with_and_without_the_hook(host):
+    with contextlib.closing(Containerd(host)) as containerd:
+        done = containerd.run("agent-0")
+        assert done.returncode == 0 and done.stdout.split() == ALL, done
+        assert host.arrived() == [2, 2, 2]
+        configure(host, containerd=containerd.state)
+        done = containerd.run("agent-0", hook=host.hook)
+        assert done.returncode and "systemctl start sluiced" in done.stderr, done
+        found_late(host, containerd)
+        host.daemon.signal(signal.SIGSTOP)          # nobody finds it: the hook waits
+        child = Held(host, [*host.inside, *containerd.words_to_run("agent-2", hook=host.hook)])
+        assert until((host.top / "agent-2").exists)
+        assert not select.select([child.child.stdout], [], [], 0)[0]
+        host.daemon.signal(signal.SIGCONT)
+        assert child.line() == SOME
+        assert host.full_status()["daemon"]["containers"] == {"announced": 1, "unannounced": 0}
+        assert child.close() == 0
+        assert host.arrived() == [0, 2, 0]

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Whose cgroup it is, by its path and what the runtimes have on the disk. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "container.h"
+
+#define ID_LEN 64 /* hexadecimal digits of Docker's and Podman's ids */
+#define TASKS "io.containerd.runtime.v2.task"
+
+static const char *const prefixes[] = {"", "docker-", "libpod-", "cri-containerd-", "crio-"};
+
+static bool is_hex_id(const char *text, size_t len)
+{
+	return len == ID_LEN && strspn(text, "0123456789abcdef") >= ID_LEN;
+}
+
+/* The id in one part of a path, as the runtimes with and without systemd make it: [PREFIX-]ID
+ * [.scope]. NULL: none. (libpod-conmon-ID is its monitor's.) */
+static const char *id_in(const char *part, size_t len)
+{
+	static const char scope[] = ".scope";
+	size_t n = sizeof(scope) - 1;
+
+	if (len > n && !strncmp(part + len - n, scope, n))
+		len -= n;
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
+		n = strlen(prefixes[i]);
+		if (len > n && !strncmp(part, prefixes[i], n) && is_hex_id(part + n, len - n))
+			return part + n;
+	}
+	return NULL;
+}
+
+/*
+ * What a container makes below its own cgroup could have the name of another one: no part
+ * but the last may be a container's.
+ */
+static bool is_within_another(const char *path)
+{
+	const char *part = path, *end;
+
+	while (*part && (end = strchr(part + 1, '/'))) {
+		if (id_in(part + 1, (size_t)(end - part - 1)))
+			return true;
+		part = end;
+	}
+	return false;
+}
+
+static int docker(const struct sl_container_places *places, const char *id,
+		  struct sl_container *out)
+{
+	struct stat st;
+	char *path;
+	int err;
+
+	if (asprintf(&path, "%s/containers/%s/config.v2.json", places->docker, id) < 0)
+		return -ENOMEM;
+	err = stat(path, &st) ? -ENOENT : 0;
+	free(path);
+	return err ? err : sl_container_identify(id, NULL, NULL, places->docker, out);
+}
+
+/* The spec of a bundle has the annotations. -ENOENT: no bundle is there. */
+static int bundle(const struct sl_container_places *places, const char *id, const char *dir,
+		  const char *cgroup, struct sl_container *out)
+{
+	const char *own;
+	json_t *spec;
+	char *path;
+	size_t n;
+	int err = -ENOENT;
+
+	if (asprintf(&path, "%s/config.json", dir) < 0)
+		return -ENOMEM;
+	spec = sl_container_load(path);
+	free(path);
+	own = json_string_value(json_object_get(json_object_get(spec, "linux"), "cgroupsPath"));
+	n = own ? strlen(own) : 0;
+	/* with systemd it is SLICE:PREFIX:ID, which only an id in the path can stand for */
+	if (spec && (!cgroup || (n && strlen(cgroup) >= n && own[0] == '/' &&
+				 !strcmp(cgroup + strlen(cgroup) - n, own))))
+		err = sl_container_identify(id, dir, json_object_get(spec, "annotations"),
+					    places->docker, out);
+	json_decref(spec);
+	return err;
+}
+
+/* One more directory between: of storage drivers, of namespaces. */
+static int below_each(const struct sl_container_places *places, const char *top, const char *suffix,
+		      const char *id, const char *rest, const char *cgroup,
+		      struct sl_container *out)
+{
+	DIR *dir = opendir(top);
+	struct dirent *entry;
+	int err = -ENOENT;
+	char *path;
+	size_t len, n = strlen(suffix);
+
+	while (dir && err == -ENOENT && (entry = readdir(dir))) {
+		len = strlen(entry->d_name);
+		if (entry->d_name[0] == '.' || len < n || strcmp(entry->d_name + len - n, suffix))
+			continue;
+		if (asprintf(&path, "%s/%s/%s%s", top, entry->d_name, id, rest) < 0) {
+			err = -ENOMEM;
+			continue;
+		}
+		err = bundle(places, id, path, cgroup, out);
+		free(path);
+	}
+	if (dir)
+		closedir(dir);
+	return err;
+}
+
+static int by_id(const struct sl_container_places *places, const char *id, struct sl_container *out)
+{
+	char *tasks;
+	int err = docker(places, id, out);
+
+	if (err == -ENOENT)
+		err = below_each(places, places->podman, "-containers", id, "/userdata", NULL, out);
+	if (err != -ENOENT)
+		return err;
+	if (asprintf(&tasks, "%s/" TASKS, places->containerd) < 0)
+		return -ENOMEM;
+	err = below_each(places, tasks, "", id, "", NULL, out);
+	free(tasks);
+	return err;
+}
+
+/* containerd lets its callers name containers: `ctr run IMAGE web` is /default/web. */
+static int by_path(const struct sl_container_places *places, const char *cgroup,
+		   struct sl_container *out)
+{
+	const char *id = strrchr(cgroup, '/') + 1;
+	char *tasks;
+	int err;
+
+	if (!*id || *id == '.' || asprintf(&tasks, "%s/" TASKS, places->containerd) < 0)
+		return *id && *id != '.' ? -ENOMEM : -ENOENT;
+	err = below_each(places, tasks, "", id, "", cgroup, out);
+	free(tasks);
+	return err;
+}
+
+int sl_container_find(const struct sl_container_places *places, const char *cgroup,
+		      struct sl_container *out)
+{
+	const char *last = strrchr(cgroup, '/'), *found;
+	char id[ID_LEN + 1];
+
+	if (!last || is_within_another(cgroup))
+		return -ENOENT;
+	found = id_in(last + 1, strlen(last + 1));
+	if (!found)
+		return by_path(places, cgroup, out);
+	snprintf(id, sizeof(id), "%s", found);
+	return by_id(places, id, out);
+}
