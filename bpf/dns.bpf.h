@@ -336,7 +336,8 @@ static __always_inline bool sl_is_special6(__u64 high, __u64 low, bool private)
 		return true;	/* ::/64 holds ::1, mapped and compatible ones */
 	if (private)
 		return false;
-	return high == 0x0100ull << 48 || high >> 57 == 0xfc >> 1 || high >> 54 == 0xfe80 >> 6;
+	return high == 0x0100ull << 48 || high >> 57 == 0xfc >> 1 ||
+	       high >> 55 == 0xfe80 >> 7;	/* fe80::/10 and fec0::/10 */
 }
 
 /* The place among the owners for a name: its own, else one that is free or over; * 8:

@@ -29,7 +29,7 @@ NEVER = [ipaddress.ip_network(n) for n in (
     "100.100.100.200 ::/64 ff00::/8 64:ff9b::/32 2001::/32 2002::/16 fd00:ec2::254").split()]
 PRIVATE = [ipaddress.ip_network(n) for n in (
     "10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.168.0.0/16 198.18.0.0/15 "
-    "100::/64 fc00::/7 fe80::/10").split()]
+    "100::/64 fc00::/7 fe80::/10 fec0::/10").split()]
 POLICY = {"sluice": 1, "name": "learned",
           "dns": {"resolvers": list(RESOLVER.values()), "queries": "any", "search": [],
                   "types": ["A", "AAAA", "MX"]},

@@ -54,6 +54,7 @@ static const struct {
 	{"100::/64", true},
 	{"fc00::/7", true},
 	{"fe80::/10", true},
+	{"fec0::/10", true},
 };
 
 /* The first entry that holds the address decides. */
