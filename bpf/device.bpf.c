@@ -138,9 +138,9 @@ static __always_inline int sl_judge_device(struct __sk_buff *skb, struct sl_pack
 		return SL_PASS;
 	verdict = answer == SL_GO_ON ? sl_judge_fragments(skb, p) : sl_deny_shape(skb, p, answer);
 	if (verdict == SL_PASS)
-		verdict = sl_judge_dns(skb, p);
+		verdict = sl_judge_dns(skb, p, inbound);
 	if (verdict == SL_PASS)
-		verdict = sl_judge_sni(skb, p);
+		verdict = sl_judge_sni(skb, p, inbound);
 	return verdict == SL_PASS ? sl_shape(skb, p, inbound) : verdict;
 }
 

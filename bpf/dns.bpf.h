@@ -584,20 +584,30 @@ static __always_inline int sl_judge_answer(struct sl_packet *p, struct sl_dns *d
  * stack has no room for both (6.1). */
 #define SL_DNS_IS_ASKED 254
 
-/* One message, by direction. Not static: verified once, and what it calls is: its frame
- * of the stack stays small. */
-__noinline int sl_judge_message(struct __sk_buff *skb, struct sl_packet *p, struct sl_dns *d,
+/* One message, by direction: a function each, so that a program is verified with one of
+ * them. Not static: verified once, and what it calls is: its frame of the stack stays
+ * small. */
+__noinline int sl_judge_outbound(struct __sk_buff *skb, struct sl_packet *p, struct sl_dns *d,
+				 __u32 at, __u32 length)
+{
+	if (!p || !d)
+		return SL_REASON_DNS_PENDING;
+	p->answer.rule = SL_NONE;
+	if (!sl_dns_load(skb, d, at, length))
+		return SL_REASON_DNS_MALFORMED;
+	return sl_dns_question(d) == SL_DNS_GOOD ? SL_DNS_IS_ASKED :
+						   SL_REASON_DNS_MALFORMED;
+}
+
+__noinline int sl_judge_inbound(struct __sk_buff *skb, struct sl_packet *p, struct sl_dns *d,
 				__u32 at, __u32 length)
 {
 	if (!p || !d)
 		return SL_REASON_DNS_PENDING;
 	p->answer.rule = SL_NONE;
 	if (!sl_dns_load(skb, d, at, length))
-		return p->flow.inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
-	if (p->flow.inbound)
-		return sl_judge_answer(p, d, sl_dns_answer(d));
-	return sl_dns_question(d) == SL_DNS_GOOD ? SL_DNS_IS_ASKED :
-						   SL_REASON_DNS_MALFORMED;
+		return SL_REASON_DNS_ANSWER;
+	return sl_judge_answer(p, d, sl_dns_answer(d));
 }
 
 /* A message: an event with the name that was asked, or of the server. Not static: verified once. */
@@ -637,14 +647,17 @@ __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subje
 /* A message, and if its question is allowed and that is logged, its event. (Of a segment
  * that another question denies, those before it have theirs all the same.) */
 static __always_inline int sl_judge_logged(struct __sk_buff *skb, struct sl_packet *p,
-					   struct sl_dns *d, __u32 at, __u32 length)
+					   struct sl_dns *d, __u32 at, __u32 length,
+					   bool inbound)
 {
-	int reason = sl_judge_message(skb, p, d, at, length);
+	int reason;
 
+	if (inbound)
+		return sl_judge_inbound(skb, p, d, at, length);
+	reason = sl_judge_outbound(skb, p, d, at, length);
 	if (reason == SL_DNS_IS_ASKED)
 		reason = sl_judge_question(p, d);
-
-	if (reason == SL_PARSED && !p->flow.inbound && (p->answer.flags & SL_F_LOG_ALL))
+	if (reason == SL_PARSED && (p->answer.flags & SL_F_LOG_ALL))
 		sl_record_question(&p->flow, &p->subject, &p->answer, d,
 				   sl_packet_origin_of(p, sl_packet_note(skb, 0)));
 	return reason;
@@ -652,7 +665,7 @@ static __always_inline int sl_judge_logged(struct __sk_buff *skb, struct sl_pack
 
 /* The messages of a TCP segment, each behind its length. */
 static __always_inline int sl_judge_messages(struct __sk_buff *skb, struct sl_packet *p,
-					    struct sl_dns *d)
+					    struct sl_dns *d, bool inbound)
 {
 	__u32 at = p->flow.at, left;
 	__u8 bytes[2];
@@ -668,7 +681,7 @@ static __always_inline int sl_judge_messages(struct __sk_buff *skb, struct sl_pa
 		at += sizeof(bytes);
 		if (at + left > p->flow.end)
 			return SL_REASON_DNS_MALFORMED;
-		reason = sl_judge_logged(skb, p, d, at, left);
+		reason = sl_judge_logged(skb, p, d, at, left, inbound);
 		if (reason != SL_PARSED)
 			return reason;
 		at += left;
@@ -678,18 +691,18 @@ static __always_inline int sl_judge_messages(struct __sk_buff *skb, struct sl_pa
 
 /* A receiver takes an urgent byte out of the stream, and a raw socket's stream is anything. */
 static __always_inline int sl_judge_segment(struct __sk_buff *skb, struct sl_packet *p,
-					    struct sl_dns *d)
+					    struct sl_dns *d, bool inbound)
 {
 	int reason;
 
-	if (!p->flow.inbound && ((p->flow.tcp_flags & SL_TCP_URG) || p->flow.raw))
+	if (!inbound && ((p->flow.tcp_flags & SL_TCP_URG) || p->flow.raw))
 		return SL_REASON_DNS_MALFORMED;
 #if SL_ON_DEVICE
 	reason = sl_stream_follows(skb, p, d);
 	if (reason != SL_STREAM_NEXT)
 		return reason;
-	reason = sl_judge_messages(skb, p, d);
-	if (p->flow.inbound)
+	reason = sl_judge_messages(skb, p, d, inbound);
+	if (inbound)
 		return reason;
 	if (reason == SL_PARSED)
 		sl_stream_judged(skb, p, d, true);
@@ -697,21 +710,22 @@ static __always_inline int sl_judge_segment(struct __sk_buff *skb, struct sl_pac
 		sl_stream_judged(skb, p, d, false);
 	return reason;
 #else
-	reason = sl_judge_messages(skb, p, d);
+	reason = sl_judge_messages(skb, p, d, inbound);
 	return reason;
 #endif
 }
 
 static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_packet *p,
-					     struct sl_dns *d)
+					     struct sl_dns *d, bool inbound)
 {
 	if (p->flow.fragment)
 		return SL_REASON_FRAGMENT;
 	if (skb->gso_size)	/* the second segment would not be looked at */
-		return p->flow.inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
+		return inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
 	if (sl_udp_end(skb, &p->flow) != p->flow.end)	/* bytes that nobody would read */
-		return p->flow.inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
-	return sl_judge_logged(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8);
+		return inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
+	return sl_judge_logged(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8,
+			       inbound);
 }
 
 /* A retransmission is the same attempt. (The note on a command's socket does not tell one
@@ -765,8 +779,9 @@ __noinline int sl_dns_goes_to(struct __sk_buff *skb, const struct sl_flow *f, __
 #endif
 
 /* A message that the flow lets pass: the verdict. The denial of a question is an
- * event with its name. */
-static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet *p)
+ * event with its name. inbound is a constant of the program, p->flow.inbound nothing that
+ * the verifier knows: it need not walk what the other direction would do. */
+static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet *p, bool inbound)
 {
 	int reason = SL_REASON_DNS_PENDING, to = SL_TO_RESOLVER;
 	struct sl_dns *d = NULL;
@@ -785,8 +800,8 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 		reason = SL_REASON_DNS_FORWARDER;
 	if (!d)
 		return sl_deny_shape(skb, p, reason);
-	reason = p->flow.protocol == IPPROTO_UDP ? sl_judge_datagram(skb, p, d) :
-						   sl_judge_segment(skb, p, d);
+	reason = p->flow.protocol == IPPROTO_UDP ? sl_judge_datagram(skb, p, d, inbound) :
+						   sl_judge_segment(skb, p, d, inbound);
 	if (reason == SL_PARSED) {
 		sl_scratch_give(d);
 		return SL_PASS;

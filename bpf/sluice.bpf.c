@@ -136,9 +136,9 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 	verdict = reason == SL_PARSED ? sl_judge_fragments(skb, &p) : sl_deny_shape(skb, &p, reason);
 #if SL_NAMES
 	if (verdict == SL_PASS)
-		verdict = sl_judge_dns(skb, &p);
+		verdict = sl_judge_dns(skb, &p, inbound);
 	if (verdict == SL_PASS)
-		verdict = sl_judge_sni(skb, &p);
+		verdict = sl_judge_sni(skb, &p, inbound);
 #endif
 	if (verdict == SL_PASS)
 		verdict = sl_shape(skb, &p, inbound);

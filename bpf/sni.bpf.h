@@ -167,6 +167,22 @@ static __always_inline void sl_sni_settle(struct sl_flow_entry *e)
 	__sync_fetch_and_and(&e->flags, ~(SL_FLOW_SNI | SL_FLOW_SNI_VERIFY));
 }
 
+/* A packet from the server, or of its side: has it the name? Not static: its frame does not
+ * add to the hook's. */
+__noinline int sl_sni_heard(struct __sk_buff *skb, struct sl_packet *p)
+{
+	struct sl_flow_entry *e;
+	struct sl_segment s;
+
+	e = p ? sl_sni_entry(p) : NULL;
+	if (!e || !sl_segment_read(skb, &p->flow, e->isn, &s))
+		return SL_SNI_AGAIN;
+	if (!sl_is_opener(e, &p->flow) && (p->flow.tcp_flags & SL_TCP_ACK) && e->sni_end &&
+	    (__s32)(s.acknowledged - e->sni_end) >= 0)
+		sl_sni_settle(e);
+	return SL_PARSED;
+}
+
 /* A packet of a flow whose hello is looked for. With p->flow.scratch there is a place to
  * give back. Not static: its frame does not add to the hook's. */
 __noinline int sl_sni_look(struct __sk_buff *skb, struct sl_packet *p)
@@ -282,13 +298,19 @@ __noinline int sl_sni_conclude(struct __sk_buff *skb, struct sl_packet *p, int r
 }
 
 /* A packet that the policy lets pass; if its flow's hello is looked for, the verdict. */
-static __always_inline int sl_judge_sni(struct __sk_buff *skb, struct sl_packet *p)
+static __always_inline int sl_judge_sni(struct __sk_buff *skb, struct sl_packet *p, bool inbound)
 {
 	int reason;
 	__u32 rule;
 
 	if (!p->flow.watched)
 		return SL_PASS;
+	if (inbound) {	/* who opened it sends the other way, where it is judged */
+		if (sl_sni_heard(skb, p) == SL_PARSED)
+			return SL_PASS;
+		p->answer.flags |= SL_F_DROP;
+		return sl_refuse_packet(p);
+	}
 	reason = sl_sni_look(skb, p);
 	if (reason == SL_SNI_ASK) {
 		rule = sl_sni_rule(p);
