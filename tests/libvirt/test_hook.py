@@ -75,8 +75,10 @@ class TestFirstFrame:
             assert virt.capture.frames == []
             virt.sluice("detach", "--dev", device)
             guest.do("frames", device="eth0", frames=[ARP_PROBE])
-            assert virt.capture.wait(1) and \
-                {frame.hex()[:len(ARP_PROBE)] for frame in virt.capture.frames} == {ARP_PROBE}
+            # the capture listens: what the guest sends passes now, and its kernel has
+            # more to say than the probe (multicast reports, repeated)
+            assert virt.capture.wait_for(
+                lambda frame: frame.hex().startswith(ARP_PROBE)), virt.capture.frames
             print(f"first frames of a libvirt guest: sent {theirs['tx_packets']}, judged "
                   f"{target['tx_frames']}, passed {target['tx_frames'] - target['tx_denied']}; "
                   f"to it before the hook ran: {theirs['rx_packets']}")

@@ -122,6 +122,11 @@ class Capture:
         with self.changed:
             return self.changed.wait_for(lambda: len(self.frames) >= count, WAIT_S)
 
+    def wait_for(self, wanted):
+        """A frame of which wanted() says yes."""
+        with self.changed:
+            return self.changed.wait_for(lambda: any(map(wanted, self.frames)), WAIT_S)
+
     def clear(self):
         with self.changed:
             self.frames.clear()
