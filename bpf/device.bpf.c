@@ -27,6 +27,7 @@
 #include "nd.bpf.h"
 #include "router.bpf.h"
 #include "refuse.bpf.h"
+#include "known.bpf.h"
 
 /* SL_DEVICE_WORD by ifindex. Not there: the frame is dropped (no-policy). */
 struct {
@@ -155,7 +156,7 @@ static __always_inline int sl_device_hook(struct __sk_buff *skb, bool inbound, _
 	p.flow.hook = hook;
 	if (!inbound)
 		sl_meter_frame(&p, inbound, bytes);
-	if (sl_judge_device(skb, &p, inbound) == SL_PASS) {
+	if (sl_passes_as_known(skb, &p) || sl_judge_device(skb, &p, inbound) == SL_PASS) {
 		if (inbound)
 			sl_meter_frame(&p, inbound, bytes);
 		return SL_TC_NEXT;

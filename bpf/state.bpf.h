@@ -179,11 +179,11 @@ static __always_inline bool sl_is_opener(const struct sl_flow_entry *e, const st
 }
 
 /*
- * Where a live flow's entry is that this packet may speak for: bucket times
- * SL_FLOW_WAYS plus way, or SL_NO_PLACE. Sets f->from_a. Not static: verified
- * once.
+ * A live flow's entry that this packet may speak for, or NULL. Sets f->from_a, and *place:
+ * bucket times SL_FLOW_WAYS plus way.
  */
-__noinline int sl_flow_find(struct sl_flow *f, __u32 slot, __u64 now)
+static __always_inline struct sl_flow_entry *sl_flow_seek(struct sl_flow *f, __u32 slot, __u64 now,
+							  int *place)
 {
 	struct sl_target *t = bpf_map_lookup_elem(&sl_targets, &slot);
 	struct sl_flow_bucket *bucket;
@@ -192,29 +192,40 @@ __noinline int sl_flow_find(struct sl_flow *f, __u32 slot, __u64 now)
 	__u32 at, way, sequence;
 	__u64 tag;
 
-	if (!f || !t)
-		return SL_NO_PLACE;
+	if (!t)
+		return NULL;
 	sl_flow_key_of(f, &k);
 	tag = sl_flow_hash(&k);
 	at = sl_bucket_index(t, tag, false);
 	bucket = sl_bucket_at(slot, at);
 	if (!bucket)
-		return SL_NO_PLACE;
+		return NULL;
 	way = sl_bucket_way(bucket, tag);
 	if (!sl_entry_is(bucket, way, tag, &k)) {
 		at = sl_bucket_index(t, tag, true);
 		bucket = sl_bucket_at(slot, at);
 		if (!bucket)
-			return SL_NO_PLACE;
+			return NULL;
 		way = sl_bucket_way(bucket, tag);
 	}
 	e = sl_bucket_entry(bucket, way);
 	sequence = READ_ONCE(e->sequence);
 	if ((sequence & 1) || !sl_entry_is(bucket, way, tag, &k) || e->expires_ns <= now ||
 	    !sl_speaks_for(e, f) || READ_ONCE(e->sequence) != sequence)
-		return SL_NO_PLACE;
+		return NULL;
 	f->entry_sequence = sequence;
-	return at * SL_FLOW_WAYS + (way & (SL_FLOW_WAYS - 1));
+	*place = at * SL_FLOW_WAYS + (way & (SL_FLOW_WAYS - 1));
+	return e;
+}
+
+/* Its place, or SL_NO_PLACE. Not static: verified once. */
+__noinline int sl_flow_find(struct sl_flow *f, __u32 slot, __u64 now)
+{
+	int place = SL_NO_PLACE;
+
+	if (f)
+		sl_flow_seek(f, slot, now, &place);
+	return place;
 }
 
 static __always_inline struct sl_flow_entry *sl_flow_at(__u32 slot, int place)
