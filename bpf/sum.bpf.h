@@ -18,15 +18,19 @@
 #define SL_NO_SUM (-1)
 
 /* The offset in the frame where the sum will be stored, or SL_NO_SUM. At tc ingress the
- * context is the sk_buff, and its data begins at the MAC header. */
+ * context is the sk_buff, and its data begins at the MAC header. csum_start and csum_offset
+ * are the two halves of one word of it (csum), in every kernel. */
 __noinline int sl_sum_place(struct __sk_buff *context)
 {
 	struct sk_buff *skb = (struct sk_buff *)context;
+	struct {
+		__u16 start, offset;
+	} sum = {};
 
 	if (BPF_CORE_READ_BITFIELD_PROBED(skb, ip_summed) != SL_CHECKSUM_PARTIAL)
 		return SL_NO_SUM;
-	return (int)BPF_CORE_READ(skb, csum_start) - (int)BPF_CORE_READ(skb, mac_header) +
-	       (int)BPF_CORE_READ(skb, csum_offset);
+	bpf_core_read(&sum, sizeof(sum), &skb->csum_start);
+	return (int)sum.start - (int)BPF_CORE_READ(skb, mac_header) + (int)sum.offset;
 }
 
 /* What we read of the payload must stay as it was read. */
