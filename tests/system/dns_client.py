@@ -14,6 +14,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import client  # noqa: E402
+from liar import liar  # noqa: E402
 
 UDP_SEGMENT, SOL_UDP = 103, 17
 GAI = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
@@ -227,81 +228,9 @@ def talk_again(r):
     return client.call("recv", s.recv, 16)
 
 
-def raw_packet_6(r):
-    """These very bytes, an IPv6 packet with its header."""
-    s = client.new(r, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
-    client.call("sendto", s.sendto, bytes.fromhex(r["packet"]), (r["to"], 0))
-
-
-def tcp_segment(r, sequence, acknowledged, flags, data=b"", bad=0):
-    head = struct.pack("!HHIIBBHHH", r["sport"], r.get("port", 53), sequence & 0xffffffff, acknowledged, 0x50,
-                       flags, 8192, 0, len(data) if flags & 32 else 0)
-    source, to = socket.inet_aton(r["source"]), socket.inet_aton(r["to"])
-    pseudo = source + to + struct.pack("!HH", 6, len(head) + len(data))
-    right = client.checksum(pseudo + head + data) ^ bad
-    head = head[:16] + struct.pack("!H", right) + head[18:]
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(head) + len(data), 7, 0, 64, 6, 0, source,
-                     to)
-    return ip + head + data
-
-
-def liar(r):
-    """A TCP of one's own, by raw sockets: connects, then sends [offset, data]s. The kernel's
-    own RST to what it does not know is kept back by a black hole for its source port."""
-    to, begin = (r["to"], 0), 1000
-    hear = client.new(r, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
-    keeper = client.new(r, socket.AF_INET, socket.SOCK_STREAM)
-    keeper.bind((r["source"], r["sport"]))              # no other program's port
-    s = client.new(r, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 1)  # its own may leave
-    rule = ["iptables", "-w", "-A", "OUTPUT", "-p", "tcp", "--sport", str(r["sport"]), "--tcp-flags",
-            "RST", "RST", "-m", "mark", "!", "--mark", "1", "-j", "DROP"]
-    client.command({"argv": rule})
-    try:
-        if "decoy" in r:
-            s.sendto(tcp_segment(r, begin + r["decoy"], 0, 2, bad=0x5a5a), to)
-        s.sendto(tcp_segment(r, begin, 0, 2), to)
-        their = synack(hear, r)
-        s.sendto(tcp_segment(r, begin + 1, their, 16), to)
-        said = {}
-        for offset, data, *more in r["segments"]:
-            flags, bad = more + [24, 0][len(more):]
-            s.sendto(tcp_segment(r, begin + 1 + offset, their if flags & 16 else 0, flags,
-                                 bytes.fromhex(data), bad), to)
-            hear_more(hear, r, said, 0.1)
-            their = max([their, *(k + 1 for k in said)])
-        hear_more(hear, r, said, r.get("listen", 0))
-        return bytes(said[k] for k in sorted(said)).hex()
-    finally:
-        client.command({"argv": [*rule[:2], "-D", *rule[3:]]})
-
-
-def from_peer(hear, r, seconds):
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0 and select.select([hear], [], [], left)[0]:
-        packet = hear.recv(65535)
-        if packet[9] == 6 and packet[12:16] == socket.inet_aton(r["to"]) and \
-                packet[22:24] == struct.pack("!H", r["sport"]):
-            yield packet
-
-
-def synack(hear, r):
-    for packet in from_peer(hear, r, 2):
-        if packet[33] == 18:
-            return struct.unpack_from("!I", packet, 24)[0] + 1
-    raise client.Failed("synack", "timeout")
-
-
-def hear_more(hear, r, said, seconds):
-    """What the other side sends on the connection, by sequence number."""
-    for packet in from_peer(hear, r, seconds):
-        data = packet[20 + (packet[32] >> 4) * 4:struct.unpack_from("!H", packet, 2)[0]]
-        said.update(enumerate(data, struct.unpack_from("!I", packet, 24)[0]))
-
-
 client.KINDS.update({f.__name__: f for f in (
     resolve, lookups, parallel, connect_times, ask, send_held, askers, hear, ask_stream,
-    pieces_echoed, super_frame, pieces, talk_again, raw_packet_6, liar)})
+    pieces_echoed, super_frame, pieces, talk_again, liar)})
 
 if __name__ == "__main__":
     client.main()

@@ -19,7 +19,7 @@ import dnsmsg
 import lab as base
 from lab import PEER4, PEER6, PYTHON, SLUICE, sh, until
 
-DNS_CLIENT = pathlib.Path(__file__).with_name("dns_client.py")
+DNS_CLIENT = [pathlib.Path(__file__).with_name(name) for name in ("dns_client.py", "liar.py")]
 REAL = {4: PEER4, 6: PEER6}                             # dnsmasq
 SAYS = {4: "198.51.100.53", 6: "2001:db8:1::53"}        # says what it is told
 FOREIGN = {4: "198.51.100.54", 6: "2001:db8:1::54"}     # no resolver of the policy
@@ -217,7 +217,7 @@ class DnsLab(base.Lab):
 
     def build(self):
         super().build()
-        for path in (DNS_CLIENT,):
+        for path in DNS_CLIENT:
             shutil.copy(path, self.folder / path.name)
             (self.folder / path.name).chmod(0o755)
         self.says = Says(self)
@@ -256,7 +256,8 @@ class DnsLab(base.Lab):
     @contextlib.contextmanager
     def bound_in(self, ns, address, port=53):
         """A UDP socket that a test answers by itself."""
-        s = self.socket(ns, socket.AF_INET, socket.SOCK_DGRAM)
+        s = self.socket(ns, socket.AF_INET6 if ":" in address else socket.AF_INET,
+                        socket.SOCK_DGRAM)
         with s:
             s.settimeout(base.WAIT)
             s.bind((address, port))

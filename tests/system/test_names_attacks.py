@@ -10,7 +10,7 @@ import pytest
 
 import client
 import dnsmsg
-from dnslab import FOREIGN, GOOD, SAYS, WEB, policy
+from dnslab import FOREIGN, GOOD, REAL, SAYS, WEB, policy
 from dnsmsg import A, AAAA, CNAME
 from lab import WORKLOAD4, WORKLOAD6, matching, total, until
 
@@ -471,25 +471,29 @@ def test_a_message_over_segments(dnslab, mode, family):
 
 
 @watched
-def test_the_rate(dnslab, mode):
+@families
+def test_the_rate(dnslab, mode, family):
     """limits: dns. 20 at once, then no more in this second; other traffic is not counted."""
     text = policy(GOOD, limits="{dns: 20/s}")
     for m in ("none", mode):
-        name = f"{m}-{mode}.rate.good.example"
+        name = f"{m}-{mode}-{family}.rate.good.example"
         with dnslab.workload_of(m, text) as agent:
             for i in range(120):
-                agent.do("ask", to=SAYS[4], messages=[dnsmsg.query(name, A, i).hex()], answers=0)
+                agent.do("ask", to=SAYS[family], messages=[dnsmsg.query(name, A, i).hex()],
+                         answers=0)
             assert m != "none" or until(lambda: len(dnslab.says.heard(name)) >= 120)
             took = len(dnslab.says.heard(name))
             assert took == 120 if m == "none" else 20 <= took < 80, took
 
 
-def test_an_event_does_not_show_another_question(dnslab):
+@families
+def test_an_event_does_not_show_another_question(dnslab, family):
     """A message too short to be read has no name: not that of the one before."""
     with dnslab.workload_of("run", policy(GOOD)) as agent:
-        agent.do("ask", to=SAYS[4], messages=[q("secret.evil.example").hex()], timeout=0.05)
-        agent.do("ask", to=SAYS[4], messages=[b"12345".hex()], timeout=0.05)
-        agent.do("super_frame", to=SAYS[4], messages=[q("b.good.example").hex()] * 2, timeout=0.05)
+        agent.do("ask", to=SAYS[family], messages=[q("secret.evil.example").hex()], timeout=0.05)
+        agent.do("ask", to=SAYS[family], messages=[b"12345".hex()], timeout=0.05)
+        agent.do("super_frame", to=SAYS[family], messages=[q("b.good.example").hex()] * 2,
+                 timeout=0.05)
         agent.close()
         events = matching(agent.events(), event="dns", reason="dns-malformed")
         assert events, agent.events()
@@ -500,14 +504,14 @@ def test_an_event_does_not_show_another_question(dnslab):
 # ---- packets of one's own making ----
 
 def ip_packet(source, to, data, sport=53, dport=53, before=b"", length=None):
-    """UDP in IP; `before`: extension headers, the first of which is destination options."""
-    head = struct.pack("!HHHH", sport, dport, 8 + len(data) if length is None else length, 0)
+    """UDP in IP; `before`: extension headers, the first of which is destination options;
+    length: UDP's, if it is less."""
+    read = len(data) if length is None else length - 8
+    body = before + client.datagram(source, to, sport, dport, data[:read]) + data[read:]
     if ":" not in to:
-        body = head + data
         packet = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 77, 0, 64, 17, 0,
                              dnsmsg.address(source), dnsmsg.address(to))
         return packet[:10] + struct.pack("!H", client.checksum(packet)) + packet[12:] + body
-    body = before + client.datagram(source, to, sport, dport, data)
     return struct.pack("!IHBB", 6 << 28, len(body), 60 if before else 17, 64) + \
         dnsmsg.address(source) + dnsmsg.address(to) + body
 
@@ -538,16 +542,18 @@ def test_an_answer_over_loopback(dnslab, family):
                 honest(dnslab, agent, family)
 
 
-def test_a_resolver_on_this_machine(dnslab):
+@families
+def test_a_resolver_on_this_machine(dnslab, family):
     """At an address of the workload's own, which is reached over lo: it does teach."""
-    with dnslab.bound_in(dnslab.workload, "192.0.2.1") as s, \
-            dnslab.workload_of("run", policy(GOOD).replace("192.0.2.2", "192.0.2.1")) as agent:
-        query = dnsmsg.query(ASKED, A, 0x1234)
-        agent.send("ask", to="192.0.2.1", messages=[query.hex()])
+    own = WORKLOAD[family]
+    text = policy(GOOD).replace(f'"{REAL[family]}"', f'"{own}"')
+    with dnslab.bound_in(dnslab.workload, own) as s, dnslab.workload_of("run", text) as agent:
+        query = dnsmsg.query(ASKED, kind(family), 0x1234)
+        agent.send("ask", to=own, messages=[query.hex()])
         asked, peer = s.recvfrom(512)
-        s.sendto(dnsmsg.answer(asked, [good(4)]), peer)
+        s.sendto(dnsmsg.answer(asked, [good(family)]), peer)
         assert agent.receive()["reply"]
-        assert reaches(agent, GOAL[4])
+        assert reaches(agent, GOAL[family])
 
 
 DESTINATION_OPTIONS = b"\x11\0\x01\x04\0\0\0\0"         # next header UDP, PadN
@@ -563,7 +569,7 @@ def test_destination_options(dnslab, mode):
             for message in (refused, allowed):
                 packet = ip_packet("2001:db8::1", SAYS[6], message, sport=4242,
                                    before=DESTINATION_OPTIONS)
-                agent.do("raw_packet_6", to=SAYS[6], packet=packet.hex())
+                agent.do("raw_packet", to=SAYS[6], packet=packet.hex())
             assert m != "none" or until(lambda: allowed in dnslab.says.asked)
             dnslab.wire.settle()
             assert (refused in dnslab.says.asked) == (m == "none")
@@ -581,7 +587,7 @@ def test_a_question_in_fragments(dnslab, mode, family, fragments):
         with dnslab.workload_of(m, policy(GOOD, fragments=fragments), options=options) as agent:
             body = client.datagram(WORKLOAD[family], SAYS[family], 4243, 53, message)
             for part, begin, more in ((body[:56], 0, True), (body[56:], 56, False)):
-                agent.do("raw_packet_6" if family == 6 else "raw_packet", to=SAYS[family],
+                agent.do("raw_packet", to=SAYS[family],
                          packet=fragment(family, part, begin, more).hex())
             assert m != "none" or until(lambda: message in dnslab.says.asked)
             dnslab.wire.settle()
@@ -599,21 +605,23 @@ def fragment(family, part, begin, more):
 
 
 @watched
-def test_a_datagram_shorter_than_its_packet(dnslab, mode):
+@families
+def test_a_datagram_shorter_than_its_packet(dnslab, mode, family):
     """Bytes behind the UDP length are read by nobody, but leave."""
     for m in ("none", mode):
         message = fresh_ident() + q("short.good.example")[2:]
         options = ["--keep-privileges"] if m == "run" else []
         with dnslab.workload_of(m, policy(GOOD), options=options) as agent:
-            packet = ip_packet("192.0.2.1", SAYS[4], message + b"secret-bytes", sport=4244,
-                               length=8 + len(message))
-            agent.do("raw_packet", to=SAYS[4], packet=packet.hex())
+            packet = ip_packet(WORKLOAD[family], SAYS[family], message + b"secret-bytes",
+                               sport=4244, length=8 + len(message))
+            agent.do("raw_packet", to=SAYS[family], packet=packet.hex())
             assert m != "none" or until(lambda: message in dnslab.says.asked)
             dnslab.wire.settle()
             assert (message in dnslab.says.asked) == (m == "none")
 
 
-def test_overlapping_segments(dnslab):
+@families
+def test_overlapping_segments(dnslab, family):
     """A guest whose own TCP lies: each segment is a whole allowed question, but the second
     begins, for the resolver, in the middle: its OPT's bytes are a question of their own."""
     inner = q("t.evil.ex")
@@ -626,7 +634,7 @@ def test_overlapping_segments(dnslab):
             b"\0\x0a" + struct.pack("!H", len(hidden)) + hidden))
         second = struct.pack("!H", len(second)) + second
         with dnslab.workload_of(m, policy(GOOD)) as agent:
-            said = agent.do("liar", device="w0", source="192.0.2.1", to=SAYS[4], sport=port,
+            said = agent.do("liar", source=WORKLOAD[family], to=SAYS[family], sport=port,
                             segments=[[0, first.hex()],
                                       [len(first) - (len(second) - len(hidden)), second.hex()]])
             assert said["errno"] is None, said
@@ -656,8 +664,9 @@ def lies(how, a, b):
     }[how]
 
 
+@families
 @pytest.mark.parametrize("how", ["again", "other-bytes", "gap", "urgent", "begun-anew"])
-def test_a_resolver_reads_what_was_judged(dnslab, how):
+def test_a_resolver_reads_what_was_judged(dnslab, family, how):
     """Only whole allowed questions: what passes is read by the resolver as it was judged, so
     what the resolver may put together otherwise does not pass."""
     for m in ("none", "device"):
@@ -665,7 +674,7 @@ def test_a_resolver_reads_what_was_judged(dnslab, how):
         segments, read = lies(how, a, b)
         passes = m == "none" or how == "again"
         with dnslab.workload_of(m, policy(GOOD)) as agent:
-            said = agent.do("liar", device="w0", source="192.0.2.1", to=SAYS[4],
+            said = agent.do("liar", source=WORKLOAD[family], to=SAYS[family],
                             sport=4310 + int.from_bytes(fresh_ident(), "big") % 1000,
                             segments=segments)
             assert said["errno"] is None, said
@@ -699,14 +708,15 @@ def test_what_a_device_refuses_over_tcp(dnslab, family):
         assert sorted(got) == sorted(want)
 
 
-def test_a_retransmission_on_a_device_is_one_attempt(dnslab):
+@families
+def test_a_retransmission_on_a_device_is_one_attempt(dnslab, family):
     """on_deny: drop. The kernel sends the segment again and again."""
-    message = q("again.evil.example")
+    message, port = q("again.evil.example"), 22000 + 100 * family
     segment = struct.pack("!H", len(message)) + message
     with dnslab.workload_of("device", policy(GOOD, on_deny="drop"), watch=True) as agent:
-        agent.do("ask_stream", to=SAYS[4], segments=[segment.hex()], timeout=1.5,
-                 bind=[WORKLOAD4, 22000])
-        agent.do("ask", to=SAYS[4], messages=[q("end.evil.example").hex()], timeout=0.1,
-                 bind=[WORKLOAD4, 22001])
-        assert until(lambda: len(events_from(dnslab, 22000)) == 2)
-        assert total(events_from(dnslab, 22000)) == 2
+        agent.do("ask_stream", to=SAYS[family], segments=[segment.hex()], timeout=1.5,
+                 bind=[WORKLOAD[family], port])
+        agent.do("ask", to=SAYS[family], messages=[q("end.evil.example").hex()], timeout=0.1,
+                 bind=[WORKLOAD[family], port + 1])
+        assert until(lambda: len(events_from(dnslab, port)) == 2)
+        assert total(events_from(dnslab, port)) == 2

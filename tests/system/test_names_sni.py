@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from dnslab import GOOD, policy
-from lab import WORKLOAD4, matching, total, until
+from lab import WORKLOAD4, WORKLOAD6, matching, total, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
@@ -15,6 +15,7 @@ watched = pytest.mark.parametrize("mode", ["run", "device"])
 families = pytest.mark.parametrize("family", [4, 6])
 VERIFY = GOOD + ", sni: verify"
 OBSERVE = GOOD + ", sni: observe"
+WORKLOAD = {4: WORKLOAD4, 6: WORKLOAD6}
 ADDRESS = {4: "198.51.100.11", 6: "2001:db8:1::11"}     # h1.good.example
 
 
@@ -178,15 +179,16 @@ def test_udp_of_the_same_rule(dnslab, mode, family):
             assert works or until(lambda: matching(events(), reason="sni-quic"))
 
 
-def test_a_hello_in_two_writes(dnslab):
+@families
+def test_a_hello_in_two_writes(dnslab, family):
     """A command's TCP sends what was dropped again, with what came behind it."""
     whole = ALLOWED["plain"]
     with dnslab.workload_of("run", policy(VERIFY)) as agent:
-        learn(agent, 4)
-        said = sent(agent, 4, whole[:5], whole[5:], timeout=4)
+        learn(agent, family)
+        said = sent(agent, family, whole[:5], whole[5:], timeout=4)
         assert arrives(said, whole)
         foreign = hello("www.evil.example")
-        assert not arrives(sent(agent, 4, foreign[:5], foreign[5:], timeout=1.5), foreign)
+        assert not arrives(sent(agent, family, foreign[:5], foreign[5:], timeout=1.5), foreign)
 
 
 # ---- a guest with a TCP of its own ----
@@ -209,14 +211,15 @@ TRICKS = {
 }
 
 
+@families
 @pytest.mark.parametrize("trick", TRICKS)
-def test_a_tcp_of_its_own(dnslab, trick):
+def test_a_tcp_of_its_own(dnslab, family, trick):
     heard, segments = TRICKS[trick]
     segments = [[offset, data.hex(), *more] for offset, data, *more in segments]
     for rule, arrived in ((GOOD, True), (VERIFY, False)):
         with dnslab.workload_of("device", policy(rule)) as agent:
-            learn(agent, 4)
-            said = agent.do("liar", wait=8, source=WORKLOAD4, to=ADDRESS[4], port=7,
+            learn(agent, family)
+            said = agent.do("liar", wait=8, source=WORKLOAD[family], to=ADDRESS[family], port=7,
                             sport=6100 + list(TRICKS).index(trick) * 2 + arrived,
                             segments=segments, listen=0.6)
             assert said["errno"] is None, said
@@ -224,30 +227,32 @@ def test_a_tcp_of_its_own(dnslab, trick):
             if not arrived or trick != "urgent data":   # a server misses its urgent byte
                 assert (heard in got) == arrived, (rule, got)
             assert not arrived or got
-            assert arrives(sent(agent, 4, GOOD_HELLO), GOOD_HELLO)
+            assert arrives(sent(agent, family, GOOD_HELLO), GOOD_HELLO)
 
 
-def test_the_same_again_from_a_tcp_of_its_own(dnslab):
+@families
+def test_the_same_again_from_a_tcp_of_its_own(dnslab, family):
     """Honest retransmissions: the whole, the whole with more, what is behind the name."""
     with dnslab.workload_of("device", policy(VERIFY)) as agent:
-        learn(agent, 4)
+        learn(agent, family)
         more = b"and more" * 10
         segments = [[0, GOOD_HELLO, PUSH, BAD], [0, GOOD_HELLO[:END], PUSH, BAD],
                     [0, GOOD_HELLO + more], [END, (GOOD_HELLO + more)[END:]],
                     [len(GOOD_HELLO), more + b"!"]]
-        said = agent.do("liar", wait=8, source=WORKLOAD4, to=ADDRESS[4], port=7, sport=6200,
-                        segments=[[o, d.hex(), *m] for o, d, *m in segments], listen=0.6)
+        said = agent.do("liar", wait=8, source=WORKLOAD[family], to=ADDRESS[family], port=7,
+                        sport=6200, segments=[[o, d.hex(), *m] for o, d, *m in segments], listen=0.6)
         assert bytes.fromhex(said["reply"]) == GOOD_HELLO + more + b"!"
 
 
-def test_another_beginning(dnslab):
+@families
+def test_another_beginning(dnslab, family):
     """A SYN that never arrives, then the real one with another number: what is looked at
     would be elsewhere than what the server reads."""
     for rule, arrived in ((GOOD, True), (VERIFY, False)):
         with dnslab.workload_of("device", policy(rule)) as agent:
-            learn(agent, 4)
-            said = agent.do("liar", wait=8, source=WORKLOAD4, to=ADDRESS[4], port=7, decoy=-5000,
-                            sport=6300 + arrived, segments=[[0, EVIL.hex()]], listen=0.4)
+            learn(agent, family)
+            said = agent.do("liar", wait=8, source=WORKLOAD[family], to=ADDRESS[family], port=7,
+                            decoy=-5000, sport=6300 + arrived, segments=[[0, EVIL.hex()]], listen=0.4)
             assert said["errno"] == (None if arrived else "timeout"), said
             assert not arrived or EVIL in bytes.fromhex(said["reply"])
 
