@@ -46,7 +46,7 @@ static void print_addresses(const struct sl_dns *d)
 		       d->addresses[i].ttl_s);
 }
 
-/* As sl_judge_answer() in bpf/dns.bpf.h. The walk overwrites the text. */
+/* As sl_judge_answer() in bpf/dns_answer.bpf.h. The walk overwrites the text. */
 static void read_answer(struct sl_dns *d)
 {
 	int verdict = sl_dns_answer(d);
