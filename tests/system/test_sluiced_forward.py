@@ -16,7 +16,8 @@ from dnslab import GOOD, REAL, SAYS, WEB
 from forwardlab import ask, ask_tcp, rcode
 from lab import PYTHON, matching, until
 from sluicedlab import SLUICED
-from test_forward_upstream import Tls, believing, certificate, long_by_tcp  # noqa: F401
+from test_forward_upstream import (  # noqa: F401
+    Tls, WITH_HINTS, believing, certificate, kinds, long_by_tcp, services, stripped, with_hints)
 from test_names import NAMES
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
@@ -202,6 +203,24 @@ def test_an_answer_of_many_segments(tree, daemon):
     got = ask_tcp(agent, NAME, dnsmsg.TXT, tail=dnsmsg.opt(), timeout=10)
     assert rcode(got) == 0 and fw.counts(got)[1] == 200
     assert rcode(ask_tcp(agent, "a.bad.example", dnsmsg.TXT)) == dnsmsg.NXDOMAIN
+
+
+@kinds
+@stripped
+def test_https_records(tree, daemon, kind, strip, want):
+    """The resolver's own answer has all of them; the forwarder's only what is not stripped."""
+    path = tree.make("a1")
+    agent = client(tree, path)
+    tree.lab.says.handler = with_hints(kind)
+    asked = dnsmsg.query(NAME, kind).hex()
+    [direct] = agent.do("ask", to=SAYS[4], messages=[asked])["reply"]       # nothing enforced
+    assert services(bytes.fromhex(direct), kind) == sorted(WITH_HINTS)
+    daemon.start(policy(to=SAYS[4], dns=strip))
+    daemon.target(path)
+    for how in (ask, ask_tcp):
+        assert services(how(agent, NAME, kind, tail=dnsmsg.opt()), kind) == sorted(want)
+    assert agent.do("ask", to=SAYS[4], messages=[asked], timeout=0.5)["errno"]
+    assert rcode(ask(agent, "a.bad.example", kind)) == dnsmsg.NXDOMAIN
 
 
 @pytest.mark.parametrize("family", [4, 6])
