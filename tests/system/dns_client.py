@@ -165,22 +165,25 @@ def ask_stream(r):
 
 
 def pieces_echoed(r):
-    """r["segments"] (hex), each a send of its own, on one TCP connection to an echo: what
-    comes back, all of it."""
+    """r["segments"] (hex), each a send of its own, on one TCP connection to an echo, which
+    says r["first"] bytes before that: what comes back, all of it."""
     s = client.new(r, client.family(r["to"]), socket.SOCK_STREAM)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.call("connect", s.connect, (r["to"], r.get("port", 7)))
-    want, got = b"", b""
+    want, got = r.get("first", 0), exactly(s, r.get("first", 0))
     for segment in r["segments"]:
-        want += bytes.fromhex(segment)
+        want += len(bytes.fromhex(segment))
         client.call("send", s.sendall, bytes.fromhex(segment))
         time.sleep(r.get("gap", 0))
-    while len(got) < len(want):
-        more = client.call("recv", s.recv, 65535)
-        if not more:
-            break
+    return (got + exactly(s, want - len(got))).hex()
+
+
+def exactly(s, count):
+    """So many bytes of a connection, fewer if it ends."""
+    got = b""
+    while len(got) < count and (more := client.call("recv", s.recv, count - len(got))):
         got += more
-    return got.hex()
+    return got
 
 
 def complete(data):

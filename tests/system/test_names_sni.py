@@ -2,7 +2,10 @@
 """Server names (docs/names.md): the hellos are OpenSSL's. Whatever is denied is first
 shown to arrive under the same rule without `sni`; the other end is an echo."""
 import os
+import select
+import socket
 import ssl
+import threading
 
 import pytest
 
@@ -189,6 +192,107 @@ def test_a_hello_in_two_writes(dnslab, family):
         assert arrives(said, whole)
         foreign = hello("www.evil.example")
         assert not arrives(sent(agent, family, foreign[:5], foreign[5:], timeout=1.5), foreign)
+
+
+# ---- what the other side says ----
+
+class Speaker:
+    """A server that says something first, and is an echo then."""
+
+    def __init__(self, dnslab, address, banner):
+        self.socket = dnslab.says.bound(address, SPEAKS, socket.SOCK_STREAM)
+        self.socket.listen(8)
+        self.banner = banner
+        self.ended = os.pipe()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        known = []
+        while True:
+            for s in select.select([self.socket, self.ended[0], *known], [], [])[0]:
+                if s == self.ended[0]:
+                    return
+                if s == self.socket:
+                    known.append(s.accept()[0])
+                    known[-1].sendall(self.banner)
+                    continue
+                try:
+                    data = s.recv(65535)
+                    s.sendall(data)
+                except OSError:
+                    data = b""
+                if not data:
+                    known.remove(s)
+                    s.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.write(self.ended[1], b"x")
+        self.thread.join(5)
+        self.socket.close()
+        for fd in self.ended:
+            os.close(fd)
+
+
+SPEAKS = 17
+BANNERS = {"no hello": b"SSH-2.0-x\r\n", "a foreign hello": hello("ww.evil.example"),
+           "an allowed hello": hello("h1.good.example")}
+
+
+@watched
+@families
+@pytest.mark.parametrize("banner", BANNERS)
+def test_a_server_that_speaks_first(dnslab, mode, family, banner):
+    """What comes in is no hello, whatever it is: it passes, and neither ends the search for
+    the client's nor stands in its stead."""
+    first, evil = BANNERS[banner], hello("www.evil.example")
+    rule = f'allow: "*.good.example:{SPEAKS}", id: good'
+
+    def said(agent, data, timeout=0.5):
+        got = agent.do("pieces_echoed", wait=8, to=ADDRESS[family], port=SPEAKS, first=len(first),
+                       segments=[data.hex()] if data else [], timeout=timeout)
+        return got["errno"] or bytes.fromhex(got["reply"])
+
+    with Speaker(dnslab, ADDRESS[family], first):
+        with dnslab.workload_of(mode, policy(rule)) as agent:
+            learn(agent, family)
+            assert said(agent, evil) == first + evil
+        with dnslab.workload_of(mode, policy(rule + ", sni: verify"), watch=True) as agent:
+            learn(agent, family)
+            assert said(agent, b"") == first
+            assert said(agent, evil) == ("ECONNRESET" if mode == "device" else "ECONNABORTED")
+            assert said(agent, ALLOWED["plain"], 1) == first + ALLOWED["plain"]
+            events = dnslab.device.events if mode == "device" else agent.events
+            assert until(lambda: matching(events(), reason="sni-name"))
+            assert total([e for e in events() if e["verdict"] == "deny"]) == 1, events()
+
+
+@watched
+@families
+def test_a_connection_that_came_in(dnslab, mode, family):
+    """From an address that a name with `sni` owns, let in by `inbound`: the rule is about
+    what the workload opens, so neither side is held to a hello."""
+    data = hello("www.evil.example")
+    for inbound, comes in (("replies", False), ("allow", True)):
+        with dnslab.workload_of(mode, policy(VERIFY, inbound=inbound)) as agent:
+            learn(agent, family)
+            assert not arrives(sent(agent, family, data, timeout=0.4), data)
+            port = 8100 + 10 * family + comes
+            agent.do("listen", to=WORKLOAD[family], port=port, hold="l")
+            with dnslab.says.bound(ADDRESS[family], 0, socket.SOCK_STREAM) as s:
+                s.settimeout(2 if comes else 0.4)
+                if not comes:
+                    with pytest.raises(OSError):
+                        s.connect((WORKLOAD[family], port))
+                    continue
+                s.connect((WORKLOAD[family], port))
+                s.sendall(data)
+                assert agent.do("accept", use="l")["errno"] is None
+                assert s.recv(65535) == data
+            assert not arrives(sent(agent, family, data, timeout=0.4), data)
 
 
 # ---- a guest with a TCP of its own ----
