@@ -131,6 +131,15 @@ static __always_inline __u32 sl_owner_place(const struct sl_learned *l, __u64 ta
 	return best ^ (best ^ free) * sl_less(SL_OWNERS - 1, best);
 }
 
+/* The lock is held; readers see the old name, none, or the new one. */
+static __always_inline void sl_owner_put(struct sl_owner *o, __u64 tag, __u32 name, __u32 until)
+{
+	WRITE_ONCE(o->tag, 0);
+	o->name = name;
+	WRITE_ONCE(o->until_s, until);
+	WRITE_ONCE(o->tag, tag);
+}
+
 static __always_inline bool sl_owner_add(struct sl_learned *l, __u64 tag, __u32 name, __u32 until,
 					 __u32 now)
 {
@@ -144,14 +153,10 @@ static __always_inline bool sl_owner_add(struct sl_learned *l, __u64 tag, __u32 
 	o = &l->owners[at];
 	if (o->tag == tag && o->until_s > until)
 		until = o->until_s;
-	if (o->tag == tag && o->name == name) {
+	if (o->tag == tag && o->name == name)
 		WRITE_ONCE(o->until_s, until);	/* it owns the address throughout */
-		return true;
-	}
-	WRITE_ONCE(o->tag, 0);
-	o->name = name;
-	WRITE_ONCE(o->until_s, until);
-	WRITE_ONCE(o->tag, tag);
+	else
+		sl_owner_put(o, tag, name, until);
 	return true;
 }
 
@@ -188,6 +193,20 @@ static __always_inline __u64 sl_learned_way(const struct sl_learned_bucket *b, _
 		best ^= (best ^ i) * (own & sl_less(31, best));
 		best ^= (best ^ (i + 16)) * there;
 	}
+	return best;
+}
+
+/* The way of an address in a bucket; SL_LEARNED_WAYS: it is not there. No branches. */
+static __always_inline __u32 sl_learned_where(const struct sl_learned_bucket *b, __u32 family,
+					      __u64 high, __u64 low)
+{
+	__u64 best = SL_LEARNED_WAYS;
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < SL_LEARNED_WAYS; i++)
+		best ^= (best ^ i) *
+			sl_less(sl_learned_differs(&b->ways[i], family, high, low), 1);
 	return best;
 }
 
@@ -285,6 +304,101 @@ __noinline int sl_learn(const struct sl_subject *s, struct sl_dns *d, __u32 i, i
 	return added ? 0 : -1;
 }
 
+/* When the time of an owner is over that has the class; SL_NONE: it has another. Not static:
+ * verified once, and not for each owner. */
+__noinline __u32 sl_owner_ends(const struct sl_subject *s, const struct sl_owner *owner, __u32 class)
+{
+	struct sl_owner o;
+
+	if (!s || !owner)
+		return SL_NONE;
+	o.tag = READ_ONCE(owner->tag);
+	o.name = READ_ONCE(owner->name);
+	o.until_s = READ_ONCE(owner->until_s);
+	return o.tag && sl_owner_class(s, &o) == class ? o.until_s : SL_NONE;
+}
+
+/* The place of the owner of the class whose time is over first; SL_OWNERS: none has it. No
+ * branches. */
+static __always_inline __u32 sl_owner_of_class(const struct sl_subject *s,
+					       const struct sl_learned *l, __u32 class)
+{
+	__u64 first = SL_NONE, at = SL_OWNERS, ends, less;
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < SL_OWNERS; i++) {
+		ends = sl_owner_ends(s, &l->owners[i], class);
+		less = sl_less(ends, first);
+		first ^= (first ^ ends) * less;
+		at ^= (at ^ i) * less;
+	}
+	return at;
+}
+
+/*
+ * Eight others own the address. What the same rules say of two names is the same, so one
+ * that has the name's class answers for it: the one that owns the address longer stays.
+ * So no name owns an address for longer than DNS said, and none that a rule allows is lost
+ * to it before. 0: done; -1: none has the class. Not static: verified once.
+ */
+__noinline int sl_learn_merged(const struct sl_subject *s, struct sl_dns *d, __u32 i, int lesson,
+			       int learned)
+{
+	__u32 slot, family, class, way, at, ends;
+	struct sl_learned_bucket *one, *two;
+	__u64 high, low, tag;
+	struct sl_flow_lock *lock;
+	struct sl_owner mine = {};
+	struct sl_learned *l;
+	bool taken;
+
+	if (!learned)
+		return 0;
+	if (!s || !d)
+		return -1;
+	i &= SL_DNS_ADDRESSES_MAX - 1;
+	slot = s->slot;
+	family = d->addresses[i].family;
+	if (!sl_lesson_address(&d->addresses[i], lesson & SL_LESSON_PRIVATE, &high, &low))
+		return 0;
+	mine.tag = d->hash;
+	mine.name = lesson & (SL_KNOWN_NAMES - 1);
+	mine.until_s = sl_dns_until(s, d->addresses[i].ttl_s);
+	tag = sl_address_hash(family, high, low);
+	lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
+	one = sl_learned_at(slot, tag, false);
+	two = sl_learned_at(slot, tag, true);
+	if (!lock || !one || !two)
+		return -1;
+	way = sl_learned_where(one, family, high, low);
+	if (way >= SL_LEARNED_WAYS) {
+		one = two;
+		way = sl_learned_where(two, family, high, low);
+	}
+	if (way >= SL_LEARNED_WAYS)
+		return -1;	/* no room for the address at all */
+	l = sl_learned_pick(one, way);
+	class = sl_owner_class(s, &mine);
+	at = sl_owner_of_class(s, l, class);
+	if (class == SL_NONE || at >= SL_OWNERS)
+		return -1;
+	barrier_var(at);
+	at &= SL_OWNERS - 1;
+	tag = READ_ONCE(l->owners[at].tag);
+	ends = sl_owner_ends(s, &l->owners[at], class);
+	if (ends == SL_NONE)
+		return -1;	/* another CPU was faster */
+	if (ends >= mine.until_s)
+		return 0;
+	bpf_spin_lock(&lock->lock);
+	taken = !sl_learned_differs(l, family, high, low) && l->owners[at].tag == tag;
+	if (taken)
+		sl_owner_put(&l->owners[at], mine.tag, mine.name, mine.until_s);
+	bpf_spin_unlock(&lock->lock);
+	return taken ? 0 : -1;
+}
+
 /* What an answer teaches, its chain having been judged. */
 static __always_inline void sl_learn_all(const struct sl_subject *s, struct sl_dns *d)
 {
@@ -299,7 +413,7 @@ static __always_inline void sl_learn_all(const struct sl_subject *s, struct sl_d
 	if (lesson < 0)
 		return;
 	for (i = 0; i < SL_DNS_ADDRESSES_MAX && i < d->n_addresses; i++)
-		full -= sl_learn(s, d, i, lesson);
+		full -= sl_learn_merged(s, d, i, lesson, sl_learn(s, d, i, lesson));
 	stats = full || d->over ? bpf_map_lookup_elem(&sl_stats, &slot) : NULL;
 	if (stats)
 		__sync_fetch_and_add(&stats->unlearned, full + d->over);

@@ -56,6 +56,11 @@ def covering(name):
     return [r for r in POLICY["rules"] if any(covers(p, name) for p in patterns(r))]
 
 
+def same_rules(name):
+    """Names of which all rules say the same have this in common."""
+    return tuple(r["id"] for r in covering(name))
+
+
 def is_denied(name):
     rules = covering(name)
     return bool(rules) and "deny" in rules[0]
@@ -69,10 +74,13 @@ def may_be_learned(address, private):
 # ---- the model ----
 
 class Model:
-    """What a target has learned: (name, packed address) -> when it is over."""
+    """What a target has learned: (name, packed address) -> when it is over; and of each
+    address how many of its places names with these rules have. Where they have fewer than
+    there are names, they are those that own it longest."""
 
     def __init__(self):
         self.owned, self.unlearned = {}, 0
+        self.places = collections.defaultdict(collections.Counter)
 
     def answer(self, message, asked):
         """Does the answer pass? asked: (name, type, id)."""
@@ -109,8 +117,10 @@ class Model:
             if not may_be_learned(address, private):
                 continue
             key, until = (name, address.packed), now + min(max(ttl, 60), 86400)
-            others = sum(k[1] == address.packed for k in self.owned if k != key)
-            if key not in self.owned and others >= OWNERS:
+            places = self.places[address.packed]
+            if key not in self.owned and places.total() < OWNERS:
+                places[same_rules(name)] += 1
+            elif key not in self.owned and not places[same_rules(name)]:
                 self.unlearned += 1
                 continue
             self.owned[key] = max(until, self.owned.get(key, 0))
@@ -228,16 +238,28 @@ def check(tool, model, frames, cases, counts):
 
 def compare(model, learned, unlearned, slack):
     now = time.monotonic()
-    for key in {**learned, **model.owned}:
-        name, address = key[0], ipaddress.ip_address(key[1])
-        if key not in learned:
-            return f"{address} of {name} is not learned"
-        if key not in model.owned:
-            return f"{address} of {name} is learned"
-        if abs(model.owned[key] - now - learned[key]) > slack:
-            return f"{address} of {name}: {learned[key]} s left, should be {model.owned[key] - now:.0f}"
+    for key, left in learned.items():
+        want = model.owned.get(key, 0) - now
+        if abs(want - left) > slack:
+            return f"{ipaddress.ip_address(key[1])} of {key[0]}: {left} s left, should be {want:.0f}"
+    want, got = places_of(model.owned), places_of(learned)
+    for place in {**want, **got}:
+        count = model.places[place[0]][place[1]]
+        told = f"{ipaddress.ip_address(place[0])} of names with {place[1]}"
+        if len(got[place]) != count:
+            return f"{told}: {len(got[place])} learned, should be {count}"
+        if any(abs(w - now - g) > slack for w, g in zip(want[place], got[place])):
+            return f"{told}: {got[place]} s left, should be {[int(w - now) for w in want[place]]}"
     return None if unlearned == model.unlearned else \
         f"{unlearned} addresses had no room, should be {model.unlearned}"
+
+
+def places_of(owned):
+    """(address, rules) -> when it is over for each name, the last first."""
+    found = collections.defaultdict(list)
+    for (name, address), until in owned.items():
+        found[address, same_rules(name)].append(until)
+    return collections.defaultdict(list, {k: sorted(v, reverse=True) for k, v in found.items()})
 
 
 def run(options, rng, tool, counts):

@@ -268,7 +268,8 @@ def says(family=4):
 
 
 def test_up_to_eight_owners(dnslab):
-    """The ninth name does not get the address: with the first eight gone it is not there."""
+    """Of nine rules: the ninth's name does not get the address, and with the first eight gone
+    it is not there."""
     def rule(i):
         return f'allow: "n{i}.shared.example:7", id: n{i}'
     with dnslab.workload_of("device", policy(*map(rule, range(9))), says()) as agent:
@@ -277,6 +278,33 @@ def test_up_to_eight_owners(dnslab):
         for i in range(9):
             dnslab.device.attach(policy(rule(i)))
             assert (agent.do("tcp", to=WEB[4], port=7, timeout=0.3)["errno"] is None) == (i < 8), i
+
+
+@watched
+@families
+@pytest.mark.parametrize("longest", ["first", "ninth"])
+def test_more_than_eight_names_of_one_rule(dnslab, mode, family, longest):
+    """Names behind one address of a CDN: it is theirs until the last one's time is over."""
+    kind = dnsmsg.A if family == 4 else dnsmsg.AAAA
+    names = [f"n{i}.shared.example" for i in range(9)]
+    long, shared = names[0 if longest == "first" else 8], WEB[family]
+    other = shared[:-2] + "81"
+
+    def say(query):
+        name = dnsmsg.question_of(query)[0]
+        return [dnsmsg.answer(query, [dnsmsg.record(
+            None, kind, shared if name in names else other, 60 if name == long else 1)])]
+
+    text = policy('allow: "*.shared.example:7", id: shared', dns="ttl: {min: 1s, max: 60s}")
+    with dnslab.workload_of(mode, text) as agent:
+        dnslab.says.handler = say
+        for name in [*names, "short.shared.example"]:
+            assert agent.do("ask", to=SAYS[family], messages=[dnsmsg.query(name, kind).hex()])[
+                "reply"], name
+        for to in (shared, other):
+            assert agent.do("tcp", to=to, port=7)["errno"] is None
+        assert until(lambda: agent.do("tcp", to=other, port=7, timeout=0.3)["errno"], 5, 0.2)
+        assert agent.do("tcp", to=shared, port=7)["errno"] is None
 
 
 # ---- the language ----
