@@ -15,6 +15,7 @@ import machine
 
 sys.path.insert(0, str(machine.ROOT / "tests" / "system"))
 import client  # noqa: E402
+import dns_client  # noqa: E402,F401  (adds its actions)
 import lab  # noqa: E402
 
 servers = []
