@@ -17,6 +17,7 @@ import client  # noqa: E402
 from liar import liar  # noqa: E402
 
 UDP_SEGMENT, SOL_UDP = 103, 17
+SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 GAI = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
 
@@ -203,7 +204,8 @@ def super_frame(r):
 
 
 def pieces(r):
-    """One datagram, put together by MSG_MORE, or its second half by sendfile()."""
+    """One datagram, put together by MSG_MORE, or its second half by sendfile(), or all of it
+    left in the program's own pages (MSG_ZEROCOPY)."""
     s = client.new(r, client.family(r["to"]), socket.SOCK_DGRAM)
     message = bytes.fromhex(r["message"])
     client.call("connect", s.connect, (r["to"], 53))
@@ -211,6 +213,9 @@ def pieces(r):
     if r["how"] == "more":
         client.call("send", s.send, message[:cut], socket.MSG_MORE)
         client.call("send", s.send, message[cut:])
+    elif r["how"] == "zerocopy":
+        s.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
+        client.call("send", s.send, message, MSG_ZEROCOPY)
     else:
         with tempfile.TemporaryFile() as f:
             f.write(message[cut:])

@@ -423,9 +423,9 @@ def test_a_super_frame(dnslab, mode, family):
 
 @watched
 @families
-@pytest.mark.parametrize("how", ["more", "sendfile"])
+@pytest.mark.parametrize("how", ["more", "sendfile", "zerocopy"])
 def test_questions_in_pieces(dnslab, mode, family, how):
-    """MSG_MORE and sendfile(): what is judged is what is sent, wherever the bytes lie."""
+    """MSG_MORE, sendfile() and MSG_ZEROCOPY: what is judged is what is sent, wherever the bytes lie."""
     for m in ("none", mode):
         with dnslab.workload_of(m, policy(GOOD)) as agent:
             for name, allowed in (("pieces.good.example", True), ("pieces.evil.example", False)):
