@@ -162,8 +162,9 @@ class Policy:
         self.dns = document.get("dns")
         self.resolvers = None
         if self.dns is not None:
-            only_keys(self.dns, "resolvers queries types ttl search", "dns")
+            only_keys(self.dns, "resolvers queries types ttl search dot", "dns")
             self.resolvers = {locate(a) for a in self.dns.get("resolvers", [])}
+            self.gate = (53,) if self.dns.get("dot") == "rules" else (53, 853)
         self.sets = self._read_sets(document)
         self.ids = []
         self.verified = []
@@ -361,7 +362,7 @@ class Policy:
         realm, number = locate(address)
         if direction == "in":
             return self._decide_in(realm, number, protocol, key)
-        if self.resolvers is not None and protocol in (6, 17) and key in (53, 853):
+        if self.resolvers is not None and protocol in (6, 17) and key in self.gate:
             if key == 53 and (realm, number) in self.resolvers:
                 return "allow", None, "dns-resolver"
             return "deny", None, "dns-gate"

@@ -95,6 +95,8 @@ class RandomPolicy:
             dns["search"] = self.names.domains
         if rng.random() < 0.4:
             dns["queries"] = rng.choice(["listed", "any"])
+        if rng.random() < 0.2:
+            dns["dot"] = rng.choice(["deny", "rules"])
         if rng.random() < 0.1:
             dns["types"] = rng.sample(["A", "AAAA", "TXT", "TYPE99"], rng.randint(1, 4))
 

@@ -201,6 +201,10 @@ OUT = [
     (policy(allow("any"), dns={"resolvers": ["9.9.9.9"]}), "out 132 9.9.9.8 53 -", A),
     (policy(allow("any"), dns={"resolvers": ["9.9.9.9"]}), "out 17 2002::1 53 -",
      "deny dns-gate dns-gate"),
+    (policy(allow("any"), dns={"resolvers": ["9.9.9.9"], "dot": "rules"}), "out 6 9.9.9.9 853 -", A),
+    (policy(allow("any"), dns={"resolvers": ["9.9.9.9"], "dot": "rules"}), "out 6 9.9.9.8 53 -",
+     "deny dns-gate dns-gate"),
+    (policy(dns={"resolvers": ["9.9.9.9"], "dot": "rules"}), "out 6 9.9.9.9 853 -", DEFAULT),
     (policy(allow("9.9.9.8:53,853")), "out 17 9.9.9.8 53 -", A),
     (policy(allow("9.9.9.8:53,853")), "out 17 9.9.9.9 853 -", DEFAULT),
 ]

@@ -204,3 +204,16 @@ def test_a_gate_alone_still_runs(write):
         pytest.skip("needs root")
     path = write("sluice: 1\ndns: {resolvers: [192.0.2.53]}\n")
     assert sluice("run", "-q", "-p", path, "--", "true").returncode == 0
+
+
+def test_dns_over_tls_by_rules(write):
+    """dot: rules. The gate's rule is about port 53 then, and says so."""
+    text = "sluice: 1\ndns: {{resolvers: [192.0.2.53], search: []{}}}\nrules:\n" \
+           "  - allow: 192.0.2.53:853/tcp\n    id: dot\n"
+    for more, rule in (("", "dns-gate"), (", dot: rules", "dot")):
+        path = write(text.format(more))
+        assert explain(path, "192.0.2.53:853")["rule"] == rule
+        assert explain(path, "192.0.2.54:53")["rule"] == "dns-gate"
+        assert explain(path, "192.0.2.54:853")["rule"] == ("dns-gate" if rule == "dns-gate" else None)
+        said = sluice("explain", "--trust-clock", "-p", path, "192.0.2.54:80").stdout
+        assert ("port is 80, not 53 or 853" in said) == (rule == "dns-gate"), said

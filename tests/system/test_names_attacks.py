@@ -408,6 +408,23 @@ def test_other_resolvers(dnslab, mode, family, to, port):
 
 @watched
 @families
+def test_dns_over_tls_by_rules(dnslab, mode, family):
+    """dot: rules. What a rule allows passes, and teaches nothing; port 53 is the gate's still."""
+    message = fresh_ident() + q("leaves.good.example")[2:]
+    forged = dnsmsg.answer(message, [good(4)])
+    for rules, passes in (((GOOD,), False), ((GOOD, "allow: any:853, id: dot"), True)):
+        with dnslab.workload_of(mode, policy(*rules, dns="dot: rules")) as agent:
+            dnslab.says.handler = lambda _: [forged]
+            for to in (SAYS, FOREIGN):
+                said = agent.do("ask", to=to[family], port=853, messages=[message.hex()], timeout=0.3)
+                assert said["reply"] == [forged.hex()] if passes else not said["reply"], said
+            assert not reaches(agent, GOAL[4])
+            assert not agent.do("ask", to=FOREIGN[family], messages=[message.hex()], timeout=0.3)["reply"]
+            honest(dnslab, agent, family)
+
+
+@watched
+@families
 def test_a_super_frame(dnslab, mode, family):
     """UDP_SEGMENT: the second question of one skb is a refused one of the same size."""
     first, second = q("aaaaaa.good.example"), q("secret.evil.example")

@@ -139,7 +139,7 @@ static enum sl_why consider_match(const struct sl_match *match, enum sl_action a
 	return uid_holds(match, flow) ? SL_WHY_MATCHES : SL_WHY_UID;
 }
 
-/* The gate's two rules: 53 to a resolver; all other 53 and 853. */
+/* The gate's two rules: 53 to a resolver; all other 53, and 853 but for `dot: rules`. */
 static enum sl_why consider_gate(const struct sl_policy *policy, bool resolver,
 				 const struct sl_asked *asked)
 {
@@ -147,7 +147,8 @@ static enum sl_why consider_gate(const struct sl_policy *policy, bool resolver,
 
 	if (flow->protocol != IPPROTO_TCP && flow->protocol != IPPROTO_UDP)
 		return SL_WHY_PROTOCOL;
-	if (flow->port != DNS_PORT && (resolver || flow->port != DNS_TLS_PORT))
+	if (flow->port != DNS_PORT &&
+	    (resolver || flow->port != DNS_TLS_PORT || policy->dns.dot_by_rules))
 		return SL_WHY_PORT;
 	if (resolver && policy->dns.forward)	/* without `listen` a run alone knows where */
 		return policy->dns.has_listen && any_covers(&policy->dns.listen, 1, &asked->judged) ?

@@ -224,14 +224,15 @@ static void put_why(enum sl_why why, const struct sl_match *match,
 	}
 }
 
-static void put_gate_why(enum sl_why why, bool resolver, const struct sl_asked *asked, FILE *out)
+/* only_53: the rule's only port. */
+static void put_gate_why(enum sl_why why, bool only_53, const struct sl_asked *asked, FILE *out)
 {
 	if (why == SL_WHY_PROTOCOL) {
 		fputs("protocol is ", out);
 		put_protocol(asked->flow->protocol, out);
 		fputs(", not tcp or udp", out);
 	} else if (why == SL_WHY_PORT) {
-		fprintf(out, "port is %u, not 53%s", asked->flow->port, resolver ? "" : " or 853");
+		fprintf(out, "port is %u, not 53%s", asked->flow->port, only_53 ? "" : " or 853");
 	} else {
 		fprintf(out, "address is %s", asked->answer.flags & SL_F_FORWARD ? "not the forwarder's" :
 			"none of the policy's resolvers");
@@ -303,7 +304,8 @@ static void put_any_why(const struct sl_loaded *loaded, __u32 number,
 		put_why(considered->why, &loaded->policy->inbound_matches[number - first],
 			&policy->inbound_matches[number - first], asked, SL_ALLOW, out);
 	else if (!info->rule)
-		put_gate_why(considered->why, info->reason == SL_REASON_DNS_RESOLVER, asked, out);
+		put_gate_why(considered->why, info->reason == SL_REASON_DNS_RESOLVER ||
+			     policy->dns.dot_by_rules, asked, out);
 	else
 		put_rule_why(info->rule, written, considered, asked, out);
 }

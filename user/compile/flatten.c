@@ -233,7 +233,7 @@ static int add_dns_gate(struct compiler *c)
 		       .reason = SL_REASON_DNS_GATE, .pos = p->pos}, 0);
 	if (err)
 		return err;
-	match.n_ports = 2;
+	match.n_ports = p->dns.dot_by_rules ? 1 : 2;
 	match.hosts = &any;
 	match.n_hosts = 1;
 	err = add_match(c, 1, &match, false);

@@ -52,6 +52,7 @@ static const struct sl_key dns[] = {
 	[SL_DNS_STRIP] = {"strip", "a list of ech and hints", "none", NAMES, NULL, NULL},
 	[SL_DNS_LISTEN] = {"listen", "an address of 127.0.0.0/8, as 127.64.0.53", "see names.md",
 			   NAMES, NULL, NULL},
+	[SL_DNS_DOT] = {"dot", "deny or rules", "deny", NAMES, NULL, NULL},
 };
 
 #define TTL_TYPE "a duration from 1s to 7d, as 60s, 30m, 12h or 1d"

@@ -178,6 +178,15 @@ static void mode_read(struct sl_parser *p, const struct sl_key *key, void *objec
 	dns->forward = sl_word_read(p, key, words) == 1;
 }
 
+static void dot_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	static const char *const words[] = {"deny", "rules", NULL};
+	struct sl_dns *dns = &((struct sl_policy *)object)->dns;
+
+	dns->pos = p->yaml.pos;
+	dns->dot_by_rules = sl_word_read(p, key, words) == 1;
+}
+
 static void forward_at(const struct sl_parser *p, struct sl_dns *dns)
 {
 	if (!dns->forward_pos.line)
@@ -256,6 +265,7 @@ void sl_dns_read(struct sl_parser *p, const struct sl_key *key, void *object)
 		[SL_DNS_TLS] = tls_read,
 		[SL_DNS_STRIP] = strip_read,
 		[SL_DNS_LISTEN] = listen_read,
+		[SL_DNS_DOT] = dot_read,
 	};
 	struct sl_policy *policy = object;
 	struct sl_map map;

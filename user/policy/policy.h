@@ -204,6 +204,7 @@ struct sl_dns {
 	bool has_search;		/* false: those of the target's resolv.conf */
 	char **search;			/* owned, each owned; lower case */
 	size_t n_search;
+	bool dot_by_rules;		/* dot: rules: port 853 is none of the gate's */
 	bool forward;			/* mode: forward */
 	char *tls;			/* owned; its resolvers' name, by TLS; NULL: port 53 */
 	unsigned strip;			/* enum sl_dns_strip, or-ed: of HTTPS and SVCB records */

@@ -109,6 +109,10 @@ void sl_print_dns(const struct sl_policy *policy, FILE *out)
 	print_types(dns, &first, out);
 	print_ttl(dns, &first, out);
 	print_search(dns, &first, out);
+	if (dns->dot_by_rules) {
+		begin("dot", &first, out);
+		fputs("rules", out);
+	}
 	print_forward(dns, &first, out);
 	fputs("}\n", out);
 }
