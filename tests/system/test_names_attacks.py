@@ -233,7 +233,7 @@ def test_many_records_over_tcp(dnslab, mode, family, records, learned):
 @families
 @pytest.mark.parametrize("n", [64, 65])
 def test_addresses_of_one_answer(dnslab, mode, family, n):
-    """64 of an answer are learned; the 65th is not."""
+    """64 of an answer are learned; the 65th is not, and that is told."""
     def address(i):
         return f"203.0.113.{i + 1}" if family == 4 else f"2001:db8:1::{i + 1:x}"
     query = dnsmsg.query(ASKED, kind(family), 0x1234)
@@ -244,6 +244,8 @@ def test_addresses_of_one_answer(dnslab, mode, family, n):
         assert agent.do("ask_stream", to=SAYS[family], segments=[segment])["reply"]
         assert reaches(agent, address(0)) and reaches(agent, address(63))
         assert not reaches(agent, address(64))
+        told = dnslab.device.sluice("status").stdout if mode == "device" else agent.close().err
+        assert ("of allowed names are not learned" in told) == (n == 65), told
 
 
 @watched

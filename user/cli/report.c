@@ -129,6 +129,10 @@ static void print_gaps(const struct sl_report *r, struct sl_kernel *kernel,
 			(unsigned long long)s->over_budget, (unsigned long long)s->lost);
 		sl_kernel_hits(kernel, print_hit, (void *)r);
 	}
+	if (s->unlearned)
+		fprintf(stderr, "sluice: %llu addresses of allowed names are not learned: an answer "
+			"had too many of them, or an address too many names (docs/names.md, "
+			"\"Answers\")\n", (unsigned long long)s->unlearned);
 	if (s->decided != s->submitted + s->suppressed + s->lost || r->received != s->submitted)
 		fprintf(stderr, "sluice: the record does not add up: %llu decided, %llu submitted, "
 			"%llu suppressed, %llu lost, %llu received\n",

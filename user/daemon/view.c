@@ -54,6 +54,7 @@ static void add_numbers(json_t *j, const struct sl_target_view *v)
 		{"denied", v->stats.denied},	       {"audit_denied", v->stats.audit_denied},
 		{"submitted", v->stats.submitted},     {"suppressed", v->stats.suppressed},
 		{"over_budget", v->stats.over_budget}, {"lost", v->stats.lost},
+		{"unlearned", v->stats.unlearned},
 		{"tx_bytes", v->meter.tx_bytes},       {"tx_frames", v->meter.tx_frames},
 		{"rx_bytes", v->meter.rx_bytes},       {"rx_frames", v->meter.rx_frames},
 		{"tx_denied", v->meter.tx_denied},     {"rx_denied", v->meter.rx_denied},
@@ -168,6 +169,11 @@ static void add_warnings(json_t *warnings, const struct sl_target_view *v, const
 		warn(warnings, name,
 		     "events were lost: they came faster than they were drained "
 		     "(`sluice monitor`)");
+	if (v->stats.unlearned)
+		warn(warnings, name,
+		     "some addresses of allowed names are not learned: an answer had too many of "
+		     "them, or an address too many names (\"unlearned\" of -o json; docs/names.md, "
+		     "\"Answers\")");
 	if (v->stats.uncounted)
 		warn(warnings, name, "some decisions are not counted by rule: no room");
 }
