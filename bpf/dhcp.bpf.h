@@ -8,6 +8,7 @@
 #define SLUICE_DHCP_BPF_H
 
 #include "link.bpf.h"
+#include "payload.bpf.h"
 
 enum { SL_DHCP_SERVER = 67, SL_DHCP_CLIENT = 68, SL_DHCP6_CLIENT = 546, SL_DHCP6_SERVER = 547 };
 enum { SL_DHCP_REQUEST = 3, SL_DHCP_DECLINE = 4, SL_DHCP_ACK = 5, SL_DHCP_NAK = 6, SL_DHCP_RELEASE = 7 };
@@ -262,7 +263,7 @@ __noinline int sl_judge_dhcp(struct __sk_buff *skb, const struct sl_packet *p)
 	struct sl_lease *l;
 	__u32 slot;
 
-	if (!p)
+	if (!p || (!p->flow.inbound && !sl_payload_stays(skb, &p->flow, p->flow.end)))
 		return SL_REASON_DHCP;
 	slot = p->subject.slot;
 	l = bpf_map_lookup_elem(&sl_leases, &slot);

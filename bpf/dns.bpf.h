@@ -7,6 +7,7 @@
 #define SLUICE_DNS_BPF_H
 
 #include "dns_answer.bpf.h"
+#include "payload.bpf.h"
 #if SL_ON_DEVICE
 #include "stream.bpf.h"
 #endif
@@ -128,7 +129,8 @@ static __always_inline int sl_judge_segment(struct __sk_buff *skb, struct sl_pac
 {
 	int reason;
 
-	if (!inbound && ((p->flow.tcp_flags & SL_TCP_URG) || p->flow.raw))
+	if (!inbound && ((p->flow.tcp_flags & SL_TCP_URG) || p->flow.raw ||
+			 !sl_payload_stays(skb, &p->flow, p->flow.end)))
 		return SL_REASON_DNS_MALFORMED;
 #if SL_ON_DEVICE
 	reason = sl_stream_follows(skb, p, d);
@@ -157,6 +159,8 @@ static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_pa
 		return inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
 	if (sl_udp_end(skb, &p->flow) != p->flow.end)	/* bytes that nobody would read */
 		return inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
+	if (!inbound && !sl_payload_stays(skb, &p->flow, p->flow.end))
+		return SL_REASON_DNS_MALFORMED;
 	return sl_judge_logged(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8,
 			       inbound);
 }

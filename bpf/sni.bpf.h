@@ -154,6 +154,10 @@ static __always_inline int sl_sni_judge_data(struct __sk_buff *skb, const struct
 					     const struct sl_flow_entry *e,
 					     const struct sl_segment *s, struct sl_dns *d)
 {
+	__u32 bytes = s->bytes < SL_DNS_BYTES ? s->bytes : SL_DNS_BYTES;
+
+	if (!sl_payload_stays(skb, &p->flow, s->at + bytes))
+		return e->sni_end ? SL_SNI_AGAIN : SL_REASON_SNI_SPLIT;
 	if (e->sni_end)
 		return !p->flow.fragment && sl_sni_is_same(skb, e, s, d) ? SL_PARSED : SL_SNI_AGAIN;
 	if (s->offset || (p->flow.tcp_flags & SL_TCP_URG) || p->flow.fragment)

@@ -31,6 +31,12 @@ struct sk_buff {
 	__u16 csum_start, csum_offset;	/* from the head of the buffer; from csum_start */
 	__u16 mac_header;		/* from the head */
 	__u8 ip_summed : 2;
+	unsigned char *head;
+	unsigned int end;		/* from head; there stands skb_shared_info */
+};
+
+struct skb_shared_info {
+	__u8 flags;
 };
 
 struct kernfs_node {

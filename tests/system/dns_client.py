@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """The workload of the tests of names: client.py and what asks a resolver."""
+import ctypes
 import errno
+import mmap
 import os
 import select
 import socket
@@ -225,6 +227,29 @@ def pieces(r):
     return answers(s, 1, r.get("timeout", 1.0))
 
 
+def rewritten(r):
+    """r["data"] out of a page of one's own (vmsplice, splice), of which r["then"] is made as soon
+    as it is sent: a datagram, or the beginning of a connection to an echo, which is returned."""
+    data, then = bytes.fromhex(r["data"]), bytes.fromhex(r["then"])
+    kind = socket.SOCK_STREAM if r.get("stream") else socket.SOCK_DGRAM
+    s = client.new(r, client.family(r["to"]), kind)
+    client.call("connect", s.connect, (r["to"], r.get("port", 53)))
+    page, (out, into) = mmap.mmap(-1, mmap.PAGESIZE), os.pipe()
+    page[:len(data)] = data
+    place = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    vector = (ctypes.c_size_t * 2)(place, len(data))
+    try:
+        if ctypes.CDLL(None, use_errno=True).vmsplice(into, vector, 1, 0) != len(data):
+            raise client.Failed("vmsplice", errno.errorcode[ctypes.get_errno()])
+        client.call("splice", os.splice, out, s.fileno(), len(data))
+        page[:len(then)] = then
+        return exactly(s, len(data)).hex() if r.get("echo") else None
+    finally:
+        os.close(out)
+        os.close(into)
+        s.close()
+
+
 def talk_again(r):
     """A connection that is held: opened if it is not there, then one echo."""
     if r["use"] not in client.held:
@@ -238,7 +263,7 @@ def talk_again(r):
 
 client.KINDS.update({f.__name__: f for f in (
     resolve, lookups, parallel, connect_times, ask, send_held, askers, hear, ask_stream,
-    pieces_echoed, super_frame, pieces, talk_again, liar)})
+    pieces_echoed, super_frame, pieces, rewritten, talk_again, liar)})
 
 if __name__ == "__main__":
     client.main()

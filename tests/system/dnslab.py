@@ -55,6 +55,7 @@ class Says:
         self.peers = {}         # the last who asked, by family
         self.by_stream = False  # the message that the handler has came by TCP
         self.piece = None       # bytes of an answer by TCP that are sent at once
+        self.busy = threading.Lock()    # who holds it keeps what arrives unread
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -97,7 +98,8 @@ class Says:
                         c.close()
                     return
                 try:
-                    self.ready(s, connections)
+                    with self.busy:
+                        self.ready(s, connections)
                 except OSError:
                     if connections.pop(s, None) is not None:
                         s.close()

@@ -374,3 +374,27 @@ def test_a_connection_that_was_there(dnslab, family):
         dnslab.device.attach(policy(VERIFY))
         learn(agent, family)
         assert agent.do("talk_again", use="old", to=ADDRESS[family])["errno"] is not None
+
+
+@watched
+@families
+def test_a_hello_that_changes_when_it_was_judged(dnslab, mode, family):
+    """Its bytes lie in a page that the workload writes to: tried again and again, since the
+    server may read them before that."""
+    good, evil, tries = hello("h1.good.example"), renamed("h1.good.example", b"h1.evil.example"), 30
+    assert len(good) == len(evil)
+
+    def rewritten(agent):
+        said = agent.do("rewritten", to=ADDRESS[family], port=7, data=good.hex(), then=evil.hex(),
+                        stream=True, echo=True, timeout=0.1)
+        return said["reply"]
+
+    with dnslab.workload_of(mode, policy(GOOD)) as agent:
+        learn(agent, family)
+        assert until(lambda: rewritten(agent) == evil.hex(), 10)
+    with dnslab.workload_of(mode, policy(VERIFY)) as agent:
+        learn(agent, family)
+        got = {rewritten(agent) for _ in range(tries)}
+        # a command's is refused, a device's is sent as it was judged
+        assert got == ({good.hex()} if mode == "device" else {None})
+        assert arrives(sent(agent, family, good), good)
