@@ -4,11 +4,13 @@ another's name or index inherits nothing."""
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
 from devicelab import ANOTHER4, ANOTHER6, ANOTHER_MAC, datagram, rules
-from lab import ECHO, PEER4, PEER6, sh, until
+from lab import ECHO, PEER4, PEER6, SLUICE, sh, until
+from deviceport import Capture, packet_socket
 from test_device_clients import LEASED, acknowledges, asks
 from test_device_state import answer, comes
 
@@ -210,3 +212,58 @@ def test_that_the_programs_were_taken_off_is_said(device_labs, ends):
     if ends == "delete":
         assert until(lambda: lab.guard.status("reuse7") is None)
     assert not taken_off()
+
+
+@pytest.fixture
+def elsewhere(device_labs):
+    """Another network namespace, where INDEX is taken."""
+    ns = f"sl-reuse-{os.getpid()}"
+    sh("ip", "netns", "add", ns)
+    try:
+        sh("ip", "-n", ns, "link", "add", "taken", "index", str(INDEX), "type", "bridge")
+        yield ns
+    finally:
+        sh("ip", "netns", "del", ns)
+
+
+@pytest.mark.parametrize("index", [INDEX, INDEX + 1])
+def test_a_device_that_is_moved_stays_judged(device_labs, elsewhere, index):
+    """With its own index or another one, whatever looks at it afterwards."""
+    lab = device_labs("veth", "frames")
+    with lab.another("reuse6", index=index) as port:
+        lab.guard.attach("reuse6", NOTHING)
+        sh("ip", "-n", lab.host, "link", "set", "reuse6", "netns", elsewhere)
+        sh("ip", "-n", elsewhere, "link", "set", "reuse6", "up")
+        with packet_socket(elsewhere, "reuse6", 0x800) as s:
+            sink = Capture(s.fileno())
+
+            def arrives():
+                mark, position = os.urandom(8), sink.position()
+                port.send(datagram(PEER4, ECHO, mark, SPORT, **OWN))
+                return bool(sink.wait(mark, position, 0.2))
+            for _ in range(2):
+                assert not arrives()
+                status = json.loads(lab.guard.run("status", "-o", "json").stdout)
+                assert [t["name"] for t in status["targets"]].count("reuse6") == 1, status
+                assert any("moved" in w for w in status["warnings"]) is (index == INDEX), status
+            lab.guard.run("detach", "--all")
+            assert until(arrives, 5)
+            sink.close()
+
+
+def test_taken_off_under_another_name_or_seen_from_elsewhere(device_labs, elsewhere):
+    """What takes the programs off is told, whoever asks first and whatever its name is now."""
+    lab = device_labs("veth", "frames")
+    with lab.another("reuse5", up=False):
+        lab.guard.attach("reuse5", NOTHING)
+        index = index_of(lab, "reuse5")
+        sh("ip", "-n", lab.host, "link", "set", "reuse5", "name", "reuse5b")
+        for pin in lab.guard.state.glob(f"netns-*/link-{index}-*"):
+            pin.unlink()
+        for ns in (elsewhere, lab.host):
+            told = subprocess.run(["nsenter", f"--net=/run/netns/{ns}", SLUICE, "status"], text=True,
+                                  env=lab.guard.env, stdout=subprocess.PIPE, check=True).stdout
+            assert "NOT ENFORCED" in told, (ns, told)
+        sh("ip", "-n", lab.host, "link", "set", "reuse5b", "name", "reuse5")
+        lab.guard.run("detach", "--dev", "reuse5")
+        assert lab.guard.status("reuse5") is None

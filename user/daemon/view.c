@@ -152,7 +152,12 @@ static void add_warnings(json_t *warnings, const struct sl_target_view *v, const
 		     "another generation than it should be, or can be written");
 	else if (!v->generation)
 		warn(warnings, name, "no generation is in force: everything is denied");
-	if (!v->attached)
+	if (v->moved)
+		warn(warnings, name,
+		     "it was moved to another network namespace and has another index there: all of "
+		     "its frames are dropped; attach it where it is, and `sluice detach --all` where it "
+		     "was takes this off");
+	else if (!v->attached)
 		warn(warnings, name,
 		     "NOT ENFORCED: a program of it has been taken off: `sluice attach` puts it back, "
 		     "`sluice detach` forgets it");

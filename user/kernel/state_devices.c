@@ -61,15 +61,25 @@ char *sl_state_link_pin(const struct sl_state *s, const struct sl_target *t,
 
 /* ---- is it attached? ---- */
 
-/* What cannot be looked at (no descriptor, no memory) is taken for attached: what is not is
- * swept, and that opens. */
-static bool has_link(const struct sl_state *s, const struct sl_target *t,
-		     enum sl_direction direction)
+/* The index, wherever it is now, of the device that the link is on; 0: the device is gone;
+ * -ENOENT: the link is; another error: it cannot be looked at. */
+static int linked_ifindex(const struct sl_state *s, const struct sl_target *t,
+			  enum sl_direction direction)
 {
 	char *pin = sl_state_link_pin(s, t, direction);
 	int found = pin ? sl_tcx_ifindex(pin) : -ENOMEM;
 
 	free(pin);
+	return found;
+}
+
+/* What cannot be looked at (no descriptor, no memory) is taken for attached: what is not is
+ * swept, and that opens. */
+static bool has_link(const struct sl_state *s, const struct sl_target *t,
+		     enum sl_direction direction)
+{
+	int found = linked_ifindex(s, t, direction);
+
 	return found == (int)t->ifindex || (found < 0 && found != -ENOENT);
 }
 
@@ -94,6 +104,43 @@ bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *t)
 		return false;
 	return tcx ? has_link(s, t, SL_EGRESS) && has_link(s, t, SL_INGRESS) :
 		     has_filter(s, t, SL_EGRESS) && has_filter(s, t, SL_INGRESS);
+}
+
+/* A device in another network namespace may have another index than it had: what was linked
+ * to it goes with it. */
+bool sl_state_is_moved(const struct sl_state *s, const struct sl_target *t)
+{
+	enum sl_direction d;
+
+	if (!s->path || !(t->flags & SL_TARGET_LIVE) || !(t->flags & SL_TARGET_TCX))
+		return false;
+	for (d = SL_EGRESS; d <= SL_INGRESS; d++) {
+		int found = linked_ifindex(s, t, d);
+
+		if (found > 0 && found != (int)t->ifindex)
+			return true;
+	}
+	return false;
+}
+
+/* Might a device that is not attached, in whole, be there all the same? A link tells when
+ * its device is gone (and yet another one may have come, of its name and index, which is
+ * told from it by nothing else). Without a link the device may live, in another namespace
+ * or here: what took the links off took nothing else. */
+bool sl_state_may_live(const struct sl_state *s, const struct sl_target *t)
+{
+	char name[IF_NAMESIZE] = "";
+	int from = 0, to = 0;
+
+	if (t->flags & SL_TARGET_TCX) {
+		from = linked_ifindex(s, t, SL_EGRESS);
+		to = linked_ifindex(s, t, SL_INGRESS);
+	}
+	if (t->netns == s->netns && !if_indextoname(t->ifindex, name))
+		return from > 0 || to > 0;
+	if (from == -ENOENT && to == -ENOENT)
+		return true;
+	return (from && to) || (t->netns == s->netns && !strcmp(name, t->name));
 }
 
 /* Ours are put before all others, but somebody can put one before ours later

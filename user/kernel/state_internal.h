@@ -162,6 +162,8 @@ void sl_state_carry_hits(const struct sl_state *s, __u32 slot, const struct sl_t
 /* ---- state_devices.c ---- */
 
 bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *target);
+bool sl_state_is_moved(const struct sl_state *s, const struct sl_target *target);
+bool sl_state_may_live(const struct sl_state *s, const struct sl_target *target);
 /* The id of somebody's program that has its frames before ours; 0: none, or unknown. */
 __u32 sl_state_preceding(const struct sl_state *s, const struct sl_target *target);
 /* The pin of a device's link; owned, NULL without memory. */

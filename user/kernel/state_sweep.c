@@ -3,7 +3,6 @@
  * forgotten. */
 #include <dirent.h>
 #include <errno.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,23 +14,15 @@
  * the first did. */
 #define SWEEP_SOME 16
 
-/* Of another namespace the links alone tell. */
-static bool is_device_there(const struct sl_state *s, const struct sl_target *t)
-{
-	char name[IF_NAMESIZE];
-
-	return t->netns == s->netns && if_indextoname(t->ifindex, name) && !strcmp(name, t->name);
-}
-
-/* A device that is there but that nothing judges any more stays, until it is detached or
- * attached again: `status` says so, as long as it is so. */
+/* A device that may be there but that nothing judges any more, or that judges it elsewhere,
+ * stays, until it is detached or attached again: `status` says so, as long as it is so. */
 static bool is_gone(struct sl_state *s, __u32 slot, const struct sl_target *t)
 {
 	if (t->kind == SL_TARGET_CGROUP)
 		return sl_state_is_cgroup_over(s, slot, t);
 	if (t->kind != SL_TARGET_DEVICE || sl_state_is_attached(s, t))
 		return false;
-	return !(t->flags & SL_TARGET_LIVE) || !is_device_there(s, t);
+	return !(t->flags & SL_TARGET_LIVE) || !sl_state_may_live(s, t);
 }
 
 static bool netns_in_use(const struct sl_state *s, __u64 netns)

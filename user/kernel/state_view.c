@@ -176,6 +176,7 @@ int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *contex
 		view.attached = t.kind == SL_TARGET_CGROUP ? sl_state_judges_cgroup(s, i, &t) :
 							     sl_state_is_attached(s, &t);
 		if (t.kind == SL_TARGET_DEVICE) {
+			view.moved = !view.attached && sl_state_is_moved(s, &t);
 			view.preceding = view.attached ? sl_state_preceding(s, &t) : 0;
 			name_now(s, &view);
 			read_lease(s, &view);
