@@ -75,5 +75,5 @@ int cmd_run(int argc, char **argv)
 	if (o.wait && o.leave)
 		return sl_usage("run", "--wait and --leave exclude each other");
 	o.command = argv + optind;
-	return sl_session(&o);
+	return sl_run_is_by_daemon(&o) ? sl_run_by_daemon(&o) : sl_session(&o);
 }

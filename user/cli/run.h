@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* `sluice run`: what was asked (run.c), one run (session.c), its report (report.c). */
+/* `sluice run`: what was asked (run.c), one run (session.c), its report (report.c); the same
+ * through sluiced (run_daemon.c). */
 #ifndef SLUICE_RUN_H
 #define SLUICE_RUN_H
 
@@ -52,5 +53,10 @@ void sl_report_close(struct sl_report *report);
 
 /* One run, from policy to exit status; does not return if the command ended. */
 int sl_session(const struct sl_run_options *options);
+
+/* Is it for sluiced: a policy by its name, asked for by one who is not root? */
+bool sl_run_is_by_daemon(const struct sl_run_options *options);
+/* Becomes the command; returns an exit status if it cannot. */
+int sl_run_by_daemon(const struct sl_run_options *options);
 
 #endif

@@ -31,8 +31,13 @@ static void print_daemon(const json_t *d)
 
 	if (!d)
 		return;
-	printf("sluiced %s, pid %llu, since %s; %s, %s\n", text_of(d, "version"),
-	       number_of(d, "pid"), text_of(d, "since"), text_of(config, "path"),
+	printf("sluiced %s, pid %llu, since %s", text_of(d, "version"), number_of(d, "pid"),
+	       text_of(d, "since"));
+	if (!config) { /* who is not root sees his own runs */
+		puts("; your runs:");
+		return;
+	}
+	printf("; %s, %s\n", text_of(config, "path"),
 	       json_is_true(json_object_get(config, "ok")) ? "in force" : "NOT in force");
 }
 

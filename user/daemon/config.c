@@ -36,7 +36,10 @@ static int complete(struct sl_config *config, const char *path)
 	config->path = strdup(path);
 	if (!config->group)
 		config->group = strdup(SL_CONFIG_GROUP);
-	return config->policies && config->path && config->group ? 0 : -ENOMEM;
+	if (!config->run.cgroup)
+		config->run.cgroup = strdup(SL_CONFIG_RUNS);
+	return config->policies && config->path && config->group && config->run.cgroup ? 0 :
+											 -ENOMEM;
 }
 
 /* ---- groups of devices ---- */
@@ -127,6 +130,8 @@ static int fill_group(struct sl_config *config, const struct sl_config_target *t
 	if (!err && old)
 		err = device ? carry_begins(group, old->groups, old->n_groups)
 			     : carry_begins(group, old->cgroups, old->n_cgroups);
+	if (!err && old)
+		err = carry_begins(group, old->runs, old->n_runs);
 	return err ? err : load_policy(config, t, policy, &group->given, diag);
 }
 
@@ -162,6 +167,41 @@ static int add_groups(struct sl_config *config, const struct sl_config_target *t
 	return result ? result : err;
 }
 
+/* Resolvers' sockets of the host are covered by mounts of the command's own, which it takes
+ * privileges to make: through them names would be asked past the gate. */
+static int check_run(const struct sl_config *config, const struct sl_target_group *group,
+		     struct sl_diag *diag)
+{
+	if (!group->given.has_names)
+		return 0;
+	return sl_error(diag, &config->run.pos,
+			"run: policy \"%s\" has names, and a command that sluiced starts has no "
+			"mounts of its own, which names need; leave it out, and use "
+			"`sudo sluice run -p %s`",
+			group->policy, group->given.path);
+}
+
+static int load_run(struct sl_config *config, char *name, const struct sl_config *old,
+		    struct sl_diag *diag)
+{
+	char pattern[80], *patterns[] = {pattern};
+	struct sl_config_target t = {.kind = SL_CONFIG_PARENT, .patterns = patterns,
+				     .n_patterns = 1, .policy = name, .line = config->run.pos.line,
+				     .policy_pos = config->run.pos};
+	struct sl_target_group *group = sl_target_group_new();
+	struct sl_target_group **added = group ? SL_ADD(config->runs, config->n_runs) : NULL;
+	int err;
+
+	if (!added) {
+		sl_target_group_put(group);
+		return -ENOMEM;
+	}
+	*added = group;
+	snprintf(pattern, sizeof(pattern), "run of %s", name); /* no cgroup's path */
+	err = fill_group(config, &t, name, old, group, diag);
+	return err ? err : check_run(config, group, diag);
+}
+
 /* Every policy is tried, so that one run finds every error. */
 static int load_policies(struct sl_config *config, const struct sl_config *old,
 			 struct sl_diag *diag)
@@ -170,6 +210,11 @@ static int load_policies(struct sl_config *config, const struct sl_config *old,
 
 	for (size_t i = 0; i < config->n_targets; i++) {
 		err = add_groups(config, &config->targets[i], old, diag);
+		if (err && !result)
+			result = err;
+	}
+	for (size_t i = 0; i < config->run.n_policies; i++) {
+		err = load_run(config, config->run.policies[i], old, diag);
 		if (err && !result)
 			result = err;
 	}
@@ -230,7 +275,11 @@ void sl_config_free(struct sl_config *config)
 		sl_target_group_put(config->cgroups[i]);
 	free(config->cgroups);
 	free(config->targets);
-	free_texts(config->run, config->n_run);
+	for (size_t i = 0; i < config->n_runs; i++)
+		sl_target_group_put(config->runs[i]);
+	free(config->runs);
+	free_texts(config->run.policies, config->run.n_policies);
+	free(config->run.cgroup);
 	for (size_t i = 0; i < SL_CONF_R_N; i++)
 		free(config->runtimes[i]);
 	free(config->path);

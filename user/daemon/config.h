@@ -16,6 +16,9 @@
 
 #define SL_CONFIG_PATH "/etc/sluice/sluiced.yaml"
 #define SL_CONFIG_GROUP "sluice"
+#define SL_CONFIG_RUNS "/sluice-runs"
+#define SL_CONFIG_RUN_LIMIT 16
+#define SL_CONFIG_RUN_LIMIT_MAX 256
 
 enum sl_config_kind {
 	SL_CONFIG_DEVICE,    /* patterns of names */
@@ -42,15 +45,25 @@ struct sl_config_target {
 	struct sl_pos policy_pos; /* for errors while it is read */
 };
 
+/* What the group may run under. */
+struct sl_config_run {
+	char **policies; /* owned, each owned */
+	size_t n_policies;
+	unsigned limit; /* of one user at once */
+	char *cgroup;	/* that holds the runs' own; owned */
+	struct sl_pos pos;
+};
+
 enum { SL_CONF_R_DOCKER, SL_CONF_R_PODMAN, SL_CONF_R_CONTAINERD, SL_CONF_R_N };
 
 struct sl_config {
 	char *path;	  /* of the file; owned */
 	bool trust_clock; /* dates hold although the clock may be wrong */
 	char *policies;	  /* directory; owned */
-	char *group;	  /* who may use the socket; owned */
-	char **run;	  /* policies that the group may run under; owned, each owned */
-	size_t n_run;
+	char *group;	  /* who may use the socket: a name or a number; owned */
+	struct sl_config_run run;
+	struct sl_target_group **runs; /* of run.policies, in order; owned, a reference each */
+	size_t n_runs;
 	struct sl_sink_config *sinks; /* owned, each owned */
 	size_t n_sinks;
 	char *runtimes[SL_CONF_R_N]; /* their directories; owned, NULL: the usual one */
@@ -114,9 +127,10 @@ enum {
 	SL_CONF_M_N
 };
 enum { SL_CONF_B_MAC, SL_CONF_B_ADDRESS, SL_CONF_B_VLAN, SL_CONF_B_N };
+enum { SL_CONF_U_POLICIES, SL_CONF_U_LIMIT, SL_CONF_U_CGROUP, SL_CONF_U_N };
 enum { SL_CONF_D_CGROUP, SL_CONF_D_POLICY, SL_CONF_D_MODE, SL_CONF_D_N };
 
 extern const struct sl_key_table sl_config_top, sl_config_target, sl_config_match, sl_config_bind,
-	sl_config_default, sl_config_runtimes;
+	sl_config_default, sl_config_run, sl_config_runtimes;
 
 #endif

@@ -6,7 +6,6 @@
 #define BUILT "engine"
 /* ... and that are not. */
 #define KUBERNETES "kubernetes"
-#define RUN_PART "run by sluiced"
 
 #define POLICY_TYPE "the name of a policy, NAME of policies/NAME.yaml"
 #define MODE_TYPE "policy, enforce or audit"
@@ -15,8 +14,9 @@ static const struct sl_key top[] = {
 	[SL_CONF_SLUICED] = {"sluiced", "the number 1", "required", BUILT, NULL, NULL},
 	[SL_CONF_POLICIES] = {"policies", "the path of a directory", "policies.d beside the file",
 			      BUILT, NULL, NULL},
-	[SL_CONF_GROUP] = {"group", "the name of a group", "sluice", BUILT, NULL, NULL},
-	[SL_CONF_RUN] = {"run", "a list of names of policies", "none", RUN_PART, NULL, NULL},
+	[SL_CONF_GROUP] = {"group", "the name of a group, or its number", "sluice", BUILT, NULL,
+			   NULL},
+	[SL_CONF_RUN] = {"run", "a mapping of policies, limit and cgroup", "none", BUILT, NULL, NULL},
 	[SL_CONF_TARGETS] = {"targets", "a list of targets", "none", BUILT, NULL, NULL},
 	[SL_CONF_DEFAULTS] = {"defaults", "a list of defaults", "none", BUILT, NULL, NULL},
 	[SL_CONF_AUDIT] = {"audit", "a list of sinks", "none", BUILT, NULL, NULL},
@@ -72,6 +72,14 @@ static const struct sl_key defaults[] = {
 	[SL_CONF_D_MODE] = {"mode", MODE_TYPE, "policy", BUILT, NULL, NULL},
 };
 
+static const struct sl_key runs[] = {
+	[SL_CONF_U_POLICIES] = {"policies", "a list of names of policies", "required", BUILT, NULL,
+				NULL},
+	[SL_CONF_U_LIMIT] = {"limit", "runs at once of one user, 1 to 256", "16", BUILT, NULL, NULL},
+	[SL_CONF_U_CGROUP] = {"cgroup", "a path in the cgroup hierarchy", "/sluice-runs", BUILT,
+			      NULL, NULL},
+};
+
 static const struct sl_key runtimes[] = {
 	[SL_CONF_R_DOCKER] = {"docker", "the path of its data root", "/var/lib/docker", BUILT, NULL,
 			      NULL},
@@ -90,10 +98,11 @@ TABLE(target, target, "a target", "A target");
 TABLE(match, match, "a match", "`match`");
 TABLE(bind, binding, "bind", "`bind`");
 TABLE(default, defaults, "a default", "A default");
+TABLE(run, runs, "run", "`run`");
 TABLE(runtimes, runtimes, "runtimes", "`runtimes`");
 
 const struct sl_key_table *const sl_config_tables[] = {
 	&sl_config_top,	 &sl_config_target,  &sl_config_match,
-	&sl_config_bind, &sl_config_default, &sl_config_runtimes,
+	&sl_config_bind, &sl_config_default, &sl_config_run, &sl_config_runtimes,
 	NULL,
 };

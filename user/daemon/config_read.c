@@ -336,12 +336,64 @@ static void group_read(struct sl_parser *p, const struct sl_key *key, void *obje
 	sl_copy_text(p, key, &((struct sl_config *)object)->group);
 }
 
+/* ---- run ---- */
+
+static void run_policies_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_config_run *run = object;
+	struct texts texts = {&run->policies, &run->n_policies, wrong_name};
+
+	run->pos = p->yaml.pos;
+	sl_each_read(p, key, text_read, &texts);
+}
+
+static void run_limit_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_config_run *run = object;
+	__u64 number;
+
+	if (!sl_number_read(p, key, SL_CONFIG_RUN_LIMIT_MAX, &number))
+		return;
+	run->limit = (unsigned)number;
+	if (!number)
+		sl_error(p->diag, &p->yaml.pos, "limit 0: leave run out, and nobody may");
+}
+
+/* Nothing but runs stands there: what is in it and no run's is denied everything. */
+static void run_cgroup_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_config_run *run = object;
+	const char *wrong;
+
+	if (!sl_copy_text(p, key, &run->cgroup))
+		return;
+	wrong = wrong_cgroup(run->cgroup);
+	if (!wrong && (strpbrk(run->cgroup, "*?[") || strlen(run->cgroup) > 200))
+		wrong = "one path, without patterns, of at most 200 bytes";
+	if (wrong)
+		sl_error(p->diag, &p->yaml.pos, "%s '%s': %s", key->name, run->cgroup, wrong);
+}
+
+static sl_value_fn *const run_values[] = {
+	[SL_CONF_U_POLICIES] = run_policies_read,
+	[SL_CONF_U_LIMIT] = run_limit_read,
+	[SL_CONF_U_CGROUP] = run_cgroup_read,
+};
+
 static void run_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
 	struct sl_config *config = object;
-	struct texts texts = {&config->run, &config->n_run, wrong_name};
+	struct sl_pos pos = p->yaml.pos;
+	struct sl_map map;
 
-	sl_each_read(p, key, text_read, &texts);
+	if (p->yaml.type != SL_YAML_MAP) {
+		sl_wrong_value(p, key);
+		return;
+	}
+	config->run.limit = SL_CONFIG_RUN_LIMIT;
+	sl_map_read(p, &sl_config_run, run_values, &config->run, &map);
+	if (!map.faulty && p->yaml.type != SL_YAML_END && !map.lines[SL_CONF_U_POLICIES])
+		sl_error(p->diag, &pos, "\"policies\" is missing in run");
 }
 
 static void audit_read(struct sl_parser *p, const struct sl_key *key, void *object)

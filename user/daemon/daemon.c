@@ -187,6 +187,8 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 		err = open_network(daemon);
 	if (!err)
 		open_cgroups(daemon);
+	if (!err)
+		sl_runs_open(daemon);
 	if (!err && !daemon->options->unconfined)
 		err = sl_daemon_harden(diag);
 	if (!err) { /* its threads have what is left */
@@ -212,6 +214,8 @@ static int timeout(const struct sl_daemon *daemon)
 		wait = TICK_MS;
 	if (cgroups >= 0 && cgroups < wait)
 		wait = cgroups;
+	if (sl_runs_want_work(daemon) && wait > SL_RUNS_WORK_MS)
+		wait = SL_RUNS_WORK_MS;
 	if (!daemon->reload_at_ns)
 		return wait;
 	left = daemon->reload_at_ns > now ? (daemon->reload_at_ns - now) / 1000000 + 1 : 0;
@@ -246,6 +250,7 @@ static bool work(struct sl_daemon *daemon)
 	sl_daemon_claim_events(daemon);
 	sl_daemon_drain(daemon, false);
 	more = sl_control_server_work(daemon);
+	sl_runs_work(daemon);
 	if (daemon->devices.started && !daemon->ready)
 		say_ready(daemon);
 	return more;
@@ -259,6 +264,7 @@ static void stop(struct sl_daemon *daemon)
 	sl_files_close(daemon);
 	sl_links_close(daemon->devices.links);
 	sl_forwarders_close(&daemon->forwarders);
+	sl_runs_close(daemon);
 	sl_cgroups_close(&daemon->cgroups, daemon->loop);
 	sl_devices_free(&daemon->devices);
 	sl_state_close(daemon->devices.state);

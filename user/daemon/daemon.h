@@ -9,6 +9,7 @@
  *   sinks.c    audit sinks and metrics
  *   events.c   what the kernel reports, and what becomes of targets: to readers and sinks
  *   server.c   the control socket and its clients; request.c, op_*.c: what they may ask
+ *   runs.c    commands that users start (`sluice run`); run_peer.c: who asks
  *   harden.c   what it gives up once it has started
  */
 #ifndef SLUICE_DAEMON_DAEMON_H
@@ -22,6 +23,7 @@
 #include "config.h"
 #include "loop.h"
 #include "resolv_conf.h"
+#include "runs.h"
 #include "view.h"
 
 #define SL_DAEMON_SOCKET "/run/sluice/sluiced.sock"
@@ -53,6 +55,7 @@ struct sl_daemon {
 	struct sl_devices devices;
 	struct sl_cgroups cgroups;
 	struct sl_forwarders forwarders;
+	struct sl_runs runs;
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;
 	struct sl_control_server *server;
@@ -112,6 +115,8 @@ void sl_daemon_drain(struct sl_daemon *daemon, bool last);
 void sl_daemon_close_events(struct sl_daemon *daemon);
 /* A record that is no decision of the kernel's. Takes the reference. */
 void sl_daemon_record(struct sl_daemon *daemon, json_t *record, bool grave);
+/* The same that its owner may see too. */
+void sl_daemon_record_of(struct sl_daemon *daemon, uid_t owner, json_t *record, bool grave);
 /* Now, RFC 3339, UTC, nanoseconds. Returns buf. */
 const char *sl_daemon_time(char buf[40]);
 extern const struct sl_devices_ops sl_daemon_device_ops;

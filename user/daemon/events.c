@@ -21,6 +21,11 @@ const char *sl_daemon_time(char buf[40])
 
 void sl_daemon_record(struct sl_daemon *daemon, json_t *record, bool grave)
 {
+	sl_daemon_record_of(daemon, 0, record, grave);
+}
+
+void sl_daemon_record_of(struct sl_daemon *daemon, uid_t owner, json_t *record, bool grave)
+{
 	char time[40];
 
 	if (!record || !daemon->sinks_open) { /* `start` tells of what was before */
@@ -29,7 +34,7 @@ void sl_daemon_record(struct sl_daemon *daemon, json_t *record, bool grave)
 	}
 	json_object_set_new(record, "time", json_string(sl_sinks_time(daemon->sinks, time)));
 	json_object_set_new(record, "seq", sl_json_number(sl_sinks_next(daemon->sinks)));
-	sl_control_server_publish(daemon->server, record);
+	sl_control_server_publish(daemon->server, owner, record);
 	sl_sinks_put(daemon->sinks, record, grave ? SL_LEVEL_WARNING : SL_LEVEL_NOTICE);
 }
 
@@ -107,7 +112,8 @@ static void on_record(void *context, const struct sl_event *event, __u64 count)
 	const struct sl_audit_names *names = sl_audit_targets_names(daemon->targets, event);
 
 	if (sl_control_server_has_readers(daemon->server))
-		sl_control_server_publish_event(daemon->server, names, event, count,
+		sl_control_server_publish_event(daemon->server, sl_runs_owner(daemon, event), names,
+						event, count,
 						sl_sinks_next(daemon->sinks));
 	sl_sinks_put_event(daemon->sinks, names, event, count);
 }

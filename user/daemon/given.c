@@ -74,20 +74,22 @@ static void forget_unused(struct sl_given *given)
 
 /* ---- loading ---- */
 
-static int check_cgroup(const struct sl_policy *resolved, struct sl_diag *diag)
+static int check_cgroup(const struct sl_policy *resolved, bool *has_names, struct sl_diag *diag)
 {
 	const struct sl_compile_options compile = {.generation = 1,
 						   .boot_epoch_ns = sl_boot_epoch_ns()};
 	struct sl_compiled compiled;
 	int err = sl_compile(resolved, &compile, &compiled, diag);
 
-	if (!err)
+	if (!err) {
+		*has_names = compiled.table.words[SL_H_FLAGS] & SL_F_NAMES;
 		sl_compiled_free(&compiled);
+	}
 	return err;
 }
 
-static int check(const struct sl_given *given, const struct sl_attach_options *options,
-		 char name[64], struct sl_diag *diag)
+static int check(struct sl_given *given, const struct sl_attach_options *options,
+		 struct sl_diag *diag)
 {
 	struct sl_policy *resolved;
 	int err = given->of_cgroup ? sl_cgroup_resolve(options, &anywhere, &resolved, diag)
@@ -95,10 +97,10 @@ static int check(const struct sl_given *given, const struct sl_attach_options *o
 
 	if (err)
 		return err;
-	err = given->of_cgroup ? check_cgroup(resolved, diag)
+	err = given->of_cgroup ? check_cgroup(resolved, &given->has_names, diag)
 			       : sl_device_check(resolved, options, diag);
 	if (!err)
-		snprintf(name, 64, "%s", resolved->name ? resolved->name : "");
+		snprintf(given->name, sizeof(given->name), "%s", resolved->name ? resolved->name : "");
 	sl_policy_free(resolved);
 	return err;
 }
@@ -118,7 +120,7 @@ static int replace(struct sl_given *given, struct sl_attach_options *options,
 	for (size_t i = 0; i < given->n_begins; i++)
 		given->begins[i].used = false;
 	if (!err)
-		err = check(given, options, given->name, diag);
+		err = check(given, options, diag);
 	if (err) {
 		free(copy);
 		sl_policy_free(parsed);

@@ -22,6 +22,7 @@ struct sl_given {
 	char *path;			 /* owned: of the file; `-` is standard input */
 	struct sl_diag names;		/* the policy's places name files that live here */
 	char name[64];			 /* the policy's */
+	bool has_names;			 /* DNS is judged; of a cgroup's policy alone */
 	struct sl_begin *begins;	 /* owned */
 	size_t n_begins;
 };

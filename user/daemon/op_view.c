@@ -187,6 +187,30 @@ static void warn_of_config(const struct sl_daemon *d, json_t *warnings)
 			     json_string_value(json_object_get(error, "message"))));
 }
 
+/* His own alone, and nothing of the host's. */
+static void answer_user(struct sl_caller *client, json_t *targets)
+{
+	struct sl_daemon *d = client->daemon;
+	json_t *own = json_array(), *target, *ignored = json_array();
+	struct sl_run *run;
+	char since[40];
+	size_t i;
+
+	json_array_foreach(targets, i, target)
+	{
+		run = sl_runs_find(d, (__u64)json_integer_value(json_object_get(target, "cgroup")));
+		if (!run || run->state == SL_RUN_READY || run->uid != client->uid)
+			continue;
+		annotate(d, target, ignored);
+		json_array_append(own, target);
+	}
+	sl_answer(client, json_pack("{s:{s:s, s:i, s:s}, s:o, s:[]}", "daemon", "version",
+				    SLUICE_VERSION, "pid", (int)getpid(), "since",
+				    sl_view_time(d->started_s, since), "targets", own, "warnings"));
+	json_decref(targets);
+	json_decref(ignored);
+}
+
 void sl_op_status(struct sl_caller *client, const json_t *request)
 {
 	struct sl_daemon *d = client->daemon;
@@ -202,6 +226,11 @@ void sl_op_status(struct sl_caller *client, const json_t *request)
 				strerror(-err));
 		return;
 	}
+	if (!sl_caller_is_root(client)) {
+		json_decref(warnings);
+		answer_user(client, targets);
+		return;
+	}
 	json_array_foreach(targets, i, target) annotate(d, target, warnings);
 	warn_of_open(d, warnings);
 	if (d->ring.fd < 0)
@@ -214,6 +243,20 @@ void sl_op_status(struct sl_caller *client, const json_t *request)
 }
 
 /* ---- rules ---- */
+
+/* By the text alone: what else there is on the host is not told. */
+static bool owns(const struct sl_caller *client, const char *cgroup)
+{
+	const struct sl_daemon *d = client->daemon;
+	size_t n = d->cgroups.mount ? strlen(d->cgroups.mount) : 0;
+
+	for (const struct sl_run *r = d->runs.list; r; r = r->next)
+		if (r->state != SL_RUN_READY && r->uid == client->uid &&
+		    (!strcmp(cgroup, r->path) || (!strncmp(cgroup, d->cgroups.mount, n) &&
+						  !strcmp(cgroup + n, r->path))))
+			return true;
+	return false;
+}
 
 void sl_op_rules(struct sl_caller *client, const json_t *request)
 {
@@ -229,6 +272,10 @@ void sl_op_rules(struct sl_caller *client, const json_t *request)
 
 	if (!device == !cgroup) {
 		sl_answer_error(client, "request", "rules wants \"device\" or \"cgroup\"");
+		return;
+	}
+	if (!sl_caller_is_root(client) && !(cgroup && owns(client, cgroup))) {
+		sl_answer_error(client, "not-found", "no run of yours: `sluice status` lists them");
 		return;
 	}
 	err = sl_view_find(state, device ? device : cgroup, !device, &slot, &target, &diag);

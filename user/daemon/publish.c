@@ -36,13 +36,14 @@ static void give(struct sl_caller *c, const char *line, size_t len)
 		sl_caller_put(c, line, len);
 }
 
-void sl_control_server_publish(struct sl_control_server *server, json_t *record)
+void sl_control_server_publish(struct sl_control_server *server, uid_t owner, json_t *record)
 {
 	char *line = NULL;
 	size_t len = 0;
 
 	for (struct sl_caller *c = sl_control_server_first(server); c; c = c->next) {
-		if (!c->stream.on || !sl_filter_wants(&c->stream.filter, record))
+		if (!c->stream.on || (!sl_caller_is_root(c) && c->uid != owner) ||
+		    !sl_filter_wants(&c->stream.filter, record))
 			continue;
 		if (!line) {
 			line = json_dumps(record, JSON_COMPACT);
@@ -56,14 +57,14 @@ void sl_control_server_publish(struct sl_control_server *server, json_t *record)
 	free(line);
 }
 
-void sl_control_server_publish_event(struct sl_control_server *server,
+void sl_control_server_publish_event(struct sl_control_server *server, uid_t owner,
 				     const struct sl_audit_names *names,
 				     const struct sl_event *event, __u64 count, __u64 sequence)
 {
 	json_t *record = sl_event_json(names, event, count, sequence);
 
 	if (record)
-		sl_control_server_publish(server, record);
+		sl_control_server_publish(server, owner, record);
 	json_decref(record);
 }
 

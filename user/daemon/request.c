@@ -12,12 +12,13 @@
 static const struct operation {
 	const char *name;
 	sl_op *run;
-	bool of_users; /* anybody who may connect; else root alone */
+	bool of_users; /* anybody who may connect, for what is his; else root alone */
 } operations[] = {
-	{"hello", sl_op_hello, true},	 {"status", sl_op_status, false},
-	{"rules", sl_op_rules, false},	 {"monitor", sl_op_monitor, false},
+	{"hello", sl_op_hello, true},	 {"status", sl_op_status, true},
+	{"rules", sl_op_rules, true},	 {"monitor", sl_op_monitor, true},
 	{"attach", sl_op_attach, false}, {"detach", sl_op_detach, false},
 	{"apply", sl_op_apply, false},	 {"container", sl_op_container, false},
+	{"run", sl_op_run, true},
 };
 
 void sl_answer(struct sl_caller *client, json_t *body)

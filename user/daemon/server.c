@@ -26,6 +26,7 @@ struct sl_control_server {
 	struct sl_loop_source listener;
 	int spare; /* given up for a moment where there is no descriptor left */
 	int lock;  /* of the socket's path; owned */
+	gid_t gid; /* whose members may connect; -1: nobody's */
 	struct sl_caller *clients;
 	size_t n;
 };
@@ -261,6 +262,7 @@ int sl_control_server_open(struct sl_daemon *daemon, struct sl_diag *diag)
 		(struct sl_loop_source){.fd = -1, .ready = on_connection, .context = daemon};
 	server->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	server->lock = -1;
+	server->gid = (gid_t)-1;
 	daemon->server = server;
 	err = make_directory(path);
 	if (err)
@@ -268,14 +270,38 @@ int sl_control_server_open(struct sl_daemon *daemon, struct sl_diag *diag)
 	return lock_path(server, path, diag);
 }
 
-/* Without the group nobody but root may connect. */
-static void give_to_group(const char *path, const char *name)
+/* A name, or a number that may have none. */
+static bool find_group(const char *name, gid_t *gid)
 {
-	struct group *group = getgrnam(name);
+	struct group *group;
+	char *end;
+	unsigned long number = strtoul(name, &end, 10);
 
-	if (!group || chown(path, (uid_t)-1, group->gr_gid) || chmod(path, 0660))
-		fprintf(stderr, "sluiced: group %s: %s; only root may use %s\n", name,
-			group ? strerror(errno) : "there is none", path);
+	if (name[0] >= '0' && name[0] <= '9' && !*end && number < (gid_t)-1) {
+		*gid = (gid_t)number;
+		return true;
+	}
+	group = getgrnam(name);
+	if (group)
+		*gid = group->gr_gid;
+	return group;
+}
+
+/* Without the group nobody but root may connect. */
+static void give_to_group(struct sl_control_server *server, const char *path, const char *name)
+{
+	bool found = find_group(name, &server->gid);
+
+	if (found && !chown(path, (uid_t)-1, server->gid) && !chmod(path, 0660))
+		return;
+	fprintf(stderr, "sluiced: group %s: %s; only root may use %s\n", name,
+		found ? strerror(errno) : "there is none", path);
+	server->gid = (gid_t)-1;
+}
+
+gid_t sl_control_server_group(const struct sl_control_server *server)
+{
+	return server->gid;
 }
 
 int sl_control_server_listen(struct sl_daemon *daemon, struct sl_diag *diag)
@@ -286,7 +312,7 @@ int sl_control_server_listen(struct sl_daemon *daemon, struct sl_diag *diag)
 
 	if (err)
 		return err;
-	give_to_group(path, daemon->config ? daemon->config->group : SL_CONFIG_GROUP);
+	give_to_group(server, path, daemon->config ? daemon->config->group : SL_CONFIG_GROUP);
 	return sl_loop_add(daemon->loop, &server->listener, EPOLLIN);
 }
 

@@ -64,6 +64,8 @@ void sl_control_server_close(struct sl_daemon *daemon);
 /* One request of each client, then the next turn: none waits for another's hundred. And
  * what the clock asks for: clients that stand still go. True: there is more to do. */
 bool sl_control_server_work(struct sl_daemon *daemon);
+/* Whose members may connect; (gid_t)-1: nobody but root. */
+gid_t sl_control_server_group(const struct sl_control_server *server);
 size_t sl_control_server_clients(const struct sl_control_server *server);
 
 /* ---- for publish.c, request.c and the operations ---- */
@@ -84,9 +86,10 @@ bool sl_caller_is_root(const struct sl_caller *client);
 /* ---- publish.c ---- */
 
 bool sl_control_server_has_readers(struct sl_control_server *server);
-/* A record for every stream that wants it. The reference stays the caller's. */
-void sl_control_server_publish(struct sl_control_server *server, json_t *record);
-void sl_control_server_publish_event(struct sl_control_server *server,
+/* A record for every stream that wants it, of root and of the owner (0: root's alone). The
+ * reference stays the caller's. */
+void sl_control_server_publish(struct sl_control_server *server, uid_t owner, json_t *record);
+void sl_control_server_publish_event(struct sl_control_server *server, uid_t owner,
 				     const struct sl_audit_names *names,
 				     const struct sl_event *event, __u64 count, __u64 sequence);
 /* Tells the stream what it lost, now that there is room. */
@@ -110,6 +113,6 @@ void sl_answer(struct sl_caller *client, json_t *body);
 
 typedef void sl_op(struct sl_caller *client, const json_t *request);
 sl_op sl_op_hello, sl_op_status, sl_op_rules, sl_op_attach, sl_op_detach, sl_op_apply,
-	sl_op_monitor, sl_op_container;
+	sl_op_monitor, sl_op_container, sl_op_run;
 
 #endif
