@@ -94,12 +94,33 @@ static bool find_known(struct sl_daemon *d, json_t *target, struct known *out)
 	return c || w;
 }
 
+/* A command that a user started; one of before a restart is known by this alone. */
+static void annotate_run(struct sl_daemon *d, json_t *target)
+{
+	static const char *const words[] = {[SL_RUN_READY] = "ready",
+					    [SL_RUN_STARTED] = "started",
+					    [SL_RUN_ENDING] = "ending"};
+	const struct sl_run *r =
+		sl_runs_find(d, (__u64)json_integer_value(json_object_get(target, "cgroup")));
+
+	if (!r)
+		return;
+	json_object_set_new(target, "name", json_sprintf("%s%s", d->cgroups.mount, r->path));
+	json_object_set_new(target, "run",
+			    json_pack("{s:s, s:o}", "state", words[r->state], "uid",
+				      r->state == SL_RUN_READY ? json_null() :
+								 json_integer(r->uid)));
+}
+
 /* What the daemon knows of a target, beside what the kernel holds. */
 static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
 {
 	struct known known = {.state = "not followed"};
 	bool followed = find_known(d, target, &known);
-	char *name = sl_escaped(json_string_value(json_object_get(target, "name")));
+	char *name;
+
+	annotate_run(d, target);
+	name = sl_escaped(json_string_value(json_object_get(target, "name")));
 
 	json_object_set_new(target, "state", json_string(known.state));
 	json_object_set_new(target, "why",
