@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-"""startup.py SLUICE: what `sluice run -- true` adds to `true`, in milliseconds.
+"""startup.py SLUICE: what `sluice run -- true` adds to `true`, in milliseconds; alone, and
+through sluiced as a member of its group.
 
 Interleaved runs, medians. A measurement, not a test of speed: it fails only if
 a run does.
 """
+import os
 import pathlib
 import resource
 import statistics
@@ -14,19 +16,44 @@ import tempfile
 import time
 
 RUNS = 21
+DAEMON_RUNS = 50
 POLICY = "sluice: 1\nname: startup\nrules:\n  - deny: '@metadata'\n  - allow: '@loopback'\n"
 NAMES_POLICY = POLICY.replace("rules:", "dns: {resolvers: [192.0.2.53]}\nrules:") + \
     "  - allow: '*.example:443'\n"
 UID_POLICY = POLICY + "  - allow: {to: any, ports: 443, protocol: tcp, uid: 1000}\n"
 
 
-def milliseconds(*command):
+def milliseconds(*command, **who):
     """(elapsed, of a CPU)"""
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   **who)
     elapsed, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return 1000 * elapsed, 1000 * cpu
+
+
+def through_sluiced(sluice):
+    """What is added: (in the middle, at its least, of a CPU of the caller's in the middle)."""
+    os.environ["SLUICE"] = str(pathlib.Path(sluice).resolve())
+    sys.path.insert(0, str(pathlib.Path(__file__).parent / "system"))
+    # pylint: disable-next=import-outside-toplevel
+    from runslab import GROUP, USER, RunsHost
+    host, took, alone = RunsHost(), [], []
+    try:
+        host.start_daemon()
+        who = {"user": USER, "group": USER, "extra_groups": [GROUP],
+               "env": {**os.environ, **host.env}}
+        for _ in range(DAEMON_RUNS):
+            host.ready()
+            alone.append(milliseconds("true", **who))
+            took.append(milliseconds(sluice, "run", "-q", "-p", "open", "--", "true",
+                                     **who))
+    finally:
+        host.close()
+    middle = [statistics.median(column) for column in zip(*took)]
+    base = [statistics.median(column) for column in zip(*alone)]
+    return middle[0] - base[0], min(took)[0] - min(alone)[0], middle[1] - base[1]
 
 
 def main(sluice):
@@ -43,8 +70,11 @@ def main(sluice):
     plain, uids, names = ("{:.1f} ms ({:.1f} of a CPU)".format(*(a - b for a, b in zip(times, base)))
                           for times in medians[1:])
     least = min(elapsed for elapsed, _ in taken[NAMES_POLICY]) - base[0]
+    through, least_through, cpu = through_sluiced(sluice)
     print(f"sluice run -- true adds {plain} to true ({base[0]:.1f} ms); with uid rules {uids}, with "
-          f"names {names}, at best {least:.1f} ms; medians of {RUNS}")
+          f"names {names}, at best {least:.1f} ms; medians of {RUNS}; "
+          f"through sluiced {through:.1f} ms ({cpu:.1f} of a CPU), at best {least_through:.1f} ms "
+          f"({DAEMON_RUNS} runs)")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Members of the group that sluiced lets run commands, and others."""
+import ctypes
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +37,43 @@ def ask(op, **more):
 def own():
     return [l.strip()[3:] for l in open("/proc/self/cgroup") if l.startswith("0::")][0]
 """
+
+
+SYS_CLONE3 = 435
+
+
+class Numbered:
+    """A process of that number (clone3's set_tid), of a user, that waits for its end."""
+
+    def __init__(self, number, uid):
+        self.number = number
+        want = (ctypes.c_int32 * 1)(number)
+        args = (ctypes.c_uint64 * 11)(0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(want),
+                                      1, 0)
+        ready, tell = os.pipe()
+        pid = ctypes.CDLL(None, use_errno=True).syscall(SYS_CLONE3, args, ctypes.sizeof(args))
+        if not pid:
+            try:
+                os.setresuid(uid, uid, uid)
+                os.write(tell, b"x")
+                while True:
+                    signal.pause()
+            finally:
+                os._exit(1)
+        os.close(tell)
+        assert pid == number, os.strerror(ctypes.get_errno())
+        assert os.read(ready, 1)
+        os.close(ready)
+
+    def cgroup(self):
+        return pathlib.Path(f"/proc/{self.number}/cgroup").read_text()
+
+    def is_alive(self):
+        return os.waitpid(self.number, os.WNOHANG) == (0, 0)
+
+    def kill(self):
+        os.kill(self.number, signal.SIGKILL)
+        os.waitpid(self.number, 0)
 
 
 class RunsHost(DaemonHost):
@@ -86,6 +125,10 @@ class RunsHost(DaemonHost):
         out, err = child.communicate(timeout=WAIT)
         assert child.returncode == 0, err
         return out
+
+    @staticmethod
+    def process_with_number(number, uid):
+        return Numbered(number, uid)
 
     def members(self):
         """Processes by the cgroups of the place."""

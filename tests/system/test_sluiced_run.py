@@ -282,6 +282,30 @@ print(json.dumps(answer)); print(own())
     host.ready()
 
 
+@pytest.mark.parametrize("victim_uid", [OTHER, 0])
+def test_the_number_is_anothers_by_then(host, victim_uid):
+    """The process that connected is gone, and another user's has its number."""
+    child = host.script("""
+if os.fork(): os._exit(0)             # the one that connected
+sys.stdin.readline()
+print(json.dumps(ask('run', policy='shut')), flush=True)
+""")
+    number = child.pid
+    child.wait(WAIT)                      # reaped: the number is free
+    victim = host.process_with_number(number, victim_uid)
+    try:
+        where = victim.cgroup()
+        child.stdin.write("\n")
+        child.stdin.flush()
+        answer = json.loads(child.stdout.readline())
+        assert answer["code"] == "denied", answer
+        assert "has ended" in answer["error"] or "alone" in answer["error"]
+        assert victim.cgroup() == where and victim.is_alive()
+    finally:
+        victim.kill()
+    host.ready()
+
+
 def test_a_child_that_was_forked_before_is_no_part(host):
     """It is the user's own and judged by nothing, as before; the end of the run spares it."""
     out = host.asked("""

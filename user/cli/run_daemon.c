@@ -31,14 +31,14 @@ bool sl_run_is_by_daemon(const struct sl_run_options *o)
 
 static const char *unsupported(const struct sl_run_options *o)
 {
-	return o->audit		    ? "--audit" :
-	       o->log		    ? "--log" :
-	       o->user		    ? "--user" :
-	       o->wait		    ? "--wait" :
-	       o->leave		    ? "--leave" :
-	       o->keep_privileges   ? "--keep-privileges" :
-	       o->trust_clock	    ? "--trust-clock" :
-					  NULL;
+	return o->audit		    ? "--audit"
+	       : o->log		    ? "--log"
+	       : o->user	    ? "--user"
+	       : o->wait	    ? "--wait"
+	       : o->leave	    ? "--leave"
+	       : o->keep_privileges ? "--keep-privileges"
+	       : o->trust_clock	    ? "--trust-clock"
+				    : NULL;
 }
 
 static int complain(const char *what, int err)
@@ -124,8 +124,10 @@ int sl_run_by_daemon(const struct sl_run_options *o)
 	int err, status;
 
 	if (option)
-		return sl_usage("run", "%s needs root: through sluiced (-p NAME) the policy is "
-				"the administrator's", option);
+		return sl_usage("run",
+				"%s needs root: through sluiced (-p NAME) the policy is "
+				"the administrator's",
+				option);
 	err = sl_fds_scan(true, &fds, &diag);
 	sl_diag_print(&diag, stderr);
 	sl_diag_free(&diag);

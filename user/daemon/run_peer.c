@@ -106,7 +106,8 @@ int sl_run_peer_open(const struct sl_caller *c, struct sl_diag *diag)
 	int pidfd, err;
 
 	if (!c->uid)
-		return sl_error(diag, NULL, "root runs commands without sluiced: "
+		return sl_error(diag, NULL,
+				"root runs commands without sluiced: "
 				"`sluice run -p FILE`");
 	if (!is_member(c))
 		return sl_error(diag, NULL, "uid %u is no member of the group \"%s\"", c->uid,
@@ -248,8 +249,7 @@ static void give_back(struct sl_daemon *d, const struct sl_run *run, pid_t pid)
 	sl_diag_free(&ignored);
 }
 
-int sl_run_peer_move(const struct sl_caller *c, int pidfd, struct sl_run *run,
-		     struct sl_diag *diag)
+int sl_run_peer_move(const struct sl_caller *c, int pidfd, struct sl_run *run, struct sl_diag *diag)
 {
 	int err = move_to(run->dir_fd, c->pid);
 

@@ -168,8 +168,10 @@ void sl_run_end(struct sl_run *r)
 	unwatch(r, &r->process);
 	r->state = SL_RUN_ENDING;
 	if (fd < 0 || write(fd, "1", 1) != 1)
-		fprintf(stderr, "sluiced: %s: what is left of the run cannot be killed: %s; it "
-				"stays enforced\n", r->path, strerror(errno));
+		fprintf(stderr,
+			"sluiced: %s: what is left of the run cannot be killed: %s; it "
+			"stays enforced\n",
+			r->path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	/* its last process may be dead already, and then nothing more is reported */
@@ -212,8 +214,11 @@ static struct sl_run *open_run(struct sl_daemon *d, const char *path)
 
 	if (!r)
 		return NULL;
-	*r = (struct sl_run){.daemon = d, .dir_fd = -1, .process = {.fd = -1},
-			     .events = {.fd = -1}, .path = strdup(path)};
+	*r = (struct sl_run){.daemon = d,
+			     .dir_fd = -1,
+			     .process = {.fd = -1},
+			     .events = {.fd = -1},
+			     .path = strdup(path)};
 	if (r->path && asprintf(&real, "%s%s", d->cgroups.mount, path) > 0)
 		r->dir_fd = open(real, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	free(real);
@@ -254,8 +259,7 @@ static int enforce(struct sl_daemon *d, const char *path, __u64 id, struct sl_ta
 	return err;
 }
 
-static struct sl_run *make(struct sl_daemon *d, struct sl_target_group *group,
-			   struct sl_diag *diag)
+static struct sl_run *make(struct sl_daemon *d, struct sl_target_group *group, struct sl_diag *diag)
 {
 	struct sl_watched_cgroup *w;
 	struct sl_run *r = NULL;
@@ -313,7 +317,8 @@ static int make_place(const struct sl_daemon *d, struct stat *st, struct sl_diag
 		if (mkdir(real, 0755) && errno != EEXIST)
 			err = sl_error(diag, NULL, "%s cannot be made: %s%s", real, strerror(errno),
 				       errno == EACCES ? "; a new place is made when sluiced "
-							 "starts: restart it" : "");
+							 "starts: restart it"
+						       : "");
 		else
 			err = look_at_place(real, st, diag);
 		free(real);
