@@ -5,9 +5,11 @@
  * a start moves one process, the one that asks. They are root's, and so is all that is above
  * them: nobody who is in one can leave it.
  *
- *   runs.c	 the cgroups: made, ended, removed, found again
+ *   runs.c	 which there are: kept ready, given out
+ *   run.c	 one of them: its process, its end
+ *   run_place.c  the cgroup that they stand in, and what an earlier sluiced left there
  *   run_peer.c	 who asks, and its process
- *   op_run.c	 the request; what of the others' is a user's own
+ *   op_run.c	 the request
  */
 #ifndef SLUICE_DAEMON_RUNS_H
 #define SLUICE_DAEMON_RUNS_H
@@ -21,6 +23,9 @@
 
 #define SL_RUNS_READY 3	   /* cgroups that are kept ready for a policy */
 #define SL_RUNS_WORK_MS 20 /* until what is missing is made */
+
+#define SL_RUN_PREFIX "run-"
+#define SL_RUN_OWNER "user.sluice.uid" /* on the cgroup: whose run it is, for the next sluiced */
 
 struct sl_daemon;
 
@@ -80,6 +85,25 @@ int sl_run_start(struct sl_run *run, uid_t uid, pid_t pid, int pidfd);
 void sl_run_end(struct sl_run *run);
 /* How many a user has. */
 unsigned sl_runs_count(const struct sl_daemon *daemon, uid_t uid);
+
+/* ---- run.c, for the others ---- */
+
+/* Of a cgroup that is there, ready; the daemon's list owns it. NULL: it cannot be opened. */
+struct sl_run *sl_run_open(struct sl_daemon *daemon, const char *path);
+bool sl_run_is_populated(const struct sl_run *run);
+/* Its last counters, after all that the kernel has to say of it. */
+void sl_run_tell_end(struct sl_run *run);
+/* The cgroup goes with it; -EBUSY: somebody is in it. */
+int sl_run_remove(struct sl_run *run);
+/* The cgroup stays as it is. */
+void sl_run_forget(struct sl_run *run);
+
+/* ---- run_place.c, runs.c ---- */
+
+int sl_runs_open_place(struct sl_daemon *daemon, struct sl_diag *diag);
+/* The cgroup obeys the policy, by hand: no pattern of the configuration takes it over. */
+int sl_runs_enforce(struct sl_daemon *daemon, const char *path, __u64 id,
+		    struct sl_target_group *group, struct sl_diag *diag);
 
 /* ---- run_peer.c ---- */
 
