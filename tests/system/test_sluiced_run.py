@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lab import SLUICE, cgroup2
-from runslab import GROUP, OTHER, PROBE, STRANGER, USER, RunsHost
+from runslab import ASK, GROUP, OTHER, PROBE, STRANGER, USER, RunsHost
 from sluicedlab import WAIT, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
@@ -220,7 +220,6 @@ def test_a_run_is_no_way_out_of_a_policy(host):
     assert done.returncode == 125 and "under a policy already" in done.stderr, done
     # the same of a cgroup of `sluice run` without sluiced, which it knows nothing of
     (host.folder / "etc/none.yaml").write_text("sluice: 1\nname: none\nrules: []\n")
-    from runslab import ASK
     done = subprocess.run(
         ["nsenter", f"--net=/run/netns/{host.name}", SLUICE, "run", "-q", "-p",
          str(host.folder / "etc/none.yaml"), "--user", f"{USER}:{GROUP}", "--", sys.executable,

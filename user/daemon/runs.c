@@ -63,35 +63,57 @@ int sl_runs_enforce(struct sl_daemon *d, const char *path, __u64 id, struct sl_t
 	return err;
 }
 
+/* A fresh cgroup, and its path in the hierarchy; owned. */
+static int make_directory(struct sl_daemon *d, char **path)
+{
+	char *real;
+	int err;
+
+	if (asprintf(path, "%s/" SL_RUN_PREFIX "%d-%u", d->runs.place, getpid(), d->runs.serial++) <
+	    0)
+		return -ENOMEM;
+	err = asprintf(&real, "%s%s", d->cgroups.mount, *path) < 0 ? -ENOMEM : 0;
+	if (!err) {
+		err = mkdir(real, 0755) ? -errno : 0;
+		free(real);
+	}
+	if (err)
+		free(*path);
+	return err;
+}
+
+static int judge(struct sl_run *r, struct sl_target_group *group, struct sl_diag *diag)
+{
+	struct sl_cgroups *cgroups = &r->daemon->cgroups;
+	const struct sl_watched_cgroup *w;
+	int err = sl_runs_enforce(r->daemon, r->path, r->id, group, diag);
+
+	w = err ? NULL : sl_cgroups_find(cgroups, r->id);
+	if (!w)
+		return err ? err : -ENOENT;
+	r->group = sl_target_group_get(group);
+	r->generation = w->generation;
+	r->slot = w->slot;
+	return 0;
+}
+
 static struct sl_run *make(struct sl_daemon *d, struct sl_target_group *group, struct sl_diag *diag)
 {
-	struct sl_watched_cgroup *w;
 	struct sl_run *r = NULL;
-	char *path = NULL, *real = NULL;
-	int err = -ENOMEM;
+	char *path;
+	int err = make_directory(d, &path);
 
-	if (asprintf(&path, "%s/" SL_RUN_PREFIX "%d-%u", d->runs.place, getpid(),
-		     d->runs.serial++) > 0 &&
-	    asprintf(&real, "%s%s", d->cgroups.mount, path) > 0)
-		err = mkdir(real, 0755) ? -errno : 0;
-	if (!err)
-		r = sl_run_open(d, path);
-	err = r ? sl_runs_enforce(d, path, r->id, group, diag) : err ? err : -errno;
-	w = err ? NULL : sl_cgroups_find(&d->cgroups, r->id);
-	if (w) {
-		r->group = sl_target_group_get(group);
-		r->generation = w->generation;
-		r->slot = w->slot;
-	} else {
-		sl_error(diag, NULL, "no cgroup for a run: %s: %s", real ? real : "?",
-			 strerror(-err));
-		if (r)
-			sl_run_remove(r);
-		r = NULL;
+	if (!err) {
+		r = sl_run_open(d, path); /* if not, the next sluiced removes it */
+		err = r ? judge(r, group, diag) : -EMFILE;
+		free(path);
 	}
-	free(path);
-	free(real);
-	return r;
+	if (!err)
+		return r;
+	sl_error(diag, NULL, "no cgroup for a run in %s: %s", d->runs.place, strerror(-err));
+	if (r)
+		sl_run_remove(r);
+	return NULL;
 }
 
 /* ---- work ---- */
@@ -100,7 +122,7 @@ static bool is_whole(struct sl_daemon *d, const struct sl_run *r)
 {
 	const struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, r->id);
 
-	return w && w->state == SL_WATCHED_ATTACHED && w->generation && !w->renew &&
+	return w && w->state == SL_WATCHED_ATTACHED && w->generation && !w->renew && !w->pending &&
 	       !sl_cgroup_broken(d->devices.state, w);
 }
 
