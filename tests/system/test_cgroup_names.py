@@ -6,9 +6,10 @@ import os
 import pytest
 
 import cgrouplab
+import dnsmsg
 import lab as base
-from dnslab import GOOD, policy
-from lab import PEER4, PYTHON, matching
+from dnslab import GOOD, SAYS, WEB, policy
+from lab import PEER4, PYTHON, matching, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
@@ -81,6 +82,37 @@ def test_a_name_is_known_to_its_target(tree):
                if e["question"]]
     assert (str(child), "h1.good.example") in refused
     assert (str(parent), "b.bad.example") in refused
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_questions_have_the_targets_own_room(tree, family):
+    """Who asks and asks, and is not answered, fills the room for its own questions, and is told
+    `dns-pending`; another's question stays outstanding: its answer comes, and teaches."""
+    kind = dnsmsg.A if family == 4 else dnsmsg.AAAA
+    says, paths = tree.lab.says, [tree.make("loud"), tree.make("quiet")]
+    for path in paths:
+        tree.attach(path, policy(GOOD))
+    tree.watch()
+    loud, quiet = (client(tree, path) for path in paths)
+    try:
+        says.handler = lambda q: []
+        asked = dnsmsg.query("late.good.example", kind, 7)
+        quiet.do("ask", to=SAYS[family], messages=[asked.hex()], hold="s", timeout=0.1)
+        assert until(lambda: says.heard("late.good.example"))
+        peer = says.peers[family]
+        flood = [dnsmsg.query("x.good.example", kind, ident).hex() for ident in range(17000)]
+        said = loud.do("ask", wait=60, to=SAYS[family], messages=flood, answers=0)
+        assert (said["errno"], said["at"]) == ("EPERM", "sendto"), said
+        assert len(says.heard("x.good.example")) > 4000
+        says.place(SAYS[family], 53).sendto(
+            dnsmsg.answer(asked, [dnsmsg.record(None, kind, WEB[family])]), peer)
+        assert quiet.do("hear", use="s")["reply"]
+        assert quiet.do("tcp", to=WEB[family], port=7)["errno"] is None
+        assert until(lambda: matching(tree.events(), event="dns", reason="dns-pending"))
+        assert {e["target"]["name"] for e in matching(tree.events(), verdict="deny")} == {
+            str(paths[0])}
+    finally:
+        says.handler = says.plain
 
 
 def test_a_policy_that_gets_names(tree):
