@@ -304,9 +304,30 @@ __noinline int sl_learn(const struct sl_subject *s, struct sl_dns *d, __u32 i, i
 	return added ? 0 : -1;
 }
 
+/* The address as it is learned, or NULL. */
+static __always_inline struct sl_learned *sl_learned_seek(__u32 slot, __u32 family, __u64 high,
+							  __u64 low)
+{
+	__u64 hash = sl_address_hash(family, high, low);
+	struct sl_learned_bucket *b = sl_learned_at(slot, hash, false);
+	__u32 way;
+
+	if (!b)
+		return NULL;
+	way = sl_learned_where(b, family, high, low);
+	if (way < SL_LEARNED_WAYS)
+		return sl_learned_pick(b, way);
+	b = sl_learned_at(slot, hash, true);
+	if (!b)
+		return NULL;
+	way = sl_learned_where(b, family, high, low);
+	return way < SL_LEARNED_WAYS ? sl_learned_pick(b, way) : NULL;
+}
+
 /* When the time of an owner is over that has the class; SL_NONE: it has another. Not static:
  * verified once, and not for each owner. */
-__noinline __u32 sl_owner_ends(const struct sl_subject *s, const struct sl_owner *owner, __u32 class)
+__noinline __u32 sl_owner_ends(const struct sl_subject *s, const struct sl_owner *owner,
+			       __u32 class)
 {
 	struct sl_owner o;
 
@@ -345,10 +366,9 @@ static __always_inline __u32 sl_owner_of_class(const struct sl_subject *s,
 __noinline int sl_learn_merged(const struct sl_subject *s, struct sl_dns *d, __u32 i, int lesson,
 			       int learned)
 {
-	__u32 slot, family, class, way, at, ends;
-	struct sl_learned_bucket *one, *two;
-	__u64 high, low, tag;
+	__u32 slot, family, class, at, ends;
 	struct sl_flow_lock *lock;
+	__u64 high, low, tag;
 	struct sl_owner mine = {};
 	struct sl_learned *l;
 	bool taken;
@@ -365,20 +385,10 @@ __noinline int sl_learn_merged(const struct sl_subject *s, struct sl_dns *d, __u
 	mine.tag = d->hash;
 	mine.name = lesson & (SL_KNOWN_NAMES - 1);
 	mine.until_s = sl_dns_until(s, d->addresses[i].ttl_s);
-	tag = sl_address_hash(family, high, low);
 	lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
-	one = sl_learned_at(slot, tag, false);
-	two = sl_learned_at(slot, tag, true);
-	if (!lock || !one || !two)
-		return -1;
-	way = sl_learned_where(one, family, high, low);
-	if (way >= SL_LEARNED_WAYS) {
-		one = two;
-		way = sl_learned_where(two, family, high, low);
-	}
-	if (way >= SL_LEARNED_WAYS)
+	l = sl_learned_seek(slot, family, high, low);
+	if (!lock || !l)
 		return -1;	/* no room for the address at all */
-	l = sl_learned_pick(one, way);
 	class = sl_owner_class(s, &mine);
 	at = sl_owner_of_class(s, l, class);
 	if (class == SL_NONE || at >= SL_OWNERS)
