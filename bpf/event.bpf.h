@@ -8,6 +8,7 @@
 
 #include <bpf/bpf_endian.h>
 
+#include "carried.bpf.h"
 #include "flow.bpf.h"
 #include "maps.bpf.h"
 #include "socket.bpf.h"
@@ -17,12 +18,8 @@ static __always_inline void sl_hit_count(struct sl_stats *stats, const struct sl
 {
 	struct sl_hit_key key = {.slot = s->slot, .rule = a->rule, .reason = a->reason,
 				 .generation = (__u32)SL_WORD_GENERATION(s->word)};
-	struct sl_hit first = {}, *hit = bpf_map_lookup_elem(&sl_hits, &key);
+	struct sl_hit *hit = sl_hit_row(&key);
 
-	if (!hit) {
-		bpf_map_update_elem(&sl_hits, &key, &first, BPF_NOEXIST);
-		hit = bpf_map_lookup_elem(&sl_hits, &key);
-	}
 	if (!hit) {
 		__sync_fetch_and_add(&stats->uncounted, 1);
 		return;

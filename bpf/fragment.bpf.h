@@ -38,12 +38,16 @@ static __always_inline bool sl_fragment_follows(struct sl_flow *f, const struct 
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct sl_flow_entry *e;
+	int place;
 
 	sl_fragment_flow(f);
-	e = sl_flow_at(s->slot, sl_flow_find(f, s->slot, now));
+	place = sl_flow_find(f, s->slot, now);
+	e = sl_flow_at(s->slot, place);
 	f->place = SL_PLACE_FLOW;
 	if (!e || !sl_is_opener(e, f) || f->fragment_begin < (__u32)e->open_key * 8)
 		return false;
+	sl_carry(e, f);
+	f->carrier = place + 1;
 	if (!f->more)
 		__sync_fetch_and_or(&e->flags, SL_FLOW_CLOSED);
 	return true;

@@ -266,10 +266,14 @@ __noinline int sl_find_quoted(struct __sk_buff *skb, const struct sl_flow *error
  * the other way. Out of a cgroup no socket sends one but a raw one. */
 static __always_inline bool sl_error_is_ours(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 {
-	struct sl_flow_entry *e;
+	int place = sl_find_quoted(skb, &p->flow, p->subject.slot, now);
+	struct sl_flow_entry *e = sl_flow_at(p->subject.slot, place);
 
-	e = sl_flow_at(p->subject.slot, sl_find_quoted(skb, &p->flow, p->subject.slot, now));
-	return e && e->word == p->subject.word;
+	if (!e || e->word != p->subject.word)
+		return false;
+	sl_carry(e, &p->flow);
+	p->flow.carrier = place + 1;
+	return true;
 }
 
 static __always_inline bool sl_is_error(const struct sl_flow *f)
@@ -302,10 +306,12 @@ static __always_inline bool sl_is_anothers(struct __sk_buff *skb, struct sl_pack
 }
 
 /* A packet of a known flow passes; the name that admitted it is needed as long. */
-static __always_inline void sl_flow_pass(const struct sl_packet *p, struct sl_flow_entry *e,
+static __always_inline void sl_flow_pass(struct sl_packet *p, struct sl_flow_entry *e, int place,
 					 __u64 now)
 {
 	sl_flow_touch(e, &p->flow, now);
+	sl_carry(e, &p->flow);
+	p->flow.carrier = place + 1;
 #if SL_NAMES
 	if (e->name)
 		sl_name_keep(p->subject.slot, e->name, e->expires_ns);
@@ -334,7 +340,7 @@ static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet
 	p->answer.deny = e->flags / SL_FLOW_AUDITED & 1;
 	if (sl_is_opener(e, &p->flow))
 		sl_note_server(skb, &p->flow);
-	sl_flow_pass(p, e, now);
+	sl_flow_pass(p, e, place, now);
 	p->flow.watched = (place + 1) * (e->flags / SL_FLOW_SNI & 1);
 	return SL_PASS;
 }
@@ -405,7 +411,7 @@ static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packe
 	sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
 	if (p->answer.deny && sl_deny_packet(skb, p) != SL_PASS)
 		return sl_refuse_packet(p);
-	sl_flow_pass(p, e, now);
+	sl_flow_pass(p, e, place, now);
 	p->flow.watched = (place + 1) * (e->flags / SL_FLOW_SNI & 1);
 	return SL_PASS;
 }

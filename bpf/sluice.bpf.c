@@ -127,6 +127,8 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 		return SL_REFUSE;
 	p.flow.inbound = inbound;
 	p.flow.hook = hook;
+	p.flow.inward = inbound;
+	p.flow.bytes = skb->len;
 	sl_packet_origin(skb, &p.flow);
 	reason = sl_parse_packet(skb, &p, 0);
 #if SL_NAMES
@@ -142,6 +144,8 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 #endif
 	if (verdict == SL_PASS)
 		verdict = sl_shape(skb, &p, inbound);
+	if (verdict != SL_PASS)
+		sl_uncarry(&p.flow, p.subject.slot);
 #if SL_BY_CGROUP
 	sl_meter_packet(skb, p.subject.slot, inbound, verdict == SL_PASS);
 #endif

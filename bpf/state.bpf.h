@@ -16,6 +16,7 @@
 
 #include <linux/in.h>
 
+#include "carried.bpf.h"
 #include "flow.bpf.h"
 #include "maps.bpf.h"
 #include "packet.bpf.h"
@@ -275,6 +276,7 @@ static __always_inline void sl_flow_touch(struct sl_flow_entry *e, const struct 
 __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct sl_subject *s,
 			      const struct sl_answer *a)
 {
+	struct sl_carried before = {};
 	struct sl_flow_lock *lock;
 	struct sl_flow_entry *e;
 	__u64 cut = SL_WORD_DENIED;
@@ -290,7 +292,9 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 	cut *= a->deny && !(a->flags & SL_F_AUDIT);
 	bpf_spin_lock(&lock->lock);
 	if (e->sequence == f->entry_sequence && (e->word & ~SL_WORD_DENIED) <= s->word) {
+		sl_carried_take(e, slot, &before);
 		e->rule = a->rule;
+		e->reason = a->reason;
 		e->name = a->name;
 		e->deadline_ns = a->deadline_ns;
 		if (a->deny)
@@ -300,10 +304,32 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 		WRITE_ONCE(e->word, s->word | cut);
 	}
 	bpf_spin_unlock(&lock->lock);
+	sl_carried_add(&before);
 	return 0;
 }
 
-enum { SL_OPENED, SL_ALREADY_OPEN, SL_NO_ROOM };
+/* Adds to the rule what its flow's entry has carried. Not static: verified once. */
+__noinline int sl_flow_settle(__u32 slot, __u32 place)
+{
+	struct sl_flow_lock *lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
+	struct sl_flow_entry *e = sl_flow_at(slot, (int)place);
+	struct sl_carried now = {};
+
+	if (!lock || !e)
+		return 0;
+	bpf_spin_lock(&lock->lock);
+	sl_carried_take(e, slot, &now);
+	bpf_spin_unlock(&lock->lock);
+	sl_carried_add(&now);
+	return 0;
+}
+
+/* What became of a flow to be opened, and its place << SL_OPEN_BITS. SL_UNSETTLED: the
+ * place that it would get is another's, which is over but not settled. */
+enum { SL_OPENED, SL_ALREADY_OPEN, SL_NO_ROOM, SL_UNSETTLED };
+#define SL_OPEN_BITS 2
+#define SL_OPEN_MASK 3
+#define SL_OPEN_TRIES 4		/* another CPU may be at the same bucket */
 
 /*
  * How willingly a place is given away, as one number to compare: what is over or was
@@ -373,6 +399,9 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->rule = a->rule;
 	e->open_key = f->key;
 	e->name = a->name;
+	e->reason = a->reason;
+	e->bytes[0] = e->bytes[1] = e->settled[0] = e->settled[1] = 0;
+	e->bytes[f->inward & 1] = f->place ? 0 : f->bytes;
 	e->sni_end = 0;
 	e->isn = f->isn;
 	e->flags = SL_FLOW_USED | sl_sni_flags(f, a) | (f->from_a & 1) * SL_FLOW_FROM_A |
@@ -411,16 +440,18 @@ static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u
 }
 
 /* Opens an allowed flow: SL_OPENED (count it), SL_ALREADY_OPEN (another CPU
- * did), or SL_NO_ROOM (deny it). Not static: verified once. */
-__noinline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
-			    const struct sl_answer *a, __u64 now)
+ * did), SL_NO_ROOM (deny it), or SL_UNSETTLED, never at the last try. Not static: verified
+ * once. */
+__noinline int sl_flow_try(struct sl_flow *f, const struct sl_subject *s,
+			   const struct sl_answer *a, __u64 now, bool last)
 {
 	struct sl_flow_bucket *one, *two;
 	struct sl_flow_lock *lock;
 	struct sl_flow_key k = {};
 	struct sl_target *t;
 	__u64 tag, place, place_two;
-	__u32 at, slot;
+	__u32 at, at_two, slot;
+	struct sl_flow_entry *e;
 	int result = SL_OPENED;
 
 	if (!f || !s || !a)
@@ -434,8 +465,8 @@ __noinline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
 	tag = sl_flow_hash(&k);
 	at = sl_bucket_index(t, tag, false);
 	one = sl_bucket_at(slot, at);
-	at = sl_bucket_index(t, tag, true);
-	two = sl_bucket_at(slot, at);
+	at_two = sl_bucket_index(t, tag, true);
+	two = sl_bucket_at(slot, at_two);
 	if (!one || !two)
 		return SL_NO_ROOM;
 	bpf_spin_lock(&lock->lock);
@@ -443,16 +474,47 @@ __noinline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
 	place_two = sl_bucket_place(two, tag, &k, now);
 	if ((place | SL_PLACE_WAY) < (place_two | SL_PLACE_WAY)) {
 		one = two;
+		at = at_two;
 		place = place_two;
 	}
+	e = sl_bucket_entry(one, place & SL_PLACE_WAY);
 	if (place <= SL_PLACE_WAY)
 		result = SL_NO_ROOM;
-	else if (place >= SL_PLACE_THERE && sl_is_open(one, place & SL_PLACE_WAY, s, f, now))
+	else if (place >= SL_PLACE_THERE && sl_is_open(one, place & SL_PLACE_WAY, s, f, now)) {
 		result = SL_ALREADY_OPEN;
+		sl_carry(e, f);
+	} else if (!last && !sl_is_added(e))
+		result = SL_UNSETTLED;
 	else
 		sl_flow_write(one, place & SL_PLACE_WAY, tag, &k, f, s, a, now);
 	bpf_spin_unlock(&lock->lock);
-	return result;
+	return result | (int)(at * SL_FLOW_WAYS + (place & (SL_FLOW_WAYS - 1))) << SL_OPEN_BITS;
+}
+
+/* Opens an allowed flow, and notes what carries its packet. */
+static __always_inline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
+					const struct sl_answer *a, __u64 now)
+{
+	int result = SL_NO_ROOM, i;
+
+	for (i = 0; i < SL_OPEN_TRIES; i++) {
+		result = sl_flow_try(f, s, a, now, i == SL_OPEN_TRIES - 1);
+		if ((result & SL_OPEN_MASK) != SL_UNSETTLED)
+			break;
+		sl_flow_settle(s->slot, (__u32)result >> SL_OPEN_BITS);
+	}
+	if ((result & SL_OPEN_MASK) != SL_NO_ROOM && !f->place)
+		f->carrier = ((__u32)result >> SL_OPEN_BITS) + 1;
+	return result & SL_OPEN_MASK;
+}
+
+/* Something refuses the packet after its flow let it pass. */
+static __always_inline void sl_uncarry(struct sl_flow *f, __u32 slot)
+{
+	struct sl_flow_entry *e = sl_flow_at(slot, (int)f->carrier - 1);
+
+	if (e)
+		__sync_fetch_and_sub(&e->bytes[f->inward & 1], f->bytes);
 }
 
 #endif

@@ -11,7 +11,7 @@
 
 #include "sluice_table.h"
 
-#define SL_ABI_VERSION 3
+#define SL_ABI_VERSION 4
 
 /* Which table a target obeys: generation << 16 | SL_WORD_SHAPED | index in
  * sl_tables. One aligned word, so that switching is one store; 0 = none (denies). */
@@ -114,11 +114,12 @@ struct sl_stats {
 	__u64 over_budget;	/* the part of suppressed that the budget kept back */
 	__u64 lost;		/* the ring buffer was full */
 	__u64 sequence;		/* of the next event */
-	__u64 uncounted;	/* decisions that sl_hits had no room for */
+	__u64 uncounted;	/* decisions, and flows that carried something, that sl_hits had
+				 * no room for */
 	__u64 unlearned;	/* addresses of allowed names that had no room */
 };
 
-/* sl_hits: decisions by (slot, rule or reason). */
+/* sl_hits: decisions by (slot, rule or reason), and what flows carried. */
 struct sl_hit_key {
 	__u32 slot;
 	__u32 rule;		/* rule number of the generation; SL_NONE: none */
@@ -129,6 +130,8 @@ struct sl_hit_key {
 struct sl_hit {
 	__u64 count;
 	__u64 last_ns;		/* boot time of the last one */
+	__u64 bytes[2];		/* of packets that passed, by enum sl_direction: as sl_meter
+				 * counts; beyond these what sl_flow_entry has */
 };
 
 /* ---- flow state ---- */
@@ -181,6 +184,10 @@ struct sl_flow_entry {
 				 * SL_FLOW_STREAM: the next one, and sni_end is the last
 				 * segment's length */
 	__u32 sni_hash;		/* keyed, of the sni_end bytes */
+	__u64 bytes[2];		/* that passed, by enum sl_direction: as sl_meter counts */
+	__u64 settled[2];	/* the part that sl_hits has */
+	__u8 reason;		/* of the verdict, with rule */
+	__u8 reserved[7];
 };
 
 /* A tag is the flow's hash, never 0; 0: the place was never used. */

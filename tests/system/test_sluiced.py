@@ -258,6 +258,8 @@ def test_rules_with_what_was_not_used(host, prober):
         return {r["rule"]: r for r in map(json.loads, done.stdout.splitlines())}
     used = [r for r in rules().values() if r["count"]]
     assert used and all(r["last"] for r in used) and rules()["never"]["count"] == 0
+    assert max(r["bytes"]["out"] for r in used) > 0     # sluiced may run the program that adds
+    assert rules()["never"]["bytes"] == {"out": 0, "in": 0}
     assert set(rules("--unused", "30d")) == {"never"}
     time.sleep(2.1)
     assert set(rules("--unused", "1s")) == {"never", *(r["rule"] for r in used)}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* sluice rules --dev, --cgroup: what each rule of a target has decided. */
+/* sluice rules --dev, --cgroup: what each rule of a target has decided and carried. */
 #include <errno.h>
 #include <string.h>
 
@@ -13,12 +13,15 @@ static void print_row(const json_t *row, bool json)
 {
 	const char *rule = json_string_value(json_object_get(row, "rule"));
 	const char *last = json_string_value(json_object_get(row, "last"));
+	const json_t *bytes = json_object_get(row, "bytes");
 
 	if (json)
 		sl_json_print(json_incref((json_t *)row));
 	else
-		printf("%10lld  %-20s  %-28s  %s\n",
+		printf("%10lld  %12lld  %12lld  %-20s  %-28s  %s\n",
 		       (long long)json_integer_value(json_object_get(row, "count")),
+		       (long long)json_integer_value(json_object_get(bytes, "out")),
+		       (long long)json_integer_value(json_object_get(bytes, "in")),
 		       last ? last : "never",
 		       rule ? rule : json_is_true(json_object_get(row, "old")) ?
 		       "(a rule of an older policy)" : "(no rule)",
@@ -44,7 +47,8 @@ static void print_rules(const json_t *answer, __s64 unused_s, bool json)
 	if (!json && unused_s)
 		printf("counted since %s\n", since ? since : "?");
 	if (!json)
-		printf("%10s  %-20s  %-28s  %s\n", "DECISIONS", "LAST", "RULE", "REASON");
+		printf("%10s  %12s  %12s  %-20s  %-28s  %s\n", "DECISIONS", "BYTES OUT",
+		       "BYTES IN", "LAST", "RULE", "REASON");
 	json_array_foreach(json_object_get(answer, "rules"), i, row)
 		if (!unused_s || is_unused(row, unused_s))
 			print_row(row, json);

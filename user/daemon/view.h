@@ -25,7 +25,7 @@ const char *sl_view_boot_time(__u64 boot_ns, char buf[40]);
 
 /* ---- view_rules.c ---- */
 
-/* [{rule, reason, count, last, idle_s}] of a slot, most decisions first, rules that have
+/* [{rule, reason, count, last, idle_s, bytes}] of a slot, most decisions first, rules that have
  * decided nothing too. idle_s: since the last decision, null if there was none. NULL: see
  * *err, -errno as sl_state_table. */
 json_t *sl_view_rules(struct sl_state *state, __u32 slot, int *err);

@@ -15,6 +15,7 @@ struct row {
 	unsigned reason;
 	bool old; /* of a generation that is no longer in force */
 	__u64 count, last_ns;
+	__u64 bytes[2]; /* by enum sl_direction */
 	size_t next; /* + 1: another row of the same rule; 0: none */
 };
 
@@ -89,6 +90,8 @@ static void on_hit(void *context, const struct sl_hit_key *key, const struct sl_
 		return;
 	}
 	row->count += hit->count;
+	row->bytes[SL_EGRESS] += hit->bytes[SL_EGRESS];
+	row->bytes[SL_INGRESS] += hit->bytes[SL_INGRESS];
 	if (hit->last_ns > row->last_ns)
 		row->last_ns = hit->last_ns;
 }
@@ -113,11 +116,13 @@ static json_t *row_json(const struct row *r, __u64 now_ns)
 	char last[40];
 	__u64 idle_s = now_ns > r->last_ns ? (now_ns - r->last_ns) / 1000000000 : 0;
 
-	return json_pack("{s:s?, s:s, s:b, s:o, s:s?, s:o}", "rule", r->rule, "reason",
+	return json_pack("{s:s?, s:s, s:b, s:o, s:s?, s:o, s:{s:o, s:o}}", "rule", r->rule, "reason",
 			 sl_reason_word(r->reason), "old", r->old, "count",
 			 sl_json_number(r->count), "last",
 			 r->count ? sl_view_boot_time(r->last_ns, last) : NULL, "idle_s",
-			 r->count ? sl_json_number(idle_s) : json_null());
+			 r->count ? sl_json_number(idle_s) : json_null(), "bytes", "out",
+			 sl_json_number(r->bytes[SL_EGRESS]), "in",
+			 sl_json_number(r->bytes[SL_INGRESS]));
 }
 
 static json_t *rows_json(struct hits *h)
@@ -144,7 +149,9 @@ json_t *sl_view_rules(struct sl_state *state, __u32 slot, int *err)
 	if (*err)
 		return NULL;
 	if (index_labels(&h)) {
-		*err = sl_state_hits(state, slot, on_hit, &h);
+		*err = sl_state_settle_flows(state, slot);
+		if (!*err)
+			*err = sl_state_hits(state, slot, on_hit, &h);
 		add_idle(&h);
 	} else {
 		h.failed = true;

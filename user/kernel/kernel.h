@@ -20,7 +20,7 @@ struct sl_kernel_options {
 	const struct sl_table *table; /* borrowed: the first generation */
 };
 
-#define SL_FLOWS_DEFAULT 16384	/* 1.9 MiB */
+#define SL_FLOWS_DEFAULT 16384	/* 2.5 MiB */
 
 /* Loads and verifies the programs, the first generation in place. *out is owned by the caller. -errno; what is
  * missing (a capability, a kernel feature) is said in diag. */

@@ -348,7 +348,7 @@ int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		return -ENOMEM;
 	for (i = 0; i < SL_M_MAX; i++)
 		s->maps[i] = -1;
-	s->programs[0] = s->programs[1] = s->lock_fd = s->reader_fd = -1;
+	s->programs[0] = s->programs[1] = s->lock_fd = s->reader_fd = s->walker = -1;
 	s->cgroups = s->points = -1;
 	err = make_paths(s, options->path);
 	if (!err && s->path)
@@ -394,6 +394,8 @@ void sl_state_close(struct sl_state *s)
 		close(s->lock_fd);
 	if (s->reader_fd >= 0)
 		close(s->reader_fd);
+	if (s->walker >= 0)
+		close(s->walker);
 	free(s->path);
 	free(s->netns_path);
 	free(s);

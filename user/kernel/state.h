@@ -221,10 +221,14 @@ int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *
  * not frozen. */
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
-/* Decisions of a slot, or of all, by (rule or reason). 0 or -errno. */
+/* Decisions of a slot, or of all, by (rule or reason), and the bytes of its flows as far as they are
+ * settled. 0 or -errno. */
 #define SL_SLOTS_ALL (~0u)
 int sl_state_hits(const struct sl_state *state, __u32 slot, sl_hit_handler handler,
 		  void *context);
+
+/* Settles what the target's flows have carried until now, for sl_state_hits. 0 or -errno. */
+int sl_state_settle_flows(struct sl_state *state, __u32 slot);
 
 /* An address that a name owns in a target. */
 struct sl_lesson {

@@ -116,6 +116,8 @@ static void put(const struct sl_state *s, const struct moved *m)
 
 	bpf_map_lookup_elem(s->maps[SL_M_HITS], &m->to, &hit);
 	hit.count += m->hit.count;
+	hit.bytes[0] += m->hit.bytes[0];
+	hit.bytes[1] += m->hit.bytes[1];
 	if (m->hit.last_ns > hit.last_ns)
 		hit.last_ns = m->hit.last_ns;
 	bpf_map_update_elem(s->maps[SL_M_HITS], &m->to, &hit, 0);

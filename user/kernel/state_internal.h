@@ -7,6 +7,7 @@
  *   state_slots.c    targets: their slots, tables, switching, forgetting
  *   state_pending.c  what waits for a grace period, for many targets at once
  *   state_hits.c     counters across generations
+ *   state_flows.c    going through a target's flows
  *   state_devices.c  devices: attach, detach
  *   state_seal.c     is all as it was left? and devices put back
  *   state_cgroups.c  cgroups: attach, detach
@@ -31,7 +32,7 @@
 #define SL_STATE_MAGIC 0x534c535441544531ull	/* "SLSTATE1" */
 #define SL_STATE_HITS (1u << 17)
 #define SL_STATE_RING (4u << 20)		/* bytes: about 32,000 events */
-#define SL_STATE_FLOWS 16384			/* of a target: 1.9 MiB */
+#define SL_STATE_FLOWS 16384			/* of a target: 2.5 MiB */
 
 /* The one value of sl_info: what was pinned, and by which rules. Written last. */
 struct sl_info {
@@ -75,6 +76,7 @@ struct sl_state {
 	char *netns_path;	/* owned: PATH/netns-COOKIE */
 	int lock_fd;		/* the directory, under flock; -1 */
 	int reader_fd;		/* PATH/reader, under flock: the events are ours; -1 */
+	int walker;		/* the program that goes through flows; -1 until it is needed */
 	bool no_wait;		/* of the options */
 	__u64 netns;
 	int maps[SL_M_MAX];	/* owned; -1 */

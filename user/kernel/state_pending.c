@@ -127,7 +127,9 @@ static void carry_hits(struct sl_state *s, struct sl_switched *w)
 {
 	struct sl_table now = {};
 
-	if (w->before.words && !sl_state_table(s, w->slot, &now))
+	/* what flows carried under the old generation, first; unsettled it would stay old */
+	if (w->before.words && !sl_state_table(s, w->slot, &now) &&
+	    !sl_state_settle_flows(s, w->slot))
 		sl_state_carry_hits(s, w->slot, &w->before, &now);
 	free(w->before.words);
 	free(now.words);
