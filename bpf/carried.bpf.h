@@ -38,6 +38,15 @@ static __always_inline bool sl_is_added(const struct sl_flow_entry *e)
 	return !((e->bytes[0] ^ e->settled[0]) | (e->bytes[1] ^ e->settled[1]));
 }
 
+/* Has its end, as far as there was one, been told? */
+static __always_inline bool sl_is_told(const struct sl_flow_entry *e)
+{
+	__u32 flags = e->flags;
+
+	return !(flags & SL_FLOW_LOGGED) ||
+	       ((flags & SL_FLOW_TOLD) && !(e->bytes[0] | e->bytes[1]));
+}
+
 /* Under the slot's lock. A packet that is refused after all may make a difference
  * negative: so the sums are modulo 2^64. */
 static __always_inline void sl_carried_take(struct sl_flow_entry *e, __u32 slot,

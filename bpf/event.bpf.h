@@ -191,12 +191,12 @@ static __always_inline int sl_submit_named(struct sl_stats *stats, const struct 
 		__builtin_memset(e->name, 0, sizeof(e->name));
 	}
 	sl_submit(stats, e);
-	return 0;
+	return 1;
 }
 #endif
 
-/* Counts one decision and submits its event; `o` may be NULL (unknown). Not static:
- * verified once. */
+/* Counts one decision and submits its event; `o` may be NULL (unknown). 1 if there is one. Not
+ * static: verified once. */
 __noinline int sl_record(const struct sl_flow *f, const struct sl_subject *s,
 			 const struct sl_answer *a, const sl_origin *o, __u8 verdict)
 {
@@ -226,7 +226,7 @@ __noinline int sl_record(const struct sl_flow *f, const struct sl_subject *s,
 	e->sequence = __sync_fetch_and_add(&stats->sequence, 1);
 	__sync_fetch_and_add(&stats->submitted, 1);
 	bpf_ringbuf_submit(e, 0);
-	return 0;
+	return 1;
 }
 
 #endif

@@ -14,6 +14,7 @@
 #include "names.bpf.h"
 #endif
 #include "event.bpf.h"
+#include "close.bpf.h"
 #include "limit.bpf.h"
 #include "fragment.bpf.h"
 #include "segment.bpf.h"
@@ -235,10 +236,11 @@ static __always_inline bool sl_admit(struct __sk_buff *skb, struct sl_packet *p,
 		sl_deny_because(p, SL_REASON_FLOW_TABLE);
 		return false;
 	}
-	if (opened == SL_OPENED && !p->answer.deny)
-		sl_record(&p->flow, &p->subject, &p->answer,
-			  sl_packet_origin_of(p, p->answer.flags & SL_F_LOG_ALL ?
-						 sl_packet_note(skb, 0) : NULL), SL_EV_ALLOW);
+	if (opened == SL_OPENED && !p->answer.deny &&
+	    sl_record(&p->flow, &p->subject, &p->answer,
+		      sl_packet_origin_of(p, p->answer.flags & SL_F_LOG_ALL ?
+					     sl_packet_note(skb, 0) : NULL), SL_EV_ALLOW))
+		sl_flow_logged(p->subject.slot, (int)p->flow.carrier - 1);
 	return true;
 }
 

@@ -21,9 +21,12 @@
 #include "maps.bpf.h"
 #include "packet.bpf.h"
 #include "verdict.bpf.h"
+#include "sluice_sweep.h"
 
 #define SL_NO_PLACE (-1)
 #define SL_PLACE_CLASS 0x1000	/* in a key's icmp_class: the place is no flow's */
+#define SL_FIRST_LIFE (120 * SL_SECOND)
+#define SL_CLOSED_LIFE (60 * SL_SECOND)
 #define SL_PLACE_LIFE (10 * SL_SECOND)	/* of fragments and questions */
 
 /* Idle time-outs: TCP and SCTP as long as conntrack's (RFC 5382 asks for 2 h
@@ -33,7 +36,7 @@ static __always_inline __u64 sl_flow_timeout(__u8 protocol, __u32 flags)
 	bool replied = flags & SL_FLOW_REPLIED;
 
 	if (flags & SL_FLOW_CLOSED)
-		return 60 * SL_SECOND;
+		return SL_CLOSED_LIFE;
 	if (protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP) {
 		return replied ? 5 * 86400 * SL_SECOND : 120 * SL_SECOND;
 	}
@@ -308,21 +311,8 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 	return 0;
 }
 
-/* Adds to the rule what its flow's entry has carried. Not static: verified once. */
-__noinline int sl_flow_settle(__u32 slot, __u32 place)
-{
-	struct sl_flow_lock *lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
-	struct sl_flow_entry *e = sl_flow_at(slot, (int)place);
-	struct sl_carried now = {};
-
-	if (!lock || !e)
-		return 0;
-	bpf_spin_lock(&lock->lock);
-	sl_carried_take(e, slot, &now);
-	bpf_spin_unlock(&lock->lock);
-	sl_carried_add(&now);
-	return 0;
-}
+/* Adds to the rule what its flow's entry has carried, and tells of its end: close.bpf.h. */
+int sl_flow_settle(__u32 slot, __u32 place, __u32 why);
 
 /* What became of a flow to be opened, and its place << SL_OPEN_BITS. SL_UNSETTLED: the
  * place that it would get is another's, which is over but not settled. */
@@ -393,13 +383,15 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->key = *k;
 	e->word = s->word;
 	e->deadline_ns = a->deadline_ns;
-	e->expires_ns = now + (f->place ? SL_PLACE_LIFE : 120 * SL_SECOND); /* sl_flow_touch */
+	e->expires_ns = now + (f->place ? SL_PLACE_LIFE : SL_FIRST_LIFE); /* sl_flow_touch */
 	e->opened_ns = now;
 	e->uid = s->uid;
 	e->rule = a->rule;
 	e->open_key = f->key;
 	e->name = a->name;
 	e->reason = a->reason;
+	e->hook = f->hook;
+	e->has_ports = f->has_ports;
 	e->bytes[0] = e->bytes[1] = e->settled[0] = e->settled[1] = 0;
 	e->bytes[f->inward & 1] = f->place ? 0 : f->bytes;
 	e->sni_end = 0;
@@ -483,7 +475,7 @@ __noinline int sl_flow_try(struct sl_flow *f, const struct sl_subject *s,
 	else if (place >= SL_PLACE_THERE && sl_is_open(one, place & SL_PLACE_WAY, s, f, now)) {
 		result = SL_ALREADY_OPEN;
 		sl_carry(e, f);
-	} else if (!last && !sl_is_added(e))
+	} else if (!last && (!sl_is_added(e) || !sl_is_told(e)))
 		result = SL_UNSETTLED;
 	else
 		sl_flow_write(one, place & SL_PLACE_WAY, tag, &k, f, s, a, now);
@@ -501,7 +493,7 @@ static __always_inline int sl_flow_open(struct sl_flow *f, const struct sl_subje
 		result = sl_flow_try(f, s, a, now, i == SL_OPEN_TRIES - 1);
 		if ((result & SL_OPEN_MASK) != SL_UNSETTLED)
 			break;
-		sl_flow_settle(s->slot, (__u32)result >> SL_OPEN_BITS);
+		sl_flow_settle(s->slot, (__u32)result >> SL_OPEN_BITS, SL_SETTLE_TAKEN);
 	}
 	if ((result & SL_OPEN_MASK) != SL_NO_ROOM && !f->place)
 		f->carrier = ((__u32)result >> SL_OPEN_BITS) + 1;

@@ -13,7 +13,9 @@
 #include <bpf/bpf_helpers.h>
 
 #include "state.bpf.h"
-#include "sluice_sweep.h"
+#include "names.bpf.h"
+#include "event.bpf.h"
+#include "close.bpf.h"
 
 struct sl_walk {
 	struct sl_sweep sweep;
@@ -25,8 +27,9 @@ static __always_inline void sl_sweep_entry(const struct sl_walk *w, struct sl_fl
 {
 	struct sl_flow_entry *e = sl_bucket_entry(b, place & (SL_FLOW_WAYS - 1));
 
-	if (!sl_is_added(e))
-		sl_flow_settle(w->sweep.slot, place);
+	if (!sl_is_added(e) ||
+	    (w->sweep.why != SL_SETTLE_RULES && !sl_is_told(e) && sl_end_of(e, w->sweep.why, w->now)))
+		sl_flow_settle(w->sweep.slot, place, w->sweep.why);
 }
 
 static long sl_sweep_bucket(__u32 at, void *context)

@@ -117,6 +117,9 @@ struct sl_stats {
 	__u64 uncounted;	/* decisions, and flows that carried something, that sl_hits had
 				 * no room for */
 	__u64 unlearned;	/* addresses of allowed names that had no room */
+	__u64 logged;		/* flows whose opening was an event */
+	__u64 closes;		/* events of flows that are over; none of the numbers above */
+	__u64 closes_lost;	/* of those whose place was needed, and the ring buffer was full */
 };
 
 /* sl_hits: decisions by (slot, rule or reason), and what flows carried. */
@@ -165,6 +168,8 @@ enum sl_flow_flags {
 	SL_FLOW_SNI_TOLD = 1 << 12,	/* what was wrong with it was reported */
 	SL_FLOW_SNI_QUIET = 1 << 13,	/* log: none */
 	SL_FLOW_STREAM = 1 << 14,	/* to a resolver: its segments follow each other */
+	SL_FLOW_LOGGED = 1 << 15,	/* its opening was an event: so is its end */
+	SL_FLOW_TOLD = 1 << 16,		/* its end was; what it carries since is told again */
 };
 
 struct sl_flow_entry {
@@ -184,10 +189,13 @@ struct sl_flow_entry {
 				 * SL_FLOW_STREAM: the next one, and sni_end is the last
 				 * segment's length */
 	__u32 sni_hash;		/* keyed, of the sni_end bytes */
-	__u64 bytes[2];		/* that passed, by enum sl_direction: as sl_meter counts */
+	__u64 bytes[2];		/* that passed, by enum sl_direction: as sl_meter counts; from 0
+				 * again when its end was told */
 	__u64 settled[2];	/* the part that sl_hits has */
 	__u8 reason;		/* of the verdict, with rule */
-	__u8 reserved[7];
+	__u8 hook;		/* that saw it open */
+	__u8 has_ports;
+	__u8 reserved[5];
 };
 
 /* A tag is the flow's hash, never 0; 0: the place was never used. */
@@ -295,6 +303,7 @@ enum sl_event_flags {
 	SL_EVENT_LINK = 1 << 6,		/* a frame: mac, ethertype and vlan are known */
 	SL_EVENT_NAMED = 1 << 7,	/* the event of a struct sl_named_event */
 	SL_EVENT_SERVER = 1 << 8,	/* its name is the one in a TLS ClientHello */
+	SL_EVENT_CLOSE = 1 << 9,	/* the event of a struct sl_close_event */
 };
 
 /* One decision, in sl_events. */
@@ -333,6 +342,28 @@ struct sl_named_event {
 	__u16 characters;
 	__u32 reserved;
 	__u8 name[SL_PATTERN_BYTES]; /* reversed */
+};
+
+/* How a flow ended. Append only; docs/events.md lists the words. */
+#define SL_ENDS(X) \
+	X(OPEN, "open") X(FINISHED, "finished") X(RESET, "reset") X(ANSWERED, "answered") \
+	X(IDLE, "idle") X(DENIED, "denied") X(REPLACED, "replaced") X(DETACHED, "detached")
+
+enum sl_end {
+#define SL_END_ENUM(name, word) SL_END_##name,
+	SL_ENDS(SL_END_ENUM)
+#undef SL_END_ENUM
+	SL_END_MAX,
+};
+
+/* A flow is over, whose opening was an event. Its event is of the flow as it was opened; it is
+ * a named one if a name admitted it, else the name is zero. */
+struct sl_close_event {
+	struct sl_named_event named;
+	__u64 bytes[2];		/* by enum sl_direction */
+	__u64 lasted_ns;	/* from its first packet to its last */
+	__u8 end;		/* enum sl_end */
+	__u8 reserved[7];
 };
 
 #define SL_BUDGET_RATE 1000	/* events a second and target ... */

@@ -17,7 +17,7 @@ rules:
 """
 FIELDS = {"time", "seq", "event", "verdict", "reason", "policy", "generation", "rule", "target",
           "hook", "direction", "family", "protocol", "icmp", "source", "destination", "question", "link",
-          "server_name", "process", "count", "bytes", "duration"}
+          "server_name", "process", "count", "bytes", "duration", "end"}
 
 
 def test_every_field(lab):
@@ -40,7 +40,7 @@ def test_every_field(lab):
         "icmp": None, "source": {"address": None, "port": None},
         "destination": {"address": "203.0.113.1", "port": ECHO, "name": None},
         "question": None, "server_name": None, "link": None, "process": {"pid": pid, "uid": 65534, "comm": "python3"}, "count": 1,
-        "bytes": None, "duration": None}
+        "bytes": None, "duration": None, "end": None}
 
 
 @pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])

@@ -65,9 +65,15 @@ def test_all(dnslab, mode):
     assert questions(events, "deny")
     for e in events:
         assert e["verdict"] != "allow" or e["reason"] == "rule"
+        if e["event"] == "close":       # nobody's doing
+            assert e["process"]["pid"] is None and e["link"] is None
+            continue
         assert mode == "device" or e["process"]["pid"] == pid, e
         assert (e["link"] is not None) == (mode == "device")
-    for e in matching(events, verdict="allow", event="connection"):
+    if mode == "run":                   # has ended: each has its end, and its name
+        assert of(events, verdict="allow") == {
+            (e["destination"]["address"], e["protocol"]) for e in matching(events, event="close")}
+    for e in matching(events, verdict="allow", event="connection") + matching(events, event="close"):
         assert (e["destination"]["name"] == "h0.good.example") == (e["rule"] == "good")
     assert not [e for e in events if e["rule"] == "dns-resolver"]
 

@@ -408,6 +408,9 @@ def test_allowed_connections(host, tmp_path):
     watch.wait(lambda line: line["change"] == "renewed")
     send(host, 1, (192, 0, 2, 2), 9)
     assert until(lambda: seen(tmp_path / "a", 9))
+    host.ip("link del vnet0")       # its flows end with it
+    watch.wait(lambda line: line["change"] == "gone")
+    assert until(lambda: '"event":"close"' in (tmp_path / "a").read_text())
     assert watch.close() == 0
     event = next(r for r in map(json.loads, (tmp_path / "a").open()) if r.get("verdict") == "allow")
     assert event["destination"] == {"address": "192.0.2.2", "port": 9, "name": None}
@@ -416,6 +419,16 @@ def test_allowed_connections(host, tmp_path):
                 if r["metadata"]["sequence"] == event["seq"])
     assert (twin["activity_name"], twin["disposition"], twin["severity_id"]) == ("Open", "Allowed", 1)
     assert twin["dst_endpoint"] == {"ip": "192.0.2.2", "port": 9}
+    close, = [r for r in map(json.loads, (tmp_path / "a").open()) if r["event"] == "close"]
+    assert close["destination"] == event["destination"] and close["end"] == "detached"
+    assert close["bytes"]["out"] > 40 and close["bytes"]["in"] == 0
+    twin = next(r for r in map(json.loads, (tmp_path / "b").open())
+                if r["metadata"]["sequence"] == close["seq"])
+    assert (twin["class_uid"], twin["activity_id"], twin["type_uid"]) == (4001, 2, 400102)
+    assert (twin["activity_name"], twin["disposition"], twin["severity_id"]) == ("Close", "Allowed", 1)
+    assert twin["traffic"] == {"bytes_out": close["bytes"]["out"], "bytes_in": 0}
+    assert twin["duration"] == int(close["duration"] * 1000)
+    assert twin["unmapped"]["event"] == "close" and twin["unmapped"]["end"] == "detached"
 
 
 @pytest.mark.parametrize("spec, said", [

@@ -19,6 +19,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "audit/aggregate.h"
+#include "audit/named.h"
+#include "audit/record.h"
 #include "policy/yaml.h"
 #include "sinks/internal.h"
 
@@ -281,6 +284,54 @@ static void test_journal_fields(void **state)
 	assert_non_null(memmem(text, len, "\ndeny a?\"]\\?[2J", 15) ?:
 			memmem(text, len, "deny a?\"]\\?[2J", 14));
 	free(text);
+}
+
+static void on_close(void *context, const struct sl_event *event, __u64 count)
+{
+	assert_int_equal(count, 1);
+	assert_non_null(sl_event_close(event));
+	(*(int *)context)++;
+}
+
+/* The end of a flow: its numbers, by direction; two of the same second stay two. */
+static void test_a_close(void **state)
+{
+	struct sl_close_event e = {.named.event = {
+		.time_ns = 5, .family = 4, .protocol = IPPROTO_TCP, .destination = {192, 0, 2, 1},
+		.destination_port = 443, .rule = SL_NONE, .flags = SL_EVENT_CLOSE |
+		SL_EVENT_PARSED | SL_EVENT_PORTS}, .bytes = {[SL_EGRESS] = 1ull << 40, [SL_INGRESS] = 7},
+		.lasted_ns = 2500000000, .end = SL_END_RESET};
+	struct sl_audit_names names = {.policy = "p", .target_kind = "device", .target = "vnet0"};
+	struct sl_aggregate *aggregate;
+	json_t *record, *ocsf;
+	int n = 0;
+
+	(void)state;
+	record = sl_event_json(&names, &e.named.event, 1, 9);
+	assert_string_equal(sl_record_text(record, "event"), "close");
+	assert_string_equal(sl_record_text(record, "end"), "reset");
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(record, "bytes"),
+							    "out")), 1ll << 40);
+	ocsf = sl_ocsf(record, SL_LEVEL_INFO);
+	assert_int_equal(json_integer_value(json_object_get(ocsf, "type_uid")), 400102);
+	assert_int_equal(json_integer_value(json_object_get(ocsf, "duration")), 2500);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(ocsf, "traffic"),
+							    "bytes_in")), 7);
+	json_decref(ocsf);
+	json_decref(record);
+	e.named.event.flags &= ~SL_EVENT_CLOSE;	/* a decision has none of it */
+	record = sl_event_json(&names, &e.named.event, 1, 9);
+	assert_true(json_is_null(json_object_get(record, "bytes")));
+	assert_true(json_is_null(json_object_get(record, "end")));
+	json_decref(record);
+
+	e.named.event.flags |= SL_EVENT_CLOSE;
+	aggregate = sl_aggregate_new(on_close, &n);
+	sl_aggregate_add(aggregate, &e.named.event);
+	sl_aggregate_add(aggregate, &e.named.event);
+	assert_int_equal(n, 2);
+	assert_false(sl_aggregate_pending(aggregate));
+	sl_aggregate_free(aggregate);
 }
 
 static void test_ocsf(void **state)
@@ -980,6 +1031,7 @@ int main(void)
 		cmocka_unit_test(test_queue_accounts_for_all),
 		cmocka_unit_test(test_lines_hold_no_byte_of_a_stranger),
 		cmocka_unit_test(test_journal_fields),
+		cmocka_unit_test(test_a_close),
 		cmocka_unit_test(test_ocsf),
 		cmocka_unit_test_setup_teardown(test_rotation_by_size, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rotation_by_time, setup, teardown),

@@ -118,6 +118,10 @@ void sl_aggregate_add(struct sl_aggregate *a, const struct sl_event *e)
 	int i;
 
 	sl_aggregate_flush(a, e->time_ns);
+	if (e->flags & SL_EVENT_CLOSE) {	/* no two are the same */
+		a->out(a->context, e, 1);
+		return;
+	}
 	for (i = a->chains[hash & (CHAINS - 1)]; i >= 0; i = a->windows[i].next) {
 		w = &a->windows[i];
 		if (w->hash == hash && same(&w->last.event, e)) {

@@ -2,7 +2,8 @@
 /*
  * Bursts as one record: the first event of a (verdict, rule, reason,
  * destination, port, process) is handed on at once; what repeats within the
- * window is handed on once, with its count, when the window ends.
+ * window is handed on once, with its count, when the window ends. The end of a flow is
+ * handed on as it is.
  */
 #ifndef SLUICE_AGGREGATE_H
 #define SLUICE_AGGREGATE_H

@@ -50,6 +50,11 @@ bool sl_event_is_of_server(const struct sl_event *event)
 	return named(event) && (event->flags & SL_EVENT_SERVER);
 }
 
+const struct sl_close_event *sl_event_close(const struct sl_event *event)
+{
+	return event->flags & SL_EVENT_CLOSE ? (const struct sl_close_event *)event : NULL;
+}
+
 unsigned sl_event_question_type(const struct sl_event *event)
 {
 	return named(event) ? named(event)->type : 0;

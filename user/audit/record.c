@@ -41,6 +41,17 @@ const char *sl_verdict_word(unsigned verdict)
 	return verdict < 3 ? words[verdict] : "unknown";
 }
 
+const char *sl_event_word(const struct sl_event *event)
+{
+	return sl_event_close(event) ? "close" : sl_verdict_word(event->verdict);
+}
+
+static const char *const ends[] = {
+#define WORD(name, word) word,
+	SL_ENDS(WORD)
+#undef WORD
+};
+
 const char *sl_event_rule(const struct sl_audit_names *names, const struct sl_event *event)
 {
 	if (!names->compiled)
@@ -283,6 +294,17 @@ static json_t *family_json(const struct sl_event *event)
 	return json_string(event->family == 4 ? "ipv4" : "ipv6");
 }
 
+/* Null but of a flow that is over. */
+static void set_close(json_t *j, const struct sl_close_event *c)
+{
+	json_object_set_new(j, "bytes", !c ? json_null() :
+			    json_pack("{s:I,s:I}", "out", (json_int_t)c->bytes[SL_EGRESS], "in",
+				      (json_int_t)c->bytes[SL_INGRESS]));
+	json_object_set_new(j, "duration", c ? json_real((double)c->lasted_ns / 1e9) : json_null());
+	json_object_set_new(j, "end", c ? json_string(c->end < SL_END_MAX ? ends[c->end] :
+							"unknown") : json_null());
+}
+
 json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event *event,
 		      __u64 count, __u64 sequence)
 {
@@ -294,7 +316,8 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 		return NULL;
 	json_object_set_new(j, "time", json_string(sl_event_time(names, event->time_ns, time)));
 	json_object_set_new(j, "seq", json_integer(sequence));
-	json_object_set_new(j, "event", json_string(is_about_dns(event) ? "dns" : "connection"));
+	json_object_set_new(j, "event", json_string(sl_event_close(event) ? "close" :
+						is_about_dns(event) ? "dns" : "connection"));
 	json_object_set_new(j, "verdict", json_string(sl_verdict_word(event->verdict)));
 	json_object_set_new(j, "reason", json_string(sl_reason_word(event->reason)));
 	json_object_set_new(j, "policy", text_or_null(names->policy));
@@ -320,8 +343,6 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 	json_object_set_new(j, "link", link_json(event));
 	json_object_set_new(j, "process", process_json(event));
 	json_object_set_new(j, "count", json_integer(count));
-	/* of a connection that is over; the kernel tells of none yet */
-	json_object_set_new(j, "bytes", json_null());
-	json_object_set_new(j, "duration", json_null());
+	set_close(j, sl_event_close(event));
 	return j;
 }

@@ -28,6 +28,9 @@ const char *sl_reason_word(unsigned reason);
 const char *sl_hook_word(unsigned hook);
 const char *sl_verdict_word(unsigned verdict);
 
+/* What a line for people begins with: the verdict, or `close`. */
+const char *sl_event_word(const struct sl_event *event);
+
 /* The rule's id, or NULL if no rule decided. */
 const char *sl_event_rule(const struct sl_audit_names *names, const struct sl_event *event);
 

@@ -46,6 +46,17 @@ static void put_port(const json_t *record, const json_t *end)
 		printf(" type %lld", (long long)json_integer_value(json_object_get(icmp, "type")));
 }
 
+/* Of a flow that is over. */
+static void put_end(const json_t *record)
+{
+	const json_t *bytes = json_object_get(record, "bytes");
+
+	printf("  %s after %.1f s, %lld bytes out, %lld in", text_of(record, "end"),
+	       json_number_value(json_object_get(record, "duration")),
+	       (long long)json_integer_value(json_object_get(bytes, "out")),
+	       (long long)json_integer_value(json_object_get(bytes, "in")));
+}
+
 static void put_decision(const json_t *record)
 {
 	const json_t *question = json_object_get(record, "question");
@@ -54,7 +65,9 @@ static void put_decision(const json_t *record)
 	bool inbound = direction && !strcmp(direction, "ingress");
 	long long count = json_integer_value(json_object_get(record, "count"));
 
-	printf("%-10s ", verdict ? verdict : "?");
+	bool close = !strcmp(text_of(record, "event"), "close");
+
+	printf("%-10s ", close ? "close" : verdict ? verdict : "?");
 	if (json_is_object(question)) {
 		sl_put_text(text_of(question, "name"), stdout);
 		printf(" %s?", text_of(question, "type"));
@@ -71,6 +84,8 @@ static void put_decision(const json_t *record)
 	sl_put_text(rule ? rule : text_of(record, "reason"), stdout);
 	if (count > 1)
 		printf("  (%lld times)", count);
+	if (close)
+		put_end(record);
 }
 
 static void put_news(const json_t *record)

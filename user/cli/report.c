@@ -32,7 +32,7 @@ static void write_live(const struct sl_report *r, const struct sl_event *event, 
 
 	if (!r->options->verbose)
 		return;
-	fprintf(stderr, "sluice: %s %s%s  %s  %s", sl_verdict_word(event->verdict),
+	fprintf(stderr, "sluice: %s %s%s  %s  %s", sl_event_word(event),
 		event->direction == SL_INGRESS ? "from " : "", sl_event_endpoint(event, endpoint),
 		rule ? rule : sl_reason_word(event->reason), sl_event_process(event, process));
 	if (count > 1)
@@ -53,7 +53,7 @@ static void on_event(void *context, const struct sl_event *event)
 {
 	struct sl_report *r = context;
 
-	r->received++;
+	r->received += !(event->flags & SL_EVENT_CLOSE);	/* as `submitted` */
 	sl_abort_connection(&r->abort, event);
 	if (event->verdict != SL_EV_ALLOW)
 		sl_summary_add(r->summary, event);
@@ -88,6 +88,7 @@ void sl_report_drain(struct sl_report *r, struct sl_kernel *kernel)
 {
 	struct timespec ts;
 
+	sl_kernel_tell_ends(kernel, false);
 	sl_kernel_drain(kernel, on_event, r);
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	sl_aggregate_flush(r->aggregate, ts.tv_sec * 1000000000ull + ts.tv_nsec);

@@ -258,6 +258,7 @@ int sl_session(const struct sl_run_options *options)
 	if (s.cgroup.path)
 		finish(&s);
 	if (s.started) {
+		sl_kernel_tell_ends(s.kernel, !s.left);
 		sl_report_end(&s.report, s.kernel);
 		print_open_points(&s);
 	}

@@ -91,7 +91,7 @@ static void write_live(const struct sl_watch *watch, const struct sl_audit_names
 		return;
 	fputs("sluice: ", stderr);
 	sl_put_text(names->target ? names->target : "?", stderr);
-	fprintf(stderr, " %s %s%s  %s", sl_verdict_word(event->verdict),
+	fprintf(stderr, " %s %s%s  %s", sl_event_word(event),
 		event->direction == SL_INGRESS ? "from " : "", sl_event_endpoint(event, endpoint),
 		rule ? rule : sl_reason_word(event->reason));
 	if (count > 1)

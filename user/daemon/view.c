@@ -55,6 +55,7 @@ static void add_numbers(json_t *j, const struct sl_target_view *v)
 		{"submitted", v->stats.submitted},     {"suppressed", v->stats.suppressed},
 		{"over_budget", v->stats.over_budget}, {"lost", v->stats.lost},
 		{"unlearned", v->stats.unlearned},
+		{"closes", v->stats.closes},	       {"closes_lost", v->stats.closes_lost},
 		{"tx_bytes", v->meter.tx_bytes},       {"tx_frames", v->meter.tx_frames},
 		{"rx_bytes", v->meter.rx_bytes},       {"rx_frames", v->meter.rx_frames},
 		{"tx_denied", v->meter.tx_denied},     {"rx_denied", v->meter.rx_denied},

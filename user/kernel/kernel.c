@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "complaint.h"
@@ -18,6 +19,7 @@
 #include "named.skel.h"
 #include "sluice.skel.h"
 #include "stamp.skel.h"
+#include "walker.h"
 
 #define SLOT 0
 #define TABLES 2		/* places in sl_tables: the one in force, the next */
@@ -31,6 +33,8 @@ struct sl_kernel {
 	struct stamp *stamp;	/* NULL: no uid rules */
 	int tables_fd, flows_fd, names_fd, known_fd, learned_fd; /* outer maps; owned, -1 */
 	__u64 *word;		/* sl_words[SLOT], mapped */
+	int walker;		/* owned; -errno: not loaded (yet) */
+	__u64 looked_ns;	/* monotonic time of the last look for flows that are over */
 	struct ring_buffer *ring;
 	sl_event_handler handler;
 	void *context;
@@ -245,7 +249,7 @@ int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **o
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;
-	k->tables_fd = k->flows_fd = k->names_fd = k->known_fd = k->learned_fd = -1;
+	k->tables_fd = k->flows_fd = k->names_fd = k->known_fd = k->learned_fd = k->walker = -1;
 	first_fd = sl_kernel_table_map(options->table, diag);
 	if (first_fd < 0) {
 		free(k);
@@ -266,7 +270,8 @@ int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **o
 
 static void close_outers(const struct sl_kernel *k)
 {
-	const int fds[] = {k->tables_fd, k->flows_fd, k->names_fd, k->known_fd, k->learned_fd};
+	const int fds[] = {k->tables_fd, k->flows_fd, k->names_fd, k->known_fd, k->learned_fd,
+			   k->walker};
 	size_t i;
 
 	for (i = 0; i < sizeof(fds) / sizeof(*fds); i++)
@@ -393,6 +398,32 @@ int sl_kernel_drain(struct sl_kernel *k, sl_event_handler handler, void *context
 	k->handler = handler;
 	k->context = context;
 	return ring_buffer__consume(k->ring);
+}
+
+static int map_fd(const void *context, const char *name)
+{
+	struct bpf_map *map = map_of(context, name);
+
+	return map ? bpf_map__fd(map) : -1;
+}
+
+void sl_kernel_tell_ends(struct sl_kernel *k, bool last)
+{
+	struct sl_stats stats;
+	struct timespec ts;
+	__u64 now;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = ts.tv_sec * 1000000000ull + ts.tv_nsec;
+	if (!last && now - k->looked_ns < 1000000000)
+		return;
+	k->looked_ns = now;
+	if (sl_kernel_stats(k, &stats) || !stats.logged)
+		return;
+	if (k->walker < 0)
+		k->walker = sl_walker_load(map_fd, k);
+	if (k->walker >= 0)
+		sl_walker_run(k->walker, SLOT, last ? SL_SETTLE_DETACHED : SL_SETTLE_OVER);
 }
 
 int sl_kernel_stats(const struct sl_kernel *k, struct sl_stats *stats)

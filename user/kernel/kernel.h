@@ -48,6 +48,10 @@ typedef void (*sl_event_handler)(void *context, const struct sl_event *event);
 int sl_kernel_events_fd(const struct sl_kernel *kernel);
 int sl_kernel_drain(struct sl_kernel *kernel, sl_event_handler handler, void *context);
 
+/* Makes events of flows that are over, at most once a second, or (last) of all whose opening was
+ * an event: before sl_kernel_drain(). */
+void sl_kernel_tell_ends(struct sl_kernel *kernel, bool last);
+
 int sl_kernel_stats(const struct sl_kernel *kernel, struct sl_stats *stats);
 
 /* Decisions counted by (rule or reason); calls back for each. 0 or -errno. */

@@ -230,6 +230,10 @@ int sl_state_hits(const struct sl_state *state, __u32 slot, sl_hit_handler handl
 /* Settles what the target's flows have carried until now, for sl_state_hits. 0 or -errno. */
 int sl_state_settle_flows(struct sl_state *state, __u32 slot);
 
+/* Makes events of flows that are over, at most once a second: for the one who reads the events,
+ * before each sl_state_drain(). */
+void sl_state_tell_ends(struct sl_state *state);
+
 /* An address that a name owns in a target. */
 struct sl_lesson {
 	__u64 high, low;	/* host byte order; IPv4 in the low 32 bits */

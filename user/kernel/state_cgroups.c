@@ -61,7 +61,8 @@ static bool has_target(const struct sl_state *s, __u64 id)
  * slot is not free before that is settled; until then it is no cgroup's. */
 void sl_state_forget_cgroup(struct sl_state *s, __u32 slot, const struct sl_target *t)
 {
-	const struct sl_target forgotten = {.kind = SL_TARGET_CGROUP};
+	/* its flows are still gone through */
+	const struct sl_target forgotten = {.kind = SL_TARGET_CGROUP, .buckets = t->buckets};
 	libbpf_print_fn_t before = sl_complaints_begin();
 	struct sl_diag none = {};
 

@@ -111,6 +111,7 @@ int sl_state_drain(struct sl_state *s, sl_event_handler handler, void *context)
 
 	if (err)
 		return err;
+	sl_state_tell_ends(s);
 	s->handler = handler;
 	s->context = context;
 	return ring_buffer__consume(s->ring);

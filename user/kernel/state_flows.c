@@ -1,65 +1,69 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* Going through a target's flows: bpf/sweep.bpf.c, over the pinned maps. */
+/* Going through the targets' flows: what they have carried, and which are over. */
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
-#include "complaint.h"
-#include "sluice_sweep.h"
 #include "state_internal.h"
-#include "sweep.skel.h"
+#include "walker.h"
 
-static int share(const struct sl_state *s, struct bpf_map *map)
+#define PERIOD_NS 1000000000ull	/* between two looks for flows that are over */
+#define AT_ONCE 64		/* targets in one look; each takes about 0.2 ms of a CPU */
+
+static int map_fd(const void *context, const char *name)
 {
+	const struct sl_state *s = context;
+
 	for (enum sl_state_map m = SL_M_INFO + 1; m < SL_M_MAX; m++)
-		if (!strcmp(bpf_map__name(map), sl_state_map_names[m]))
-			return bpf_map__reuse_fd(map, s->maps[m]);
-	return -ENOENT;
+		if (!strcmp(name, sl_state_map_names[m]))
+			return s->maps[m];
+	return -1;
 }
 
-static int load(const struct sl_state *s, struct sweep *skel)
+/* The program is loaded once a process. */
+static int walk(struct sl_state *s, __u32 slot, enum sl_settle why)
 {
-	struct bpf_map *map;
-	int err = 0;
-
-	skel->rodata->sl_seed = s->info.seed;
-	bpf_object__for_each_map(map, skel->obj)
-		if (!err && !bpf_map__is_internal(map))
-			err = share(s, map);
-	if (!err)
-		err = sweep__load(skel);
-	if (err)
-		return err;
-	err = fcntl(bpf_program__fd(skel->progs.sluice_sweep), F_DUPFD_CLOEXEC, 3);
-	return err < 0 ? -errno : err;
-}
-
-/* Once a process: a descriptor, or -errno. */
-static int open_walker(struct sl_state *s)
-{
-	libbpf_print_fn_t before;
-	struct sweep *skel;
-
-	if (s->walker >= 0)
-		return s->walker;
-	before = sl_complaints_begin();
-	skel = sweep__open();
-	s->walker = skel ? load(s, skel) : -errno;
-	sweep__destroy(skel);
-	sl_complaints_end(before);
-	return s->walker;
+	if (s->walker < 0)
+		s->walker = sl_walker_load(map_fd, s);
+	return s->walker < 0 ? s->walker : sl_walker_run(s->walker, slot, why);
 }
 
 int sl_state_settle_flows(struct sl_state *s, __u32 slot)
 {
-	const struct sl_sweep sweep = {.slot = slot};
-	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &sweep, .data_size_in = sizeof(sweep),
-		    .repeat = 1);
-	int fd = open_walker(s);
+	return walk(s, slot, SL_SETTLE_RULES);
+}
 
-	if (fd < 0)
-		return fd;
-	return bpf_prog_test_run_opts(fd, &run) ? -errno : 0;
+/* Has the target had flows whose end is to be told? */
+static bool has_logged(const struct sl_state *s, __u32 slot)
+{
+	struct sl_stats stats;
+
+	return !bpf_map_lookup_elem(s->maps[SL_M_STATS], &slot, &stats) && stats.logged;
+}
+
+void sl_state_end_flows(struct sl_state *s, __u32 slot)
+{
+	if (has_logged(s, slot))
+		walk(s, slot, SL_SETTLE_DETACHED);
+}
+
+/* Those that one look does not come to are the next one's. */
+void sl_state_tell_ends(struct sl_state *s)
+{
+	__u64 now = sl_state_boot_ns();
+	__u32 i, n = 0;
+
+	if (now - s->looked_ns < PERIOD_NS)
+		return;
+	s->looked_ns = now;
+	for (i = 0; i < SL_SLOTS && n < AT_ONCE; i++) {
+		__u32 slot = (s->look_at + i) % SL_SLOTS;
+
+		if (s->targets[slot].kind == SL_TARGET_FREE || !has_logged(s, slot))
+			continue;
+		if (walk(s, slot, SL_SETTLE_OVER))
+			return;
+		n++;
+	}
+	s->look_at = (s->look_at + i) % SL_SLOTS;
 }

@@ -76,7 +76,9 @@ struct sl_state {
 	char *netns_path;	/* owned: PATH/netns-COOKIE */
 	int lock_fd;		/* the directory, under flock; -1 */
 	int reader_fd;		/* PATH/reader, under flock: the events are ours; -1 */
-	int walker;		/* the program that goes through flows; -1 until it is needed */
+	int walker;		/* walker.h, owned; -errno: not loaded (yet) */
+	__u64 looked_ns;	/* boot time of the last look for flows that are over ... */
+	__u32 look_at;		/* ... and where the next one begins */
 	bool no_wait;		/* of the options */
 	__u64 netns;
 	int maps[SL_M_MAX];	/* owned; -1 */
@@ -152,6 +154,11 @@ void sl_state_cleared(struct sl_state *s, __u32 slot);
 void sl_state_switched(struct sl_state *s, __u32 slot, __u32 index, struct sl_table *before);
 /* Is something of this slot not over yet? */
 bool sl_state_is_pending(const struct sl_state *s, __u32 slot);
+
+/* ---- state_flows.c ---- */
+
+/* Tells the ends of flows whose opening was an event: their target is going. */
+void sl_state_end_flows(struct sl_state *s, __u32 slot);
 
 /* ---- state_hits.c ---- */
 

@@ -213,6 +213,7 @@ void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 	if (sl_state_is_pending(s, slot))
 		sl_state_settle(s);
 	__atomic_store_n(&s->words[slot], 0, __ATOMIC_RELEASE);
+	sl_state_end_flows(s, slot);
 	sl_state_begin(s, changes, sizeof(changes) / sizeof(*changes));
 	sl_state_cleared(s, slot);
 }

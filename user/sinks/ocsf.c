@@ -209,7 +209,7 @@ static void set_event(json_t *to, const json_t *record)
 static json_t *unmapped(const json_t *record)
 {
 	static const char *const rest[] = {"event", "first", "stream", "target", "hook", "link",
-					   "icmp", "server_name", "change", "why", "sink"};
+					   "icmp", "server_name", "end", "change", "why", "sink"};
 	json_t *to = json_object();
 
 	for (size_t i = 0; i < sizeof(rest) / sizeof(*rest); i++)
