@@ -27,10 +27,22 @@ struct sl_carried {
 	__u64 bytes[2];		/* by enum sl_direction */
 };
 
-/* A packet of the flow passes. */
-static __always_inline void sl_carry(struct sl_flow_entry *e, const struct sl_flow *f)
+#if SL_ON_DEVICE
+#define SL_HOOK_INWARD SL_HOOK_TC_EGRESS
+#else
+#define SL_HOOK_INWARD SL_HOOK_CGROUP_INGRESS
+#endif
+
+/* enum sl_direction of the packet, whatever else the flow is shown as. Without branches. */
+static __always_inline __u32 sl_direction_of(const struct sl_flow *f)
 {
-	__sync_fetch_and_add(&e->bytes[f->inward & 1], f->bytes);
+	return ((__u32)(f->hook ^ SL_HOOK_INWARD) - 1) >> 31;
+}
+
+/* A packet of the flow passes. bytes: as sl_meter counts. */
+static __always_inline void sl_carry(struct sl_flow_entry *e, const struct sl_flow *f, __u32 bytes)
+{
+	__sync_fetch_and_add(&e->bytes[sl_direction_of(f) & 1], bytes);
 }
 
 static __always_inline bool sl_is_added(const struct sl_flow_entry *e)
@@ -47,14 +59,12 @@ static __always_inline bool sl_is_told(const struct sl_flow_entry *e)
 	       ((flags & SL_FLOW_TOLD) && !(e->bytes[0] | e->bytes[1]));
 }
 
-/* Under the slot's lock. A packet that is refused after all may make a difference
+/* Under the slot's lock, all but the slot. A packet that is refused after all may make a difference
  * negative: so the sums are modulo 2^64. */
-static __always_inline void sl_carried_take(struct sl_flow_entry *e, __u32 slot,
-					    struct sl_carried *c)
+static __always_inline void sl_carried_take(struct sl_flow_entry *e, struct sl_carried *c)
 {
 	__u64 out = READ_ONCE(e->bytes[0]), in = READ_ONCE(e->bytes[1]);
 
-	c->key.slot = slot;
 	c->key.rule = e->rule;
 	c->key.reason = e->reason;
 	c->key.generation = (__u32)SL_WORD_GENERATION(e->word);

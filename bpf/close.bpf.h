@@ -134,62 +134,78 @@ static __always_inline void sl_close_name(struct sl_close_event *c, __u32 slot, 
 #define sl_close_name(c, slot, name) ((void)(name))
 #endif
 
-/* The event of an end, or none: nobody is to be told, or there is no room. */
-static __always_inline struct sl_close_event *sl_close_reserve(const struct sl_flow_entry *e,
-							       __u32 why, __u64 now)
+/* How a flow ended that nobody was told of; SL_END_OPEN: there is nothing to be told. */
+static __always_inline __u8 sl_end_to_tell(const struct sl_flow_entry *e, __u32 why, __u64 now)
 {
-	struct sl_close_event *c;
-
-	if (why == SL_SETTLE_RULES || sl_is_told(e) || !sl_end_of(e, why, now))
-		return NULL;
-	c = bpf_ringbuf_reserve(&sl_events, sizeof(*c), 0);
-	if (c)
-		__builtin_memset(c, 0, sizeof(*c));
-	return c;
+	return why == SL_SETTLE_RULES || sl_is_told(e) ? SL_END_OPEN : sl_end_of(e, why, now);
 }
 
-/* Not static: verified once, and its frame does not add to the hook's. */
+/* Without an event: there is nothing to be told, or no room. */
+static __always_inline void sl_settle_quietly(struct sl_flow_lock *lock, struct sl_stats *stats,
+					      struct sl_flow_entry *e, struct sl_carried *carried,
+					      __u32 why, __u64 now)
+{
+	bool lost;
+
+	bpf_spin_lock(&lock->lock);
+	sl_carried_take(e, carried);
+	lost = why >= SL_SETTLE_TAKEN && sl_end_to_tell(e, why, now);
+	if (lost)
+		sl_flow_told(e, now);
+	bpf_spin_unlock(&lock->lock);
+	if (lost)
+		__sync_fetch_and_add(&stats->closes_lost, 1);
+}
+
+/* With an event, which another CPU may have written meanwhile. */
+static __always_inline void sl_settle_telling(struct sl_flow_lock *lock, struct sl_stats *stats,
+					      struct sl_flow_entry *e, struct sl_carried *carried,
+					      __u32 why, __u64 now, struct sl_close_event *c)
+{
+	__u32 name = 0;
+	__u8 end;
+
+	__builtin_memset(c, 0, sizeof(*c));
+	bpf_spin_lock(&lock->lock);
+	sl_carried_take(e, carried);
+	end = sl_end_to_tell(e, why, now);
+	if (end) {
+		sl_close_fill(c, e, carried->key.slot, end);
+		name = e->name;
+		sl_flow_told(e, now);
+	}
+	bpf_spin_unlock(&lock->lock);
+	if (!end) {
+		bpf_ringbuf_discard(c, 0);
+		return;
+	}
+	sl_close_name(c, carried->key.slot, name);
+	c->named.event.time_ns = bpf_ktime_get_boot_ns();
+	c->named.event.sequence = __sync_fetch_and_add(&stats->sequence, 1);
+	__sync_fetch_and_add(&stats->closes, 1);
+	bpf_ringbuf_submit(c, 0);
+}
+
+/* Two ways, since 6.1 does not see that a flag on the stack tells whether there is an event. Not
+ * static: verified once, and its frame, which may not grow (6.1), does not add to the hook's. */
 __noinline int sl_flow_settle(__u32 slot, __u32 place, __u32 why)
 {
 	struct sl_flow_lock *lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
 	struct sl_stats *stats = bpf_map_lookup_elem(&sl_stats, &slot);
 	struct sl_flow_entry *e = sl_flow_at(slot, (int)place);
+	struct sl_carried carried = {.key.slot = slot};
 	__u64 now = bpf_ktime_get_coarse_ns();
-	struct sl_carried carried = {};
-	struct sl_close_event *c;
-	bool told = false, lost;
-	__u32 name = 0;
-	__u8 end;
+	struct sl_close_event *c = NULL;
 
 	if (!lock || !stats || !e)
 		return 0;
-	c = sl_close_reserve(e, why, now);
-	bpf_spin_lock(&lock->lock);
-	sl_carried_take(e, slot, &carried);
-	end = why == SL_SETTLE_RULES || sl_is_told(e) ? SL_END_OPEN : sl_end_of(e, why, now);
-	if (c && end) {
-		sl_close_fill(c, e, slot, end);
-		name = e->name;
-		told = true;
-	}
-	lost = !c && end && why >= SL_SETTLE_TAKEN;
-	if (told || lost)
-		sl_flow_told(e, now);
-	bpf_spin_unlock(&lock->lock);
+	if (sl_end_to_tell(e, why, now))
+		c = bpf_ringbuf_reserve(&sl_events, sizeof(*c), 0);
+	if (c)
+		sl_settle_telling(lock, stats, e, &carried, why, now, c);
+	else
+		sl_settle_quietly(lock, stats, e, &carried, why, now);
 	sl_carried_add(&carried);
-	if (lost)
-		__sync_fetch_and_add(&stats->closes_lost, 1);
-	if (!c)
-		return 0;
-	if (!told) {
-		bpf_ringbuf_discard(c, 0);
-		return 0;
-	}
-	sl_close_name(c, slot, name);
-	c->named.event.time_ns = bpf_ktime_get_boot_ns();
-	c->named.event.sequence = __sync_fetch_and_add(&stats->sequence, 1);
-	__sync_fetch_and_add(&stats->closes, 1);
-	bpf_ringbuf_submit(c, 0);
 	return 0;
 }
 

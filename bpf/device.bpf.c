@@ -154,8 +154,6 @@ static __always_inline int sl_device_hook(struct __sk_buff *skb, bool inbound, _
 		return SL_TC_DROP;
 	p.flow.inbound = inbound;
 	p.flow.hook = hook;
-	p.flow.inward = inbound;
-	p.flow.bytes = bytes;
 	if (!inbound)
 		sl_meter_frame(&p, inbound, bytes);
 	if (sl_passes_as_known(skb, &p) || sl_judge_device(skb, &p, inbound) == SL_PASS) {
@@ -163,7 +161,7 @@ static __always_inline int sl_device_hook(struct __sk_buff *skb, bool inbound, _
 			sl_meter_frame(&p, inbound, bytes);
 		return SL_TC_NEXT;
 	}
-	sl_uncarry(&p.flow, p.subject.slot);
+	sl_uncarry(&p.flow, p.subject.slot, bytes);
 	sl_meter_denied(&p, inbound);
 	return inbound ? SL_TC_DROP : sl_refuse(skb, &p);
 }

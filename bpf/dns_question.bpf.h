@@ -145,7 +145,7 @@ static __always_inline bool sl_question_remember(struct sl_packet *p, const stru
 	int opened;
 
 	sl_question_place(&p->flow, d);
-	opened = sl_flow_open(&p->flow, &p->subject, &p->answer, bpf_ktime_get_coarse_ns());
+	opened = sl_flow_open(&p->flow, &p->subject, &p->answer, bpf_ktime_get_coarse_ns(), 0);
 	p->flow.place = SL_PLACE_FLOW;
 	p->flow.netns = netns;
 	p->flow.tcp_flags = flags;

@@ -43,16 +43,17 @@ struct sl_flow {
 	__u8 group;		/* a frame sent to an Ethernet group address */
 	__u8 judged_again;	/* SL_AGAIN_: shows the flow as it was opened */
 	__u8 place;		/* SL_PLACE_ */
-	__u8 inward;		/* the hook's enum sl_direction, whatever else is shown */
 	union {			/* a rule looks for a server's name: */
 		__u32 isn;	/* a SYN's sequence number */
 		__u32 watched;	/* + 1: where the entry is of the known flow */
 	};
 	__u32 scratch;		/* + 1: the place that its hello is read in */
 	__u32 name;		/* of a known flow: of the name that admitted it, + 1 */
-	__u32 entry_sequence;	/* of the entry that sl_flow_find found */
-	__u32 bytes;		/* of the packet, as sl_meter counts; 0: it is not counted */
-	__u32 carrier;		/* + 1: where the entry is that counted them */
+	union {
+		__u32 entry_sequence;	/* of the entry that sl_flow_find found */
+		__u32 found;		/* the place that sl_flow_try found */
+	};
+	__u32 carrier;		/* + 1: where the entry is that counted the packet's bytes */
 	__u64 netns;		/* 0: the target's own network namespace, else a cookie; of a
 				 * device: its frame's VLAN + 1, 0 without a tag */
 	__u32 at, end;		/* where the transport header begins, where the packet ends */

@@ -30,11 +30,12 @@ static __always_inline void sl_fragment_passed(struct sl_flow *f, const struct s
 {
 	f->key = (f->end - f->at) / 8;
 	sl_fragment_flow(f);
-	sl_flow_open(f, s, a, bpf_ktime_get_coarse_ns());
+	sl_flow_open(f, s, a, bpf_ktime_get_coarse_ns(), 0);
 }
 
 /* Does a later fragment follow a first one that passed, and begin behind it? */
-static __always_inline bool sl_fragment_follows(struct sl_flow *f, const struct sl_subject *s)
+static __always_inline bool sl_fragment_follows(struct sl_flow *f, const struct sl_subject *s,
+						__u32 bytes)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct sl_flow_entry *e;
@@ -46,7 +47,7 @@ static __always_inline bool sl_fragment_follows(struct sl_flow *f, const struct 
 	f->place = SL_PLACE_FLOW;
 	if (!e || !sl_is_opener(e, f) || f->fragment_begin < (__u32)e->open_key * 8)
 		return false;
-	sl_carry(e, f);
+	sl_carry(e, f, bytes);
 	f->carrier = place + 1;
 	if (!f->more)
 		__sync_fetch_and_or(&e->flags, SL_FLOW_CLOSED);

@@ -145,7 +145,7 @@ static __always_inline bool sl_is_known(struct __sk_buff *skb, struct sl_packet 
 	e = sl_flow_seek(&p->flow, p->subject.slot, now, &place);
 	if (!sl_is_settled(e, p->subject.word))
 		return false;
-	sl_flow_pass(p, e, place, now);
+	sl_flow_pass(p, e, place, now, skb->len);
 	return true;
 }
 
@@ -153,19 +153,16 @@ static __always_inline bool sl_is_known(struct __sk_buff *skb, struct sl_packet 
  * static: verified once, and off the hook's stack. */
 __noinline int sl_passes_as_known(struct __sk_buff *skb, struct sl_packet *p)
 {
-	__u32 bytes;
-	__u8 inward, hook;
+	__u8 inbound, hook;
 
 	if (!p)
 		return 0;
-	bytes = p->flow.bytes;
-	inward = p->flow.inward;
+	inbound = p->flow.inbound;
 	hook = p->flow.hook;
 	if (sl_is_known(skb, p))
 		return 1;
 	__builtin_memset(&p->flow, 0, sizeof(p->flow));	/* no copy on the stack (6.1) */
-	p->flow.bytes = bytes;
-	p->flow.inbound = p->flow.inward = inward;
+	p->flow.inbound = inbound;
 	p->flow.hook = hook;
 	return 0;
 }

@@ -231,7 +231,7 @@ static __always_inline bool sl_admit(struct __sk_buff *skb, struct sl_packet *p,
 		sl_deny_because(p, SL_REASON_CONNECTION_LIMIT);
 		return false;
 	}
-	opened = sl_flow_open(&p->flow, &p->subject, &p->answer, now);
+	opened = sl_flow_open(&p->flow, &p->subject, &p->answer, now, skb->len);
 	if (opened == SL_NO_ROOM && !p->answer.deny) {
 		sl_deny_because(p, SL_REASON_FLOW_TABLE);
 		return false;
@@ -273,7 +273,7 @@ static __always_inline bool sl_error_is_ours(struct __sk_buff *skb, struct sl_pa
 
 	if (!e || e->word != p->subject.word)
 		return false;
-	sl_carry(e, &p->flow);
+	sl_carry(e, &p->flow, skb->len);
 	p->flow.carrier = place + 1;
 	return true;
 }
@@ -309,10 +309,10 @@ static __always_inline bool sl_is_anothers(struct __sk_buff *skb, struct sl_pack
 
 /* A packet of a known flow passes; the name that admitted it is needed as long. */
 static __always_inline void sl_flow_pass(struct sl_packet *p, struct sl_flow_entry *e, int place,
-					 __u64 now)
+					 __u64 now, __u32 bytes)
 {
 	sl_flow_touch(e, &p->flow, now);
-	sl_carry(e, &p->flow);
+	sl_carry(e, &p->flow, bytes);
 	p->flow.carrier = place + 1;
 #if SL_NAMES
 	if (e->name)
@@ -342,7 +342,7 @@ static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet
 	p->answer.deny = e->flags / SL_FLOW_AUDITED & 1;
 	if (sl_is_opener(e, &p->flow))
 		sl_note_server(skb, &p->flow);
-	sl_flow_pass(p, e, place, now);
+	sl_flow_pass(p, e, place, now, skb->len);
 	p->flow.watched = (place + 1) * (e->flags / SL_FLOW_SNI & 1);
 	return SL_PASS;
 }
@@ -413,7 +413,7 @@ static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packe
 	sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
 	if (p->answer.deny && sl_deny_packet(skb, p) != SL_PASS)
 		return sl_refuse_packet(p);
-	sl_flow_pass(p, e, place, now);
+	sl_flow_pass(p, e, place, now, skb->len);
 	p->flow.watched = (place + 1) * (e->flags / SL_FLOW_SNI & 1);
 	return SL_PASS;
 }
@@ -480,7 +480,7 @@ static __always_inline int sl_judge_fragments(struct __sk_buff *skb, struct sl_p
 		return sl_deny_shape(skb, p, SL_REASON_FRAGMENT); /* its question cannot be read */
 #endif
 	if (p->flow.fragment == SL_FRAGMENT_LATER)
-		return sl_fragment_follows(&p->flow, &p->subject) ?
+		return sl_fragment_follows(&p->flow, &p->subject, skb->len) ?
 			       SL_PASS : sl_deny_shape(skb, p, SL_REASON_FRAGMENT);
 	verdict = sl_judge_flow(skb, p);
 	sl_show_packet(&p->flow);

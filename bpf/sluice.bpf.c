@@ -127,8 +127,6 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 		return SL_REFUSE;
 	p.flow.inbound = inbound;
 	p.flow.hook = hook;
-	p.flow.inward = inbound;
-	p.flow.bytes = skb->len;
 	sl_packet_origin(skb, &p.flow);
 	reason = sl_parse_packet(skb, &p, 0);
 #if SL_NAMES
@@ -145,7 +143,7 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 	if (verdict == SL_PASS)
 		verdict = sl_shape(skb, &p, inbound);
 	if (verdict != SL_PASS)
-		sl_uncarry(&p.flow, p.subject.slot);
+		sl_uncarry(&p.flow, p.subject.slot, skb->len);
 #if SL_BY_CGROUP
 	sl_meter_packet(skb, p.subject.slot, inbound, verdict == SL_PASS);
 #endif

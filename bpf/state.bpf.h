@@ -287,7 +287,7 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 
 	if (!f || !s || !a)
 		return 0;
-	slot = s->slot;
+	before.key.slot = slot = s->slot;
 	lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
 	e = sl_flow_at(slot, place);
 	if (!lock || !e)
@@ -295,7 +295,7 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 	cut *= a->deny && !(a->flags & SL_F_AUDIT);
 	bpf_spin_lock(&lock->lock);
 	if (e->sequence == f->entry_sequence && (e->word & ~SL_WORD_DENIED) <= s->word) {
-		sl_carried_take(e, slot, &before);
+		sl_carried_take(e, &before);
 		e->rule = a->rule;
 		e->reason = a->reason;
 		e->name = a->name;
@@ -314,11 +314,9 @@ __noinline int sl_flow_judged(int place, const struct sl_flow *f, const struct s
 /* Adds to the rule what its flow's entry has carried, and tells of its end: close.bpf.h. */
 int sl_flow_settle(__u32 slot, __u32 place, __u32 why);
 
-/* What became of a flow to be opened, and its place << SL_OPEN_BITS. SL_UNSETTLED: the
- * place that it would get is another's, which is over but not settled. */
+/* What became of a flow to be opened. SL_UNSETTLED: the place that it would get is another's,
+ * which is over but not settled. */
 enum { SL_OPENED, SL_ALREADY_OPEN, SL_NO_ROOM, SL_UNSETTLED };
-#define SL_OPEN_BITS 2
-#define SL_OPEN_MASK 3
 #define SL_OPEN_TRIES 4		/* another CPU may be at the same bucket */
 
 /*
@@ -393,7 +391,6 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->hook = f->hook;
 	e->has_ports = f->has_ports;
 	e->bytes[0] = e->bytes[1] = e->settled[0] = e->settled[1] = 0;
-	e->bytes[f->inward & 1] = f->place ? 0 : f->bytes;
 	e->sni_end = 0;
 	e->isn = f->isn;
 	e->flags = SL_FLOW_USED | sl_sni_flags(f, a) | (f->from_a & 1) * SL_FLOW_FROM_A |
@@ -432,17 +429,17 @@ static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u
 }
 
 /* Opens an allowed flow: SL_OPENED (count it), SL_ALREADY_OPEN (another CPU
- * did), SL_NO_ROOM (deny it), or SL_UNSETTLED, never at the last try. Not static: verified
- * once. */
+ * did), SL_NO_ROOM (deny it), or SL_UNSETTLED. f->found is then the place. Not static:
+ * verified once; its frame may not grow (6.1). */
 __noinline int sl_flow_try(struct sl_flow *f, const struct sl_subject *s,
-			   const struct sl_answer *a, __u64 now, bool last)
+			   const struct sl_answer *a, __u64 now)
 {
 	struct sl_flow_bucket *one, *two;
 	struct sl_flow_lock *lock;
 	struct sl_flow_key k = {};
 	struct sl_target *t;
 	__u64 tag, place, place_two;
-	__u32 at, at_two, slot;
+	__u32 at, slot;
 	struct sl_flow_entry *e;
 	int result = SL_OPENED;
 
@@ -456,9 +453,10 @@ __noinline int sl_flow_try(struct sl_flow *f, const struct sl_subject *s,
 	sl_flow_key_of(f, &k);
 	tag = sl_flow_hash(&k);
 	at = sl_bucket_index(t, tag, false);
+	f->found = at * SL_FLOW_WAYS;
 	one = sl_bucket_at(slot, at);
-	at_two = sl_bucket_index(t, tag, true);
-	two = sl_bucket_at(slot, at_two);
+	at = sl_bucket_index(t, tag, true);
+	two = sl_bucket_at(slot, at);
 	if (!one || !two)
 		return SL_NO_ROOM;
 	bpf_spin_lock(&lock->lock);
@@ -466,47 +464,54 @@ __noinline int sl_flow_try(struct sl_flow *f, const struct sl_subject *s,
 	place_two = sl_bucket_place(two, tag, &k, now);
 	if ((place | SL_PLACE_WAY) < (place_two | SL_PLACE_WAY)) {
 		one = two;
-		at = at_two;
+		f->found = at * SL_FLOW_WAYS;
 		place = place_two;
 	}
+	f->found += place & (SL_FLOW_WAYS - 1);
 	e = sl_bucket_entry(one, place & SL_PLACE_WAY);
 	if (place <= SL_PLACE_WAY)
 		result = SL_NO_ROOM;
 	else if (place >= SL_PLACE_THERE && sl_is_open(one, place & SL_PLACE_WAY, s, f, now)) {
 		result = SL_ALREADY_OPEN;
-		sl_carry(e, f);
-	} else if (!last && (!sl_is_added(e) || !sl_is_told(e)))
+	} else if (!sl_is_added(e) || !sl_is_told(e))
 		result = SL_UNSETTLED;
 	else
 		sl_flow_write(one, place & SL_PLACE_WAY, tag, &k, f, s, a, now);
 	bpf_spin_unlock(&lock->lock);
-	return result | (int)(at * SL_FLOW_WAYS + (place & (SL_FLOW_WAYS - 1))) << SL_OPEN_BITS;
+	return result;
 }
 
-/* Opens an allowed flow, and notes what carries its packet. */
+/* Opens an allowed flow; in its entry its packet's bytes are counted. A place that others
+ * use faster than it is settled counts as none. */
 static __always_inline int sl_flow_open(struct sl_flow *f, const struct sl_subject *s,
-					const struct sl_answer *a, __u64 now)
+					const struct sl_answer *a, __u64 now, __u32 bytes)
 {
+	struct sl_flow_entry *e;
 	int result = SL_NO_ROOM, i;
 
 	for (i = 0; i < SL_OPEN_TRIES; i++) {
-		result = sl_flow_try(f, s, a, now, i == SL_OPEN_TRIES - 1);
-		if ((result & SL_OPEN_MASK) != SL_UNSETTLED)
+		result = sl_flow_try(f, s, a, now);
+		if (result != SL_UNSETTLED)
 			break;
-		sl_flow_settle(s->slot, (__u32)result >> SL_OPEN_BITS, SL_SETTLE_TAKEN);
+		sl_flow_settle(s->slot, f->found, SL_SETTLE_TAKEN);
 	}
-	if ((result & SL_OPEN_MASK) != SL_NO_ROOM && !f->place)
-		f->carrier = ((__u32)result >> SL_OPEN_BITS) + 1;
-	return result & SL_OPEN_MASK;
+	if (result >= SL_NO_ROOM)
+		return SL_NO_ROOM;
+	e = f->place ? NULL : sl_flow_at(s->slot, (int)f->found);
+	if (e) {
+		sl_carry(e, f, bytes);
+		f->carrier = f->found + 1;
+	}
+	return result;
 }
 
 /* Something refuses the packet after its flow let it pass. */
-static __always_inline void sl_uncarry(struct sl_flow *f, __u32 slot)
+static __always_inline void sl_uncarry(const struct sl_flow *f, __u32 slot, __u32 bytes)
 {
 	struct sl_flow_entry *e = sl_flow_at(slot, (int)f->carrier - 1);
 
 	if (e)
-		__sync_fetch_and_sub(&e->bytes[f->inward & 1], f->bytes);
+		__sync_fetch_and_sub(&e->bytes[sl_direction_of(f) & 1], bytes);
 }
 
 #endif
