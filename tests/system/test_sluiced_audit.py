@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import socket
+import subprocess
 
 import pytest
 
@@ -147,3 +148,77 @@ def test_what_is_wrong_has_its_place(host, text, says):
     done = host.run(os.environ.get("SLUICED", pathlib.Path(SLUICE).parent / "sluiced"), "--check",
                     "-c", path)
     assert done.returncode == 1 and f"{path}:5:" in done.stderr and says in done.stderr, done.stderr
+
+
+def alerts_of(tmp_path, log, rules):
+    """What `sluice alerts` says of the records, rule by rule."""
+    config = tmp_path / "alerts.yaml"
+    config.write_text(json.dumps({"alerts": 1, "rules": rules}), encoding="utf-8")
+    done = subprocess.run([SLUICE, "alerts", "--rules", str(config), "--events", str(log), "-o", "json"],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                          timeout=60)
+    assert done.returncode == 1, done.stderr    # there are some
+    return {a["alert"]: a for a in map(json.loads, done.stdout.splitlines())
+            if a["state"] == "firing"}
+
+
+def test_bytes_of_targets(host, prober, tmp_path):
+    """`meter`: together what the target has sent and got, to the last byte, also of one that has
+    gone meanwhile; and none where nothing was sent."""
+    host.configure(CONFIG + f"meter: 1s\naudit: [{{file: {host.log}}}]\n")
+    host.start_daemon()
+    host.attached("vnet0")
+    host.veth("vnet1", up=False)
+    host.attached("vnet1")
+
+    def meters(name="vnet0"):
+        return [r for r in records(host.log)
+                if r["event"] == "meter" and r["target"] == {"kind": "device", "name": name}]
+
+    def told(key):
+        return sum(r["bytes"][key] for r in meters())
+    for _ in range(3):
+        before = len(meters())
+        assert prober.arrives("192.0.2.1") and not prober.arrives("198.51.100.1")
+        for _ in range(20):
+            prober.send("192.0.2.1", os.urandom(8))
+        assert until(lambda: len(meters()) > before)
+    target = host.attached("vnet0")
+    assert target["tx_bytes"] and until(lambda: (told("out"), told("in")) == (
+        host.attached("vnet0")["tx_bytes"], host.attached("vnet0")["rx_bytes"]))
+    last = meters()[-1]
+    assert last["total"] == {"out": told("out"), "in": told("in")} and last["policy"] == "agent"
+    assert not meters("vnet1")
+    found = alerts_of(tmp_path, host.log, [
+        {"name": "much", "type": "bytes", "over": "2KiB"},
+        {"name": "more", "type": "bytes", "over": "1MiB"}])
+    assert set(found) == {"much"} and 2048 <= found["much"]["value"] <= told("out")
+    host.configure(CONFIG + f"meter: 1d\naudit: [{{file: {host.log}}}]\n")
+    assert until(lambda: host.full_status()["daemon"]["config"]["reloads"] >= 2)
+    before = len(meters())
+    assert prober.arrives("192.0.2.1")
+    assert host.sluice("detach", "--dev", "vnet0").returncode == 0
+    assert until(lambda: len(meters()) == before + 1), meters()
+
+
+def test_a_rule_whose_time_is_over(host, tmp_path):
+    """`expired`, once, for the rule alone; a reload does not repeat it, and what has time left
+    is not told."""
+    rules = ("  - {allow: 192.0.2.7, id: brief, expires: 5s}\n"
+             "  - {deny: 192.0.2.8, id: longer, expires: 1h}\n")
+    agent = "sluice: 1\nname: agent\nrules:\n" + rules
+    host.configure(CONFIG + f"audit: [{{file: {host.log}}}]\n", agent=agent)
+    host.veth("vnet0")
+    host.start_daemon("--trust-clock")
+    host.attached("vnet0")
+    assert until(has(host.log, event="expired"))
+    host.configure(CONFIG + f"audit: [{{file: {host.log}}}]\n",
+                   agent=agent + "  - {allow: 192.0.2.9, id: after, expires: 5s}\n")
+    assert until(has(host.log, event="expired", rule="after"))
+    told = [r for r in records(host.log) if r["event"] == "expired"]
+    assert [r["rule"] for r in told] == ["brief", "after"]
+    assert all(r["target"] == {"kind": "device", "name": "vnet0"} and r["policy"] == "agent"
+               for r in told)
+    found = alerts_of(tmp_path, host.log, [{"name": "over", "type": "expired", "group": ["target"],
+                                            "count": 2}])
+    assert found["over"]["value"] == 2

@@ -19,6 +19,7 @@
 #define SL_CONFIG_RUNS "/sluice-runs"
 #define SL_CONFIG_RUN_LIMIT 16
 #define SL_CONFIG_RUN_LIMIT_MAX 256
+#define SL_CONFIG_METER_S 60
 
 enum sl_config_kind {
 	SL_CONFIG_DEVICE,    /* patterns of names */
@@ -67,6 +68,7 @@ struct sl_config {
 	struct sl_sink_config *sinks; /* owned, each owned */
 	size_t n_sinks;
 	char *runtimes[SL_CONF_R_N]; /* their directories; owned, NULL: the usual one */
+	__s64 meter_s; /* between two `meter` records */
 	bool has_metrics;
 	struct sl_metrics_listen metrics;
 	struct sl_config_target *targets; /* owned; defaults too */
@@ -107,6 +109,7 @@ enum {
 	SL_CONF_AUDIT,
 	SL_CONF_METRICS,
 	SL_CONF_RUNTIMES,
+	SL_CONF_METER,
 	SL_CONF_N
 };
 enum {

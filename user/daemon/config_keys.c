@@ -24,6 +24,8 @@ static const struct sl_key top[] = {
 			     BUILT, NULL, NULL},
 	[SL_CONF_RUNTIMES] = {"runtimes", "a mapping of docker, podman and containerd",
 			      "where Debian has them", BUILT, NULL, NULL},
+	[SL_CONF_METER] = {"meter", "a duration, as 10s or 5m, at most 1d", "1m", BUILT, NULL,
+			   NULL},
 };
 
 static const struct sl_key target[] = {

@@ -456,12 +456,23 @@ static void runtimes_read(struct sl_parser *p, const struct sl_key *key, void *o
 		sl_wrong_value(p, key);
 }
 
+static void meter_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	__s64 seconds;
+
+	if (p->yaml.type != SL_YAML_SCALAR ||
+	    !sl_duration_parse(p->yaml.scalar, p->yaml.scalar_len, &seconds) || seconds > 86400)
+		sl_wrong_value(p, key);
+	else
+		((struct sl_config *)object)->meter_s = seconds;
+}
+
 static sl_value_fn *const top_values[] = {
 	[SL_CONF_SLUICED] = version_read, [SL_CONF_POLICIES] = policies_read,
 	[SL_CONF_GROUP] = group_read,	  [SL_CONF_RUN] = run_read,
 	[SL_CONF_TARGETS] = targets_read, [SL_CONF_DEFAULTS] = defaults_read,
 	[SL_CONF_AUDIT] = audit_read,	  [SL_CONF_METRICS] = metrics_read,
-	[SL_CONF_RUNTIMES] = runtimes_read,
+	[SL_CONF_RUNTIMES] = runtimes_read, [SL_CONF_METER] = meter_read,
 };
 
 static void document_read(struct sl_parser *p, struct sl_config *config)
@@ -501,6 +512,7 @@ int sl_config_parse(const char *text, size_t len, const char *file, struct sl_co
 
 	if (!config)
 		return -ENOMEM;
+	config->meter_s = SL_CONFIG_METER_S;
 	sl_yaml_open(&p.yaml, text, len, sl_diag_intern(diag, file), diag);
 	document_read(&p, config);
 	err = p.yaml.error;

@@ -249,6 +249,7 @@ static bool work(struct sl_daemon *daemon)
 	sl_cgroups_work(&daemon->cgroups, daemon->devices.state);
 	sl_daemon_claim_events(daemon);
 	sl_daemon_drain(daemon, false);
+	sl_daemon_look(daemon, false);
 	more = sl_control_server_work(daemon);
 	sl_runs_work(daemon);
 	if (daemon->devices.started && !daemon->ready)

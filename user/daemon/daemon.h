@@ -21,6 +21,7 @@
 #include "audit/targets.h"
 #include "cgroups.h"
 #include "config.h"
+#include "ledger.h"
 #include "loop.h"
 #include "resolv_conf.h"
 #include "runs.h"
@@ -58,6 +59,7 @@ struct sl_daemon {
 	struct sl_runs runs;
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;
+	struct sl_ledger *ledger;
 	struct sl_control_server *server;
 	struct sl_files *files;
 	struct sl_sinks *sinks;			  /* the hub: it numbers every record */
@@ -121,6 +123,9 @@ void sl_daemon_record_of(struct sl_daemon *daemon, uid_t owner, json_t *record, 
 const char *sl_daemon_time(char buf[40]);
 extern const struct sl_devices_ops sl_daemon_device_ops;
 extern const struct sl_cgroups_ops sl_daemon_cgroup_ops;
+
+/* What is no event of the kernel's: bytes of targets, rules whose time is over. */
+void sl_daemon_look(struct sl_daemon *daemon, bool last);
 
 /* ---- harden.c ---- */
 

@@ -165,8 +165,25 @@ void sl_daemon_claim_events(struct sl_daemon *daemon)
 		watch_ring(daemon);
 }
 
+static void on_ledger(void *context, json_t *record)
+{
+	sl_daemon_record(context, record, false);
+}
+
+void sl_daemon_look(struct sl_daemon *daemon, bool last)
+{
+	__s64 meter_s = daemon->config ? daemon->config->meter_s : SL_CONFIG_METER_S;
+
+	if (daemon->ledger)
+		sl_ledger_look(daemon->ledger, daemon->devices.state, meter_s, last);
+}
+
 int sl_daemon_open_events(struct sl_daemon *daemon)
 {
+	daemon->ledger = sl_ledger_new(on_ledger, daemon);
+	if (!daemon->ledger)
+		return -ENOMEM;
+	sl_state_on_end(daemon->devices.state, sl_ledger_end, daemon->ledger);
 	daemon->targets = sl_audit_targets_new(daemon->devices.state, sl_boot_epoch_ns());
 	daemon->aggregate = sl_aggregate_new(on_record, daemon);
 	return daemon->targets && daemon->aggregate ? watch_ring(daemon) : -ENOMEM;
@@ -176,6 +193,10 @@ void sl_daemon_close_events(struct sl_daemon *daemon)
 {
 	if (daemon->aggregate)
 		sl_daemon_drain(daemon, true);
+	sl_daemon_look(daemon, true);
+	if (daemon->devices.state)
+		sl_state_on_end(daemon->devices.state, NULL, NULL);
+	sl_ledger_free(daemon->ledger);
 	sl_aggregate_free(daemon->aggregate);
 	sl_audit_targets_free(daemon->targets);
 }
@@ -208,6 +229,7 @@ static int reopen(void *context)
 	sl_state_close(daemon->devices.state);
 	daemon->targets = targets;
 	daemon->devices.state = state;
+	sl_state_on_end(state, sl_ledger_end, daemon->ledger);
 	return watch_ring(daemon);
 }
 

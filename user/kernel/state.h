@@ -221,6 +221,16 @@ int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *
  * not frozen. */
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
+/* The word that the slot obeys: another one with each generation. */
+__u64 sl_state_word(const struct sl_state *state, __u32 slot);
+
+/* What the slot's target has sent and got; adds to *out. */
+void sl_state_read_meter(const struct sl_state *state, __u32 slot, struct sl_meter *out);
+
+/* Calls back when this process clears a slot, while its counters are still there. */
+typedef void (*sl_end_handler)(void *context, const struct sl_state *state, __u32 slot);
+void sl_state_on_end(struct sl_state *state, sl_end_handler handler, void *context);
+
 /* Decisions of a slot, or of all, by (rule or reason), and the bytes of its flows as far as they are
  * settled. 0 or -errno. */
 #define SL_SLOTS_ALL (~0u)

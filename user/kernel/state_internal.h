@@ -77,6 +77,8 @@ struct sl_state {
 	int lock_fd;		/* the directory, under flock; -1 */
 	int reader_fd;		/* PATH/reader, under flock: the events are ours; -1 */
 	int walker;		/* walker.h, owned; -errno: not loaded (yet) */
+	sl_end_handler on_end;	/* NULL: nobody wants to know */
+	void *on_end_context;
 	__u64 looked_ns;	/* boot time of the last look for flows that are over ... */
 	__u32 look_at;		/* ... and where the next one begins */
 	bool no_wait;		/* of the options */
@@ -189,8 +191,6 @@ bool sl_state_find_device(const struct sl_state *s, unsigned ifindex, __u32 *slo
 void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_target *target);
 
 /* ---- state_meter.c ---- */
-
-void sl_state_read_meter(const struct sl_state *s, __u32 slot, struct sl_meter *out);
 
 /* Frames that the interface has received, low 32 bits; false: the kernel does not tell. */
 bool sl_device_received(unsigned ifindex, __u32 *frames);

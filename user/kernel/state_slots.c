@@ -197,6 +197,12 @@ int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *
 	return err;
 }
 
+void sl_state_on_end(struct sl_state *s, sl_end_handler handler, void *context)
+{
+	s->on_end = handler;
+	s->on_end_context = context;
+}
+
 /* The word first: whoever still finds the slot is denied (no-policy). */
 void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 {
@@ -214,6 +220,8 @@ void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 		sl_state_settle(s);
 	__atomic_store_n(&s->words[slot], 0, __ATOMIC_RELEASE);
 	sl_state_end_flows(s, slot);
+	if (s->on_end)
+		s->on_end(s->on_end_context, s, slot);
 	sl_state_begin(s, changes, sizeof(changes) / sizeof(*changes));
 	sl_state_cleared(s, slot);
 }

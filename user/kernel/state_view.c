@@ -100,6 +100,11 @@ int sl_state_target(const struct sl_state *s, __u32 slot, struct sl_target *out)
 	return 0;
 }
 
+__u64 sl_state_word(const struct sl_state *s, __u32 slot)
+{
+	return slot < SL_SLOTS ? __atomic_load_n(&s->words[slot], __ATOMIC_ACQUIRE) : 0;
+}
+
 int sl_state_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
 {
 	const __u64 *words;
