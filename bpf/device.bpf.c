@@ -28,33 +28,7 @@
 #include "router.bpf.h"
 #include "refuse.bpf.h"
 #include "known.bpf.h"
-
-/* SL_DEVICE_WORD by ifindex. Not there: the frame is dropped (no-policy). */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);		/* loader */
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, __u64);
-} sl_devices SEC(".maps");
-
-static __always_inline bool sl_device_subject(const struct __sk_buff *skb, struct sl_subject *s)
-{
-	__u32 ifindex = skb->ifindex;
-	__u64 *found = bpf_map_lookup_elem(&sl_devices, &ifindex), device, *word;
-
-	if (!found)
-		return false;
-	device = READ_ONCE(*found);
-	if (device >> 32 != ifindex)
-		return false;
-	s->slot = (__u32)device;
-	word = bpf_map_lookup_elem(&sl_words, &s->slot);
-	if (!word)
-		return false;
-	s->word = READ_ONCE(*word);
-	return true;
-}
+#include "device_of.bpf.h"
 
 /* Only this CPU adds here: tc programs run with bottom halves off. */
 static __always_inline void sl_meter_frame(const struct sl_packet *p, bool inbound, __u32 bytes)

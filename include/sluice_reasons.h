@@ -47,7 +47,8 @@
 	X(SNI_MISSING, "sni-missing", "no TLS ClientHello with a server's name where the rule wants one") \
 	X(SNI_SPLIT, "sni-split", "a TLS ClientHello that does not lie in one piece") \
 	X(SNI_QUIC, "sni-quic", "UDP to a name whose rule wants to see the server's name") \
-	X(DNS_FORWARDER, "dns-forwarder", "a message to the forwarder's address that would reach another")
+	X(DNS_FORWARDER, "dns-forwarder", "a message to the forwarder's address that would reach another") \
+	X(SKIPS_TC, "skips-tc", "a frame that an ifb device marked to go past tc at the end of its veth")
 
 enum sl_reason {
 #define SL_REASON_ENUM(name, word, text) SL_REASON_##name,

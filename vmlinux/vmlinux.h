@@ -4,7 +4,7 @@
  * relocates them at load by name, so this is not a copy of any one kernel's
  * layout. Everything else comes from the UAPI headers.
  *
- * Sources: include/linux/sched.h, include/linux/cred.h, include/linux/skbuff.h,
+ * Sources: include/linux/sched.h, include/linux/cred.h, include/linux/skbuff.h, include/linux/netdevice.h,
  * include/net/sock.h, include/linux/cgroup-defs.h, include/linux/kernfs.h.
  */
 #ifndef SLUICE_VMLINUX_H
@@ -27,7 +27,13 @@ struct task_struct {
 	const struct cred *cred;
 };
 
+struct net_device {
+	int ifindex;
+};
+
 struct sk_buff {
+	struct net_device *dev;
+	__u8 tc_skip_classify : 1;	/* tc ingress shall not see it: set by ifb (drivers/net/ifb.c) */
 	__u16 csum_start, csum_offset;	/* from the head of the buffer; from csum_start */
 	__u16 mac_header;		/* from the head */
 	__u8 ip_summed : 2;

@@ -217,12 +217,20 @@ class Inside:
     def send(self, frame, header=PLAIN):
         self.sender.send(header + frame)
 
+    def close_sockets(self):
+        self.capture.close()
+        self.sender.close()
+        self.receiver.close()
+        self.sender = None
+
+    def reopen(self):
+        """After w0 has been elsewhere."""
+        self.close_sockets()
+        self.sockets()
+
     def close(self):
         if self.sender is not None:
-            self.capture.close()
-            self.sender.close()
-            self.receiver.close()
-            self.sender = None
+            self.close_sockets()
             self.unplug()
 
 

@@ -38,6 +38,7 @@ TRY(atomics, sl_probe_atomics())
 TRY(function, sl_probe_function())
 TRY(tcx, sl_probe_tcx())
 TRY(clsact, sl_probe_clsact())
+TRY(peer, sl_probe_peer())
 TRY(sock_destroy, sl_probe_sock_destroy())
 
 #define CAPABILITY(cap, purpose)                                                                   \
@@ -140,6 +141,9 @@ const struct sl_feature sl_features[] = {
 	{"clsact", false, "network devices where there is no tcx",
 	 "none, if there is tcx; else only cgroups can be targets", "the module sch_ingress",
 	 try_clsact, 0, 0},
+	{"veth guard", false, "a container with CAP_NET_ADMIN cannot send past its veth's policy",
+	 "it can, by an ifb device (docs/SECURITY.md); `status` says so of each veth",
+	 "a kernel 6.6 or later with BTF", try_peer, 0, 0},
 	{"bpf_sock_destroy", false, "end live connections that a new policy denies",
 	 "they are cut off: packets are dropped, the program sees a time-out",
 	 "a kernel 6.5 or later", try_sock_destroy, 0, 0},

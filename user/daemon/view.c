@@ -102,6 +102,9 @@ static void add_now(json_t *j, const struct sl_target_view *v, __u32 unjudged)
 	json_object_set_new(j, "preceding",
 			    v->preceding ? sl_json_number(v->preceding) : json_null());
 	json_object_set_new(j, "unjudged", sl_json_number(unjudged));
+	json_object_set_new(j, "peer",
+			    v->peer == SL_PEER_UNKNOWN ? json_null() :
+			    json_string(v->peer == SL_PEER_GUARDED ? "guarded" : "open"));
 	json_object_set_new(j, "attached_as",
 			    sl_json_text(*v->attached_as ? v->attached_as : NULL));
 	json_object_set_new(j, "leased", leased_json(v));
@@ -166,6 +169,10 @@ static void add_warnings(json_t *warnings, const struct sl_target_view *v, const
 		warn(warnings, name,
 		     "a tcx program of somebody else's stands before ours (`bpftool net`): what it "
 		     "passes or drops is not judged; detach and attach puts ours first");
+	if (v->peer == SL_PEER_OPEN)
+		warn(warnings, name,
+		     "a veth whose other end is not guarded: who has CAP_NET_ADMIN there can send past "
+		     "this policy (docs/SECURITY.md says when, and what helps)");
 	if (unjudged)
 		warn(warnings, name,
 		     "it has received frames that our programs never saw (\"unjudged\" of -o json): "

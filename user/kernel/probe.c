@@ -296,6 +296,23 @@ int sl_probe_clsact(void)
 	return sl_probe_in_child(clsact_inside, NULL);
 }
 
+int sl_probe_peer(void)
+{
+	struct bpf_insn insns[] = {KFUNC(0), LOAD(BPF_REG_0, BPF_REG_0, 0), MOV_IMM(BPF_REG_0, -1),
+				   EXIT};
+	struct btf *kernel = btf__load_vmlinux_btf();
+	int err;
+
+	if (!kernel)
+		return -errno;
+	insns[0].imm = btf__find_by_name_kind(kernel, "bpf_cast_to_kern_ctx", BTF_KIND_FUNC);
+	btf__free(kernel);
+	if (insns[0].imm < 0)
+		return -ENOENT;
+	err = sl_probe_load_once(BPF_PROG_TYPE_SCHED_CLS, 0, insns, N_INSNS(insns));
+	return err ? err : sl_probe_tcx();
+}
+
 /* ---- killing live connections ---- */
 
 int sl_probe_sock_destroy(void)

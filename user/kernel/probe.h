@@ -53,6 +53,10 @@ int sl_probe_lsm_cgroup(int cgroup_fd);
 int sl_probe_tcx(void);
 int sl_probe_clsact(void);
 
+/* What guards the other end of a veth: tcx, and a tc program that reads the sk_buff it is
+ * given (the kfunc bpf_cast_to_kern_ctx, 6.2; needs CAP_PERFMON). */
+int sl_probe_peer(void);
+
 /* The kfunc bpf_sock_destroy in a TCP iterator (6.5). */
 int sl_probe_sock_destroy(void);
 

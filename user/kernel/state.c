@@ -349,7 +349,7 @@ int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 	for (i = 0; i < SL_M_MAX; i++)
 		s->maps[i] = -1;
 	s->programs[0] = s->programs[1] = s->lock_fd = s->reader_fd = s->walker = -1;
-	s->cgroups = s->points = -1;
+	s->cgroups = s->points = s->peer = -1;
 	err = make_paths(s, options->path);
 	if (!err && s->path)
 		err = sl_state_lock(s, create, diag);
@@ -390,6 +390,8 @@ void sl_state_close(struct sl_state *s)
 		close(s->cgroups);
 	if (s->points >= 0)
 		close(s->points);
+	if (s->peer >= 0)
+		close(s->peer);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	if (s->reader_fd >= 0)

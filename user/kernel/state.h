@@ -153,6 +153,16 @@ __u64 sl_state_netns(const struct sl_state *state);
  * if it is another's; 0: the kernel does not tell. */
 __u64 sl_netns_cookie_of(int netns_fd);
 
+/* The other end of a veth, whose root can have frames go past tc at ours. */
+enum sl_peer {
+	SL_PEER_UNKNOWN,	/* no veth, or of another network namespace */
+	SL_PEER_GUARDED,	/* a program of ours there ends such frames */
+	SL_PEER_OPEN,		/* none is: docs/SECURITY.md */
+};
+
+/* Of a device of the caller's namespace. */
+enum sl_peer sl_state_peer(const struct sl_state *state, const struct sl_target *target);
+
 /* One target, as status shows it. */
 struct sl_target_view {
 	__u32 slot;
@@ -163,6 +173,7 @@ struct sl_target_view {
 	bool moved;		/* not attached: it is in another namespace, with another index */
 	__u32 preceding;	/* the id of somebody's program that has its frames before ours, and
 				 * decides which ours get at all; 0: none, or unknown */
+	enum sl_peer peer;	/* of a device that is `attached` */
 	bool broken;		/* its word leads to no table of ours that is whole */
 	bool here;		/* in the caller's network namespace: target.name is the name now */
 	char attached_as[16];	/* the name when it was attached, if it has another now */

@@ -216,6 +216,7 @@ static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 	enum sl_direction direction;
 	char *pin;
 
+	sl_state_drop_peer(s, t);
 	for (direction = SL_EGRESS; direction <= SL_INGRESS; direction++) {
 		/* one that was given up half-way does not say by what */
 		pin = sl_state_link_pin(s, t, direction);
@@ -328,6 +329,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 		sl_state_forget_target(s, slot, &t);
 		return err;
 	}
+	sl_state_guard_peer(s, &t);	/* status tells if it cannot be */
 	*out = slot;
 	return 0;
 }
@@ -382,6 +384,8 @@ int sl_state_attach_device(struct sl_state *s, const struct sl_device *device,
 	sl_state_sweep_some(s);
 	if (find_attached(s, device->ifindex, &found, &t)) {
 		err = switch_device(s, found, &t, device, table, diag);
+		if (!err)
+			sl_state_guard_peer(s, &t);
 		if (!err)
 			*slot = found;
 	} else {

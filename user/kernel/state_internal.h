@@ -9,6 +9,7 @@
  *   state_hits.c     counters across generations
  *   state_flows.c    going through a target's flows
  *   state_devices.c  devices: attach, detach
+ *   state_peer.c     ... and the other end of a veth
  *   state_seal.c     is all as it was left? and devices put back
  *   state_cgroups.c  cgroups: attach, detach
  *   state_points.c   where the cgroups' programs are attached: levels, folding
@@ -25,6 +26,7 @@
 #define SLUICE_STATE_INTERNAL_H
 
 #include <bpf/libbpf.h>
+#include <libmnl/libmnl.h>
 
 #include "outer.h"
 #include "state.h"
@@ -85,6 +87,7 @@ struct sl_state {
 	__u64 netns;
 	int maps[SL_M_MAX];	/* owned; -1 */
 	int programs[2];	/* by enum sl_direction; owned */
+	int peer;		/* sluice_peer of this namespace: owned; -1 until it is needed */
 	int cgroups, points;	/* sl_cgroups, sl_points: owned; -1 until they are needed */
 	__u64 *words;		/* sl_words, mapped */
 	const struct sl_target *targets; /* sl_targets, mapped */
@@ -194,6 +197,21 @@ void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_targ
 
 /* Frames that the interface has received, low 32 bits; false: the kernel does not tell. */
 bool sl_device_received(unsigned ifindex, __u32 *frames);
+
+/* Asks the kernel for one interface of the caller's namespace: on_link gets the message, or
+ * is not called. */
+void sl_link_ask(unsigned ifindex, mnl_cb_t on_link, void *context);
+
+/* ---- state_peer.c ---- */
+
+/*
+ * Of a veth that is a target by tcx: puts a program on the egress of its other end, wherever
+ * that is, which ends the frames that would go past tc on ours; one that is there stays. 0
+ * or -errno: then it is SL_PEER_OPEN. Pinned beside the device's links. Another device has
+ * no other end: 0.
+ */
+int sl_state_guard_peer(struct sl_state *s, const struct sl_target *t);
+void sl_state_drop_peer(const struct sl_state *s, const struct sl_target *t);
 
 /* ---- state_sweep.c ---- */
 

@@ -68,18 +68,17 @@ static int on_attribute(const struct nlattr *attribute, void *context)
 	return MNL_CB_OK;
 }
 
-static int on_link(const struct nlmsghdr *message, void *context)
+static int on_statistics(const struct nlmsghdr *message, void *context)
 {
 	mnl_attr_parse(message, sizeof(struct ifinfomsg), on_attribute, context);
 	return MNL_CB_STOP;
 }
 
-bool sl_device_received(unsigned ifindex, __u32 *frames)
+void sl_link_ask(unsigned ifindex, mnl_cb_t on_link, void *context)
 {
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	char buf[32768];	/* with the statistics and VFs of a link */
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buf);
-	struct received r = {};
 	struct ifinfomsg *link;
 	ssize_t n;
 
@@ -90,10 +89,17 @@ bool sl_device_received(unsigned ifindex, __u32 *frames)
 	if (nl && mnl_socket_sendto(nl, message, message->nlmsg_len) > 0) {
 		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 		if (n > 0)
-			mnl_cb_run(buf, n, 0, 0, on_link, &r);
+			mnl_cb_run(buf, n, 0, 0, on_link, context);
 	}
 	if (nl)
 		mnl_socket_close(nl);
+}
+
+bool sl_device_received(unsigned ifindex, __u32 *frames)
+{
+	struct received r = {};
+
+	sl_link_ask(ifindex, on_statistics, &r);
 	if (r.known)
 		*frames = r.frames;
 	return r.known;

@@ -184,6 +184,8 @@ int sl_state_targets(struct sl_state *s, sl_target_handler handler, void *contex
 			view.moved = !view.attached && sl_state_is_moved(s, &t);
 			view.preceding = view.attached ? sl_state_preceding(s, &t) : 0;
 			name_now(s, &view);
+			view.peer = view.attached ? sl_state_peer(s, &view.target) :
+						    SL_PEER_UNKNOWN;
 			read_lease(s, &view);
 		}
 		bpf_map_lookup_elem(s->maps[SL_M_STATS], &i, &view.stats);
