@@ -37,6 +37,7 @@ rules:
 """
 ERRORS = {"tcp": {4: "ECONNREFUSED", 6: "ECONNREFUSED"},
           "connected-udp": {4: "EHOSTUNREACH", 6: "EACCES"}}
+BURST = 64      # of which a quarter is marked
 QUICK_MS = 500  # the suite's: a refusal, not a time-out
 IPV4, IPV6, Q = 0x0800, 0x86dd, 0x8100
 SYS_BPF, BPF_PROG_QUERY, TCX_INGRESS, TCX_EGRESS = 321, 16, 46, 47     # x86-64; linux/bpf.h
@@ -170,6 +171,19 @@ class Site:
         """make(TOKEN) is the frame."""
         token = self.token()
         self.send(device, make(token))
+        return self.has_seen(token)
+
+    def burst(self, make):
+        """Frames of the veth's workload with one token, without a mark behind them."""
+        token = self.token()
+        with contextlib.closing(self.workload.within(lambda: socket.socket(
+                socket.AF_PACKET, socket.SOCK_RAW))) as sock:
+            sock.bind(("w0", 0))
+            for _ in range(BURST):
+                sock.send(make(token))
+        return token
+
+    def has_seen(self, token):
         with self.wire.changed:
             return any(token in frame for _, frame in self.wire.frames)
 
@@ -288,6 +302,47 @@ def leaves_nothing(site, features):
         expect(site.arrives("v0", make), f"{what}: does not arrive after detach")
 
 
+# Half of what leaves, by chance, goes to the ifb (tests/system/test_device_peer.py).
+REDIRECT = ("filter", "add", "dev", "w0", "egress", "protocol", "all", "bpf", "bytecode",
+            "4,32 0 0 4294963256,69 0 1 1,6 0 0 4294967295,6 0 0 0",
+            "action", "mirred", "egress", "redirect", "dev", "ifb0")
+
+
+def marked(site, features):
+    """frames that an ifb device in the container marked to go past tc at the host's end"""
+    def closed(v):
+        return lambda t: ethernet(udp(v, t, port=CLOSED), v)
+
+    def some_arrive(v):
+        token = site.burst(closed(v))
+        return lab.until(lambda: site.has_seen(token), seconds=5)
+
+    def all_are_denied(v):
+        before = site.target("v0")["tx_denied"]
+        token = site.burst(closed(v))
+        return lab.until(lambda: site.target("v0")["tx_denied"] >= before + BURST, seconds=10) \
+            and not site.has_seen(token)
+    site.workload.ip("link add ifb0 type ifb")
+    site.workload.ip("link set ifb0 up")
+    site.workload.run("tc", "qdisc", "add", "dev", "w0", "clsact")
+    done = site.workload.run("tc", *REDIRECT)
+    expect(done.returncode == 0, done.stderr)
+    guarded = features.get("veth guard") == "ok"
+    try:
+        for v in (4, 6):
+            expect(some_arrive(v), f"without a policy, IPv{v}")
+        with site.attached("v0"):
+            expect(site.target("v0")["peer"] == ("guarded" if guarded else "open"),
+                   site.target("v0"))
+            for v in (4, 6):
+                expect(all_are_denied(v) if guarded else some_arrive(v),
+                       f"guarded: {guarded}, IPv{v}")
+            expect((site.target("v0")["unjudged"] == 0) == guarded, site.target("v0"))
+    finally:
+        site.workload.run("tc", "qdisc", "del", "dev", "w0", "clsact")
+        site.workload.ip("link del ifb0")
+
+
 def tcx_programs(site, device):
     """How many at either direction of a device; 0 where the kernel has no tcx."""
     ifindex, count = site.host.ifindex(device), 0
@@ -299,4 +354,4 @@ def tcx_programs(site, device):
     return count
 
 
-CASES = (reach, spoofing, vlans, refusals, leaves_nothing)
+CASES = (reach, spoofing, vlans, refusals, leaves_nothing, marked)

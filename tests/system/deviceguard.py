@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """sluice on the devices of one network namespace: attach, detach, status, and
 the events as they come, with a state of its own in a bpf file system of its own."""
+import contextlib
 import json
 import subprocess
 import threading
@@ -108,6 +109,18 @@ class Guard:
         self.monitor = Events(self.argv("monitor", "-o", "json"), self.env,
                               self.folder / "monitor.err")
         return self.monitor
+
+    @contextlib.contextmanager
+    def watching(self, policy, pattern):
+        """`sluice watch` for the devices of a pattern."""
+        process = subprocess.Popen(self.argv("watch", "--dev", pattern, "-p", self.policy(policy)),
+                                   env=self.env, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
     def close(self):
         try:

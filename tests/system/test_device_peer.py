@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from devicelab import BINDING, PEER4, PEER6, accounts, datagram, rules
-from lab import sh, until
+from lab import SLUICE, sh, until
 
 TRIES = 64
 # Redirects half of what leaves, by chance (SKF_AD_RANDOM): of four frames one goes to the
@@ -169,6 +169,45 @@ def test_a_veth_with_both_ends_here_and_one_that_moves(container):
     container.guard.run("status")
     assert len(pins(container)) == 1, "it goes with the device"
     assert container.guard.status(container.device)["peer"] == "guarded"
+
+
+def test_a_container_without_a_name(container):
+    """Its namespace has no name in /run/netns: a process is in it, as of most containers.
+    While none is and nobody can enter it, it is open, and said so; attached again, guarded."""
+    host = container.host
+    child = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; read x"], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    sh("ip", "-n", host, "link", "add", "anon0", "type", "veth", "peer", "name", "anon1",
+       "netns", str(child.pid))
+    try:
+        policy = container.guard.policy(DENY)
+        attach = ["attach", "--dev", "anon0", "-p", policy]
+        blind = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+        done = subprocess.run([*container.inside(host), *blind, SLUICE, *map(str, attach)],
+                              env=container.guard.env, capture_output=True, text=True,
+                              check=True)
+        assert "unless its other end is guarded" in done.stdout
+        assert container.guard.status("anon0")["peer"] == "open"
+        assert "other end" not in container.guard.run(*attach).stdout
+        assert container.guard.status("anon0")["peer"] == "guarded"
+    finally:
+        child.communicate("\n")
+        sh("ip", "-n", host, "link", "del", "anon0", check=False)
+
+
+def test_watch_guards_too(container):
+    """And what it has put there stays when it ends."""
+    host, inside = container.host, container.namespace("watched")
+    with container.guard.watching(DENY, "wv*") as watch:
+        sh("ip", "-n", host, "link", "add", "wv0", "type", "veth", "peer", "name", "w0",
+           "netns", inside)
+        assert until(lambda: (container.guard.status("wv0") or {}).get("peer") == "guarded", 10)
+    assert watch.returncode is not None
+    assert container.guard.status("wv0")["peer"] == "guarded"
+    sh("ip", "-n", host, "link", "del", "wv0")
+    container.guard.run("status")
+    assert len(pins(container)) == 1
 
 
 def test_a_tap_has_no_other_end(device_labs):

@@ -116,6 +116,7 @@ struct done {
 	__u64 generation;
 	unsigned ifindex, slot;
 	__u64 cgroup;		/* its id; 0: a device */
+	bool guarded;		/* the other end of a veth, as far as we know */
 };
 
 static json_t *done_json(const struct done *d)
@@ -161,9 +162,9 @@ static void print_attached(const struct request *r, const struct done *d, bool b
 	printf(": policy %s, generation %llu, by %s\n", d->policy,
 	       (unsigned long long)d->generation, d->via);
 	print_binding(&r->options.binding);
-	if (sl_device_is_veth(d->name))
-		puts("  a veth: whoever has CAP_NET_ADMIN over its other end can send past this policy "
-		     "(docs/SECURITY.md);\n  `sluice status` tells when frames were not judged");
+	if (sl_device_is_veth(d->name) && !d->guarded)
+		puts("  a veth: unless its other end is guarded (`sluice status` warns), whoever has "
+		     "CAP_NET_ADMIN there\n  can send past this policy (docs/SECURITY.md)");
 	if (!by_daemon)
 		puts("  without sluiced nothing records events (`sluice monitor` shows them), "
 		     "attaches again what\n  another program takes off, or follows @host, @gateway "
@@ -176,6 +177,7 @@ static int attach_device(const struct request *r, struct sl_diag *diag)
 	struct sl_device device;
 	struct sl_state *state;
 	struct sl_target t;
+	bool guarded = false;
 	int err = sl_device_find(r->device, &device, diag);
 
 	if (err || sl_pins_open(true, &state))
@@ -183,11 +185,13 @@ static int attach_device(const struct request *r, struct sl_diag *diag)
 	err = sl_device_attach(state, &device, &r->options, &attached, diag);
 	if (!err)
 		err = sl_state_target(state, attached.slot, &t);
+	if (!err)
+		guarded = sl_state_peer(state, &t) == SL_PEER_GUARDED;
 	sl_state_close(state);
 	if (!err)
 		print_attached(r, &(struct done){device.name, attached.policy, way(&t),
 						 attached.generation, device.ifindex,
-						 attached.slot, 0}, false);
+						 attached.slot, 0, guarded}, false);
 	else if (!diag->n_errors)
 		sl_error(diag, NULL, "%s: %s", r->device, strerror(-err));
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
@@ -215,7 +219,7 @@ static int attach_cgroup(const struct request *r, struct sl_diag *diag)
 		if (!err)
 			print_attached(r, &(struct done){cgroup.path, attached.policy, point,
 							 attached.generation, 0, attached.slot,
-							 cgroup.id}, false);
+							 cgroup.id, false}, false);
 		else if (!diag->n_errors)
 			sl_error(diag, NULL, "%s: %s", r->cgroup, strerror(-err));
 	}
@@ -266,7 +270,7 @@ static int ask(struct sl_control *control, const struct request *r, struct sl_di
 		(__u64)json_integer_value(json_object_get(a, "generation")),
 		(unsigned)json_integer_value(json_object_get(a, "ifindex")),
 		(unsigned)json_integer_value(json_object_get(a, "slot")),
-		(__u64)json_integer_value(json_object_get(a, "cgroup"))}, true);
+		(__u64)json_integer_value(json_object_get(a, "cgroup")), false}, true);
 	json_decref(a);
 	return SL_EXIT_OK;
 }

@@ -207,10 +207,12 @@ static void warn_once(struct sl_target_group *group, const struct sl_diag *diag)
 
 static void warn_of_veth(struct sl_devices *devices, const struct sl_watched *w)
 {
-	if (devices->veth_said || !sl_device_is_veth(w->device.name))
+	if (devices->veth_said ||
+	    sl_state_device_peer(devices->state, &w->device) != SL_PEER_OPEN)
 		return;
-	fprintf(stderr, "%s: %s is a veth: whoever has CAP_NET_ADMIN over its other end can send past "
-		"this policy (docs/SECURITY.md)\n", devices->program, w->device.name);
+	fprintf(stderr, "%s: %s is a veth whose other end is not guarded: whoever has CAP_NET_ADMIN "
+		"there can send past this policy (docs/SECURITY.md)\n", devices->program,
+		w->device.name);
 	devices->veth_said = true;
 }
 

@@ -162,6 +162,7 @@ enum sl_peer {
 
 /* Of a device of the caller's namespace. */
 enum sl_peer sl_state_peer(const struct sl_state *state, const struct sl_target *target);
+enum sl_peer sl_state_device_peer(const struct sl_state *state, const struct sl_device *device);
 
 /* One target, as status shows it. */
 struct sl_target_view {

@@ -340,3 +340,12 @@ enum sl_peer sl_state_peer(const struct sl_state *s, const struct sl_target *t)
 	free(pin);
 	return peer;
 }
+
+enum sl_peer sl_state_device_peer(const struct sl_state *s, const struct sl_device *device)
+{
+	struct sl_target t;
+	__u32 slot;
+
+	return sl_state_find_device(s, device->ifindex, &slot, &t) ? sl_state_peer(s, &t) :
+								     SL_PEER_UNKNOWN;
+}
