@@ -2,7 +2,13 @@
 """A container's root with CAP_NET_ADMIN and an ifb device: what that hands on is marked to
 skip tc at the host's end of the veth. A program of ours at the container's end drops it.
 Each test first shows such frames arriving, where that program is not."""
+import ctypes
+import errno
+import json
 import os
+import pathlib
+import re
+import struct
 import subprocess
 
 import pytest
@@ -17,6 +23,10 @@ FILTER = ("protocol all bpf bytecode 4,32_0_0_4294963256,69_0_1_1,6_0_0_42949672
           "action mirred egress redirect dev ifb0")
 FAMILIES = pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
 DENY = rules("deny: any")
+# linux/bpf.h of 6.6, x86-64
+SYS_BPF, TCX_EGRESS, BEFORE, AFTER = 321, 47, 8, 16
+BPF_OBJ_GET, BPF_PROG_DETACH, BPF_LINK_GET_FD_BY_ID = 7, 9, 30
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 def tool(lab, *words, check=True):
@@ -112,6 +122,35 @@ def test_marked_frames_end_at_the_containers_end(container, v6):
     tool(container, *"tc qdisc del dev w0 clsact".split())
     container.send(datagram(PEER6 if v6 else PEER4, 7100, mark))
     assert container.sink.wait(mark, position), "what is not marked is judged as ever"
+
+
+def bpf_as_root(lab, command, attr):
+    """bpf(2) in the container's network namespace, without CAP_SYS_ADMIN: errno, or 0."""
+    code = (f"import ctypes; c = ctypes.CDLL(None, use_errno=True); "
+            f"r = c.syscall({SYS_BPF}, {command}, {attr!r}, {len(attr)}); "
+            f"print(ctypes.get_errno() if r < 0 else 0)")
+    return int(tool(lab, "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin",
+                    "/usr/bin/python3", "-c", code).stdout)
+
+
+def test_bpf_calls_do_not_take_it_off(container):
+    """Detaching whatever program is first or last there, and opening its link by id."""
+    index, = json.loads(tool(container, *"ip -j link show w0".split()).stdout)
+    for flags in (0, BEFORE, AFTER):
+        attr = struct.pack("=IIIIIIQ", index["ifindex"], 0, TCX_EGRESS, flags, 0, 0, 0)
+        assert bpf_as_root(container, BPF_PROG_DETACH, attr), f"flags {flags}"
+    attr = ctypes.create_string_buffer(struct.pack("=QII", 0, 0, 0), 16)
+    pin, = pins(container)
+    path = ctypes.create_string_buffer(str(pin).encode())
+    struct.pack_into("=Q", attr, 0, ctypes.addressof(path))
+    fd = libc.syscall(SYS_BPF, BPF_OBJ_GET, attr, 16)
+    assert fd >= 0
+    info = pathlib.Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
+    os.close(fd)
+    link = int(re.search(r"^link_id:\s*(\d+)", info, re.M).group(1))
+    assert bpf_as_root(container, BPF_LINK_GET_FD_BY_ID, struct.pack("=III", link, 0, 0)) == \
+        errno.EPERM
+    assert container.status()["peer"] == "guarded" and held(container, False)
 
 
 def test_its_root_cannot_take_the_guard_off(container):

@@ -329,7 +329,8 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 		sl_state_forget_target(s, slot, &t);
 		return err;
 	}
-	sl_state_guard_peer(s, &t);	/* status tells if it cannot be */
+	if (table)	/* what is held gets one soon; others wait to be held. Status tells if it fails */
+		sl_state_guard_peer(s, &t);
 	*out = slot;
 	return 0;
 }
