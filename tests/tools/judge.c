@@ -3,6 +3,8 @@
  * Answers for the oracle (tests/oracle/differential.py), line by line:
  *
  *	policy PATH				-> ok | error TEXT
+ *	kubernetes NAMESPACE/NAME PATH		-> the same, of the policy that the objects in PATH
+ *						   give for the pod, printed and read again
  *	DIR PROTO ADDRESS KEY UID [NAME,...]	-> allow|deny ID CAUSE
  *	question NAME				-> allow|deny ID CAUSE
  *
@@ -23,6 +25,8 @@
 
 #include "compile/compile.h"
 #include "kernel/kernel.h"
+#include "kubernetes/kubernetes.h"
+#include "policy/text.h"
 #include "resolve/resolve.h"
 #include "../../bpf/judge.h"
 #include "judge.skel.h"
@@ -82,6 +86,50 @@ static void load_policy(const char *path)
 	else
 		puts("ok");
 	sl_diag_free(&diag);
+}
+
+static int convert(const char *pod, const char *name, const char *path, FILE *out)
+{
+	struct sl_policy *made = NULL;
+	struct sl_diag diag = {};
+	struct sl_kube *kube = sl_kube_new(&diag);
+	char *text = NULL;
+	size_t len;
+	int err = sl_file_read(path, SL_POLICY_BYTES_MAX, NULL, &text, &len, &diag);
+
+	if (!err)
+		err = sl_kube_add(kube, text, len, path);
+	if (!err)
+		err = sl_kube_policy(kube, pod, name, &made);
+	if (!err)
+		sl_policy_print(made, out);
+	else
+		printf("error %s\n", diag.n ? diag.entries[0].message : strerror(-err));
+	free(text);
+	sl_policy_free(made);
+	sl_kube_free(kube);
+	sl_diag_free(&diag);
+	return err;
+}
+
+/* `NAMESPACE/NAME PATH` */
+static void load_kubernetes(char *line)
+{
+	char *path = strchr(line, ' '), *name = strchr(line, '/');
+	char file[] = "/tmp/judge-kubernetes-XXXXXX";
+	int fd = path && name && name < path ? mkstemp(file) : -1, err;
+	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+
+	if (!out) {
+		puts("error no `kubernetes NAMESPACE/NAME PATH`, or no file for it");
+		return;
+	}
+	*name++ = *path++ = '\0';
+	err = convert(line, name, path, out);
+	fclose(out);
+	if (!err)
+		load_policy(file);
+	unlink(file);
 }
 
 static int ask_kernel(const struct sl_question *q, struct sl_answer *a)
@@ -219,6 +267,8 @@ int main(int argc, char **argv)
 		line[strcspn(line, "\n")] = 0;
 		if (!strncmp(line, "policy ", 7))
 			load_policy(line + 7);
+		else if (!strncmp(line, "kubernetes ", 11))
+			load_kubernetes(line + 11);
 		else if (!strncmp(line, "question ", 9))
 			question(line + 9);
 		else if (*line)

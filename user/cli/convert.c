@@ -8,6 +8,7 @@
 #include "convert/nwfilter.h"
 #include "convert/sortie.h"
 #include "convert/tinyproxy.h"
+#include "kubernetes/kubernetes.h"
 #include "output.h"
 #include "policy/text.h"
 
@@ -234,37 +235,106 @@ static int convert_tinyproxy(char **paths, size_t n, const struct tinyproxy_word
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
 
+/* ---- kubernetes ---- */
+
+static int read_objects(struct sl_kube *kube, char **paths, size_t n, struct sl_diag *diag)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		char *text = NULL;
+		size_t len;
+
+		err = sl_file_read(paths[i], SL_POLICY_BYTES_MAX, NULL, &text, &len, diag);
+		if (!err)
+			err = sl_kube_add(kube, text, len, shown_name(paths[i]));
+		free(text);
+	}
+	return err;
+}
+
+/* pod: NAMESPACE/NAME, which is cut in two. */
+static int convert_objects(char **paths, size_t n, char *pod, struct sl_diag *diag)
+{
+	struct sl_kube *kube = sl_kube_new(diag);
+	char *name = strchr(pod, '/');
+	struct sl_policy *policy;
+	int err = kube ? read_objects(kube, paths, n, diag) : -ENOMEM;
+
+	*name++ = '\0';
+	if (!err)
+		err = sl_kube_policy(kube, pod, name, &policy);
+	report(diag, shown_name(paths[0]), err);
+	if (!err) {
+		fputs("# Made by `sluice convert --from kubernetes` for pod ", stdout);
+		sl_put_text(pod, stdout);
+		putc('/', stdout);
+		sl_put_text(name, stdout);
+		fputs(".\n# It holds for the addresses, labels and endpoints that the objects had: a\n"
+		      "# pod that comes or goes wants it made again (docs/kubernetes.md).\n", stdout);
+		sl_policy_print(policy, stdout);
+		sl_policy_free(policy);
+	}
+	sl_kube_free(kube);
+	return err;
+}
+
+static int convert_kubernetes(char **paths, size_t n, const char *pod)
+{
+	static char *standard_input[] = {"-"};
+	struct sl_diag diag = {};
+	const char *slash = pod ? strchr(pod, '/') : NULL;
+	char *copy;
+	int err;
+
+	if (!slash || slash == pod || !slash[1] || strchr(slash + 1, '/'))
+		return sl_usage("convert", "which pod? give --pod NAMESPACE/NAME");
+	copy = strdup(pod);
+	err = copy ? convert_objects(n ? paths : standard_input, n ? n : 1, copy, &diag) : -ENOMEM;
+	free(copy);
+	sl_diag_free(&diag);
+	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
+}
+
 static const struct option options[] = {
 	{"from", required_argument, NULL, 'f'},
 	{"config", required_argument, NULL, 'c'},
 	{"set", required_argument, NULL, 's'},
+	{"pod", required_argument, NULL, 'p'},
 	{"help", no_argument, NULL, 'h'},
 	{},
 };
 
-static int convert(const char *from, char **paths, size_t n, const struct tinyproxy_words *words)
+static int convert(const char *from, char **paths, size_t n, const struct tinyproxy_words *words,
+		   const char *pod)
 {
 	if (strcmp(from, "tinyproxy") && (words->config || words->n_set))
 		return sl_usage("convert", "--config and --set are for --from tinyproxy");
+	if (strcmp(from, "kubernetes") && pod)
+		return sl_usage("convert", "--pod is for --from kubernetes");
+	if (!strcmp(from, "kubernetes"))
+		return convert_kubernetes(paths, n, pod);
 	if (!strcmp(from, "tinyproxy"))
 		return convert_tinyproxy(paths, n, words);
 	if (!strcmp(from, "nwfilter"))
 		return convert_nwfilter(paths, n);
 	if (!strcmp(from, "sortie"))
 		return convert_sortie(paths, n);
-	return sl_usage("convert", "--from is nwfilter, sortie or tinyproxy, not '%s'", from);
+	return sl_usage("convert", "--from is kubernetes, nwfilter, sortie or tinyproxy, not '%s'", from);
 }
 
 int cmd_convert(int argc, char **argv)
 {
 	struct tinyproxy_words words = {};
-	const char *from = NULL, **slot;
+	const char *from = NULL, *pod = NULL, **slot;
 	int c, status;
 
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (c == 'f') {
 			from = optarg;
+		} else if (c == 'p') {
+			pod = optarg;
 		} else if (c == 'c') {
 			words.config = optarg;
 		} else if (c == 's' && (slot = SL_ADD(words.set, words.n_set))) {
@@ -275,10 +345,10 @@ int cmd_convert(int argc, char **argv)
 		}
 	}
 	if (!from)
-		status = sl_usage("convert", "from what? give --from nwfilter, --from sortie or "
-				  "--from tinyproxy");
+		status = sl_usage("convert", "from what? give --from kubernetes, --from nwfilter, "
+				  "--from sortie or --from tinyproxy");
 	else
-		status = convert(from, argv + optind, (size_t)(argc - optind), &words);
+		status = convert(from, argv + optind, (size_t)(argc - optind), &words, pod);
 	free(words.set);
 	return status == SL_EXIT_USAGE ? status : sl_output_done("convert", status);
 }

@@ -101,35 +101,51 @@ static void document_read(struct sl_parser *p)
 	sl_map_read(p, &sl_keys_top, top_values, p->policy, &map);
 	if (p->yaml.type == SL_YAML_END)
 		return;
-	if (!map.lines[SL_TOP_SLUICE])
+	if (!map.lines[SL_TOP_SLUICE] && !p->is_part)
 		sl_error(p->diag, &p->policy->pos, "`sluice: 1` is missing: every policy and "
 			 "fragment begins with it");
 	/* To the end of the text: what follows the mapping must be nothing. */
 	sl_yaml_next(&p->yaml);
 }
 
+/* From a stream that has been opened, which is closed. */
+static int parse(struct sl_parser *p, struct sl_policy **out)
+{
+	size_t errors = p->diag->n_errors;
+	int result = -ENOMEM;
+
+	p->policy = calloc(1, sizeof(*p->policy));
+	if (p->policy) {
+		p->policy->is_fragment = p->is_fragment;
+		/* Not zero: what no rule matches is denied unless the text says allow. */
+		p->policy->default_action = SL_DENY;
+		document_read(p);
+		result = p->yaml.error ? p->yaml.error : p->diag->n_errors > errors ? -EINVAL : 0;
+	}
+	sl_yaml_close(&p->yaml);
+	sl_names_free(&p->ids);
+	sl_names_free(&p->set_names);
+	if (result)
+		sl_policy_free(p->policy);
+	else
+		*out = p->policy;
+	return result;
+}
+
 int sl_policy_parse(const char *text, size_t len, const char *file, enum sl_parse_kind kind,
 		    struct sl_policy **out, struct sl_diag *diag)
 {
 	struct sl_parser p = {.diag = diag, .is_fragment = kind == SL_PARSE_FRAGMENT};
-	size_t errors = diag->n_errors;
-	int result;
 
-	p.policy = calloc(1, sizeof(*p.policy));
-	if (!p.policy)
-		return -ENOMEM;
-	p.policy->is_fragment = p.is_fragment;
-	/* Not zero: what no rule matches is denied unless the text says allow. */
-	p.policy->default_action = SL_DENY;
 	sl_yaml_open(&p.yaml, text, len, file ? sl_diag_intern(diag, file) : NULL, diag);
-	document_read(&p);
-	result = p.yaml.error ? p.yaml.error : diag->n_errors > errors ? -EINVAL : 0;
-	sl_yaml_close(&p.yaml);
-	sl_names_free(&p.ids);
-	sl_names_free(&p.set_names);
-	if (result)
-		sl_policy_free(p.policy);
-	else
-		*out = p.policy;
-	return result;
+	return parse(&p, out);
+}
+
+int sl_policy_parse_events(const struct sl_yaml_event *events, size_t n, struct sl_policy **out,
+			   struct sl_diag *diag)
+{
+	struct sl_parser p = {.diag = diag, .is_part = true};
+
+	sl_yaml_replay(&p.yaml, events, n, diag);
+	return parse(&p, out);
 }

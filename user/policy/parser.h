@@ -20,6 +20,7 @@ struct sl_parser {
 	struct sl_diag *diag;
 	struct sl_policy *policy;
 	bool is_fragment;
+	bool is_part;			/* of another text: no version, no name of its own */
 	struct sl_names ids, set_names;
 };
 

@@ -257,6 +257,11 @@ enum sl_parse_kind { SL_PARSE_POLICY, SL_PARSE_FRAGMENT };
 int sl_policy_parse(const char *text, size_t len, const char *file,
 		    enum sl_parse_kind kind, struct sl_policy **out,
 		    struct sl_diag *diag);
+/* The same of a mapping that was read before, as events (yaml.h), which *out does not keep:
+ * part of another text, without `sluice: 1`. */
+struct sl_yaml_event;
+int sl_policy_parse_events(const struct sl_yaml_event *events, size_t n, struct sl_policy **out,
+			   struct sl_diag *diag);
 void sl_policy_free(struct sl_policy *policy);
 
 /* Turns each entry of policy->unenforced into an error. 0 if there is none. */

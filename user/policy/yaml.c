@@ -166,6 +166,22 @@ void sl_yaml_open(struct sl_yaml *yaml, const char *text, size_t len, const char
 		sl_yaml_stop(yaml, err);
 }
 
+void sl_yaml_open_stream(struct sl_yaml *yaml, const char *text, size_t len, const char *file,
+			 struct sl_diag *diag)
+{
+	sl_yaml_open(yaml, text, len, file, diag);
+	yaml->many = true;
+}
+
+void sl_yaml_replay(struct sl_yaml *yaml, const struct sl_yaml_event *events, size_t n,
+		    struct sl_diag *diag)
+{
+	memset(yaml, 0, sizeof(*yaml));
+	yaml->diag = diag;
+	yaml->kept = events;
+	yaml->n_kept = n;
+}
+
 static void free_event(struct sl_yaml *yaml)
 {
 	if (yaml->event)
@@ -212,16 +228,23 @@ static bool plain_node(struct sl_yaml *yaml, struct fy_token *anchor, struct fy_
 	return false;
 }
 
+static void deeper(struct sl_yaml *yaml)
+{
+	unsigned most = yaml->many ? SL_YAML_STREAM_DEPTH_MAX : SL_YAML_DEPTH_MAX;
+
+	if (++yaml->depth <= most)
+		return;
+	sl_error(yaml->diag, &yaml->pos, "nested deeper than %u levels", most);
+	sl_yaml_stop(yaml, -EINVAL);
+}
+
 static void enter(struct sl_yaml *yaml, enum sl_yaml_type type, struct fy_token *anchor,
 		  struct fy_token *tag)
 {
 	if (!plain_node(yaml, anchor, tag))
 		return;
 	yaml->type = type;
-	if (++yaml->depth <= SL_YAML_DEPTH_MAX)
-		return;
-	sl_error(yaml->diag, &yaml->pos, "nested deeper than %d levels", SL_YAML_DEPTH_MAX);
-	sl_yaml_stop(yaml, -EINVAL);
+	deeper(yaml);
 }
 
 static void leave(struct sl_yaml *yaml, enum sl_yaml_type type)
@@ -262,7 +285,7 @@ static bool take(struct sl_yaml *yaml)
 		yaml->pos = sl_yaml_locate(yaml, mark->input_pos);
 	switch (event->type) {
 	case FYET_DOCUMENT_START:
-		if (++yaml->documents == 1)
+		if (++yaml->documents == 1 || yaml->many)
 			return false;
 		sl_error(yaml->diag, &yaml->pos, "a second document: a policy is one document");
 		sl_yaml_stop(yaml, -EINVAL);
@@ -291,9 +314,27 @@ static bool take(struct sl_yaml *yaml)
 	return true;
 }
 
+static void replay_next(struct sl_yaml *yaml)
+{
+	const struct sl_yaml_event *event = yaml->kept++;
+
+	yaml->n_kept--;
+	yaml->type = event->type;
+	yaml->pos = event->pos;
+	yaml->scalar = event->scalar;
+	yaml->scalar_len = event->scalar_len;
+	yaml->plain = event->plain;
+	if (event->type == SL_YAML_MAP || event->type == SL_YAML_LIST)
+		deeper(yaml);
+	else if (event->type == SL_YAML_MAP_END || event->type == SL_YAML_LIST_END)
+		yaml->depth--;
+}
+
 void sl_yaml_next(struct sl_yaml *yaml)
 {
 	yaml->type = SL_YAML_END;
+	if (!yaml->error && yaml->n_kept)
+		replay_next(yaml);
 	if (yaml->error || !yaml->parser)
 		return;
 	do {

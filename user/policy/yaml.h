@@ -17,12 +17,22 @@ struct fy_diag;
 struct fy_event;
 
 #define SL_YAML_DEPTH_MAX 16
+#define SL_YAML_STREAM_DEPTH_MAX 64	/* of what other programs wrote */
 
 enum sl_yaml_type {
 	SL_YAML_END,		/* of the document, or after an error */
 	SL_YAML_SCALAR,
 	SL_YAML_MAP, SL_YAML_MAP_END,
 	SL_YAML_LIST, SL_YAML_LIST_END,
+};
+
+/* An event that is kept. scalar need not end in NUL and outlives the stream that replays it. */
+struct sl_yaml_event {
+	enum sl_yaml_type type;
+	struct sl_pos pos;
+	const char *scalar;
+	size_t scalar_len;
+	bool plain;
 };
 
 struct sl_yaml {
@@ -46,6 +56,9 @@ struct sl_yaml {
 	size_t line_start, scanned;
 	unsigned line;
 	unsigned depth, documents;
+	bool many;			/* documents */
+	const struct sl_yaml_event *kept; /* of a replay: the next one, and how many are left */
+	size_t n_kept;
 };
 
 /* Checks the text as a whole and starts the stream, before the first event.
@@ -53,6 +66,12 @@ struct sl_yaml {
  * error says why. */
 void sl_yaml_open(struct sl_yaml *yaml, const char *text, size_t len, const char *file,
 		  struct sl_diag *diag);
+/* The same for any number of documents, whose values come one after another, nested deeper. */
+void sl_yaml_open_stream(struct sl_yaml *yaml, const char *text, size_t len, const char *file,
+			 struct sl_diag *diag);
+/* A stream of events that were read before: n of them, each value complete. */
+void sl_yaml_replay(struct sl_yaml *yaml, const struct sl_yaml_event *events, size_t n,
+		    struct sl_diag *diag);
 void sl_yaml_close(struct sl_yaml *yaml);
 
 /* The next event. At the end it stays SL_YAML_END. */

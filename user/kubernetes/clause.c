@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * What the NetworkPolicies of a pod allow. They add up, so each rule becomes clauses that
+ * allow and none that denies: what `except` leaves out is cut out of the block, where
+ * a deny would take it from the other policies too.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "objects.h"
+#include "policy/text.h"
+
+static int add_prefix(struct sl_addresses *list, const struct sl_cidr *cidr)
+{
+	struct sl_cidr *slot = SL_ADD(list->list, list->n);
+
+	if (!slot)
+		return -ENOMEM;
+	*slot = *cidr;
+	return 0;
+}
+
+/* ---- blocks ---- */
+
+/* Its depth is at most the address's bits; an exception costs as many prefixes. */
+int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
+	     struct sl_addresses *list)
+{
+	struct sl_cidr half = *block;
+	bool whole = true;
+	int err;
+
+	for (size_t i = 0; i < except->n; i++) {
+		if (sl_cidr_within(block, &except->list[i]))
+			return 0;
+		if (sl_cidr_within(&except->list[i], block))
+			whole = false;
+	}
+	if (whole)
+		return add_prefix(list, block);
+	half.len++;
+	err = sl_carve(&half, except, list);
+	half.addr[block->len / 8] |= 0x80 >> block->len % 8;
+	return err ? err : sl_carve(&half, except, list);
+}
+
+/* ---- peers ---- */
+
+static const struct sl_object *find_namespace(const struct sl_kube *kube, const char *name)
+{
+	for (size_t i = 0; i < kube->n_namespaces; i++)
+		if (!strcmp(kube->namespaces[i].name, name))
+			return &kube->namespaces[i];
+	return NULL;
+}
+
+int sl_kube_in_namespace(const struct sl_kube *kube, const struct sl_selector *selector,
+			 const char *namespace, const struct sl_pos *pos, bool *matches)
+{
+	const struct sl_object *found;
+
+	*matches = true;
+	if (!selector->n)
+		return 0;
+	found = find_namespace(kube, namespace);
+	if (!found)
+		return sl_error(kube->diag, pos, "whether the selector of namespaces chooses %s "
+				"depends on its labels: add the Namespace %s to the objects",
+				namespace, namespace);
+	*matches = sl_selector_matches(selector, &found->labels);
+	return 0;
+}
+
+/* A pod of the node's network has the node's address, and is no peer. */
+static bool has_addresses(const struct sl_kube_pod *pod)
+{
+	return !pod->ended && !pod->host_network;
+}
+
+static int peer_selects(const struct sl_kube *kube, const struct sl_kube_peer *peer,
+			const char *namespace, const struct sl_kube_pod *pod, bool *selects)
+{
+	*selects = false;
+	if (!sl_selector_matches(&peer->pods, &pod->object.labels))
+		return 0;
+	if (peer->has_namespaces)
+		return sl_kube_in_namespace(kube, &peer->namespaces, pod->object.namespace, &peer->pos,
+					    selects);
+	*selects = !strcmp(namespace, pod->object.namespace);
+	return 0;
+}
+
+static int add_pods(const struct sl_kube *kube, const struct sl_kube_peer *peer,
+		    const char *namespace, struct sl_addresses *list)
+{
+	bool selects;
+	int err = 0;
+
+	for (size_t i = 0; i < kube->n_pods && !err; i++) {
+		const struct sl_kube_pod *pod = &kube->pods[i];
+
+		if (pod->ended)
+			continue;
+		err = peer_selects(kube, peer, namespace, pod, &selects);
+		if (err || !selects)
+			continue;
+		if (pod->host_network)
+			sl_warn(kube->diag, &peer->pos, "%s/%s is on its node's network: its address is "
+				"the node's, which no selector of pods chooses", pod->object.namespace,
+				pod->object.name);
+		for (size_t a = 0; a < pod->own.n && !err && !pod->host_network; a++)
+			err = add_prefix(list, &pod->own.list[a]);
+	}
+	return err;
+}
+
+static int read_peers(const struct sl_kube *kube, const struct sl_kube_netpol *netpol,
+		      const struct sl_kube_egress *egress, struct sl_addresses *hosts)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < egress->n_peers && !err; i++) {
+		const struct sl_kube_peer *peer = &egress->peers[i];
+
+		err = peer->is_block ? sl_carve(&peer->block, &peer->except, hosts) :
+			add_pods(kube, peer, netpol->object.namespace, hosts);
+	}
+	return err;
+}
+
+static bool covers(bool any, const struct sl_addresses *hosts, const struct sl_cidr *address)
+{
+	for (size_t i = 0; i < hosts->n && !any; i++)
+		any = sl_cidr_within(address, &hosts->list[i]);
+	return any;
+}
+
+/* ---- clauses ---- */
+
+static struct sl_clause *add_clause(struct sl_clauses *clauses,
+				    const struct sl_kube_netpol *netpol, size_t rule, int protocol)
+{
+	struct sl_clause *clause = SL_ADD(clauses->list, clauses->n);
+
+	if (clause) {
+		clause->netpol = netpol;
+		clause->rule = rule;
+		clause->protocol = protocol;
+	}
+	return clause;
+}
+
+static int copy_hosts(struct sl_clause *clause, bool any, const struct sl_addresses *hosts)
+{
+	int err = 0;
+
+	clause->any = any;
+	for (size_t i = 0; i < hosts->n && !err && !any; i++)
+		err = add_prefix(&clause->hosts, &hosts->list[i]);
+	return err;
+}
+
+static int add_port(struct sl_clause *clause, __u16 low, __u16 high)
+{
+	struct sl_port_range *range;
+
+	for (size_t i = 0; i < clause->n_ports; i++)
+		if (clause->ports[i].low == low && clause->ports[i].high == high)
+			return 0;
+	range = SL_ADD(clause->ports, clause->n_ports);
+	if (!range)
+		return -ENOMEM;
+	*range = (struct sl_port_range){low, high};
+	return 0;
+}
+
+struct rule {
+	struct sl_clauses *clauses;
+	const struct sl_kube_netpol *netpol;
+	const struct sl_kube_egress *egress;
+	size_t number, first;		/* in netpol; the first clause of it */
+	bool any;
+	struct sl_addresses hosts;	/* owned */
+};
+
+/* The ports of one protocol that are numbers, in one clause. */
+static int number_clause(struct rule *r, int protocol)
+{
+	struct sl_clause *clause = NULL;
+	bool every = false;
+	int err = 0;
+
+	for (size_t i = 0; i < r->egress->n_ports && !err; i++) {
+		const struct sl_kube_port *port = &r->egress->ports[i];
+
+		if (port->protocol != protocol || port->name)
+			continue;
+		if (!clause) {
+			clause = add_clause(r->clauses, r->netpol, r->number, protocol);
+			err = clause ? copy_hosts(clause, r->any, &r->hosts) : -ENOMEM;
+		}
+		every = every || !port->low;
+		if (!err && port->low)
+			err = add_port(clause, port->low, port->high);
+	}
+	if (clause && every)
+		clause->n_ports = 0;
+	return err;
+}
+
+/* The clause of this rule for a port that has a name; made if there is none. */
+static struct sl_clause *named_clause(struct rule *r, const struct sl_named_port *port)
+{
+	struct sl_clause *clause;
+
+	for (size_t i = r->first; i < r->clauses->n; i++) {
+		clause = &r->clauses->list[i];
+		if (clause->protocol == port->protocol && clause->n_ports == 1 &&
+		    clause->ports->low == port->port)
+			return clause;
+	}
+	clause = add_clause(r->clauses, r->netpol, r->number, port->protocol);
+	return clause && !add_port(clause, port->port, port->port) ? clause : NULL;
+}
+
+static int add_named_pod(struct rule *r, const struct sl_kube_pod *pod,
+			 const struct sl_named_port *port)
+{
+	struct sl_clause *clause;
+	int err = 0;
+
+	for (size_t a = 0; a < pod->own.n && !err; a++) {
+		if (!covers(r->any, &r->hosts, &pod->own.list[a]))
+			continue;
+		clause = named_clause(r, port);
+		err = clause ? add_prefix(&clause->hosts, &pod->own.list[a]) : -ENOMEM;
+	}
+	return err;
+}
+
+/* A port's name means what the pod that has the address says. */
+static int named_port(const struct sl_kube *kube, struct rule *r, const struct sl_kube_port *port)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < kube->n_pods && !err; i++) {
+		const struct sl_kube_pod *pod = &kube->pods[i];
+
+		for (size_t p = 0; p < pod->ports.n && !err && has_addresses(pod); p++) {
+			const struct sl_named_port *own = &pod->ports.list[p];
+
+			if (own->name && own->protocol == port->protocol &&
+			    !strcmp(own->name, port->name))
+				err = add_named_pod(r, pod, own);
+		}
+	}
+	return err;
+}
+
+static int add_ports(const struct sl_kube *kube, struct rule *r)
+{
+	static const int protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP};
+	struct sl_clause *clause;
+	int err = 0;
+
+	if (!r->egress->n_ports) {
+		clause = add_clause(r->clauses, r->netpol, r->number, SL_PROTOCOL_ANY);
+		return clause ? copy_hosts(clause, r->any, &r->hosts) : -ENOMEM;
+	}
+	for (size_t i = 0; i < 3 && !err; i++)
+		err = number_clause(r, protocols[i]);
+	r->first = r->clauses->n;
+	for (size_t i = 0; i < r->egress->n_ports && !err; i++)
+		if (r->egress->ports[i].name)
+			err = named_port(kube, r, &r->egress->ports[i]);
+	return err;
+}
+
+static int add_rule(const struct sl_kube *kube, const struct sl_kube_netpol *netpol,
+		    size_t number, struct sl_clauses *clauses)
+{
+	const struct sl_kube_egress *egress = &netpol->egress[number];
+	struct rule r = {.clauses = clauses, .netpol = netpol, .egress = egress, .number = number,
+			 .any = !egress->n_peers};
+	int err = read_peers(kube, netpol, egress, &r.hosts);
+
+	/* peers without one address: nothing, where no peers would be everything */
+	if (!err && (r.any || r.hosts.n))
+		err = add_ports(kube, &r);
+	free(r.hosts.list);
+	return err;
+}
+
+/* What no policy can take from a pod. */
+static int add_always(const char *why, const struct sl_addresses *hosts,
+		      struct sl_clauses *clauses)
+{
+	struct sl_clause *clause;
+
+	if (!hosts->n)
+		return 0;
+	clause = add_clause(clauses, NULL, 0, SL_PROTOCOL_ANY);
+	if (!clause)
+		return -ENOMEM;
+	clause->why = why;
+	return copy_hosts(clause, false, hosts);
+}
+
+static int add_all_always(const struct sl_kube_pod *pod, struct sl_clauses *clauses)
+{
+	struct sl_cidr loopback[] = {{.family = 4, .len = 8, .addr = {127}},
+				     {.family = 6, .len = 128, .addr = {[15] = 1}}};
+	struct sl_addresses list = {loopback, 2};
+	int err = add_always("loopback", &list, clauses);
+
+	if (!err)
+		err = add_always("self", &pod->own, clauses);
+	return err ? err : add_always("node", &pod->node, clauses);
+}
+
+int sl_clauses_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+		    struct sl_clauses *clauses)
+{
+	int err = add_all_always(pod, clauses);
+
+	for (size_t i = 0; i < kube->n_netpols && !err; i++) {
+		const struct sl_kube_netpol *netpol = &kube->netpols[i];
+
+		if (!netpol->governs_egress ||
+		    strcmp(netpol->object.namespace, pod->object.namespace) ||
+		    !sl_selector_matches(&netpol->pods, &pod->object.labels))
+			continue;
+		clauses->selected = true;
+		for (size_t rule = 0; rule < netpol->n_egress && !err; rule++)
+			err = add_rule(kube, netpol, rule, clauses);
+	}
+	return err;
+}
+
+static bool port_among(const struct sl_clause *clause, __u16 port)
+{
+	for (size_t i = 0; i < clause->n_ports; i++)
+		if (port >= clause->ports[i].low && port <= clause->ports[i].high)
+			return true;
+	return !clause->n_ports;
+}
+
+bool sl_clauses_allow(const struct sl_clauses *clauses, const struct sl_cidr *address,
+		      int protocol, __u16 port)
+{
+	for (size_t i = 0; i < clauses->n; i++) {
+		const struct sl_clause *clause = &clauses->list[i];
+
+		if ((clause->protocol == SL_PROTOCOL_ANY || clause->protocol == protocol) &&
+		    port_among(clause, port) && covers(clause->any, &clause->hosts, address))
+			return true;
+	}
+	return false;
+}
+
+void sl_clauses_free(struct sl_clauses *clauses)
+{
+	for (size_t i = 0; i < clauses->n; i++) {
+		free(clauses->list[i].hosts.list);
+		free(clauses->list[i].ports);
+	}
+	free(clauses->list);
+	memset(clauses, 0, sizeof(*clauses));
+}

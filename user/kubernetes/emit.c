@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Clauses and Services as rules, and the policy of a pod as a whole. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "objects.h"
+#include "policy/text.h"
+
+/* ---- rules ---- */
+
+struct sl_match *sl_kube_rule(struct sl_policy *policy, enum sl_action action)
+{
+	struct sl_item *item = SL_ADD(policy->items, policy->n_items);
+
+	if (!item)
+		return NULL;
+	item->rule = calloc(1, sizeof(*item->rule));
+	if (!item->rule) {
+		policy->n_items--;
+		return NULL;
+	}
+	item->rule->action = action;
+	return SL_ADD(item->rule->matches, item->rule->n_matches);
+}
+
+static int add_host(struct sl_match *match, enum sl_host_kind kind, const struct sl_cidr *cidr)
+{
+	struct sl_host *host = SL_ADD(match->hosts, match->n_hosts);
+
+	if (!host)
+		return -ENOMEM;
+	host->kind = kind;
+	if (cidr)
+		host->cidr = *cidr;
+	return 0;
+}
+
+/* A prefix is one to NetworkPolicy whatever is in it; here these want to be named. */
+static const struct sl_cidr embedding[] = {
+	{.family = 6, .len = 48, .addr = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}},
+	{.family = 6, .len = 16, .addr = {0x20, 0x02}},
+	{.family = 6, .len = 32, .addr = {0x20, 0x01}},
+};
+
+/* Judged as the IPv4 address in it, by the rules for IPv4: no rule may name it. */
+static const struct sl_cidr judged_as_ipv4[] = {
+	{.family = 6, .len = 96, .addr = {[10] = 0xff, 0xff}},
+	{.family = 6, .len = 96, .addr = {0x00, 0x64, 0xff, 0x9b}},
+};
+
+static int add_prefix_hosts(struct sl_match *match, const struct sl_cidr *cidr)
+{
+	int err;
+
+	for (size_t i = 0; i < 2; i++)
+		if (sl_cidr_within(cidr, &judged_as_ipv4[i]))
+			return 0;
+	err = add_host(match, SL_HOST_CIDR, cidr);
+	for (size_t i = 0; i < 3 && !err; i++)
+		if (cidr->len < embedding[i].len && sl_cidr_within(&embedding[i], cidr))
+			err = add_host(match, SL_HOST_CIDR, &embedding[i]);
+	return err;
+}
+
+static int add_any_hosts(struct sl_match *match)
+{
+	int err = add_host(match, SL_HOST_ANY, NULL);
+
+	for (size_t i = 0; i < 3 && !err; i++)
+		err = add_host(match, SL_HOST_CIDR, &embedding[i]);
+	return err;
+}
+
+static int add_protocol(struct sl_match *match, int protocol)
+{
+	int *slot;
+
+	if (protocol == SL_PROTOCOL_ANY)
+		return 0;
+	slot = SL_ADD(match->protocols, match->n_protocols);
+	if (!slot)
+		return -ENOMEM;
+	*slot = protocol;
+	return 0;
+}
+
+static int add_range(struct sl_match *match, __u16 low, __u16 high)
+{
+	struct sl_port_range *range = SL_ADD(match->ports, match->n_ports);
+
+	if (!range)
+		return -ENOMEM;
+	*range = (struct sl_port_range){low, high};
+	return 0;
+}
+
+/* An id that no other rule has: of whom, and the rule's place. */
+static int put_id(struct sl_policy *policy, const char *of, const char *name)
+{
+	struct sl_rule *rule = policy->items[policy->n_items - 1].rule;
+
+	rule->id_written = true;
+	return asprintf(&rule->id, "%s%s%.40s.%zu", of, *name ? "." : "", name,
+			policy->n_items) < 0 ? -ENOMEM : 0;
+}
+
+static int put_reason(struct sl_policy *policy, const struct sl_clause *clause)
+{
+	struct sl_rule *rule = policy->items[policy->n_items - 1].rule;
+	const struct sl_kube_netpol *netpol = clause->netpol;
+
+	if (!netpol)
+		return 0;
+	return asprintf(&rule->reason, "NetworkPolicy %s/%s, egress[%zu], line %u",
+			netpol->object.namespace, netpol->object.name, clause->rule,
+			netpol->egress[clause->rule].pos.line) < 0 ? -ENOMEM : 0;
+}
+
+static int emit_clause(const struct sl_clause *clause, struct sl_policy *policy)
+{
+	struct sl_match *match = sl_kube_rule(policy, SL_ALLOW);
+	int err = match ? add_protocol(match, clause->protocol) : -ENOMEM;
+
+	if (!err && clause->any)
+		err = add_any_hosts(match);
+	for (size_t i = 0; i < clause->hosts.n && !err; i++)
+		err = add_prefix_hosts(match, &clause->hosts.list[i]);
+	for (size_t i = 0; i < clause->n_ports && !err; i++)
+		err = add_range(match, clause->ports[i].low, clause->ports[i].high);
+	if (err)
+		return err;
+	if (!match->n_hosts) {	/* all of it is judged as IPv4 */
+		sl_rule_free(policy->items[--policy->n_items].rule);
+		return 0;
+	}
+	err = clause->netpol ? put_id(policy, "np", clause->netpol->object.name) :
+		put_id(policy, clause->why, "");
+	return err ? err : put_reason(policy, clause);
+}
+
+/* ---- Services ---- */
+
+struct tally {
+	size_t allowed, denied;
+	struct sl_cidr example;		/* the last that was denied */
+	__u16 port;
+};
+
+static bool same_text(const char *a, const char *b)
+{
+	return !strcmp(a ? a : "", b ? b : "");
+}
+
+static void count_endpoints(const struct sl_kube_endpoints *e, const struct sl_named_port *port,
+			    __u8 family, const struct sl_clauses *clauses, struct tally *tally)
+{
+	for (size_t p = 0; p < e->ports.n; p++) {
+		const struct sl_named_port *target = &e->ports.list[p];
+
+		if (target->protocol != port->protocol || !same_text(target->name, port->name))
+			continue;
+		for (size_t a = 0; a < e->ready.n; a++) {
+			if (e->ready.list[a].family != family)
+				continue;
+			if (sl_clauses_allow(clauses, &e->ready.list[a], target->protocol,
+					     target->port)) {
+				tally->allowed++;
+				continue;
+			}
+			tally->denied++;
+			tally->example = e->ready.list[a];
+			tally->port = target->port;
+		}
+	}
+}
+
+static bool is_of(const struct sl_kube_endpoints *e, const struct sl_kube_service *service)
+{
+	return !strcmp(e->service, service->object.name) &&
+	       !strcmp(e->namespace, service->object.namespace);
+}
+
+/* Endpoints are the older form of the same: with slices they say nothing more. */
+static void count_service(const struct sl_kube *kube, const struct sl_kube_service *service,
+			  const struct sl_named_port *port, __u8 family,
+			  const struct sl_clauses *clauses, struct tally *tally)
+{
+	bool slices = false;
+
+	for (size_t i = 0; i < kube->n_endpoints; i++)
+		slices = slices || (kube->endpoints[i].is_slice && is_of(&kube->endpoints[i], service));
+	for (size_t i = 0; i < kube->n_endpoints; i++)
+		if (is_of(&kube->endpoints[i], service) && kube->endpoints[i].is_slice == slices)
+			count_endpoints(&kube->endpoints[i], port, family, clauses, tally);
+}
+
+static void warn_mixed(const struct sl_kube *kube, const struct sl_kube_service *service,
+		       const struct sl_cidr *address, const struct sl_named_port *port,
+		       const struct tally *tally)
+{
+	char cluster[SL_CIDR_TEXT], endpoint[SL_CIDR_TEXT];
+
+	sl_warn(kube->diag, &service->object.pos, "Service %s/%s, %s port %u/%s, is denied: %zu of "
+		"its %zu ready endpoints are, as %s port %u", service->object.namespace,
+		service->object.name, sl_cidr_format(address, cluster), port->port,
+		sl_protocol_name(port->protocol), tally->denied, tally->denied + tally->allowed,
+		sl_cidr_format(&tally->example, endpoint), tally->port);
+}
+
+static int emit_service_port(const struct sl_kube *kube, const struct sl_kube_service *service,
+			     const struct sl_cidr *address, const struct sl_named_port *port,
+			     const struct sl_clauses *clauses, struct sl_policy *policy)
+{
+	struct tally tally = {};
+	struct sl_match *match;
+	bool allow;
+	int err;
+
+	count_service(kube, service, port, address->family, clauses, &tally);
+	allow = tally.allowed && !tally.denied;
+	if (tally.allowed && tally.denied)
+		warn_mixed(kube, service, address, port, &tally);
+	/* what the clauses say of the address itself may be the same */
+	if (allow == sl_clauses_allow(clauses, address, port->protocol, port->port))
+		return 0;
+	match = sl_kube_rule(policy, allow ? SL_ALLOW : SL_DENY);
+	err = match ? add_prefix_hosts(match, address) : -ENOMEM;
+	if (!err)
+		err = add_protocol(match, port->protocol);
+	if (!err)
+		err = add_range(match, port->port, port->port);
+	return err ? err : put_id(policy, "svc", service->object.name);
+}
+
+static int emit_service(const struct sl_kube *kube, const struct sl_kube_service *service,
+			const struct sl_clauses *clauses, struct sl_policy *policy)
+{
+	int err = 0;
+
+	for (size_t a = 0; a < service->addresses.n; a++)
+		for (size_t p = 0; p < service->ports.n && !err; p++)
+			err = emit_service_port(kube, service, &service->addresses.list[a],
+						&service->ports.list[p], clauses, policy);
+	return err;
+}
+
+int sl_kube_emit(const struct sl_kube *kube, const struct sl_clauses *clauses,
+		 struct sl_policy *policy)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < kube->n_services && !err; i++)
+		err = emit_service(kube, &kube->services[i], clauses, policy);
+	for (size_t i = 0; i < clauses->n && !err; i++)
+		err = emit_clause(&clauses->list[i], policy);
+	return err;
+}
+
+/* ---- the pod ---- */
+
+static const struct sl_kube_pod *find_pod(const struct sl_kube *kube, const char *namespace,
+					  const char *name)
+{
+	for (size_t i = 0; i < kube->n_pods; i++)
+		if (!strcmp(kube->pods[i].object.name, name) &&
+		    !strcmp(kube->pods[i].object.namespace, namespace))
+			return &kube->pods[i];
+	return NULL;
+}
+
+/* NAMESPACE.NAME, cut to what a policy's name may hold. */
+static char *policy_name(const struct sl_kube_pod *pod)
+{
+	char *name;
+
+	if (asprintf(&name, "%s.%s", pod->object.namespace, pod->object.name) < 0)
+		return NULL;
+	if (strlen(name) > SL_ID_MAX)
+		name[SL_ID_MAX] = '\0';
+	for (char *c = name; *c; c++)
+		if (!sl_text_name(c, 1, true))
+			*c = '-';
+	return name;
+}
+
+static int allow_all(struct sl_policy *policy)
+{
+	struct sl_match *match = sl_kube_rule(policy, SL_ALLOW);
+	int err = match ? add_any_hosts(match) : -ENOMEM;
+
+	policy->default_action = SL_ALLOW;
+	return err ? err : put_id(policy, "not-selected", "");
+}
+
+static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+		struct sl_policy *policy)
+{
+	struct sl_clauses clauses = {};
+	size_t own = 0;
+	int err = sl_clauses_make(kube, pod, &clauses);
+
+	policy->name = policy_name(pod);
+	if (!policy->name)
+		err = -ENOMEM;
+	if (!err)
+		err = sl_kube_merge_own(kube, pod, &clauses, policy, &own);
+	if (!err && clauses.selected)
+		err = sl_kube_emit(kube, &clauses, policy);
+	else if (!err && !own)
+		err = allow_all(policy);
+	if (!err && clauses.selected && !pod->node.n)
+		sl_warn(kube->diag, &pod->object.pos, "%s/%s has no status.hostIP: its own node is "
+			"not among what it reaches", pod->object.namespace, pod->object.name);
+	sl_clauses_free(&clauses);
+	return err;
+}
+
+int sl_kube_policy(const struct sl_kube *kube, const char *namespace, const char *name,
+		   struct sl_policy **out)
+{
+	const struct sl_kube_pod *pod = find_pod(kube, namespace, name);
+	struct sl_policy *policy;
+	int err;
+
+	if (!pod) {
+		sl_error(kube->diag, NULL, "there is no Pod %s/%s among the objects", namespace, name);
+		return -ENOENT;
+	}
+	if (pod->host_network)
+		return sl_error(kube->diag, &pod->object.pos, "%s/%s is on its node's network "
+				"(hostNetwork), where NetworkPolicies do not hold", namespace, name);
+	policy = calloc(1, sizeof(*policy));
+	if (!policy)
+		return -ENOMEM;
+	policy->default_action = SL_DENY;
+	policy->inbound = SL_INBOUND_ALLOW;	/* ingress is another question */
+	policy->fragments_first = true;
+	err = fill(kube, pod, policy);
+	if (err)
+		sl_policy_free(policy);
+	else
+		*out = policy;
+	return err;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What the files of this folder share: the objects as they were read. */
+#ifndef SLUICE_KUBERNETES_OBJECTS_H
+#define SLUICE_KUBERNETES_OBJECTS_H
+
+#include "kubernetes.h"
+#include "policy/names.h"
+#include "selector.h"
+
+/* Texts are borrowed of the trees, unless a comment says that they are owned. */
+
+struct sl_object {
+	const char *name, *namespace;	/* namespace NULL: the object is the cluster's */
+	struct sl_labels labels;	/* owned */
+	struct sl_pos pos;
+};
+
+struct sl_addresses {
+	struct sl_cidr *list;		/* owned */
+	size_t n;
+};
+
+/* A port of a container, a Service or its endpoints. */
+struct sl_named_port {
+	const char *name;		/* NULL: none */
+	int protocol;			/* IPPROTO_ */
+	__u16 port;
+};
+
+struct sl_named_ports {
+	struct sl_named_port *list;	/* owned */
+	size_t n;
+};
+
+struct sl_kube_pod {
+	struct sl_object object;
+	struct sl_addresses own, node;	/* podIPs, hostIPs; len 32 or 128 */
+	struct sl_named_ports ports;
+	bool host_network, ended;
+};
+
+/* ports of a NetworkPolicy: a name, or low to high; low 0: every port. */
+struct sl_kube_port {
+	int protocol;
+	const char *name;
+	__u16 low, high;
+};
+
+struct sl_kube_peer {
+	bool is_block, has_pods, has_namespaces;
+	struct sl_cidr block;
+	struct sl_addresses except;
+	struct sl_selector pods, namespaces;
+	struct sl_pos pos;
+};
+
+struct sl_kube_egress {
+	struct sl_kube_peer *peers;	/* owned; none: every destination */
+	size_t n_peers;
+	struct sl_kube_port *ports;	/* owned; none: every port of every protocol */
+	size_t n_ports;
+	struct sl_pos pos;
+};
+
+struct sl_kube_netpol {
+	struct sl_object object;
+	struct sl_selector pods;
+	bool governs_egress;
+	struct sl_kube_egress *egress;	/* owned */
+	size_t n_egress;
+};
+
+struct sl_kube_service {
+	struct sl_object object;
+	struct sl_addresses addresses;	/* clusterIPs */
+	struct sl_named_ports ports;
+};
+
+/* An EndpointSlice, or a subset of Endpoints: each ready address with each port. */
+struct sl_kube_endpoints {
+	const char *service, *namespace;
+	bool is_slice;
+	struct sl_addresses ready;
+	struct sl_named_ports ports;
+};
+
+/* EgressPolicy or ClusterEgressPolicy. */
+struct sl_kube_own {
+	struct sl_object object;
+	struct sl_selector pods, namespaces;
+	const struct sl_node *spec;
+};
+
+struct sl_kube {
+	struct sl_diag *diag;
+	struct sl_names names;		/* of the objects: KIND NAMESPACE/NAME */
+	char **texts;			/* owned, each owned: what names borrows */
+	size_t n_texts;
+	struct sl_tree **trees;		/* owned, each owned */
+	size_t n_trees;
+	struct sl_object *namespaces;
+	size_t n_namespaces;
+	struct sl_kube_pod *pods;
+	size_t n_pods;
+	struct sl_kube_netpol *netpols;
+	size_t n_netpols;
+	struct sl_kube_service *services;
+	size_t n_services;
+	struct sl_kube_endpoints *endpoints;
+	size_t n_endpoints;
+	struct sl_kube_own *own;
+	size_t n_own;
+};
+
+/* ---- read.c ---- */
+
+/* An address into list. `what` names it in an error. */
+int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struct sl_diag *diag);
+/* protocol of a port: TCP if it is not there. 0 or -EINVAL. */
+int sl_kube_protocol(const struct sl_node *port, int *protocol, struct sl_diag *diag);
+/* A port's number, 1 to 65535. 0 or -EINVAL. */
+int sl_kube_number(const struct sl_node *node, const char *what, __u16 *number,
+		   struct sl_diag *diag);
+/* Ports of a list of {name, protocol, KEY}; those without KEY are left out. */
+int sl_kube_ports(const struct sl_node *list, const char *key, struct sl_named_ports *ports,
+		  struct sl_diag *diag);
+
+/* Each reads one object into what SL_ADD has appended, which is freed in any case. */
+int sl_kube_read_netpol(struct sl_kube *kube, const struct sl_node *node,
+			struct sl_kube_netpol *netpol);
+int sl_kube_read_service(struct sl_kube *kube, const struct sl_node *node,
+			 struct sl_kube_service *service);
+/* Of Endpoints and EndpointSlice: appends by itself. */
+int sl_kube_read_endpoints(struct sl_kube *kube, const struct sl_node *node,
+			   const struct sl_object *object, bool is_slice);
+int sl_kube_read_own(struct sl_kube *kube, const struct sl_node *node, struct sl_kube_own *own);
+
+void sl_kube_netpol_free(struct sl_kube_netpol *netpol);
+
+/* ---- clause.c: what NetworkPolicies allow, as a union ---- */
+
+struct sl_clause {
+	bool any;			/* every address */
+	struct sl_addresses hosts;	/* prefixes */
+	int protocol;			/* or SL_PROTOCOL_ANY */
+	struct sl_port_range *ports;	/* owned; none: every port */
+	size_t n_ports;
+	const struct sl_kube_netpol *netpol;	/* NULL: of no policy */
+	size_t rule;			/* of netpol */
+	const char *why;		/* without a netpol; static */
+};
+
+struct sl_clauses {
+	struct sl_clause *list;		/* owned */
+	size_t n;
+	bool selected;			/* a NetworkPolicy governs the pod's egress */
+};
+
+/* Block without the prefixes in except, appended to list. 0 or -ENOMEM. */
+int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
+	     struct sl_addresses *list);
+
+int sl_clauses_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+		    struct sl_clauses *clauses);
+bool sl_clauses_allow(const struct sl_clauses *clauses, const struct sl_cidr *address,
+		      int protocol, __u16 port);
+void sl_clauses_free(struct sl_clauses *clauses);
+
+/* ---- namespaces and pods ---- */
+
+/* Does the selector choose the namespace? -EINVAL (reported) if its labels are not known. */
+int sl_kube_in_namespace(const struct sl_kube *kube, const struct sl_selector *selector,
+			 const char *namespace, const struct sl_pos *pos, bool *matches);
+
+/* ---- emit.c, own.c ---- */
+
+/* A rule with one match and no host yet, at the end; NULL: no memory. */
+struct sl_match *sl_kube_rule(struct sl_policy *policy, enum sl_action action);
+/* What NetworkPolicies say, behind what stands in policy. */
+int sl_kube_emit(const struct sl_kube *kube, const struct sl_clauses *clauses,
+		 struct sl_policy *policy);
+/* The EgressPolicies that select the pod, into policy. *n tells how many. */
+int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+		      const struct sl_clauses *clauses, struct sl_policy *policy, size_t *n);
+
+#endif

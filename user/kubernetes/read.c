@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* A text's objects: which there are, and pods and namespaces themselves. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "objects.h"
+#include "policy/address.h"
+#include "policy/text.h"
+
+/* ---- values ---- */
+
+int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struct sl_diag *diag)
+{
+	const char *text = sl_node_string(node, "an address", diag);
+	struct sl_cidr cidr, *slot;
+
+	if (!text || sl_address_read(text, strlen(text), &node->event.pos, &cidr, diag))
+		return -EINVAL;
+	for (size_t i = 0; i < list->n; i++)
+		if (!memcmp(&list->list[i], &cidr, sizeof(cidr)))
+			return 0;
+	slot = SL_ADD(list->list, list->n);
+	if (!slot)
+		return -ENOMEM;
+	*slot = cidr;
+	return 0;
+}
+
+int sl_kube_protocol(const struct sl_node *port, int *protocol, struct sl_diag *diag)
+{
+	const struct sl_node *value = sl_node_get(port, "protocol");
+
+	*protocol = IPPROTO_TCP;
+	if (!value || sl_node_is(value, "TCP"))
+		return 0;
+	if (sl_node_is(value, "UDP"))
+		*protocol = IPPROTO_UDP;
+	else if (sl_node_is(value, "SCTP"))
+		*protocol = IPPROTO_SCTP;
+	else
+		return sl_node_wrong(value, "protocol: TCP, UDP or SCTP is wanted", diag);
+	return 0;
+}
+
+int sl_kube_number(const struct sl_node *node, const char *what, __u16 *number,
+		   struct sl_diag *diag)
+{
+	char want[80];
+	__u64 n;
+
+	if (node->event.type == SL_YAML_SCALAR && node->event.plain &&
+	    sl_text_number(node->event.scalar, node->event.scalar_len, 65535, &n) && n) {
+		*number = (__u16)n;
+		return 0;
+	}
+	snprintf(want, sizeof(want), "%s: a number from 1 to 65535 is wanted", what);
+	return sl_node_wrong(node, want, diag);
+}
+
+int sl_kube_ports(const struct sl_node *list, const char *key, struct sl_named_ports *ports,
+		  struct sl_diag *diag)
+{
+	sl_node_each(item, list) {
+		const struct sl_node *number = sl_node_get(item, key);
+		struct sl_named_port port = {.name = sl_node_text(item, "name", diag)};
+		struct sl_named_port *slot;
+
+		if (item->event.type != SL_YAML_MAP)
+			return sl_node_wrong(item, "a port as a mapping is wanted", diag);
+		if (!number)
+			continue;
+		if (sl_kube_protocol(item, &port.protocol, diag) ||
+		    sl_kube_number(number, key, &port.port, diag))
+			return -EINVAL;
+		slot = SL_ADD(ports->list, ports->n);
+		if (!slot)
+			return -ENOMEM;
+		*slot = port;
+	}
+	return 0;
+}
+
+/* name, namespace (`default` if there is none) and labels. */
+static int read_metadata(struct sl_kube *kube, const struct sl_node *node, bool namespaced,
+			 struct sl_object *object)
+{
+	const struct sl_node *metadata = sl_node_map(node, "metadata", kube->diag);
+	const char *name = sl_node_text(metadata, "name", kube->diag);
+
+	object->pos = node->event.pos;
+	if (!name || !*name)
+		return sl_error(kube->diag, &object->pos, "an object without metadata.name: which "
+				"one is it?");
+	object->name = name;
+	object->namespace = namespaced ? sl_node_text(metadata, "namespace", kube->diag) : NULL;
+	if (namespaced && !object->namespace)
+		object->namespace = "default";
+	return sl_labels_read(sl_node_map(metadata, "labels", kube->diag), &object->labels,
+			      kube->diag);
+}
+
+/* ---- pods ---- */
+
+/* ONE.ip and MANY[].ip of the status. */
+static int read_ips(const struct sl_node *status, const char *one, const char *many,
+		    struct sl_addresses *list, struct sl_diag *diag)
+{
+	const struct sl_node *ip = sl_node_get(status, one);
+	int err = ip && !sl_node_is(ip, "") ? sl_kube_address(ip, list, diag) : 0;
+
+	sl_node_each(item, sl_node_list(status, many, diag)) {
+		ip = sl_node_get(item, "ip");
+		if (!err && ip)
+			err = sl_kube_address(ip, list, diag);
+	}
+	return err;
+}
+
+/* An init container that goes on running is one of the pod's (a sidecar). */
+static int read_containers(const struct sl_node *list, bool init, struct sl_named_ports *ports,
+			   struct sl_diag *diag)
+{
+	int err = 0;
+
+	sl_node_each(item, list) {
+		if (init && !sl_node_is(sl_node_get(item, "restartPolicy"), "Always"))
+			continue;
+		if (!err)
+			err = sl_kube_ports(sl_node_list(item, "ports", diag), "containerPort",
+					    ports, diag);
+	}
+	return err;
+}
+
+static int read_pod(struct sl_kube *kube, const struct sl_node *node, struct sl_kube_pod *pod)
+{
+	struct sl_diag *diag = kube->diag;
+	const struct sl_node *spec = sl_node_map(node, "spec", diag);
+	const struct sl_node *status = sl_node_map(node, "status", diag);
+	const struct sl_node *phase = sl_node_get(status, "phase");
+	int err;
+
+	pod->host_network = sl_node_bool(spec, "hostNetwork", diag);
+	pod->ended = sl_node_is(phase, "Succeeded") || sl_node_is(phase, "Failed");
+	err = read_containers(sl_node_list(spec, "containers", diag), false, &pod->ports, diag);
+	if (!err)
+		err = read_containers(sl_node_list(spec, "initContainers", diag), true,
+				      &pod->ports, diag);
+	if (!err)
+		err = read_ips(status, "podIP", "podIPs", &pod->own, diag);
+	return err ? err : read_ips(status, "hostIP", "hostIPs", &pod->node, diag);
+}
+
+/* ---- objects ---- */
+
+enum kind { NAMESPACE, POD, NETPOL, SERVICE, SLICE, ENDPOINTS, OWN, CLUSTER_OWN, N_KINDS };
+
+static const struct {
+	const char *version, *kind;
+} kinds[N_KINDS] = {
+	[NAMESPACE] = {"v1", "Namespace"},
+	[POD] = {"v1", "Pod"},
+	[NETPOL] = {"networking.k8s.io/v1", "NetworkPolicy"},
+	[SERVICE] = {"v1", "Service"},
+	[SLICE] = {"discovery.k8s.io/v1", "EndpointSlice"},
+	[ENDPOINTS] = {"v1", "Endpoints"},
+	[OWN] = {"sluice.dev/v1alpha1", "EgressPolicy"},
+	[CLUSTER_OWN] = {"sluice.dev/v1alpha1", "ClusterEgressPolicy"},
+};
+
+/* Appends an object of the kind; NULL: no memory. */
+static struct sl_object *append(struct sl_kube *kube, enum kind kind)
+{
+#define OBJECT_OF(array)                                                           \
+	({                                                                         \
+		typeof(kube->array) slot_ = SL_ADD(kube->array, kube->n_##array);  \
+		slot_ ? &slot_->object : NULL;                                     \
+	})
+	switch (kind) {
+	case NAMESPACE:
+		return SL_ADD(kube->namespaces, kube->n_namespaces);
+	case POD:
+		return OBJECT_OF(pods);
+	case NETPOL:
+		return OBJECT_OF(netpols);
+	case SERVICE:
+		return OBJECT_OF(services);
+	default:
+		return OBJECT_OF(own);
+	}
+#undef OBJECT_OF
+}
+
+/* Two files may hold the same object, one of them out of date. */
+static int check_once(struct sl_kube *kube, enum kind kind, const struct sl_object *object)
+{
+	const char *namespace = object->namespace ? object->namespace : "";
+	unsigned earlier;
+	char *text = NULL, **slot = SL_ADD(kube->texts, kube->n_texts);
+	int found;
+
+	if (!slot || asprintf(&text, "%s %s/%s", kinds[kind].kind, namespace, object->name) < 0)
+		return -ENOMEM;
+	*slot = text;
+	found = sl_names_add(&kube->names, text, object->pos.line, &earlier);
+	if (found > 0)
+		return sl_error(kube->diag, &object->pos, "%s stands in line %u already", text,
+				earlier);
+	return found;
+}
+
+static int read_kind(struct sl_kube *kube, const struct sl_node *node, enum kind kind)
+{
+	struct sl_object endpoints = {}, *object = &endpoints;
+	int err;
+
+	if (kind != SLICE && kind != ENDPOINTS)
+		object = append(kube, kind);
+	if (!object)
+		return -ENOMEM;
+	err = read_metadata(kube, node, kind != NAMESPACE && kind != CLUSTER_OWN, object);
+	if (!err)
+		err = check_once(kube, kind, object);
+	if (err)
+		goto out;
+	/* object is the first member of each */
+	if (kind == NAMESPACE)
+		err = sl_labels_default(&object->labels, "kubernetes.io/metadata.name", object->name);
+	else if (kind == POD)
+		err = read_pod(kube, node, (struct sl_kube_pod *)object);
+	else if (kind == NETPOL)
+		err = sl_kube_read_netpol(kube, node, (struct sl_kube_netpol *)object);
+	else if (kind == SERVICE)
+		err = sl_kube_read_service(kube, node, (struct sl_kube_service *)object);
+	else if (kind == OWN || kind == CLUSTER_OWN)
+		err = sl_kube_read_own(kube, node, (struct sl_kube_own *)object);
+	else
+		err = sl_kube_read_endpoints(kube, node, object, kind == SLICE);
+out:
+	sl_labels_free(&endpoints.labels);
+	return err;
+}
+
+/* `GROUP/VERSION`, or `VERSION` of the core's own group. */
+static bool same_group(const char *a, const char *b)
+{
+	size_t n = strchr(a, '/') ? strcspn(a, "/") : 0;
+
+	return n == (strchr(b, '/') ? strcspn(b, "/") : 0) && !strncmp(a, b, n);
+}
+
+/* Policies of another kind, or of another version, change what a pod reaches. */
+static int pass_over(struct sl_kube *kube, const struct sl_node *node, const char *kind,
+		     const char *version)
+{
+	const char *wanted = NULL;
+
+	for (size_t i = 0; i < N_KINDS; i++)
+		if (!strcmp(kind, kinds[i].kind))
+			wanted = kinds[i].version;
+	if (wanted && same_group(version, wanted))
+		return sl_error(kube->diag, &node->event.pos, "%s of %s is not read, only that of "
+				"%s", kind, version, wanted);
+	if (strstr(kind, "EgressPolicy") || strstr(kind, "NetworkPolicy"))
+		return sl_error(kube->diag, &node->event.pos, "%s of %s is not read, and may change "
+				"what the pod reaches: take it out if it does not", kind, version);
+	return 0;
+}
+
+static int read_object(struct sl_kube *kube, const struct sl_node *node);
+
+static int read_items(struct sl_kube *kube, const struct sl_node *items)
+{
+	int err = 0, worst = 0;
+
+	sl_node_each(item, items) {
+		err = read_object(kube, item);
+		if (err && worst != -ENOMEM)
+			worst = err;
+	}
+	return worst;
+}
+
+static int read_object(struct sl_kube *kube, const struct sl_node *node)
+{
+	const char *version, *kind;
+
+	if (node->event.type != SL_YAML_MAP)
+		return sl_node_wrong(node, "an object of Kubernetes is wanted, with apiVersion and "
+				     "kind", kube->diag);
+	version = sl_node_text(node, "apiVersion", kube->diag);
+	kind = sl_node_text(node, "kind", kube->diag);
+	if (!version || !kind)
+		return sl_error(kube->diag, &node->event.pos, "an object of Kubernetes has "
+				"apiVersion and kind");
+	if (strlen(kind) >= 4 && !strcmp(kind + strlen(kind) - 4, "List"))
+		return read_items(kube, sl_node_list(node, "items", kube->diag));
+	for (size_t i = 0; i < N_KINDS; i++)
+		if (!strcmp(kind, kinds[i].kind) && !strcmp(version, kinds[i].version))
+			return read_kind(kube, node, (enum kind)i);
+	return pass_over(kube, node, kind, version);
+}
+
+int sl_kube_add(struct sl_kube *kube, const char *text, size_t len, const char *file)
+{
+	struct sl_tree *tree = calloc(1, sizeof(*tree)), **slot = NULL;
+	size_t errors = kube->diag->n_errors;
+	int err, worst = 0;
+
+	if (tree)
+		slot = SL_ADD(kube->trees, kube->n_trees);
+	if (!slot) {
+		free(tree);
+		return -ENOMEM;
+	}
+	*slot = tree;
+	err = sl_tree_read(text, len, sl_diag_intern(kube->diag, file), tree, kube->diag);
+	if (err)
+		return err;
+	for (const struct sl_node *node = tree->nodes; node < tree->nodes + tree->n;
+	     node = sl_node_next(node)) {
+		err = sl_node_is_null(node) ? 0 : read_object(kube, node);
+		if (err && worst != -ENOMEM)
+			worst = err;
+	}
+	return worst ? worst : kube->diag->n_errors > errors ? -EINVAL : 0;
+}
+
+/* ---- life ---- */
+
+struct sl_kube *sl_kube_new(struct sl_diag *diag)
+{
+	struct sl_kube *kube = calloc(1, sizeof(*kube));
+
+	if (kube)
+		kube->diag = diag;
+	return kube;
+}
+
+static void free_pods(struct sl_kube *kube)
+{
+	for (size_t i = 0; i < kube->n_pods; i++) {
+		struct sl_kube_pod *pod = &kube->pods[i];
+
+		sl_labels_free(&pod->object.labels);
+		free(pod->own.list);
+		free(pod->node.list);
+		free(pod->ports.list);
+	}
+	free(kube->pods);
+}
+
+static void free_services(struct sl_kube *kube)
+{
+	for (size_t i = 0; i < kube->n_services; i++) {
+		sl_labels_free(&kube->services[i].object.labels);
+		free(kube->services[i].addresses.list);
+		free(kube->services[i].ports.list);
+	}
+	for (size_t i = 0; i < kube->n_endpoints; i++) {
+		free(kube->endpoints[i].ready.list);
+		free(kube->endpoints[i].ports.list);
+	}
+	free(kube->services);
+	free(kube->endpoints);
+}
+
+static void free_policies(struct sl_kube *kube)
+{
+	for (size_t i = 0; i < kube->n_netpols; i++)
+		sl_kube_netpol_free(&kube->netpols[i]);
+	for (size_t i = 0; i < kube->n_own; i++) {
+		sl_labels_free(&kube->own[i].object.labels);
+		sl_selector_free(&kube->own[i].pods);
+		sl_selector_free(&kube->own[i].namespaces);
+	}
+	free(kube->netpols);
+	free(kube->own);
+}
+
+void sl_kube_free(struct sl_kube *kube)
+{
+	if (!kube)
+		return;
+	free_pods(kube);
+	free_services(kube);
+	free_policies(kube);
+	for (size_t i = 0; i < kube->n_namespaces; i++)
+		sl_labels_free(&kube->namespaces[i].labels);
+	free(kube->namespaces);
+	for (size_t i = 0; i < kube->n_trees; i++) {
+		sl_tree_free(kube->trees[i]);
+		free(kube->trees[i]);
+	}
+	free(kube->trees);
+	sl_names_free(&kube->names);
+	for (size_t i = 0; i < kube->n_texts; i++)
+		free(kube->texts[i]);
+	free(kube->texts);
+	free(kube);
+}
