@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/names.h"
 #include "policy/text.h"
 
 /* ---- reading ---- */
@@ -28,9 +29,10 @@ static int keep(struct sl_yaml *yaml, struct sl_tree *tree)
 
 static int read_value(struct sl_yaml *yaml, struct sl_tree *tree);
 
-/* A key that is the current event, and its value. */
-static int read_pair(struct sl_yaml *yaml, struct sl_tree *tree)
+/* A key that is the current event, and its value. keys: those before it. */
+static int read_pair(struct sl_yaml *yaml, struct sl_tree *tree, struct sl_names *keys)
 {
+	unsigned earlier;
 	int err;
 
 	if (yaml->type != SL_YAML_SCALAR)
@@ -43,6 +45,12 @@ static int read_pair(struct sl_yaml *yaml, struct sl_tree *tree)
 	err = keep(yaml, tree);
 	if (err)
 		return err;
+	err = sl_names_add(keys, tree->nodes[tree->n - 1].event.scalar, yaml->pos.line, &earlier);
+	if (err > 0)	/* one reader takes the first, another the last */
+		return sl_error(yaml->diag, &yaml->pos, "the key \"%.*s\" stands in line %u already",
+				SL_Q(yaml->scalar, yaml->scalar_len), earlier);
+	if (err)
+		return err;
 	sl_yaml_next(yaml);
 	return read_value(yaml, tree);
 }
@@ -51,6 +59,7 @@ static int read_pair(struct sl_yaml *yaml, struct sl_tree *tree)
 static int read_value(struct sl_yaml *yaml, struct sl_tree *tree)
 {
 	enum sl_yaml_type type = yaml->type;
+	struct sl_names keys = {};
 	size_t at = tree->n;
 	int err = yaml->error ? yaml->error : keep(yaml, tree);
 
@@ -59,8 +68,9 @@ static int read_value(struct sl_yaml *yaml, struct sl_tree *tree)
 	for (sl_yaml_next(yaml); !err && yaml->type != SL_YAML_END; sl_yaml_next(yaml)) {
 		if (yaml->type == SL_YAML_MAP_END || yaml->type == SL_YAML_LIST_END)
 			break;
-		err = type == SL_YAML_MAP ? read_pair(yaml, tree) : read_value(yaml, tree);
+		err = type == SL_YAML_MAP ? read_pair(yaml, tree, &keys) : read_value(yaml, tree);
 	}
+	sl_names_free(&keys);
 	if (!err)
 		err = yaml->error ? yaml->error : keep(yaml, tree);
 	if (!err)
@@ -220,17 +230,6 @@ bool sl_node_bool(const struct sl_node *map, const char *key, struct sl_diag *di
 	return false;
 }
 
-static bool seen_before(const struct sl_node *map, const struct sl_node *key)
-{
-	sl_node_each_key(k, map) {
-		if (k == key)
-			return false;
-		if (sl_node_is(k, key->event.scalar))
-			return true;
-	}
-	return false;
-}
-
 int sl_node_check_keys(const struct sl_node *map, const char *const *words,
 		       struct sl_diag *diag)
 {
@@ -240,12 +239,8 @@ int sl_node_check_keys(const struct sl_node *map, const char *const *words,
 	sl_node_each_key(key, map) {
 		const struct sl_yaml_event *e = &key->event;
 
-		if (is_one_of(e->scalar, words)) {
-			if (seen_before(map, key))
-				return sl_error(diag, &e->pos, "the key \"%s\" stands here twice",
-						e->scalar);
+		if (is_one_of(e->scalar, words))
 			continue;
-		}
 		near = sl_nearest(e->scalar, e->scalar_len, words);
 		sl_error(diag, &e->pos, "unknown key \"%.*s\"%s%s%s",
 			 SL_Q(e->scalar, e->scalar_len), near ? ": is \"" : "", near ? near : "",

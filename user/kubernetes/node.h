@@ -21,7 +21,8 @@ struct sl_tree {
 
 /*
  * Reads every document of text. What the API server notes about who set which field
- * (managedFields) is left out: it is the larger half of most objects. 0, -EINVAL with
+ * (managedFields) is left out: it is the larger half of most objects. A key that stands
+ * twice is an error. 0, -EINVAL with
  * errors in diag, -ENOMEM; *tree is to be freed in any case. file outlives the tree.
  */
 int sl_tree_read(const char *text, size_t len, const char *file, struct sl_tree *tree,
@@ -79,7 +80,7 @@ bool sl_node_is_string(const struct sl_node *node);
 /* An error about a value that is not what it should be; returns -EINVAL. */
 int sl_node_wrong(const struct sl_node *node, const char *what, struct sl_diag *diag);
 
-/* Every key must be one of the words (NULL-terminated), once. 0 or -EINVAL. */
+/* Every key must be one of the words (NULL-terminated). 0 or -EINVAL. */
 int sl_node_check_keys(const struct sl_node *map, const char *const *words,
 		       struct sl_diag *diag);
 

@@ -34,10 +34,6 @@ int sl_labels_read(const struct sl_node *map, struct sl_labels *labels, struct s
 	}
 	if (labels->n)
 		qsort(labels->list, labels->n, sizeof(*labels->list), compare);
-	for (size_t i = 1; i < labels->n; i++)
-		if (!strcmp(labels->list[i - 1].key, labels->list[i].key))
-			err = sl_error(diag, &map->event.pos, "the label \"%s\" stands here twice",
-				       labels->list[i].key);
 	return err;
 }
 

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""sluice convert --from kubernetes: the worked example of docs/kubernetes.md, what is refused and
+where, warnings, and the CRDs beside the reader. What policies mean: tests/oracle."""
+import pathlib
+import re
+
+import pytest
+
+from cli_tools import lines_of, sluice, usage_error, write
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+BASE = """\
+apiVersion: v1
+kind: Namespace
+metadata: {name: x, labels: {team: red}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: x, labels: {app: a}}
+spec: {containers: [{name: c, ports: [{name: web, containerPort: 80}]}]}
+status: {podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}], hostIP: 192.168.0.1}
+"""
+LINES = BASE.count("\n")
+
+
+def netpol(*egress, name="one", head=""):
+    """A NetworkPolicy of nine lines, whose egress rules stand one in each further line."""
+    rules = "".join(f"  - {rule}\n" for rule in egress)
+    return (f"---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
+            f"metadata: {{name: {name}, namespace: x}}\nspec:\n  podSelector: {{}}\n{head}  egress:\n{rules}")
+
+
+def own(spec, kind="EgressPolicy", name="mine"):
+    return (f"---\napiVersion: sluice.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: x}}\n"
+            f"spec:\n{spec}")
+
+
+def convert(text, pod="x/a"):
+    return sluice("convert", "--from", "kubernetes", "--pod", pod, input=text)
+
+
+def converted(text, pod="x/a"):
+    result = convert(text, pod)
+    assert result.returncode == 0, result.stderr
+    assert sluice("fmt", "--check", "-", input=result.stdout).returncode == 0
+    return result.stdout
+
+
+def verdicts(text, write, *flows):
+    path = write(text, "converted.yaml")
+    return [lines_of(sluice("explain", "-p", path, flow, "-o", "json"))[0]["verdict"] for flow in flows]
+
+
+def test_a_pod_that_nothing_selects_reaches_everything(write):
+    text = converted(BASE)
+    assert verdicts(text, write, "192.0.2.1:80", "[2001:db8::1]:80", "[2002::1]:80") == ["allow"] * 3
+    assert verdicts(converted(BASE + netpol(head="  policyTypes: [Egress]\n").replace("egress:\n", "egress: []\n")), write,
+                    "192.0.2.1:80", "[2001:db8::1]:80", "[2002::1]:80") == ["deny"] * 3
+
+
+def test_an_except_takes_nothing_from_another_policy(write):
+    text = converted(BASE + netpol('{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]}') +
+                     netpol('{to: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{port: 443}]}', name="two"))
+    assert verdicts(text, write, "10.2.0.1:80", "10.1.0.1:443", "10.1.0.1:80", "192.0.2.1:443", "192.0.2.1:80",
+                    "[fd00::9]:443") == ["allow", "allow", "deny", "allow", "deny", "deny"]
+
+
+def test_the_own_node_and_loopback_are_reachable(write):
+    text = converted(BASE + netpol('{ports: [{port: 9}]}'))
+    assert verdicts(text, write, "192.168.0.1:10250", "127.0.0.1:80", "[::1]:80", "10.0.0.1:80", "[fd00::1]:80",
+                    "192.168.0.2:10250", "[fd00::2]:80", "192.168.0.2:9") == ["allow"] * 5 + ["deny"] * 2 + ["allow"]
+
+
+SERVICE = """\
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: x}
+spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, "fd00:96::7"], ports: [{port: 80, name: http}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: x, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 8080, name: http}]
+endpoints:
+- {addresses: [10.0.0.5], conditions: {ready: true}}
+- {addresses: [10.1.0.5], conditions: {ready: MIXED}}
+"""
+
+
+@pytest.mark.parametrize("mixed, verdict", [("false", "allow"), ("true", "deny")])
+def test_a_service_is_what_its_ready_endpoints_are(write, mixed, verdict):
+    result = convert(BASE + netpol('{to: [{ipBlock: {cidr: 10.0.0.0/16}}]}',
+                                   '{to: [{ipBlock: {cidr: 10.96.0.0/16}}], ports: [{port: 80}, {port: 81}]}') +
+                     SERVICE.replace("MIXED", mixed))
+    assert result.returncode == 0
+    assert verdicts(result.stdout, write, "10.96.0.7:80", "10.96.0.7:81", "[fd00:96::7]:80") == \
+        [verdict, "allow", "deny"]
+    warned = f"<stdin>:{LINES + 11}:1: warning: Service x/web, 10.96.0.7 port 80/tcp, is denied: 1 of its 2 ready"
+    assert (warned in result.stderr) == (verdict == "deny")
+
+
+@pytest.mark.parametrize("rule, column, said", [
+    ('{to: [{ipBlok: {cidr: 10.0.0.0/8}}]}', 12, 'unknown key "ipBlok": is "ipBlock" meant?'),
+    ('{to: [{ipBlock: {cidr: 10.0.0.0}}]}', 28, "a CIDR with its prefix length is wanted"),
+    ('{to: [{ipBlock: {cidr: 10.0.0.0/33}}]}', 28, "10.0.0.0/33"),
+    ('{to: [{ipBlock: {cidr: "64:ff9b::/96"}}]}', 28, "64:ff9b::"),
+    ('{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]}', 49, "11.0.0.0/16 is not a part of the cidr"),
+    ('{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/8]}}]}', 49, "is not a part of the cidr"),
+    ('{to: [{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}]}', 11, "either an ipBlock or"),
+    ('{to: [{}]}', 11, "either an ipBlock or"),
+    ('{to: [{podSelector: {matchLabels: {app: 5}}}]}', 45, "in quotes: found the number 5"),
+    ('{ports: [{port: "80"}]}', 21, 'found the text "80"'),
+    ('{ports: [{port: 0}]}', 21, "from 1 to 65535"),
+    ('{ports: [{port: 80, endPort: 79}]}', 34, "endPort 79 is below port 80"),
+    ('{ports: [{port: web, endPort: 79}]}', 35, "endPort goes with a port that is a number"),
+    ('{ports: [{port: 80, protocol: ICMP}]}', 35, 'TCP, UDP or SCTP is wanted: found the text "ICMP"'),
+    ('{ports: [{port: 80, port: 81}]}', 25, 'the key "port" stands in line 17 already'),
+    ('~', 5, "{} allows everything"),
+    ('{to: 10.0.0.0/8}', 10, "to: a list is wanted"),
+])
+def test_what_no_api_server_takes_is_refused_by_its_place(rule, column, said):
+    result = convert(BASE + netpol(rule))
+    assert result.returncode == 1 and not result.stdout
+    first = result.stderr.splitlines()[0]
+    assert first.startswith(f"<stdin>:{LINES + 8}:{column}: error: ") and said in first, result.stderr
+
+
+@pytest.mark.parametrize("text, said", [
+    ("---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: n}\n", "may change what the pod reaches"),
+    ("---\napiVersion: discovery.k8s.io/v1beta1\nkind: EndpointSlice\nmetadata: {name: n}\n", "only that of discovery.k8s.io/v1"),
+    ("---\nkind: Pod\n", "has apiVersion and kind"),
+    ("kind: Pod\n", 'the key "kind" stands in line'),
+    ("---\n" + BASE, "Namespace /x stands in line 1 already"),
+    (own("  rules: []\n  tests: []\n"), 'spec has no key "tests"'),
+    (own("  namespaceSelector: {}\n"), "a ClusterEgressPolicy has one"),
+    (own("  rules: [{alow: any}]\n"), '"alow"'),
+    (own("  rules: [{include: other.yaml}]\n"), "only a profile can be included here"),
+    (own("  sets: {a: {file: x}}\n"), "list the addresses"),
+    (own("  default: deny\n") + own("  default: allow\n", name="other"), '"default" stands in mine'),
+    (own("  sets: {a: [10.0.0.1]}\n") + own("  sets: {a: [10.0.0.2]}\n", name="other"), "give it another name"),
+    (own("  rules: [{allow: any, id: i}]\n") + own("  rules: [{allow: any, id: i}]\n", name="other"), 'the id "i" is taken'),
+    (own("  rules: [{allow: any, id: i, uses: 5}]\n"), "not enforced yet"),
+])
+def test_objects_that_are_refused(text, said):
+    result = convert(BASE + text)
+    assert result.returncode == 1 and not result.stdout
+    assert said in result.stderr and re.match(r"<stdin>:\d+:\d+: error: ", result.stderr), result.stderr
+
+
+def test_a_namespace_whose_labels_decide_must_be_there():
+    text = BASE.split("---\n")[1] + netpol('{to: [{namespaceSelector: {matchLabels: {team: red}}}]}')
+    result = convert(text)
+    assert result.returncode == 1 and "add the Namespace x to the objects" in result.stderr
+
+
+def test_a_pod_on_its_nodes_network_has_no_policy_of_its_own():
+    result = convert(BASE.replace("spec: {", "spec: {hostNetwork: true, "))
+    assert result.returncode == 1 and "hostNetwork" in result.stderr
+    result = convert(BASE, "x/b")
+    assert result.returncode == 1 and "no Pod x/b" in result.stderr
+
+
+def test_egress_policies_come_first(write):
+    text = converted(BASE + own('  rules: [{deny: "10.0.0.9:80/tcp"}, {allow: "192.0.2.1:80/tcp"}]\n') +
+                     own('  namespaceSelector: {matchLabels: {team: red}}\n  rules: [{deny: "192.0.2.1"}]\n',
+                         "ClusterEgressPolicy", "zz") +
+                     netpol('{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}'))
+    assert verdicts(text, write, "10.0.0.9:80", "10.0.0.9:81", "192.0.2.1:80", "192.0.2.2:80") == \
+        ["deny", "allow", "deny", "deny"]
+
+
+def test_a_policy_by_name_keeps_its_place_and_its_settings():
+    text = converted(BASE + own('  podSelector: {matchLabels: {app: a}}\n  dns: {resolvers: [10.96.0.10]}\n'
+                                '  on_deny: drop\n  inbound: replies\n  rules: [{allow: "*.example.org:443"}]\n'))
+    assert "on_deny: drop" in text and '"*.example.org:443"' in text and "inbound: allow" not in text
+    assert "10.96.0.10" in text
+
+
+def test_the_worked_example_of_the_manual(write):
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    objects, policy = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[:2]
+    text = converted(objects, "shop/cart-7d")
+    assert "".join(line + "\n" for line in text.splitlines() if not line.startswith("#")) == policy
+    assert verdicts(text, write, "169.254.169.254:443", "203.0.113.8:443", "203.0.113.7:443", "10.64.0.1:443",
+                    "10.64.0.1:80", "10.96.0.20:5432", "10.96.0.20:80") == \
+        ["deny", "deny", "allow", "allow", "deny", "allow", "deny"]
+
+
+@pytest.mark.parametrize("plural, selectors", [
+    ("egresspolicies", {"podSelector"}), ("clusteregresspolicies", {"podSelector", "namespaceSelector"})])
+def test_crds_are_of_what_the_reader_takes(plural, selectors):
+    """Each key of the policy language but those of a file, and the selectors."""
+    page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    keys = re.findall(r"^\| `(\w+)` \|", page.split("### Top level")[1].split("###")[0], re.MULTILINE)
+    text = (ROOT / "deploy/kubernetes/crds" / f"{plural}.yaml").read_text(encoding="utf-8")
+    spec = text[text.index("            spec:\n"):]
+    known = re.findall(r"^ {16}(\w+):", spec, re.MULTILINE)
+    assert len(known) > 10 and set(known) == set(keys) - {"sluice", "name", "tests"} | selectors
+    assert f"  name: {plural}.sluice.dev\n" in text and "    - name: v1alpha1\n" in text
+
+
+@pytest.mark.parametrize("words, text", [
+    ([], "--pod NAMESPACE/NAME"), (["--pod", "a"], "--pod NAMESPACE/NAME"), (["--pod", "a/"], "--pod"),
+    (["--pod", "a/b/c"], "--pod"), (["--pod"], "wants a value")])
+def test_usage(words, text):
+    usage_error(sluice("convert", "--from", "kubernetes", *words), text)
+    usage_error(sluice("convert", "--from", "sortie", "--pod", "a/b"), "--pod is for --from kubernetes")
