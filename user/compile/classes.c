@@ -29,46 +29,44 @@ static int grow_slots(struct compiler *c)
 	return 0;
 }
 
-static size_t count_active(const struct compiler *c, const __u64 *active)
+static void fill_word(struct compiler *c, struct class *class, const struct active *active,
+		      size_t word)
 {
-	size_t i, n = 0;
-
-	for (i = 0; i < (c->n_entries + 63) / 64; i++)
-		n += __builtin_popcountll(active[i]);
-	return n;
-}
-
-static int fill(struct compiler *c, struct class *class, const __u64 *active)
-{
-	size_t i, n = count_active(c, active);
 	__u64 bits;
 	__u32 entry;
 
-	class->entries = malloc((n ? n : 1) * sizeof(*class->entries));
+	for (bits = active->bits[word]; bits; bits &= bits - 1) {
+		entry = word * 64 + __builtin_ctzll(bits);
+		if (c->entries[entry].marker)
+			class->embedded = true;
+		else
+			class->entries[class->n_entries++] = entry;
+	}
+}
+
+static int fill(struct compiler *c, struct class *class, const struct active *active)
+{
+	size_t words = (c->n_entries + 63) / 64, i;
+	__u64 bits;
+
+	class->entries = malloc((active->n ? active->n : 1) * sizeof(*class->entries));
 	if (!class->entries)
 		return -ENOMEM;
-	for (i = 0; i < (c->n_entries + 63) / 64; i++) {
-		for (bits = active[i]; bits; bits &= bits - 1) {
-			entry = i * 64 + __builtin_ctzll(bits);
-			if (c->entries[entry].marker)
-				class->embedded = true;
-			else
-				class->entries[class->n_entries++] = entry;
-		}
-	}
+	for (i = 0; i < (words + 63) / 64; i++)
+		for (bits = active->used[i]; bits; bits &= bits - 1)
+			fill_word(c, class, active, i * 64 + __builtin_ctzll(bits));
 	return 0;
 }
 
-static bool same_class(const struct compiler *c, const struct class *class, const __u64 *active,
-		       const __u64 hash[2])
+static bool same_class(const struct class *class, const struct active *active)
 {
 	__u32 i;
 
-	if (class->names || memcmp(class->hash, hash, sizeof(class->hash)) ||
-	    count_active(c, active) != class->n_entries + class->embedded)
+	if (class->names || memcmp(class->hash, active->hash, sizeof(class->hash)) ||
+	    active->n != class->n_entries + class->embedded)
 		return false;
 	for (i = 0; i < class->n_entries; i++)
-		if (!(active[class->entries[i] / 64] >> class->entries[i] % 64 & 1))
+		if (!(active->bits[class->entries[i] / 64] >> class->entries[i] % 64 & 1))
 			return false;
 	return true;
 }
@@ -109,12 +107,12 @@ static int take_class(struct compiler *c, const struct class *class)
 	return 0;
 }
 
-static int add_class(struct compiler *c, const __u64 *active, const __u64 hash[2])
+static int add_class(struct compiler *c, const struct active *active)
 {
 	struct class *v;
 	int err;
 
-	v = new_class(c, hash, &err);
+	v = new_class(c, active->hash, &err);
 	if (!v)
 		return err;
 	if (fill(c, v, active))
@@ -122,20 +120,20 @@ static int add_class(struct compiler *c, const __u64 *active, const __u64 hash[2
 	return take_class(c, v);
 }
 
-int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u32 *class)
+int class_of(struct compiler *c, const struct active *active, __u32 *class)
 {
 	size_t at;
 	int err;
 
 	if (c->n_classes * 2 >= c->n_class_slots && grow_slots(c))
 		return -ENOMEM;
-	at = hash[0] & (c->n_class_slots - 1);
+	at = active->hash[0] & (c->n_class_slots - 1);
 	for (; c->class_slots[at] != SL_NONE; at = (at + 1) & (c->n_class_slots - 1)) {
 		*class = c->class_slots[at];
-		if (same_class(c, &c->classes[*class], active, hash))
+		if (same_class(&c->classes[*class], active))
 			return 0;
 	}
-	err = add_class(c, active, hash);
+	err = add_class(c, active);
 	if (err)
 		return err;
 	*class = c->n_classes - 1;

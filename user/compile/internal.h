@@ -173,7 +173,16 @@ int emit_patterns(const struct compiler *c, const __u32 *number, struct sl_compi
 /* The keys that a match covers, into e->keys and n_keys, which are empty. */
 int entry_keys(struct entry *e, const struct sl_match *match);
 int sweep(struct compiler *c);
-int class_of(struct compiler *c, const __u64 active[], const __u64 hash[2], __u32 *class);
+
+/* The entries over an address, as the sweep has them there: one bit each. */
+struct active {
+	__u64 *bits;
+	__u64 *used;		/* a bit for each word of bits[] that is not 0: few are */
+	size_t n;
+	__u64 hash[2];
+};
+
+int class_of(struct compiler *c, const struct active *active, __u32 *class);
 /* The same for names: entries are sorted, each once. */
 int class_of_names(struct compiler *c, const __u32 *entries, size_t n, __u32 *class);
 int build_rows(struct compiler *c);

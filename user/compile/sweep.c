@@ -21,8 +21,7 @@ struct sweep {
 	int family;
 	struct cursor *heap;
 	size_t n;
-	__u64 *active;		/* one bit an entry */
-	__u64 hash[2];		/* of the active entries */
+	struct active active;
 };
 
 static bool before(const struct cursor *a, const struct cursor *b)
@@ -68,9 +67,15 @@ static bool load(struct sweep *s, struct cursor *cursor)
 
 static void toggle(struct sweep *s, __u32 entry)
 {
-	s->active[entry / 64] ^= 1ull << (entry % 64);
-	s->hash[0] ^= mix(2 * (__u64)entry);
-	s->hash[1] ^= mix(2 * (__u64)entry + 1);
+	struct active *a = &s->active;
+	size_t word = entry / 64;
+
+	a->bits[word] ^= 1ull << (entry % 64);
+	a->n += a->bits[word] >> (entry % 64) & 1 ? 1 : -1;
+	a->used[word / 64] &= ~(1ull << (word % 64));
+	a->used[word / 64] |= (__u64)!!a->bits[word] << (word % 64);
+	a->hash[0] ^= mix(2 * (__u64)entry);
+	a->hash[1] ^= mix(2 * (__u64)entry + 1);
 }
 
 /* Takes every boundary at (high, low). */
@@ -104,7 +109,7 @@ static int run(struct sweep *s)
 
 	for (;;) {
 		take(s, high, low);
-		err = class_of(s->c, s->active, s->hash, &class);
+		err = class_of(s->c, &s->active, &class);
 		if (err)
 			return err;
 		if (class != last) {
@@ -127,8 +132,9 @@ static int sweep_family(struct compiler *c, int family)
 	int err = -ENOMEM;
 
 	s.heap = calloc(n, sizeof(*s.heap));
-	s.active = calloc((n + 63) / 64, sizeof(*s.active));
-	if (s.heap && s.active) {
+	s.active.bits = calloc((n + 63) / 64, sizeof(*s.active.bits));
+	s.active.used = calloc((n + 4095) / 4096, sizeof(*s.active.used));
+	if (s.heap && s.active.bits && s.active.used) {
 		for (i = 0; i < n; i++) {
 			s.heap[s.n].entry = i;
 			s.heap[s.n].at = 0;
@@ -140,7 +146,8 @@ static int sweep_family(struct compiler *c, int family)
 		err = run(&s);
 	}
 	free(s.heap);
-	free(s.active);
+	free(s.active.bits);
+	free(s.active.used);
 	return err;
 }
 
