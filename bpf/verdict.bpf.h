@@ -47,25 +47,15 @@ static __always_inline sl_table_map sl_table_open(sl_table_ref word)
 #define SL_INLINE static __always_inline
 #include "sluice_reader.h"
 
-/* An index of sl_tables is used again; a generation never is. */
-static __always_inline bool sl_generation_holds(__u64 word)
-{
-	sl_table_map table = word ? sl_table_open(word) : NULL;
-	__u64 generation;
-
-	return table && sl_table_word(table, SL_H_GENERATION, &generation) &&
-	       generation == SL_WORD_GENERATION(word);
-}
-
-/* The flags of a generation, for packets that never reach a verdict. */
+/* The flags of a generation, for packets that never reach a verdict. An index of sl_tables
+ * is used again; a generation never is. */
 static __always_inline __u32 sl_generation_flags(__u64 word)
 {
 	sl_table_map table = sl_table_open(word);
-	__u64 flags = 0;
+	const __u64 *head = table ? sl_table_chunk(table, 0) : NULL;
 
-	if (table && sl_generation_holds(word))
-		sl_table_word(table, SL_H_FLAGS, &flags);
-	return flags;
+	return head && word && head[SL_H_GENERATION] == SL_WORD_GENERATION(word) ?
+	       (__u32)head[SL_H_FLAGS] : 0;
 }
 
 /* Not static: verified once, not at each call. Always fills *a. */
@@ -73,19 +63,16 @@ __noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
 			  struct sl_answer *a)
 {
 	struct sl_question q = {};
+	const __u64 *head;
+	sl_table_map table;
 
 	if (!f || !s || !a)
 		return -1;
-	a->deny = 1;
-	a->reason = SL_REASON_NO_POLICY;
-	a->rule = SL_NONE;
-	a->flags = 0;
-	a->decision = SL_NONE;
-	a->name = 0;
+	sl_answer_none(a);
 	a->quiet = 0;
-	a->sni = 0;
-	a->deadline_ns = 0;
-	if (!sl_generation_holds(s->word))
+	table = s->word ? sl_table_open(s->word) : NULL;
+	head = table ? sl_table_chunk(table, 0) : NULL;
+	if (!head || head[SL_H_GENERATION] != SL_WORD_GENERATION(s->word))
 		return 0;
 	q.family = f->family;
 	q.protocol = f->protocol;
@@ -95,9 +82,9 @@ __noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
 	q.uid = s->uid;
 	q.address_high = f->inbound ? f->source_high : f->destination_high;
 	q.address_low = f->inbound ? f->source_low : f->destination_low;
-	if (sl_generation_flags(s->word) & SL_F_DEADLINES)
+	if (head[SL_H_FLAGS] & SL_F_DEADLINES)
 		q.now_ns = bpf_ktime_get_boot_ns();
-	sl_table_verdict(s->word, &q, a);
+	sl_table_verdict(s->word, table, head, &q, a);
 	return 0;
 }
 

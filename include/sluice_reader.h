@@ -8,8 +8,10 @@
  *	sl_table_map	the opened table
  *	static sl_table_map sl_table_open(sl_table_ref t);		NULL: none
  *	static bool sl_table_word(sl_table_map m, __u32 i, __u64 *word);
+ *	static const __u64 *sl_table_chunk(sl_table_map m, __u32 i);
  *
- * the last false outside the table. Every false ends in SL_REASON_NO_POLICY, a
+ * the last two false, NULL outside the table; a chunk is SL_CHUNK_WORDS words from a
+ * multiple of that on. Every false ends in SL_REASON_NO_POLICY, a
  * denial: a table that cannot be read allows nothing.
  *
  * SL_READER is how the functions are declared. In the kernel they are global
@@ -50,30 +52,68 @@ SL_INLINE __u64 sl_less_mask(__u64 a, __u64 b)
 	return -sl_less(a, b);
 }
 
+/* A word of a chunk, by its place in the table. */
+SL_INLINE __u64 sl_chunk_word(const __u64 *chunk, __u32 i)
+{
+	i &= SL_CHUNK_WORDS - 1;
+	SL_BARRIER(i);
+	i &= SL_CHUNK_WORDS - 1;
+	return chunk[i];
+}
+
+/* The chunk of a section that holds the last word whose high half is <= key; count: chunks
+ * that the section touches. A word is the kernel's call of a helper; a chunk is one too. */
+SL_INLINE int sl_table_search_chunk(sl_table_map m, __u32 count, __u32 key, __u32 *chunk)
+{
+	__u32 at = *chunk, half;
+	__u64 word, below;
+	int i;
+
+	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
+		half = count / 2;
+		if (!sl_table_word(m, (at + half) * SL_CHUNK_WORDS, &word))
+			return -1;
+		below = sl_less_mask(word >> 32, (__u64)key + 1);
+		at += half & below;
+		count -= half;
+		SL_BARRIER(at);
+		SL_BARRIER(count);
+	}
+	*chunk = at;
+	return count <= 1 ? 0 : -1;
+}
+
 /* The payload of the last word of a section whose high half is <= key; 0, or
  * -1 if it cannot be read. */
 SL_READER int sl_table_search(sl_table_ref t, __u64 section, __u32 key, __u64 *found)
 {
-	__u32 first = (__u32)section, count = section >> 32, half;
+	__u32 first = (__u32)section, count = section >> 32, chunk = first / SL_CHUNK_WORDS;
+	__u32 end = first + count, at, half;
 	sl_table_map m = sl_table_open(t);
-	__u64 word, below, best;
+	const __u64 *words;
+	__u64 beyond;
 	int i;
 
-	if (!m || !found || !count || !sl_table_word(m, first, &best))
+	if (!m || !found || !count ||
+	    sl_table_search_chunk(m, (end - 1) / SL_CHUNK_WORDS - chunk + 1, key, &chunk))
 		return -1;
-	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
+	words = sl_table_chunk(m, chunk * SL_CHUNK_WORDS);
+	if (!words)
+		return -1;
+	/* What of the chunk is the section's. */
+	at = chunk * SL_CHUNK_WORDS;
+	beyond = sl_less_mask(end, (__u64)at + SL_CHUNK_WORDS);
+	end = (at + SL_CHUNK_WORDS) ^ (((at + SL_CHUNK_WORDS) ^ end) & beyond);
+	beyond = sl_less_mask(at, first);
+	at ^= (at ^ first) & beyond;
+	count = end - at;
+	for (i = 0; i < 3; i++) {
 		half = count / 2;
-		if (!sl_table_word(m, first + half, &word))
-			return -1;
-		below = sl_less_mask(word >> 32, (__u64)key + 1);
-		best ^= (best ^ word) & below;
-		first += half & below;
+		at += half & sl_less_mask(sl_chunk_word(words, at + half) >> 32, (__u64)key + 1);
 		count -= half;
-		SL_BARRIER(first);
-		SL_BARRIER(count);
 	}
-	*found = best;
-	return count <= 1 ? 0 : -1;
+	*found = sl_chunk_word(words, at);
+	return 0;
 }
 
 /* The class of an IPv6 address: the last range that begins at or before it. */
@@ -105,21 +145,27 @@ SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u6
 }
 
 /* The first live decision of a port table (its row word) for a key; *id is SL_NONE if
- * there is none. */
+ * there is none. now_ns 0: nothing has ended, all deadlines are later. */
 SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_ns, __u64 *id)
 {
-	sl_table_map m = sl_table_open(t);
 	__u64 section, deadline, next = 0;
+	sl_table_map m;
 	__u32 at;
 	int i;
 
-	if (!m || !id)
+	if (!id)
 		return -1;
 	*id = SL_NONE;
 	if (!(ports >> 32))
 		return 0;
-	if (sl_table_search(t, ports, key, &next) ||
-	    !sl_table_word(m, SL_H_DECISIONS, &section))
+	if (sl_table_search(t, ports, key, &next))
+		return -1;
+	if (!now_ns) {
+		*id = (__u32)next;
+		return 0;
+	}
+	m = sl_table_open(t);
+	if (!m || !sl_table_word(m, SL_H_DECISIONS, &section))
 		return -1;
 	for (i = 0; i < SL_OTHERWISE_MAX && (__u32)next != SL_NONE; i++) {
 		at = (__u32)section + (__u32)next * SL_DECISION_WORDS;
@@ -166,21 +212,21 @@ SL_INLINE void sl_question_normalise(struct sl_question *q)
 	}
 }
 
-SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const struct sl_question *q,
-			     __u64 *class_word)
+/* head: the table's first chunk */
+SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const __u64 *head,
+			     const struct sl_question *q, __u64 *class_word)
 {
 	__u64 section, class = 0;
 
 	if (q->family == 4) {
-		if (!sl_table_word(m, SL_H_V4, &section) ||
-		    sl_table_search(t, section, (__u32)q->address_low, &class))
+		if (sl_table_search(t, head[SL_H_V4], (__u32)q->address_low, &class))
 			return -1;
 	} else {
-		if (!sl_table_word(m, SL_H_V6, &section) ||
-		    sl_table_search6(t, section, q->address_high, q->address_low, &class))
+		if (sl_table_search6(t, head[SL_H_V6], q->address_high, q->address_low, &class))
 			return -1;
 	}
-	if (!sl_table_word(m, SL_H_CLASSES, &section) || (__u32)class >= section >> 32)
+	section = head[SL_H_CLASSES];
+	if ((__u32)class >= section >> 32)
 		return -1;
 	return sl_table_word(m, (__u32)section + (__u32)class, class_word) ? 0 : -1;
 }
@@ -200,21 +246,21 @@ SL_READER int sl_table_class_ports(sl_table_ref t, __u32 class, __u32 view, __u6
 }
 
 /* The two port tables that decide together: the class's and that of `any`. */
-SL_INLINE int sl_table_ports(sl_table_ref t, sl_table_map m, const struct sl_question *q,
-			     __u32 flags, __u64 ports[2], bool *embedded)
+SL_INLINE int sl_table_ports(sl_table_ref t, sl_table_map m, const __u64 *head, __u64 base,
+			     const struct sl_question *q, __u64 ports[2], bool *embedded)
 {
 	__u32 view, row_view;
-	__u64 class, base;
+	__u64 class;
 
-	if (sl_table_class(t, m, q, &class) || sl_table_view(t, m, q, flags, &view))
+	if (sl_table_class(t, m, head, q, &class) ||
+	    sl_table_view(t, m, q, (__u32)head[SL_H_FLAGS], &view))
 		return -1;
 	row_view = view;
 	if ((class >> 32 & SL_C_UNIFORM) && view > SL_VIEW_OTHER)
 		row_view = SL_VIEW_OTHER;
 	*embedded = class >> 32 & SL_C_EMBEDDED;
 	ports[1] = 0;
-	if (!sl_table_word(m, (__u32)class + row_view, &ports[0]) ||
-	    !sl_table_word(m, SL_H_BASE, &base))
+	if (!sl_table_word(m, (__u32)class + row_view, &ports[0]))
 		return -1;
 	if (!*embedded && !sl_table_word(m, (__u32)base + view, &ports[1]))
 		return -1;
@@ -234,19 +280,30 @@ SL_INLINE void sl_answer_default(struct sl_answer *a, const struct sl_question *
 	}
 }
 
-/* The words of a decision. */
+/* The words of a decision, which stand in one chunk; section: SL_H_DECISIONS. */
+SL_INLINE int sl_table_decision_at(sl_table_map m, __u64 section, __u32 id, __u64 *rule,
+				   __u64 *deadline)
+{
+	__u32 at = (__u32)section + id * SL_DECISION_WORDS;
+	const __u64 *chunk;
+
+	SL_BARRIER(at);
+	chunk = sl_table_chunk(m, at);
+	if (!chunk)
+		return -1;
+	*rule = sl_chunk_word(chunk, at + SL_D_RULE);
+	*deadline = sl_chunk_word(chunk, at + SL_D_DEADLINE);
+	return 0;
+}
+
 SL_READER int sl_table_decision(sl_table_ref t, __u32 id, __u64 *rule, __u64 *deadline)
 {
 	sl_table_map m = sl_table_open(t);
 	__u64 section;
-	__u32 at;
 
 	if (!m || !rule || !deadline || !sl_table_word(m, SL_H_DECISIONS, &section))
 		return -1;
-	at = (__u32)section + id * SL_DECISION_WORDS;
-	SL_BARRIER(at);
-	return sl_table_word(m, at + SL_D_RULE, rule) &&
-	       sl_table_word(m, at + SL_D_DEADLINE, deadline) ? 0 : -1;
+	return sl_table_decision_at(m, section, id, rule, deadline);
 }
 
 /*
@@ -280,13 +337,8 @@ SL_INLINE int sl_table_class_decide(sl_table_ref t, __u32 class, __u32 view, __u
 	return sl_table_decide(t, ports, key, now_ns, id);
 }
 
-/* A decision, by its id, is the answer. */
-SL_INLINE int sl_answer_decision(sl_table_ref t, struct sl_answer *a, __u32 id)
+SL_INLINE void sl_answer_words(struct sl_answer *a, __u32 id, __u64 rule, __u64 deadline)
 {
-	__u64 rule = 0, deadline = 0;
-
-	if (sl_table_decision(t, id, &rule, &deadline))
-		return -1;
 	a->rule = (__u32)rule;
 	a->decision = id;
 	a->deny = rule >> 32 & SL_D_DENY;
@@ -295,21 +347,22 @@ SL_INLINE int sl_answer_decision(sl_table_ref t, struct sl_answer *a, __u32 id)
 	a->flags = (a->flags & ~(SL_F_LOG_ALL | SL_F_LOG_NONE)) |
 		   (rule >> (32 + SL_D_LOG_SHIFT) & 3) * SL_F_LOG_ALL;
 	a->deadline_ns = deadline;
+}
+
+/* A decision, by its id, is the answer. */
+SL_INLINE int sl_answer_decision(sl_table_ref t, struct sl_answer *a, __u32 id)
+{
+	__u64 rule = 0, deadline = 0;
+
+	if (sl_table_decision(t, id, &rule, &deadline))
+		return -1;
+	sl_answer_words(a, id, rule, deadline);
 	return 0;
 }
 
-/*
- * The verdict of one table on one question: 0, or -1 if the table cannot be
- * read; *a is then a denial with SL_REASON_NO_POLICY.
- */
-SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_answer *a)
+/* No table: a denial with SL_REASON_NO_POLICY. */
+SL_INLINE void sl_answer_none(struct sl_answer *a)
 {
-	__u64 decision = 0, base = 0;
-	sl_table_map m = sl_table_open(t);
-	__u32 key = (__u32)q->protocol << 16 | q->key;
-	__u64 ports[2], flags;
-	bool embedded;
-
 	a->deny = 1;
 	a->reason = SL_REASON_NO_POLICY;
 	a->rule = SL_NONE;
@@ -318,18 +371,36 @@ SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_
 	a->name = 0;
 	a->sni = 0;
 	a->deadline_ns = 0;
-	if (!m || !sl_table_word(m, SL_H_FLAGS, &flags))
-		return -1;
-	a->flags = (__u32)flags;
-	if (q->inbound && (flags & SL_F_INBOUND_ALLOW)) {
+}
+
+/*
+ * The verdict of one table on one question: 0, or -1 if the table cannot be
+ * read; *a, which sl_answer_none has filled, is then a denial. m: the table,
+ * head: its first chunk.
+ */
+SL_INLINE int sl_table_verdict(sl_table_ref t, sl_table_map m, const __u64 *head,
+			       struct sl_question *q, struct sl_answer *a)
+{
+	__u64 decision = 0, base = SL_NONE, rule, deadline, decisions;
+	__u32 key = (__u32)q->protocol << 16 | q->key;
+	const __u64 *more;
+	__u64 ports[2];
+	bool embedded;
+
+	a->flags = (__u32)head[SL_H_FLAGS];
+	if (q->inbound && (a->flags & SL_F_INBOUND_ALLOW)) {
 		a->deny = 0;
 		a->reason = SL_REASON_INBOUND;
 		return 0;
 	}
+	more = sl_table_chunk(m, SL_CHUNK_WORDS);
+	if (!more)
+		return -1;
+	decisions = more[SL_H_DECISIONS - SL_CHUNK_WORDS];
 	sl_question_normalise(q);
-	if (sl_table_ports(t, m, q, a->flags, ports, &embedded) ||
+	if (sl_table_ports(t, m, head, more[SL_H_BASE - SL_CHUNK_WORDS], q, ports, &embedded) ||
 	    sl_table_decide(t, ports[0], key, q->now_ns, &decision) ||
-	    sl_table_decide(t, ports[1], key, q->now_ns, &base))
+	    (ports[1] >> 32 && sl_table_decide(t, ports[1], key, q->now_ns, &base)))
 		return -1;
 	if (base < decision)
 		decision = base;
@@ -337,7 +408,10 @@ SL_INLINE int sl_table_verdict(sl_table_ref t, struct sl_question *q, struct sl_
 		sl_answer_default(a, q, embedded);
 		return 0;
 	}
-	return sl_answer_decision(t, a, (__u32)decision);
+	if (sl_table_decision_at(m, decisions, (__u32)decision, &rule, &deadline))
+		return -1;
+	sl_answer_words(a, (__u32)decision, rule, deadline);
+	return 0;
 }
 
 #endif

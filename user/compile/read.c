@@ -22,12 +22,21 @@ static inline bool sl_table_word(sl_table_map table, __u32 i, __u64 *word)
 	return true;
 }
 
+static inline const __u64 *sl_table_chunk(sl_table_map table, __u32 i)
+{
+	i -= i % SL_CHUNK_WORDS;
+	return i < table->n_words && table->n_words - i >= SL_CHUNK_WORDS ? table->words + i : NULL;
+}
+
 #include "sluice_reader.h"
 
 bool sl_table_judge(const struct sl_table *table, struct sl_question *question,
 		    struct sl_answer *answer)
 {
-	return !sl_table_verdict(table, question, answer);
+	const __u64 *head = sl_table_chunk(table, 0);
+
+	sl_answer_none(answer);
+	return head && !sl_table_verdict(table, table, head, question, answer);
 }
 
 /* ---- names ---- */
