@@ -144,6 +144,72 @@ SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u6
 	return count <= 1 ? 0 : -1;
 }
 
+/* The last word of a chunk that is <= key, by its place; the first one is. */
+SL_INLINE __u32 sl_chunk_search(const __u64 *chunk, __u64 key)
+{
+	__u32 at = 0, half;
+
+	for (half = SL_CHUNK_WORDS / 2; half; half /= 2) {
+		at += half * (sl_less(key, sl_chunk_word(chunk, at + half)) ^ 1);
+		SL_BARRIER(at);
+	}
+	return at;
+}
+
+/* The group of IPv6 ranges whose first is the last that begins with at most `high`. */
+SL_INLINE int sl_table_group(sl_table_map m, __u64 high, __u32 *group)
+{
+	const __u64 *levels = sl_table_chunk(m, SL_H_V6_LEVELS), *chunk;
+	__u32 at = 0, i;
+
+	if (!levels || high == ~0ull)
+		return -1;
+	for (i = 0; i < SL_V6_LEVELS && levels[i]; i++) {
+		chunk = sl_table_chunk(m, (__u32)levels[i] + SL_CHUNK_WORDS * at);
+		if (!chunk)
+			return -1;
+		at = SL_CHUNK_WORDS * at + sl_chunk_search(chunk, high);
+		SL_BARRIER(at);
+	}
+	*group = at;
+	return i ? 0 : -1;
+}
+
+/* The same as sl_table_search6, by way of the levels; section: SL_H_V6. */
+SL_READER int sl_table_find6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
+			     __u64 *found)
+{
+	__u32 n = section >> 32, at, count = SL_V6_GROUP, group;
+	sl_table_map m = sl_table_open(t);
+	__u64 low;
+
+	if (!m || !found)
+		return -1;
+	if (sl_table_group(m, a_high, &group))
+		return sl_table_search6(t, section, a_high, a_low, found);
+	at = group * SL_V6_GROUP;
+	if (at >= n || !sl_table_word(m, (__u32)section + 3 * at + 1, &low))
+		return -1;
+	if (count > n - at)
+		count = n - at;
+	/* If the group begins within the /64, maybe behind the address: from the first on. */
+	if (low <= a_low)
+		section = (__u64)count << 32 | ((__u32)section + 3 * at);
+	else
+		section = (__u64)(at + count) << 32 | (__u32)section;
+	return sl_table_search6(t, section, a_high, a_low, found);
+}
+
+/* The part of the IPv4 ranges that an address is in; roots: SL_H_V4_ROOTS. */
+SL_INLINE int sl_table_root4(sl_table_map m, __u64 roots, __u32 address, __u64 *section)
+{
+	__u32 at = (__u32)roots + (__u32)((__u64)address * (roots >> 32) >> 32);
+
+	if (!(roots >> 32))
+		return 0;
+	return sl_table_word(m, at, section) ? 0 : -1;
+}
+
 /* The first live decision of a port table (its row word) for a key; *id is SL_NONE if
  * there is none. now_ns 0: nothing has ended, all deadlines are later. */
 SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_ns, __u64 *id)
@@ -212,17 +278,18 @@ SL_INLINE void sl_question_normalise(struct sl_question *q)
 	}
 }
 
-/* head: the table's first chunk */
-SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const __u64 *head,
+/* head: the table's first chunk; roots: SL_H_V4_ROOTS */
+SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const __u64 *head, __u64 roots,
 			     const struct sl_question *q, __u64 *class_word)
 {
-	__u64 section, class = 0;
+	__u64 section = head[SL_H_V4], class = 0;
 
 	if (q->family == 4) {
-		if (sl_table_search(t, head[SL_H_V4], (__u32)q->address_low, &class))
+		if (sl_table_root4(m, roots, (__u32)q->address_low, &section) ||
+		    sl_table_search(t, section, (__u32)q->address_low, &class))
 			return -1;
 	} else {
-		if (sl_table_search6(t, head[SL_H_V6], q->address_high, q->address_low, &class))
+		if (sl_table_find6(t, head[SL_H_V6], q->address_high, q->address_low, &class))
 			return -1;
 	}
 	section = head[SL_H_CLASSES];
@@ -245,14 +312,16 @@ SL_READER int sl_table_class_ports(sl_table_ref t, __u32 class, __u32 view, __u6
 	return sl_table_word(m, (__u32)word + view, ports) ? 0 : -1;
 }
 
-/* The two port tables that decide together: the class's and that of `any`. */
-SL_INLINE int sl_table_ports(sl_table_ref t, sl_table_map m, const __u64 *head, __u64 base,
-			     const struct sl_question *q, __u64 ports[2], bool *embedded)
+/* The two port tables that decide together: the class's and that of `any`. head, more: the
+ * table's first two chunks. */
+SL_INLINE int sl_table_ports(sl_table_ref t, sl_table_map m, const __u64 *head,
+			     const __u64 *more, const struct sl_question *q, __u64 ports[2],
+			     bool *embedded)
 {
+	__u64 class, base = more[SL_H_BASE - SL_CHUNK_WORDS];
 	__u32 view, row_view;
-	__u64 class;
 
-	if (sl_table_class(t, m, head, q, &class) ||
+	if (sl_table_class(t, m, head, more[SL_H_V4_ROOTS - SL_CHUNK_WORDS], q, &class) ||
 	    sl_table_view(t, m, q, (__u32)head[SL_H_FLAGS], &view))
 		return -1;
 	row_view = view;
@@ -398,7 +467,7 @@ SL_INLINE int sl_table_verdict(sl_table_ref t, sl_table_map m, const __u64 *head
 		return -1;
 	decisions = more[SL_H_DECISIONS - SL_CHUNK_WORDS];
 	sl_question_normalise(q);
-	if (sl_table_ports(t, m, head, more[SL_H_BASE - SL_CHUNK_WORDS], q, ports, &embedded) ||
+	if (sl_table_ports(t, m, head, more, q, ports, &embedded) ||
 	    sl_table_decide(t, ports[0], key, q->now_ns, &decision) ||
 	    (ports[1] >> 32 && sl_table_decide(t, ports[1], key, q->now_ns, &base)))
 		return -1;

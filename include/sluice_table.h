@@ -19,7 +19,7 @@
 #include <linux/types.h>
 #include "sluice_reasons.h"
 
-#define SL_TABLE_MAGIC 0x534c554943450003ull	/* "SLUICE", layout 3 */
+#define SL_TABLE_MAGIC 0x534c554943450004ull	/* "SLUICE", layout 4 */
 #define SL_CHUNK_WORDS 8			/* words of one array element */
 #define SL_TABLE_WORDS_MAX (8u << 20)		/* 64 MiB */
 #define SL_CLASSES_MAX 65535u
@@ -44,8 +44,21 @@ enum sl_table_header {
 	SL_H_LIMITS,		/* one chunk, enum sl_limit_word; 0 entries: no limits */
 	SL_H_LABELS,		/* 1 word: 8 bytes of text, see below */
 	SL_H_DNS,		/* one chunk, enum sl_dns_word; 0 entries: no gate */
-	SL_HEADER_WORDS = 16,
+	SL_H_V4_ROOTS,		/* 1 word: the section of SL_H_V4's words that decides about an
+				 * equal part of the address space; 0 entries: none, few ranges */
+	SL_H_V6_LEVELS,		/* SL_V6_LEVELS words: where each level begins, see below */
+	SL_HEADER_WORDS = SL_H_V6_LEVELS + 8,
 };
+
+/*
+ * What leads to an IPv6 range. SL_V6_GROUP ranges from the first on are a group. The lowest
+ * level has the upper half of each group's first address; each level above has the first word
+ * of each chunk of the level below; the highest is one chunk and comes first in the header,
+ * where 0 ends the list. Words behind the last of a level are ~0, which is never looked for:
+ * whoever asks for that goes to the ranges without a level's help. No level: few ranges.
+ */
+#define SL_V6_LEVELS 8
+#define SL_V6_GROUP 8
 
 enum sl_table_flags {
 	SL_F_AUDIT = 1 << 0,		/* let pass what the policy denies */

@@ -105,6 +105,49 @@ static void test_same_bytes_twice(void **state)
 	done(&b);
 }
 
+static const char *decider_of(struct fixture *f, const char *address)
+{
+	struct sl_answer a = ask(f, address, IPPROTO_TCP, 80, NULL, 0);
+
+	return decider(f, &a);
+}
+
+/* Enough ranges for what leads to them (compile/index.c), so that the edges of its parts and
+ * groups are met: far apart, within one /64, at both ends. */
+static void test_many_ranges(void **state)
+{
+	static const char *const parts[][2] = {{"10.0.", ".1"}, {"", ".0.0.0"}, {"2001:db8::", ""},
+					       {"2001:db9:", "::"}, {"::", ""}};
+	char text[65536] = "sluice: 1\nrules:\n- allow: 'ffff:ffff:ffff:ffff:8000::/65'\n"
+			   "  id: top\n- allow: 255.255.255.255\n  id: top4\n";
+	size_t n = strlen(text), k;
+	struct fixture f;
+	char id[32], at[64];
+	unsigned i;
+
+	for (k = 0; k < 5; k++)
+		for (i = 16; i < 144; i += 2)
+			n += snprintf(text + n, sizeof(text) - n,
+				      "- allow: '%s%u%s'\n  id: a%zu-%u\n", parts[k][0], i,
+				      parts[k][1], k, i);
+	assert_int_equal(compile_text(&f, text), 0);
+	assert_true(f.compiled.table.words[SL_H_V4_ROOTS] >> 32);
+	assert_true(f.compiled.table.words[SL_H_V6_LEVELS + 1]);
+	for (k = 0; k < 5; k++)
+		for (i = 16; i < 144; i++) {
+			snprintf(id, sizeof(id), "a%zu-%u", k, i);
+			snprintf(at, sizeof(at), "%s%u%s", parts[k][0], i, parts[k][1]);
+			assert_string_equal(decider_of(&f, at), i % 2 ? "-" : id);
+		}
+	assert_string_equal(decider_of(&f, "ffff:ffff:ffff:ffff:7fff::1"), "-");
+	assert_string_equal(decider_of(&f, "ffff:ffff:ffff:ffff:8000::"), "top");
+	assert_string_equal(decider_of(&f, "ffff:ffff:ffff:fffe:8000::"), "-");
+	assert_string_equal(decider_of(&f, "255.255.255.255"), "top4");
+	assert_string_equal(decider_of(&f, "0.0.0.0"), "-");
+	assert_string_equal(decider_of(&f, "::"), "-");
+	done(&f);
+}
+
 static void test_expiry_chain(void **state)
 {
 	struct fixture f;
@@ -354,6 +397,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_same_bytes_twice),
+		cmocka_unit_test(test_many_ranges),
 		cmocka_unit_test(test_expiry_chain),
 		cmocka_unit_test(test_chain_bound),
 		cmocka_unit_test(test_unreachable),

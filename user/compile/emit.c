@@ -250,7 +250,8 @@ static int write_table(struct compiler *c, const __u32 *rank, size_t n_classes, 
 	h[SL_H_V4] = section(n4, SL_HEADER_WORDS);
 	h[SL_H_V6] = section(n6, SL_HEADER_WORDS + c->v4.n);
 	if (words_append(t, h, SL_HEADER_WORDS) || words_append(t, c->v4.v, c->v4.n) ||
-	    words_append(t, c->v6.v, c->v6.n) || pad(t))
+	    words_append(t, c->v6.v, c->v6.n) || pad(t) || write_index4(t, h) ||
+	    write_index6(t, h))
 		return -ENOMEM;
 	h[SL_H_CLASSES] = section(n_classes, t->n);
 	h[SL_H_UIDS] = section(c->n_uids, t->n + n_classes);
