@@ -416,6 +416,8 @@ HOSTILE = {
     "bad metadata": domain(nic(), metadata=policy_element(nmae="web")),
     "bad address": domain(nic(inside="<filterref filter='x'><parameter name='IP' value='x'/>"
                                      "</filterref>")),
+    "nobody's address": domain(nic(inside="<filterref filter='x'><parameter name='IP' "
+                                          "value='0.0.0.0'/></filterref>")),
 }
 
 
@@ -458,6 +460,40 @@ def test_nics_that_bypass_the_host(host, kind):
         host.configure(text)
         assert "NOT COVERED" in ok(host.hook("start", xml)).stderr
         assert host.policy_of("vnet0") == "from-default"
+
+
+OTHERS = {
+    "capabilities": "<hostdev mode='capabilities' type='net'><source><interface>eth0</interface></source>"
+                    "</hostdev>",
+    "netdev": "</devices><qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+              "<qemu:arg value='-netdev'/><qemu:arg value='user,id=u'/></qemu:commandline><devices>",
+    "nic": "</devices><qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+           "<qemu:arg value='--nic'/><qemu:arg value='user'/></qemu:commandline><devices>",
+}
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_networks_that_are_no_interface(host, which):
+    host.tap("vnet0")
+    xml = domain(nic("vnet0"), OTHERS[which])
+    refused(host.hook("start", xml), "not covered")
+    assert "NOT COVERED" in ok(host.hook("reconnect", xml)).stderr
+    host.configure("uncovered: warn\n")
+    assert "NOT COVERED" in ok(host.hook("start", xml)).stderr
+    assert host.policy_of("vnet0") == "from-default"
+
+
+def test_a_card_of_the_hosts_is_warned_of(host):
+    """It may be a network's or not."""
+    host.tap("vnet0")
+    card = "<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='6' slot='2' " \
+        "function='0'/></source></hostdev>"
+    for op in ("start", "reconnect"):
+        assert "judged by nobody" in ok(host.hook(op, domain(nic("vnet0"), card))).stderr
+    other = "<qemu:commandline xmlns:qemu='u'><qemu:arg value='-device'/></qemu:commandline>"
+    usb = "<hostdev mode='subsystem' type='usb'/></devices>" + other + "<devices>"
+    assert "nobody" not in ok(host.hook("start", domain(nic("vnet0"), usb))).stderr
+    assert host.policy_of("vnet0") == "from-default"
 
 
 def test_a_macvtap_that_calls_itself_a_tap(host):

@@ -44,6 +44,82 @@ static int read_nics(struct sl_domain_reader *r, const xmlNode *devices)
 	return err;
 }
 
+/* ---- NICs that are no <interface> ---- */
+
+static int add_other(struct sl_domain_reader *r, const xmlNode *node, const char *type)
+{
+	struct sl_nic *nic = SL_ADD(r->domain->nics, r->domain->n_nics);
+
+	if (!nic)
+		return -ENOMEM;
+	nic->pos = sl_xml_pos(node, r->file);
+	nic->type = strdup(type);
+	return nic->type ? 0 : -ENOMEM;
+}
+
+static bool attribute_is(const xmlNode *node, const char *name, const char *word)
+{
+	char *text = NULL;
+	bool is = !sl_xml_attribute(node, name, &text) && text && !strcmp(text, word);
+
+	free(text);
+	return is;
+}
+
+/* A device of the host's may be a network card: libvirt does not say. */
+static int read_hostdevs(struct sl_domain_reader *r, const xmlNode *devices)
+{
+	int err = 0;
+
+	if (!devices)
+		return 0;
+	sl_xml_each(node, devices, "hostdev")
+	{
+		if (attribute_is(node, "mode", "capabilities") && attribute_is(node, "type", "net"))
+			err = add_other(r, node, "hostdev");
+		else if (attribute_is(node, "type", "pci") || attribute_is(node, "type", "mdev"))
+			err = add_other(r, node, "hostdev-pci");
+		if (err)
+			break;
+	}
+	return err;
+}
+
+/* -netdev, -nic and -net give a network by themselves; with two dashes too. */
+static bool is_network_argument(const char *word)
+{
+	static const char *const words[] = {"-netdev", "-nic", "-net", NULL};
+	const char *const *w;
+
+	word += word[0] == '-' && word[1] == '-';
+	for (w = words; *w && strcmp(*w, word); w++)
+		;
+	return *w;
+}
+
+/* <qemu:commandline> of libvirt's own namespace. */
+static int read_command_line(struct sl_domain_reader *r, const xmlNode *root)
+{
+	const xmlNode *line, *arg;
+	char *word = NULL;
+	int err = 0;
+
+	for (line = sl_xml_element(root->children, NULL); line;
+	     line = sl_xml_element(line->next, NULL)) {
+		if (!line->ns || strcmp((const char *)line->name, "commandline"))
+			continue;
+		for (arg = sl_xml_element(line->children, NULL); arg && !err;
+		     arg = sl_xml_element(arg->next, NULL)) {
+			err = sl_xml_attribute(arg, "value", &word);
+			if (!err && word && is_network_argument(word))
+				err = add_other(r, arg, "qemu-argument");
+			free(word);
+			word = NULL;
+		}
+	}
+	return err;
+}
+
 static int read_root(struct sl_domain_reader *r, const xmlNode *root, bool metadata)
 {
 	int err;
@@ -57,6 +133,10 @@ static int read_root(struct sl_domain_reader *r, const xmlNode *root, bool metad
 	err = read_name(r, root);
 	if (!err)
 		err = read_nics(r, sl_xml_child(root, "devices"));
+	if (!err)
+		err = read_hostdevs(r, sl_xml_child(root, "devices"));
+	if (!err)
+		err = read_command_line(r, root);
 	if (!err && metadata)
 		err = sl_metadata_read(r, sl_xml_child(root, "metadata"));
 	return err ? err : r->failed ? -EINVAL : 0;

@@ -17,7 +17,8 @@
 #define SL_NIC_ADDRESSES_MAX 24
 
 struct sl_nic {
-	char *type;		/* owned: `network`, `bridge`, `direct`... */
+	char *type;		/* owned: `network`, `bridge`, `direct`...; of what is no
+				 * <interface>: `hostdev`, `hostdev-pci`, `qemu-argument` */
 	char *device;		/* owned: the host's device, NULL: there is none (yet) */
 	char *policy;		/* owned: asked for in the metadata, or NULL */
 	bool has_mac;

@@ -188,6 +188,18 @@ static bool is_uncovered_ok(struct sl_guest *guest, const struct sl_nic *nic, co
 	return false;
 }
 
+/* Nothing of it is on the host: no network at all, or a card of which nobody knows here
+ * whether it is a network's. */
+static bool has_no_device(struct sl_guest *guest, const struct sl_nic *nic)
+{
+	if (!strcmp(nic->type, "hostdev-pci")) {
+		sl_warn(guest->diag, &nic->pos, "a device of the host's is given to the guest: if it is "
+			"a network card, its frames are judged by nobody");
+		return true;
+	}
+	return !strcmp(nic->type, "null");
+}
+
 bool sl_hook_start_nic(struct sl_guest *guest, const struct sl_nic *nic)
 {
 	const char *why = sl_nic_uncovered(nic);
@@ -195,7 +207,7 @@ bool sl_hook_start_nic(struct sl_guest *guest, const struct sl_nic *nic)
 
 	if (why)
 		return is_uncovered_ok(guest, nic, why);
-	if (!strcmp(nic->type, "null"))
+	if (has_no_device(guest, nic))
 		return true;
 	if (find_device(guest, nic, &device) || open_state(guest))
 		return is_open(guest, nic);
@@ -260,7 +272,7 @@ void sl_hook_reconnect_nic(struct sl_guest *guest, const struct sl_nic *nic)
 			nic->device ? nic->device : nic->type, why);
 		return;
 	}
-	if (!strcmp(nic->type, "null"))
+	if (has_no_device(guest, nic))
 		return;
 	if (find_device(guest, nic, &device) || open_state(guest)) {
 		say_open(guest, nic);

@@ -41,6 +41,10 @@ int sl_nic_add_address(struct sl_domain_reader *r, const xmlNode *node, struct s
 		r->failed = true;
 		return 0;
 	}
+	if (sl_address_is_nobodys(&cidr)) {
+		sl_domain_wrong(r, node, "'%.*s' is no address that a guest can have", SL_Q(text, len));
+		return 0;
+	}
 	if (nic->n_addresses == SL_NIC_ADDRESSES_MAX) {
 		sl_domain_wrong(r, node, "more than %d addresses for one NIC: write a prefix",
 				SL_NIC_ADDRESSES_MAX);
@@ -175,6 +179,7 @@ const char *sl_nic_uncovered(const struct sl_nic *nic)
 		{"bridge", NULL},
 		{"ethernet", NULL},
 		{"null", NULL},
+		{"hostdev-pci", NULL},
 		{"direct", "macvtap: its frames bypass the host's tc hooks"},
 		{"hostdev", "a device of the host's is given to the guest (SR-IOV, PCI)"},
 		{"vhostuser", "its frames go through shared memory to a switch in user space"},
@@ -186,6 +191,7 @@ const char *sl_nic_uncovered(const struct sl_nic *nic)
 		{"mcast", "qemu carries its frames over a socket of its own"},
 		{"udp", "qemu carries its frames over a socket of its own"},
 		{"internal", "qemu carries its frames by itself"},
+		{"qemu-argument", "<qemu:commandline> gives the guest a network of qemu's own"},
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)

@@ -42,8 +42,7 @@ int sl_binding_mac(struct sl_binding_spec *spec, const char *text, struct sl_dia
 	return 0;
 }
 
-/* Nothing in it is a host's: unspecified, loopback, multicast, reserved; IPv4 in IPv6. */
-static bool is_nobodys(const struct sl_cidr *cidr)
+bool sl_address_is_nobodys(const struct sl_cidr *cidr)
 {
 	static const struct sl_cidr nobodys[] = {
 		{.family = 4, .len = 8}, {.addr = {127}, .family = 4, .len = 8},
@@ -74,7 +73,7 @@ int sl_binding_address(struct sl_binding_spec *spec, const char *text, struct sl
 	if (masked)
 		return sl_error(diag, NULL, "'%s' has bits beyond its prefix length; write the "
 				"address alone, or the whole prefix", text);
-	if (is_nobodys(&cidr))
+	if (sl_address_is_nobodys(&cidr))
 		return sl_error(diag, NULL, "'%s' is no address that a workload can have: a frame "
 				"from it is never its own", text);
 	for (i = 0; i < spec->n_addresses; i++)

@@ -24,6 +24,9 @@ struct sl_binding_spec {
 	size_t n_vlans;
 };
 
+/* Nothing in it is a host's: unspecified, loopback, multicast, reserved; IPv4 in IPv6. */
+bool sl_address_is_nobodys(const struct sl_cidr *cidr);
+
 /* Each reads one text as the options of `attach` take it: 0, or -EINVAL with the
  * reason in diag. An address is ADDRESS, PREFIX or `dhcp`. */
 int sl_binding_mac(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag);
