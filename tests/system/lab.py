@@ -99,6 +99,9 @@ def mark_in(protocol, frame):
     return int(found[1]) if found else None
 
 
+SO_RCVBUFFORCE = 33
+
+
 class Wire:
     """What has come in over a wire (or gone out, with outgoing), snap bytes of each
     frame. mark(DATA) sends a packet that ends in DATA the same way."""
@@ -107,6 +110,8 @@ class Wire:
         self.sock, self.mark, self.outgoing, self.snap = sock, mark, outgoing, snap
         self.packets, self.frames, self.marked = [], [], -1
         self.changed = threading.Condition()
+        # what a busy machine keeps this thread from reading shall wait, not be lost
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 25)
         threading.Thread(target=self.listen, daemon=True).start()
 
     def listen(self):

@@ -103,7 +103,8 @@ def test_questions_have_the_targets_own_room(tree, family):
         flood = [dnsmsg.query("x.good.example", kind, ident).hex() for ident in range(17000)]
         said = loud.do("ask", wait=60, to=SAYS[family], messages=flood, answers=0)
         assert (said["errno"], said["at"]) == ("EPERM", "sendto"), said
-        assert len(says.heard("x.good.example")) > 4000
+        # it was let ask before that; most of it the resolver's buffer had no room for
+        assert until(lambda: len(says.heard("x.good.example")) > 100)
         says.place(SAYS[family], 53).sendto(
             dnsmsg.answer(asked, [dnsmsg.record(None, kind, WEB[family])]), peer)
         assert quiet.do("hear", use="s")["reply"]
