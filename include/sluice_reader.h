@@ -84,7 +84,7 @@ SL_INLINE int sl_table_search_chunk(sl_table_map m, __u32 count, __u32 key, __u3
 }
 
 /* The payload of the last word of a section whose high half is <= key; 0, or
- * -1 if it cannot be read. */
+ * -1 if it cannot be read. The section waits in *found: the frame is full (6.1). */
 SL_READER int sl_table_search(sl_table_ref t, __u64 section, __u32 key, __u64 *found)
 {
 	__u32 first = (__u32)section, count = section >> 32, chunk = first / SL_CHUNK_WORDS;
@@ -94,9 +94,14 @@ SL_READER int sl_table_search(sl_table_ref t, __u64 section, __u32 key, __u64 *f
 	__u64 beyond;
 	int i;
 
-	if (!m || !found || !count ||
-	    sl_table_search_chunk(m, (end - 1) / SL_CHUNK_WORDS - chunk + 1, key, &chunk))
+	if (!m || !found || !count)
 		return -1;
+	*found = section;
+	if (sl_table_search_chunk(m, (end - 1) / SL_CHUNK_WORDS - chunk + 1, key, &chunk))
+		return -1;
+	section = *(volatile __u64 *)found;
+	first = (__u32)section;
+	end = first + (section >> 32);
 	words = sl_table_chunk(m, chunk * SL_CHUNK_WORDS);
 	if (!words)
 		return -1;
