@@ -57,16 +57,31 @@ static int add_other(struct sl_domain_reader *r, const xmlNode *node, const char
 	return nic->type ? 0 : -ENOMEM;
 }
 
-static bool attribute_is(const xmlNode *node, const char *name, const char *word)
+/* -ENOMEM is no answer: a card would go unseen. */
+static int attribute_is(const xmlNode *node, const char *name, const char *word, bool *is)
 {
 	char *text = NULL;
-	bool is = !sl_xml_attribute(node, name, &text) && text && !strcmp(text, word);
+	int err = sl_xml_attribute(node, name, &text);
 
+	*is = !err && text && !strcmp(text, word);
 	free(text);
-	return is;
+	return err;
 }
 
 /* A device of the host's may be a network card: libvirt does not say. */
+static int read_hostdev(struct sl_domain_reader *r, const xmlNode *node)
+{
+	bool capabilities, net, pci, mdev;
+
+	if (attribute_is(node, "mode", "capabilities", &capabilities) ||
+	    attribute_is(node, "type", "net", &net) || attribute_is(node, "type", "pci", &pci) ||
+	    attribute_is(node, "type", "mdev", &mdev))
+		return -ENOMEM;
+	if (capabilities && net)
+		return add_other(r, node, "hostdev");
+	return pci || mdev ? add_other(r, node, "hostdev-pci") : 0;
+}
+
 static int read_hostdevs(struct sl_domain_reader *r, const xmlNode *devices)
 {
 	int err = 0;
@@ -75,10 +90,7 @@ static int read_hostdevs(struct sl_domain_reader *r, const xmlNode *devices)
 		return 0;
 	sl_xml_each(node, devices, "hostdev")
 	{
-		if (attribute_is(node, "mode", "capabilities") && attribute_is(node, "type", "net"))
-			err = add_other(r, node, "hostdev");
-		else if (attribute_is(node, "type", "pci") || attribute_is(node, "type", "mdev"))
-			err = add_other(r, node, "hostdev-pci");
+		err = read_hostdev(r, node);
 		if (err)
 			break;
 	}
@@ -104,7 +116,7 @@ static int read_command_line(struct sl_domain_reader *r, const xmlNode *root)
 	char *word = NULL;
 	int err = 0;
 
-	for (line = sl_xml_element(root->children, NULL); line;
+	for (line = sl_xml_element(root->children, NULL); line && !err;
 	     line = sl_xml_element(line->next, NULL)) {
 		if (!line->ns || strcmp((const char *)line->name, "commandline"))
 			continue;
