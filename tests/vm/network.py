@@ -25,6 +25,7 @@ import vm  # noqa: E402
 from scapy.layers.l2 import ARP, Ether  # noqa: E402
 
 KERNEL = "6.12"
+BRIDGE_MAC = "02:00:00:00:00:fe"
 MAC_A, MAC_B, MAC_C = "52:54:00:12:34:0a", "52:54:00:12:34:0b", "52:54:00:12:34:0c"
 BRIDGE4, BRIDGE6 = "192.168.101.1", "2001:db8:101::1"
 A4, A6 = "192.168.101.10", "2001:db8:101::a"
@@ -175,7 +176,10 @@ class Network:
         if os.path.exists("/proc/sys/net/bridge"):  # it would check and trim packets
             lab.Lab.sysctl(self.names["host"], *(f"net.bridge.bridge-nf-call-{what}tables=0"
                                                  for what in ("ip", "ip6", "arp")))
-        self.ip("host", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        # Its own address: without one a bridge takes its lowest port's, and changes it when a
+        # test adds a port, while the guests go on with the address that they have learned.
+        self.ip("host", "link", "add", "br0", "address", BRIDGE_MAC, "type", "bridge",
+                "forward_delay", "0")
         for tap in ("tap0", "tap1"):
             self.ip("host", "tuntap", "add", tap, "mode", "tap", "vnet_hdr")
             self.ip("host", "link", "set", tap, "master", "br0", "up")
