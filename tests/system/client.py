@@ -299,6 +299,12 @@ def become(r):
     call("setresuid", os.setresuid, r["uid"], r["uid"], r.get("saved", r["uid"]))
 
 
+def own_users(_r):
+    """Into a new user namespace, whose map is written from outside."""
+    if ctypes.CDLL(None, use_errno=True).unshare(0x10000000):       # CLONE_NEWUSER
+        raise Failed("unshare", errno.errorcode[ctypes.get_errno()])
+
+
 def chown(r):
     call("fchown", os.fchown, held[r["use"]].fileno(), r["uid"], -1)
 
@@ -416,8 +422,8 @@ KINDS = {
     **{f.__name__: f for f in (udp_connected, udp_elsewhere, udp_unspec, join_group, udp4_on_udp6,
                                ping, raw_icmp, hdrincl, raw_packet, clone_into, background, joined,
                                source_route, make_socket, packet_socket, io_uring, listen, accept,
-                               open_socket, use, give, take, become, chown, write, command, forked,
-                               descriptors, flood, offer, close)},
+                               open_socket, use, give, take, become, own_users, chown, write, command,
+                               forked, descriptors, flood, offer, close)},
 }
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Containers of real runtimes whose first action is a connection, on a host of the test's own."""
+import contextlib
 import errno
+import functools
 import json
 import os
 import pathlib
@@ -102,7 +104,30 @@ class OciHost(DaemonHost):
     def runc(self, *words, **kw):
         return self.run("runc", "--root", self.folder / "runc", *words, **kw)
 
-    def bundle(self, name, hook=(), annotations=None, args=None):
+    @contextlib.contextmanager
+    def inner_namespace(self, *gateways):
+        """A network namespace behind a veth, whose default routes lead over these addresses of
+        the host's; its path."""
+        name = f"{self.name}-in"
+        run = functools.partial(subprocess.run, check=True)
+        run(["ip", "netns", "add", name])
+        try:
+            self.ip(f"link add toin type veth peer name eth0 netns {name}")
+            self.ip("link set toin up")
+            inner = ["ip", "-n", name]
+            for words in ("link set lo up", "link set eth0 up", "address add 10.9.9.2/24 dev eth0",
+                          "address add 2001:db8:9::2/64 dev eth0 nodad"):
+                run([*inner, *words.split()])
+            self.ip("address add 10.9.9.1/24 dev toin")
+            for address in ("2001:db8:9::1/64", "2001:db8::1/128"):     # the lo answers no neighbour
+                self.ip(f"address add {address} dev toin nodad")
+            for gateway in gateways:
+                run([*inner, "route", "add", "default", "via", gateway, "dev", "eth0", "onlink"])
+            yield f"/run/netns/{name}"
+        finally:
+            run(["ip", "netns", "del", name])
+
+    def bundle(self, name, hook=(), annotations=None, args=None, netns=None):
         """A bundle whose root file system is this machine's programs, read only."""
         path = self.folder / f"bundle-{name}"
         shutil.rmtree(path, ignore_errors=True)
@@ -117,7 +142,7 @@ class OciHost(DaemonHost):
                                    "source": os.path.realpath(f"/{d}"), "options": ["rbind", "ro"]})
         for space in spec["linux"]["namespaces"]:
             if space["type"] == "network":
-                space["path"] = self.path
+                space["path"] = netns or self.path
         spec["linux"]["cgroupsPath"] = f"/{self.group}/{name}"
         spec["annotations"] = annotations or {}
         if hook:
@@ -131,6 +156,22 @@ class OciHost(DaemonHost):
         """Limits that take CAP_SYS_RESOURCE, which a CI's container may not have."""
         spec["process"].pop("rlimits", None)
         spec["process"].pop("oomScoreAdj", None)
+
+    def mapped(self, path, uid, first, count):
+        """The bundle's container has a user namespace whose root is `first`, and runs as uid."""
+        spec = json.loads((path / "config.json").read_text())
+        spec["linux"]["namespaces"].append({"type": "user"})
+        for what in ("uidMappings", "gidMappings"):
+            spec["linux"][what] = [{"containerID": 0, "hostID": first, "size": count}]
+        spec["process"]["user"] = {"uid": uid, "gid": uid}
+        # Mounting sysfs takes a network namespace of its own.
+        spec["mounts"] = [m for m in spec["mounts"] if m["type"] not in ("sysfs", "cgroup")]
+        (path / "config.json").write_text(json.dumps(spec))
+        os.chown(path / "rootfs", first, first)
+        for folder in (path, *path.parents):        # its root has to come here
+            if folder.owner() == "root" and not folder.stat().st_mode & 1:
+                folder.chmod(0o711)
+        return path
 
     def run_container(self, name, *hook, **kw):
         """`runc run` to its end."""

@@ -41,8 +41,8 @@ class DaemonHost(Host):
         new.rename(path)
         return path
 
-    def start_daemon(self, *words, wait=True):
-        self.daemon = self.start(SLUICED, "-c", self.folder / "etc" / "sluiced.yaml", *words,
+    def start_daemon(self, *words, wait=True, before=()):
+        self.daemon = self.start(*before, SLUICED, "-c", self.folder / "etc" / "sluiced.yaml", *words,
                                  env=self.env)
         if wait:
             self.daemon.wait_error("sluiced: ready")

@@ -179,6 +179,51 @@ def test_nonsense_is_refused(host):
         assert c.ask("container", id="agent-1", cgroup=f"{cgroup2()}/../..")["code"] == "failed"
 
 
+def test_a_containers_own_network(host):
+    """@gateway and @resolvers are the container's, not the host's."""
+    host.put("policies.d/agent.yaml", "sluice: 1\nname: agent\nrules:\n"
+             "  - allow: {to: '@gateway', ports: 7001, protocol: tcp}\n")
+    host.ip("link add outer type bridge")
+    host.ip("address add 203.0.113.2/24 dev outer")
+    host.ip("link set outer up")
+    host.ip("route add default via 203.0.113.1")        # the host's own
+    with host.inner_namespace("192.0.2.1", "2001:db8::1") as inner:
+        host.start_daemon()
+        path = host.bundle("other", host.hook, netns=inner)
+        assert said(host.runc("run", "--bundle", path, "other")) == ALL
+        path = host.bundle("agent-1", host.hook, netns=inner)
+        assert said(host.runc("run", "--bundle", path, "agent-1")) == SOME
+
+
+def test_a_daemon_that_may_not_look(host):
+    """Without the capabilities to look at others' processes: a policy that needs what it cannot
+    see is refused with the reason, any other one holds."""
+    host.put("policies.d/shut.yaml", "sluice: 1\nname: shut\nrules:\n"
+             "  - allow: {to: '@gateway', ports: 7001}\n")
+    host.put("policies.d/wide.yaml", "sluice: 1\nname: wide\nrules:\n"
+             "  - allow: {to: any, ports: 7001, uid: {container: 0}}\n")
+    host.start_daemon(before=["setpriv", "--bounding-set=-sys_admin,-sys_ptrace,-dac_read_search"])
+    assert said(host.run_container("agent-1", *host.hook)) == SOME
+    for choice, reason in (("shut", "cannot read the network of the target's processes"),
+                           ("wide", "the uid map of its processes cannot be read")):
+        done = host.run_container("agent-1", *host.hook,
+                                  annotations={"sluice.dev/policy": choice})
+        assert done.returncode and reason in done.stderr, done
+
+
+def test_a_containers_own_uids(host):
+    """`uid: {container: 1000}`: each container's own, in force before its first packet."""
+    rule = "allow: {to: [192.0.2.1, '2001:db8::1'], ports: 7001, uid: {container: 1000}}"
+    host.put("policies.d/agent.yaml", f"sluice: 1\nname: agent\nrules:\n  - {rule}\n")
+    host.start_daemon()
+    for i, (uid, first, want) in enumerate([(1000, 200000, SOME), (1001, 200000, NONE),
+                                            (1000, 400000, SOME), (0, 1000, NONE)]):
+        name = f"agent-{i}"
+        path = host.mapped(host.bundle(name, host.hook), uid, first, 65536)
+        assert said(host.runc("run", "--bundle", path, name)) == want, (uid, first)
+    assert host.arrived() == [0, 4, 0]
+
+
 # ---- podman ----
 
 @pytest.fixture

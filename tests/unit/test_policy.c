@@ -377,7 +377,7 @@ static void check_part(const struct sl_key *key, const char *since)
 
 	if (!key->later && !sl_key_is_later(key))
 		snprintf(want, sizeof(want), "%s", key->part);
-	else if (key->later && strcmp(key->later, "N"))
+	else if (key->later)
 		snprintf(want, sizeof(want), "%s (`%s` not enforced yet)", key->part, key->later);
 	else
 		snprintf(want, sizeof(want), "%s (not enforced yet)", key->part);

@@ -39,6 +39,7 @@
 #include "target/identity.h"
 #include "target/mountinfo.h"
 #include "target/spawn.h"
+#include "target/uid_map.h"
 
 #define NOBODY 65534
 
@@ -332,6 +333,59 @@ static void need_root(void)
 
 #define ARGV(...) ((char *[]){__VA_ARGS__, NULL})
 #define PROBE(...) ARGV("/proc/self/exe", __VA_ARGS__)
+
+/* ---- uids inside and outside -------------------------------------------- */
+
+static struct sl_uid_map uid_map(const char *text, int want)
+{
+	struct sl_uid_map map = {};
+	FILE *in = fmemopen((void *)text, strlen(text), "r");
+
+	assert_non_null(in);
+	assert_int_equal(sl_uid_map_read(in, &map), want);
+	fclose(in);
+	return map;
+}
+
+static void expect_uid(const struct sl_uid_map *map, __u32 inside, long outside)
+{
+	const char *why = NULL;
+	__u32 found = 0;
+
+	assert_int_equal(sl_uid_map_host(map, inside, &found, &why), outside < 0 ? -ENOENT : 0);
+	if (outside < 0)
+		assert_non_null(why);
+	else
+		assert_int_equal(found, outside);
+}
+
+static void uids_are_mapped(void **state)
+{
+	struct sl_uid_map map = uid_map("         0     100000      65536\n"
+					" 65536 1000 1\n 4294967294 7 1\n", 0);
+
+	(void)state;
+	expect_uid(&map, 0, 100000);
+	expect_uid(&map, 65535, 165535);
+	expect_uid(&map, 65536, 1000);
+	expect_uid(&map, 65537, -1);
+	expect_uid(&map, 4294967293, -1);
+	expect_uid(&map, 4294967294, 7);
+	map.state = SL_UID_MAP_SEVERAL;
+	expect_uid(&map, 0, -1);
+	sl_uid_map_free(&map);
+	map = uid_map("0 0 4294967295\n", 0);	/* the host's */
+	expect_uid(&map, 0, 0);
+	expect_uid(&map, 4294967294, 4294967294);
+	sl_uid_map_free(&map);
+	map = uid_map("", 0);
+	expect_uid(&map, 0, -1);
+	sl_uid_map_free(&map);
+	for (size_t i = 0; i < 3; i++) {
+		map = uid_map(((const char *[]){"0 1\n", "0 0 1\nx", "a b c"})[i], -EINVAL);
+		sl_uid_map_free(&map);
+	}
+}
 
 /* ---- mountinfo and the way to the cgroup -------------------------------- */
 
@@ -1135,6 +1189,7 @@ static void open_points_are_named(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(uids_are_mapped),
 		cmocka_unit_test(mountinfo_line_is_parsed),
 		cmocka_unit_test(ways_to_the_cgroup),
 		cmocka_unit_test(own_path_is_read),

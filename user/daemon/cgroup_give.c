@@ -175,16 +175,17 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 	sl_diag_free(&said);
 }
 
-static int resolve(struct sl_watched_cgroup *w, struct sl_cgroup_target *cgroup,
-		   struct sl_policy **out, struct sl_diag *diag)
+static int resolve(const struct sl_cgroups *c, struct sl_watched_cgroup *w,
+		   struct sl_cgroup_target *cgroup, struct sl_policy **out, struct sl_diag *diag)
 {
-	const struct sl_attach_options *options = &w->group->given.attach;
+	struct sl_attach_options options = w->group->given.attach;
 	struct sl_environment env = {};
-	int err = sl_cgroup_environment(cgroup, &env, diag);
+	int err;
 
-	if (!err)
-		err = sl_cgroup_resolve(options, &env, out, diag);
-	if (!err && options->enforce)
+	options.lookout = c->lookout;
+	sl_cgroup_environment(c->lookout, cgroup, &env);
+	err = sl_cgroup_resolve(cgroup, &options, &env, out, diag);
+	if (!err && options.enforce)
 		(*out)->mode = SL_MODE_ENFORCE;
 	sl_environment_free(&env);
 	return err;
@@ -196,7 +197,7 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 		   struct sl_diag *diag)
 {
 	struct sl_policy *resolved = NULL;
-	int err = resolve(w, cgroup, &resolved, diag);
+	int err = resolve(c, w, cgroup, &resolved, diag);
 
 	if (err && has_generation) {
 		took(state, w, slot, has_generation, 0);
@@ -253,7 +254,7 @@ int sl_cgroup_give_now(struct sl_cgroups *c, struct sl_state *state, struct sl_w
 
 	if (err)
 		return err;
-	err = resolve(w, &cgroup, &resolved, diag);
+	err = resolve(c, w, &cgroup, &resolved, diag);
 	if (!err)
 		err = put(c, state, w, &cgroup, resolved, diag);
 	if (!err)
@@ -275,7 +276,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 		sl_diag_free(&diag);
 		return;
 	}
-	err = resolve(w, &cgroup, &resolved, &diag);
+	err = resolve(c, w, &cgroup, &resolved, &diag);
 	if (!err && w->meaning && meaning_of(resolved) == w->meaning) {
 		w->pending = false;
 	} else if (!err) {

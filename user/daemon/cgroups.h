@@ -45,6 +45,7 @@ struct sl_cgroups {
 	const struct sl_cgroups_ops *ops;
 	void *context;
 	struct sl_forwarders *forwarders; /* of those whose policies want one */
+	const struct sl_lookout *lookout; /* who sees their processes; NULL: this process */
 	struct sl_target_group **groups; /* owned, a reference each */
 	size_t n_groups;
 	char *mount;			/* of cgroup2; owned; NULL: nothing is followed */

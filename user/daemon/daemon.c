@@ -132,6 +132,19 @@ static void open_forwarders(struct sl_daemon *daemon)
 			strerror(-err));
 }
 
+/* Without one sluiced looks itself, which without privileges it may not: then nothing is
+ * taken for what it is not. */
+static void open_lookout(struct sl_daemon *daemon)
+{
+	int err = sl_daemon_lookout_open(&daemon->lookout);
+
+	if (err)
+		fprintf(stderr, "sluiced: no process of a cgroup can be looked at: %s\n",
+			strerror(-err));
+	else
+		daemon->cgroups.lookout = &daemon->lookout.ops;
+}
+
 /* A host without cgroup2 still has devices. */
 static void open_cgroups(struct sl_daemon *daemon)
 {
@@ -175,6 +188,7 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 		return err;
 	sl_daemon_reload(daemon);
 	/* What is forked inherits what there is: little. */
+	open_lookout(daemon);
 	open_forwarders(daemon);
 	err = sl_daemon_serve_metrics(daemon, diag);
 	if (!err)
@@ -265,6 +279,7 @@ static void stop(struct sl_daemon *daemon)
 	sl_files_close(daemon);
 	sl_links_close(daemon->devices.links);
 	sl_forwarders_close(&daemon->forwarders);
+	sl_daemon_lookout_close(&daemon->lookout);
 	sl_runs_close(daemon);
 	sl_cgroups_close(&daemon->cgroups, daemon->loop);
 	sl_devices_free(&daemon->devices);
@@ -293,6 +308,7 @@ int sl_daemon_run(const struct sl_daemon_options *options)
 		.ring = {.fd = -1},
 		.metrics_wanted = {.fd = -1},
 		.forwarders = {.loop = -1, .keeper_fd = -1},
+		.lookout = {.fd = -1},
 		.devices = {.program = "sluiced",
 			    .isolation = SL_DAEMON_ISOLATION,
 			    .ops = &sl_daemon_device_ops,

@@ -22,6 +22,7 @@
 #include "cgroups.h"
 #include "config.h"
 #include "ledger.h"
+#include "lookout.h"
 #include "loop.h"
 #include "resolv_conf.h"
 #include "runs.h"
@@ -56,6 +57,7 @@ struct sl_daemon {
 	struct sl_devices devices;
 	struct sl_cgroups cgroups;
 	struct sl_forwarders forwarders;
+	struct sl_daemon_lookout lookout;
 	struct sl_runs runs;
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;

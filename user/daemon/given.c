@@ -92,7 +92,7 @@ static int check(struct sl_given *given, const struct sl_attach_options *options
 		 struct sl_diag *diag)
 {
 	struct sl_policy *resolved;
-	int err = given->of_cgroup ? sl_cgroup_resolve(options, &anywhere, &resolved, diag)
+	int err = given->of_cgroup ? sl_cgroup_resolve(NULL, options, &anywhere, &resolved, diag)
 				   : sl_device_resolve(options, &anywhere, &resolved, diag);
 
 	if (err)

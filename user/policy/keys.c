@@ -103,10 +103,9 @@ static const struct sl_key inbound[] = {
 	[SL_INBOUND_ICMP] = {"icmp", ICMP_KEY_TYPE, "every type", ENGINE, NULL, NULL},
 };
 
-/* Recorded by its value (parse_match.c), as names of hosts are. */
 static const struct sl_key uid[] = {
-	[SL_UID_KEY_CONTAINER] = {"container", "a number from 0 to 4294967294", "", "containers",
-				  "N", NULL},
+	[SL_UID_KEY_CONTAINER] = {"container", "a number from 0 to 4294967294", "", ENGINE, NULL,
+				  NULL},
 };
 
 static const struct sl_key icmp[] = {

@@ -133,7 +133,6 @@ static void container_read(struct sl_parser *p, const struct sl_key *key, void *
 		return;
 	uid->kind = SL_UID_CONTAINER;
 	uid->number = (__u32)number;
-	sl_unenforced(p, key->part, &uid->pos, "uid: {container: %u}", uid->number);
 }
 
 static void container_uid_read(struct sl_parser *p, struct sl_uid *uid)

@@ -23,14 +23,6 @@ static int copy_array(void *to, const void *from, size_t n, size_t size)
 	return 0;
 }
 
-/* The parser lists such uses; a policy that was not parsed may not. */
-static void fail_unenforced(struct sl_resolver *r, const struct sl_frame *frame,
-			    const struct sl_pos *pos)
-{
-	if (!frame->policy->n_unenforced)
-		sl_fail(r, pos, "not enforced yet");
-}
-
 static struct sl_host *append_host(struct sl_match *dst, size_t *cap, const struct sl_host *src)
 {
 	struct sl_host *host = sl_array_grow(dst->hosts, dst->n_hosts, cap, sizeof(*host));
@@ -140,7 +132,22 @@ static int find_user(const char *name, uid_t *uid)
 	return -err;
 }
 
-static int resolve_uids(struct sl_resolver *r, const struct sl_frame *frame, struct sl_match *dst)
+/* The options' function looks at the target; without one the uid is the host's. */
+static void resolve_inner_uid(struct sl_resolver *r, struct sl_uid *uid)
+{
+	__u32 number = uid->number;
+	const char *why;
+
+	if (r->options->host_uid &&
+	    r->options->host_uid(r->options->host_uid_context, uid->number, &number, &why)) {
+		sl_fail(r, &uid->pos, "uid: {container: %u} is no uid of the host: %s", uid->number,
+			why);
+		return;
+	}
+	*uid = (struct sl_uid){.number = number, .pos = uid->pos};
+}
+
+static int resolve_uids(struct sl_resolver *r, struct sl_match *dst)
 {
 	for (size_t i = 0; i < dst->n_uids; i++) {
 		struct sl_uid *uid = &dst->uids[i];
@@ -150,7 +157,7 @@ static int resolve_uids(struct sl_resolver *r, const struct sl_frame *frame, str
 		if (uid->kind == SL_UID_NUMBER)
 			continue;
 		if (uid->kind == SL_UID_CONTAINER) {
-			fail_unenforced(r, frame, &uid->pos);
+			resolve_inner_uid(r, uid);
 			continue;
 		}
 		err = find_user(uid->name, &number);
@@ -210,6 +217,6 @@ int sl_match_resolve(struct sl_resolver *r, const struct sl_frame *frame,
 	dst->n_protocols = src->n_protocols;
 	err = copy_uids(src, dst);
 	if (!err)
-		err = resolve_uids(r, frame, dst);
+		err = resolve_uids(r, dst);
 	return err ? err : resolve_hosts(r, frame, src, empty_ok, dst);
 }

@@ -33,6 +33,7 @@ struct sl_environment {
 	char **search;		/* owned, each owned: domains of its resolv.conf */
 	size_t n_search;
 	bool of_device;		/* then errors about what is empty speak of it */
+	int err;		/* -errno: it could not be read, and who needs it is told */
 };
 
 /*
@@ -67,6 +68,10 @@ void sl_environment_free(struct sl_environment *env);
  * `expires` counts from there. now_s for one that is new. */
 typedef __s64 sl_since_fn(void *context, const char *id, __s64 now_s);
 
+/* The host's uid of a uid inside the target's user namespace. -ENOENT with *why set to
+ * a static text: there is none. */
+typedef int sl_host_uid_fn(void *context, __u32 inside, __u32 *outside, const char **why);
+
 struct sl_resolve_options {
 	const struct sl_environment *env; /* NULL: read the caller's own when
 					   * a set of that kind is used */
@@ -77,6 +82,9 @@ struct sl_resolve_options {
 					 * unsynchronised or too old */
 	const char *hosts;		/* the target's hosts file, whose names are
 					 * learned (docs/names.md); NULL: none */
+	sl_host_uid_fn *host_uid;	/* NULL: the target's user namespace is the
+					 * caller's, which is the host's */
+	void *host_uid_context;
 	sl_since_fn *since;		/* NULL: every rule is new */
 	void *since_context;
 };

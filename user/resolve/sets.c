@@ -52,6 +52,11 @@ const struct sl_environment *sl_resolver_environment(struct sl_resolver *r,
 {
 	int err;
 
+	if (r->options->env && r->options->env->err) {
+		sl_fail(r, pos, "cannot read the network of the target's processes: %s",
+			strerror(-r->options->env->err));
+		return NULL;
+	}
 	if (r->options->env)
 		return r->options->env;
 	if (!r->own_env_read) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* From a policy file to a judged cgroup. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -13,8 +12,7 @@
 #include <unistd.h>
 
 #include "cgroup_policy.h"
-
-#define MAX_DEPTH 128	/* an open directory each */
+#include "processes.h"
 
 static __s64 clock_ns(clockid_t id)
 {
@@ -29,6 +27,7 @@ static __s64 clock_ns(clockid_t id)
 /* What is looked at of a process; -1: the same as the caller's. */
 struct view {
 	int netns_fd, conf_fd;
+	int err;
 };
 
 static void close_view(struct view *v)
@@ -70,87 +69,68 @@ static int open_conf(int proc_fd)
 	return fd;
 }
 
-static bool look_at(int pid, struct view *out)
+/* Its namespace is gone when it has ended: then the next one. */
+static bool look_at(void *context, int proc_fd)
 {
-	struct view v = {-1, -1};
-	char path[32];
-	int proc_fd;
+	struct view *v = context;
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (proc_fd < 0)
-		return false;
-	v.netns_fd = openat(proc_fd, "ns/net", O_RDONLY | O_CLOEXEC);
-	if (v.netns_fd < 0) {	/* it has ended */
-		close(proc_fd);
-		return false;
+	v->netns_fd = openat(proc_fd, "ns/net", O_RDONLY | O_CLOEXEC);
+	if (v->netns_fd < 0) {
+		v->err = errno == ENOENT || errno == ESRCH ? 0 : -errno;
+		return v->err;
 	}
-	if (is_ours(v.netns_fd, "/proc/self/ns/net")) {
-		close(v.netns_fd);
-		v.netns_fd = -1;
+	if (is_ours(v->netns_fd, "/proc/self/ns/net")) {
+		close(v->netns_fd);
+		v->netns_fd = -1;
 	}
-	v.conf_fd = open_conf(proc_fd);
-	close(proc_fd);
-	*out = v;
+	v->conf_fd = open_conf(proc_fd);
 	return true;
 }
 
-/* 0 stands for a process that our pid namespace cannot see. */
-static bool look_in(int dir_fd, struct view *out)
+int sl_cgroup_look(int cgroup_fd, struct sl_environment *env, __u64 *netns)
 {
-	int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC), pid;
-	FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
-	bool found = false;
-
-	while (in && !found && fscanf(in, "%d", &pid) == 1)
-		found = pid > 0 && look_at(pid, out);
-	if (in)
-		fclose(in);
-	else if (fd >= 0)
-		close(fd);
-	return found;
-}
-
-/* A process of this cgroup, or of the first one below that has one. */
-static bool find_process(int dir_fd, unsigned depth, struct view *out)
-{
-	bool found = look_in(dir_fd, out);
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), child;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
-	while (dir && !found && depth < MAX_DEPTH && (e = readdir(dir))) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		child = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		found = child >= 0 && find_process(child, depth + 1, out);
-		if (child >= 0)
-			close(child);
-	}
-	if (dir)
-		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
-	return found;
-}
-
-int sl_cgroup_environment(struct sl_cgroup_target *cgroup, struct sl_environment *env,
-			  struct sl_diag *diag)
-{
-	struct view v = {-1, -1};
+	struct view v = {.netns_fd = -1, .conf_fd = -1};
 	char conf[32];
 	int err;
 
-	find_process(cgroup->fd, 0, &v);
+	sl_each_process(cgroup_fd, look_at, &v);
 	snprintf(conf, sizeof(conf), "/proc/self/fd/%d", v.conf_fd);
-	err = sl_environment_read(v.netns_fd, v.conf_fd < 0 ? NULL : conf, env);
-	if (err)
-		sl_error(diag, NULL, "cgroup '%s': cannot read the network of its processes: %s",
-			 cgroup->path, strerror(-err));
-	else
-		cgroup->netns = v.netns_fd < 0 ? 0 : sl_netns_cookie_of(v.netns_fd);
+	err = v.err ? v.err : sl_environment_read(v.netns_fd, v.conf_fd < 0 ? NULL : conf, env);
+	if (!err)
+		*netns = v.netns_fd < 0 ? 0 : sl_netns_cookie_of(v.netns_fd);
 	close_view(&v);
 	return err;
+}
+
+void sl_cgroup_environment(const struct sl_lookout *lookout, struct sl_cgroup_target *cgroup,
+			   struct sl_environment *env)
+{
+	int err = lookout ? lookout->environment(lookout, cgroup->fd, env, &cgroup->netns)
+			  : sl_cgroup_look(cgroup->fd, env, &cgroup->netns);
+
+	if (err)
+		*env = (struct sl_environment){.err = err};
+}
+
+/* ---- its uids, looked at when a rule first asks ---- */
+
+struct uids {
+	const struct sl_lookout *lookout;
+	int cgroup_fd;
+	bool known;
+	struct sl_uid_map map;
+};
+
+static int host_uid(void *context, __u32 inside, __u32 *outside, const char **why)
+{
+	struct uids *u = context;
+
+	if (!u->known && u->lookout)
+		u->lookout->uids(u->lookout, u->cgroup_fd, &u->map);
+	else if (!u->known)
+		sl_uid_map_look(u->cgroup_fd, &u->map);
+	u->known = true;
+	return sl_uid_map_host(&u->map, inside, outside, why);
 }
 
 /* ---- the policy ---- */
@@ -172,12 +152,16 @@ static int check_forwarder(const struct sl_policy *policy, const struct sl_attac
 	return 0;
 }
 
-int sl_cgroup_resolve(const struct sl_attach_options *options, const struct sl_environment *env,
+int sl_cgroup_resolve(const struct sl_cgroup_target *cgroup,
+		      const struct sl_attach_options *options, const struct sl_environment *env,
 		      struct sl_policy **out, struct sl_diag *diag)
 {
+	struct uids uids = {.lookout = options->lookout, .cgroup_fd = cgroup ? cgroup->fd : -1};
 	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = env,
 					     .since = options->since,
-					     .since_context = options->since_context};
+					     .since_context = options->since_context,
+					     .host_uid = cgroup ? host_uid : NULL,
+					     .host_uid_context = &uids};
 	struct sl_policy *policy = NULL;
 	int err;
 
@@ -187,6 +171,7 @@ int sl_cgroup_resolve(const struct sl_attach_options *options, const struct sl_e
 		err = sl_policy_load(options->policy, &resolve, &policy, diag);
 	if (!err)
 		err = check_forwarder(policy, options, diag);
+	sl_uid_map_free(&uids.map);
 	if (err) {
 		sl_policy_free(policy);
 		return err;
@@ -226,10 +211,10 @@ int sl_cgroup_attach(struct sl_state *state, struct sl_cgroup_target *cgroup,
 {
 	struct sl_policy *policy = NULL;
 	struct sl_environment env = {};
-	int err = sl_cgroup_environment(cgroup, &env, diag);
+	int err;
 
-	if (!err)
-		err = sl_cgroup_resolve(options, &env, &policy, diag);
+	sl_cgroup_environment(options->lookout, cgroup, &env);
+	err = sl_cgroup_resolve(cgroup, options, &env, &policy, diag);
 	if (!err)
 		err = sl_cgroup_put(state, cgroup, policy, out, diag);
 	sl_policy_free(policy);

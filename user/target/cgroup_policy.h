@@ -8,17 +8,18 @@
 
 #include "kernel/state.h"
 #include "target/device.h"
+#include "target/lookout.h"
 
-/*
- * The network as the cgroup's workload sees it: that of a process in it or below it,
- * with the resolv.conf of its root; without one, the caller's. Sets cgroup->netns. Free
- * with sl_environment_free. -errno with the reason in diag.
- */
-int sl_cgroup_environment(struct sl_cgroup_target *cgroup, struct sl_environment *env,
-			  struct sl_diag *diag);
+/* The network as the cgroup's workload sees it (sl_cgroup_look). Sets cgroup->netns. Free
+ * with sl_environment_free. What cannot be read is an error only of a policy that needs it. */
+void sl_cgroup_environment(const struct sl_lookout *lookout, struct sl_cgroup_target *cgroup,
+			   struct sl_environment *env);
 
-/* What the policy means there; owned by the caller. options->binding is not looked at. */
-int sl_cgroup_resolve(const struct sl_attach_options *options, const struct sl_environment *env,
+/* What the policy means there; owned by the caller. options->binding is not looked at.
+ * cgroup: whose uids `uid: {container: N}` are; NULL: of no cgroup yet, to find what is
+ * wrong with a policy. */
+int sl_cgroup_resolve(const struct sl_cgroup_target *cgroup,
+		      const struct sl_attach_options *options, const struct sl_environment *env,
 		      struct sl_policy **out, struct sl_diag *diag);
 
 /* A policy of that kind onto the cgroup. */

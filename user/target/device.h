@@ -53,6 +53,8 @@ bool sl_binding_of_table(const struct sl_table *table, struct sl_binding_spec *o
 /* Do both bind the same, as a table would hold it? */
 bool sl_binding_same(const struct sl_binding_spec *a, const struct sl_binding_spec *b);
 
+struct sl_lookout;
+
 struct sl_attach_options {
 	const char *policy;	/* path; `-` is standard input */
 	/* Instead of what the file holds now, borrowed; policy is then where its
@@ -63,6 +65,7 @@ struct sl_attach_options {
 	bool trust_clock;
 	bool forwarder;		/* somebody hosts one for `mode: forward` (cgroups only) */
 	struct sl_binding_spec binding;
+	const struct sl_lookout *lookout; /* borrowed: of cgroups only; target/lookout.h */
 	const struct sl_environment *network; /* borrowed: where no warnings are wanted */
 	sl_since_fn *since;	/* of resolve.h, or NULL */
 	void *since_context;
