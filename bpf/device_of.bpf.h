@@ -3,8 +3,14 @@
 #ifndef SLUICE_DEVICE_OF_BPF_H
 #define SLUICE_DEVICE_OF_BPF_H
 
+#include <vmlinux.h>
+#include <bpf/bpf_core_read.h>
+
 #include "maps.bpf.h"
 #include "subject.bpf.h"
+
+/* The context as what it is (6.2). */
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 
 /* SL_DEVICE_WORD by ifindex. Not there: the frame is dropped (no-policy). */
 struct {
@@ -32,9 +38,24 @@ static __always_inline bool sl_subject_of(__u32 ifindex, struct sl_subject *s)
 	return true;
 }
 
-static __always_inline bool sl_device_subject(const struct __sk_buff *skb, struct sl_subject *s)
+/* In the namespace that the programs were loaded for: an index is that one's. */
+static __always_inline bool sl_is_at_home(const struct net_device *dev)
 {
-	return sl_subject_of(skb->ifindex, s);
+	return dev->nd_net.net->net_cookie == sl_netns;
+}
+
+/* A device that is moved to another namespace takes its tcx links along, and its index may
+ * be one of ours there: it passes nothing. A filter (before 6.6) does not go along. */
+static __always_inline bool sl_device_subject(struct __sk_buff *context, struct sl_subject *s)
+{
+	struct sk_buff *skb;
+
+	if (bpf_core_field_exists(struct net_device, tcx_ingress)) {
+		skb = bpf_cast_to_kern_ctx(context);
+		if (!sl_is_at_home(skb->dev))
+			return false;
+	}
+	return sl_subject_of(context->ifindex, s);
 }
 
 #endif

@@ -30,11 +30,8 @@
 
 #define SL_NETDEV_ALIGN 32	/* include/linux/netdevice.h: netdev_priv */
 
-/* The context as what it is (6.2). */
-extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
-
 /* The interface index of a veth's other end, which its private part begins with the address
- * of (drivers/net/veth.c, struct veth_priv). */
+ * of (drivers/net/veth.c, struct veth_priv); 0: it is not in the namespace whose indexes we know. */
 static __always_inline __u32 sl_other_end(struct net_device *dev)
 {
 	__u32 size = bpf_core_type_size(struct net_device);
@@ -43,7 +40,8 @@ static __always_inline __u32 sl_other_end(struct net_device *dev)
 	size = (size + SL_NETDEV_ALIGN - 1) & -SL_NETDEV_ALIGN;
 	if (bpf_probe_read_kernel(&other, sizeof(other), (void *)dev + size) || !other)
 		return 0;
-	return BPF_CORE_READ(other, ifindex);
+	return BPF_CORE_READ(other, nd_net.net, net_cookie) == sl_netns ?
+		       BPF_CORE_READ(other, ifindex) : 0;
 }
 
 /* What the record shall say of it; that it is no frame we would let pass is no matter. */

@@ -31,6 +31,7 @@ enum sl_target_flags {
 	SL_TARGET_LIVE = 1 << 0,	/* complete; without: given up half-way, to be swept */
 	SL_TARGET_TCX = 1 << 1,		/* attached by tcx links, else by clsact */
 	SL_TARGET_QDISC = 1 << 2,	/* the clsact qdisc is ours */
+	SL_TARGET_ASIDE = 1 << 3,	/* moved to another namespace, its index is another's */
 };
 
 /* sl_targets[slot]. Written by the loader; the kernel reads cgroup and buckets. */

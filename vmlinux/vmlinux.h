@@ -5,7 +5,7 @@
  * layout. Everything else comes from the UAPI headers.
  *
  * Sources: include/linux/sched.h, include/linux/cred.h, include/linux/skbuff.h, include/linux/netdevice.h,
- * include/net/sock.h, include/linux/cgroup-defs.h, include/linux/kernfs.h.
+ * include/net/net_namespace.h, include/net/sock.h, include/linux/cgroup-defs.h, include/linux/kernfs.h.
  */
 #ifndef SLUICE_VMLINUX_H
 #define SLUICE_VMLINUX_H
@@ -27,8 +27,18 @@ struct task_struct {
 	const struct cred *cred;
 };
 
+struct net {
+	__u64 net_cookie;		/* what SO_NETNS_COOKIE tells */
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct net_device {
 	int ifindex;
+	possible_net_t nd_net;
+	void *tcx_ingress;		/* from 6.6 on */
 };
 
 struct sk_buff {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Devices that come and go: one that is renamed keeps its policy, one that takes
 another's name or index inherits nothing."""
+import contextlib
 import json
 import os
 import re
@@ -226,29 +227,103 @@ def elsewhere(device_labs):
         sh("ip", "netns", "del", ns)
 
 
+@contextlib.contextmanager
+def moved(lab, port, elsewhere):
+    """Moves reuse6 there; gives what tells whether a frame of its workload arrives."""
+    sh("ip", "-n", lab.host, "link", "set", "reuse6", "netns", elsewhere)
+    sh("ip", "-n", elsewhere, "link", "set", "reuse6", "up")
+    with packet_socket(elsewhere, "reuse6", 0x800) as s:
+        sink = Capture(s.fileno())
+
+        def arrives(seconds=0.2):
+            mark, position = os.urandom(8), sink.position()
+            port.send(datagram(PEER4, ECHO, mark, SPORT, **OWN))
+            return bool(sink.wait(mark, position, seconds))
+        try:
+            yield arrives
+        finally:
+            sink.close()
+
+
+def told(lab):
+    """The targets by name, and the names that are said to have been moved."""
+    status = json.loads(lab.guard.run("status", "-o", "json").stdout)
+    return ({t["name"]: t for t in status["targets"]},
+            {w.split(":")[0] for w in status["warnings"] if "was moved" in w})
+
+
 @pytest.mark.parametrize("index", [INDEX, INDEX + 1])
-def test_a_device_that_is_moved_stays_judged(device_labs, elsewhere, index):
-    """With its own index or another one, whatever looks at it afterwards."""
+@pytest.mark.parametrize("way", ["--all", "--dev"])
+def test_a_device_that_is_moved_passes_nothing(device_labs, elsewhere, tally, index, way):
+    """With its own index or another one, whatever looks at it afterwards and whatever its
+    policy would let pass, until it is detached, which can be done by its name."""
     lab = device_labs("veth", "frames")
     with lab.another("reuse6", index=index) as port:
-        lab.guard.attach("reuse6", NOTHING)
-        sh("ip", "-n", lab.host, "link", "set", "reuse6", "netns", elsewhere)
-        sh("ip", "-n", elsewhere, "link", "set", "reuse6", "up")
-        with packet_socket(elsewhere, "reuse6", 0x800) as s:
-            sink = Capture(s.fileno())
-
-            def arrives():
-                mark, position = os.urandom(8), sink.position()
-                port.send(datagram(PEER4, ECHO, mark, SPORT, **OWN))
-                return bool(sink.wait(mark, position, 0.2))
+        lab.guard.attach("reuse6", PEERS)
+        assert passes(lab, port)
+        with moved(lab, port, elsewhere) as arrives:
             for _ in range(2):
-                assert not arrives()
-                status = json.loads(lab.guard.run("status", "-o", "json").stdout)
-                assert [t["name"] for t in status["targets"]].count("reuse6") == 1, status
-                assert any("moved" in w for w in status["warnings"]) is (index == INDEX), status
-            lab.guard.run("detach", "--all")
+                blocked = not arrives()
+                tally(blocked)
+                assert blocked
+                targets, gone = told(lab)
+                assert not targets["reuse6"]["attached"] and "reuse6" in gone, (targets, gone)
+            lab.guard.run("detach", *([way, "reuse6"] if way == "--dev" else [way]))
             assert until(arrives, 5)
-            sink.close()
+    assert "reuse6" not in told(lab)[0]
+
+
+@pytest.mark.parametrize("index", [INDEX, INDEX + 1])
+@pytest.mark.parametrize("name", ["reuse6", "reuse7"])
+def test_the_index_of_a_device_that_was_moved(device_labs, elsewhere, tally, index, name):
+    """Another device comes and has it, and perhaps the name: attaching that lets go nothing of
+    the first, wherever it is, and the second is judged by its own policy."""
+    lab = device_labs("veth", "frames")
+    with lab.another("reuse6", index=index) as port:
+        lab.guard.attach("reuse6", PEERS)
+        first = lab.guard.status("reuse6")["slot"]
+        with moved(lab, port, elsewhere) as arrives, \
+                lab.another(name, index=index, mac_address="52:54:00:12:34:5b") as second:
+            assert until(lambda: passes(lab, second, "198.51.100.3")), "it has no policy"
+            lab.guard.attach(name, PEERS, "--address", ANOTHER4)
+            for _ in range(2):
+                blocked = [not arrives(), not passes(lab, second, "198.51.100.3")]
+                tally(sum(blocked), 2)
+                assert all(blocked), blocked
+                assert passes(lab, second)
+                targets = [t for t in lab.guard.status() if t["ifindex"] == index]
+                assert [t["slot"] == first for t in targets if not t["attached"]] == [True]
+                assert [t["name"] for t in targets if t["attached"]] == [name]
+                assert "reuse6" in told(lab)[1]
+            lab.guard.attach(name, NOTHING, "--address", ANOTHER4)
+            assert not passes(lab, second) and not arrives()
+            lab.guard.detach(name)
+            assert passes(lab, second, "198.51.100.3")
+            assert not arrives(), "detaching the second has let go the first"
+            assert first in [t["slot"] for t in lab.guard.status()]
+            sh("ip", "-n", elsewhere, "link", "del", "reuse6")
+            assert until(lambda: first not in [t["slot"] for t in lab.guard.status()])
+            assert not list(lab.guard.state.glob("netns-*/moved-*"))
+
+
+def test_the_index_that_a_moved_device_gets_is_a_judged_one_here(device_labs, elsewhere, tally):
+    """What leads from an index to a policy is one namespace's: the policy of the device that
+    has that index here says nothing about it."""
+    lab = device_labs("veth", "frames")
+    sh("ip", "-n", elsewhere, "-batch", "-", input="".join(     # its next index is none of the lab's
+        f"link add bump{n} type bridge\nlink del bump{n}\n" for n in range(80)))
+    with lab.another("reuse6", index=INDEX) as port:
+        lab.guard.attach("reuse6", PEERS)
+        with moved(lab, port, elsewhere) as arrives:
+            there = int(sh("ip", "-n", elsewhere, "-o", "link", "show", "reuse6").split(":")[0])
+            with lab.another("reuse7", index=there, mac_address="52:54:00:12:34:5b") as second:
+                lab.guard.attach("reuse7", PEERS, "--address", ANOTHER4)
+                assert passes(lab, second)
+                sent = lab.guard.status("reuse7")["tx_frames"]
+                blocked = not arrives()
+                tally(blocked)
+                assert blocked
+                assert lab.guard.status("reuse7")["tx_frames"] == sent
 
 
 def test_taken_off_under_another_name_or_seen_from_elsewhere(device_labs, elsewhere):
@@ -261,9 +336,9 @@ def test_taken_off_under_another_name_or_seen_from_elsewhere(device_labs, elsewh
         for pin in lab.guard.state.glob(f"netns-*/link-{index}-*"):
             pin.unlink()
         for ns in (elsewhere, lab.host):
-            told = subprocess.run(["nsenter", f"--net=/run/netns/{ns}", SLUICE, "status"], text=True,
+            said = subprocess.run(["nsenter", f"--net=/run/netns/{ns}", SLUICE, "status"], text=True,
                                   env=lab.guard.env, stdout=subprocess.PIPE, check=True).stdout
-            assert "NOT ENFORCED" in told, (ns, told)
+            assert "NOT ENFORCED" in said, (ns, said)
         sh("ip", "-n", lab.host, "link", "set", "reuse5b", "name", "reuse5")
         lab.guard.run("detach", "--dev", "reuse5")
         assert lab.guard.status("reuse5") is None

@@ -2,6 +2,7 @@
 /* sluice detach: the only thing that opens. */
 #include <errno.h>
 #include <getopt.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,10 +77,32 @@ static int detach_cgroup(struct detaching *d, const char *path)
 	return err ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
 
+struct moved {
+	const char *name;
+	__u32 slot;
+	bool found;
+};
+
+static void find_moved(void *context, const struct sl_target_view *view)
+{
+	struct moved *m = context;
+
+	if (view->moved && view->here && !strcmp(view->target.name, m->name)) {
+		m->slot = view->slot;
+		m->found = true;
+	}
+}
+
 static int detach_device(struct detaching *d, const char *name)
 {
+	struct moved moved = {.name = name};
 	struct sl_device device;
 
+	if (!if_nametoindex(name) && !sl_state_targets(d->state, find_moved, &moved) &&
+	    moved.found && !sl_state_detach_slot(d->state, moved.slot, d->diag)) {
+		say(d, name, 0, nothing_judges_frames);
+		return SL_EXIT_OK;
+	}
 	if (sl_device_find(name, &device, d->diag) ||
 	    sl_state_detach_device(d->state, &device, d->diag))
 		return SL_EXIT_FAILED;

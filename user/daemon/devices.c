@@ -220,8 +220,8 @@ static void note(void *context, const struct sl_target_view *view)
 	const struct sl_target *t = &view->target;
 	struct sl_watched *w;
 
-	if (t->kind != SL_TARGET_DEVICE || t->netns != survey->netns)
-		return;
+	if (t->kind != SL_TARGET_DEVICE || t->netns != survey->netns || view->moved)
+		return;		/* of one that was moved another may have the index */
 	w = sl_devices_find(survey->devices, t->ifindex);
 	if (w)
 		survey->found[w - survey->devices->devices] =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* What can be asked of sluiced: attach, detach, apply. */
 #include <errno.h>
+#include <net/if.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -211,12 +212,16 @@ static void release_device(struct sl_daemon *d, const struct sl_target *t)
 	}
 }
 
-static bool is_wanted(const struct detaching *d, const struct sl_target *t)
+/* Of one that was moved away another may have the name here by now. */
+static bool is_wanted(const struct detaching *d, const struct sl_target_view *view)
 {
+	const struct sl_target *t = &view->target;
+
 	if (d->cgroup)
 		return t->kind == SL_TARGET_CGROUP && t->cgroup_id == d->cgroup;
 	return !d->name || (t->kind == SL_TARGET_DEVICE && !strcmp(d->name, t->name) &&
-			    t->netns == sl_state_netns(d->daemon->devices.state));
+			    t->netns == sl_state_netns(d->daemon->devices.state) &&
+			    (!view->moved || !if_nametoindex(d->name)));
 }
 
 static void detach_each(void *context, const struct sl_target_view *view)
@@ -225,7 +230,7 @@ static void detach_each(void *context, const struct sl_target_view *view)
 	struct detaching *d = context;
 	json_t *one;
 
-	if (!is_wanted(d, t))
+	if (!is_wanted(d, view))
 		return;
 	if (sl_state_detach_slot(d->daemon->devices.state, view->slot, d->diag)) {
 		d->failed = true;
@@ -236,7 +241,7 @@ static void detach_each(void *context, const struct sl_target_view *view)
 	json_object_set_new(one, "name",
 			    t->kind == SL_TARGET_CGROUP ? sl_change_release_cgroup(d->daemon, t)
 							: sl_json_text(t->name));
-	if (t->kind == SL_TARGET_DEVICE)
+	if (t->kind == SL_TARGET_DEVICE && !view->moved)
 		release_device(d->daemon, t);
 	fputs("sluiced: detached ", stderr);
 	sl_put_text(json_string_value(json_object_get(one, "name")), stderr);

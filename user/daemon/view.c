@@ -158,9 +158,9 @@ static void add_warnings(json_t *warnings, const struct sl_target_view *v, const
 		warn(warnings, name, "no generation is in force: everything is denied");
 	if (v->moved)
 		warn(warnings, name,
-		     "it was moved to another network namespace and has another index there: all of "
-		     "its frames are dropped; attach it where it is, and `sluice detach --all` where it "
-		     "was takes this off");
+		     "it was moved to another network namespace: all of its frames are dropped; `sluice "
+		     "detach --dev` where it was takes that off, `sluice attach` where it is judges "
+		     "it there");
 	else if (!v->attached)
 		warn(warnings, name,
 		     "NOT ENFORCED: a program of it has been taken off: `sluice attach` puts it back, "

@@ -247,6 +247,7 @@ static int load_programs(struct sl_state *s, struct device *skel)
 
 	skel->rodata->sl_seed = s->info.seed;
 	skel->rodata->sl_mark = s->info.mark;
+	skel->rodata->sl_netns = s->netns;
 	err = device__load(skel);
 	if (!err)
 		err = take_maps(s, skel);

@@ -171,7 +171,7 @@ struct sl_target_view {
 	__u64 generation;
 	__u32 flags;		/* SL_F_ of its table */
 	bool attached;		/* its programs are on the device, or judge the cgroup */
-	bool moved;		/* not attached: it is in another namespace, with another index */
+	bool moved;		/* not attached: it is in another namespace now, and passes nothing */
 	__u32 preceding;	/* the id of somebody's program that has its frames before ours, and
 				 * decides which ours get at all; 0: none, or unknown */
 	enum sl_peer peer;	/* of a device that is `attached` */

@@ -16,8 +16,6 @@
 #include "state_internal.h"
 #include "tc.h"
 
-static const char *const link_words[2] = {[SL_EGRESS] = "from", [SL_INGRESS] = "to"};
-
 int sl_device_find(const char *name, struct sl_device *out, struct sl_diag *diag)
 {
 	struct ifreq request = {};
@@ -48,116 +46,6 @@ int sl_device_find(const char *name, struct sl_device *out, struct sl_diag *diag
 		return -EOPNOTSUPP;
 	}
 	*out = device;
-	return 0;
-}
-
-/* In the namespace of the target, which may be another than ours. */
-char *sl_state_link_pin(const struct sl_state *s, const struct sl_target *t,
-		      enum sl_direction direction)
-{
-	return sl_state_pin(s, false, "netns-%llu/link-%u-%s", (unsigned long long)t->netns,
-			    t->ifindex, link_words[direction]);
-}
-
-/* ---- is it attached? ---- */
-
-/* The index, wherever it is now, of the device that the link is on; 0: the device is gone;
- * -ENOENT: the link is; another error: it cannot be looked at. */
-static int linked_ifindex(const struct sl_state *s, const struct sl_target *t,
-			  enum sl_direction direction)
-{
-	char *pin = sl_state_link_pin(s, t, direction);
-	int found = pin ? sl_tcx_ifindex(pin) : -ENOMEM;
-
-	free(pin);
-	return found;
-}
-
-/* What cannot be looked at (no descriptor, no memory) is taken for attached: what is not is
- * swept, and that opens. */
-static bool has_link(const struct sl_state *s, const struct sl_target *t,
-		     enum sl_direction direction)
-{
-	int found = linked_ifindex(s, t, direction);
-
-	return found == (int)t->ifindex || (found < 0 && found != -ENOENT);
-}
-
-static bool has_filter(const struct sl_state *s, const struct sl_target *t,
-		       enum sl_direction direction)
-{
-	struct bpf_prog_info info = {};
-	__u32 size = sizeof(info);
-
-	if (t->netns != s->netns)	/* cannot be seen from here: taken for attached */
-		return true;
-	return s->programs[direction] >= 0 &&
-	       !bpf_obj_get_info_by_fd(s->programs[direction], &info, &size) &&
-	       sl_clsact_is_attached(t->ifindex, direction, info.id);
-}
-
-bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *t)
-{
-	bool tcx = t->flags & SL_TARGET_TCX;
-
-	if (!s->path || !(t->flags & SL_TARGET_LIVE))
-		return false;
-	return tcx ? has_link(s, t, SL_EGRESS) && has_link(s, t, SL_INGRESS) :
-		     has_filter(s, t, SL_EGRESS) && has_filter(s, t, SL_INGRESS);
-}
-
-/* A device in another network namespace may have another index than it had: what was linked
- * to it goes with it. */
-bool sl_state_is_moved(const struct sl_state *s, const struct sl_target *t)
-{
-	enum sl_direction d;
-
-	if (!s->path || !(t->flags & SL_TARGET_LIVE) || !(t->flags & SL_TARGET_TCX))
-		return false;
-	for (d = SL_EGRESS; d <= SL_INGRESS; d++) {
-		int found = linked_ifindex(s, t, d);
-
-		if (found > 0 && found != (int)t->ifindex)
-			return true;
-	}
-	return false;
-}
-
-/* Might a device that is not attached, in whole, be there all the same? A link tells when
- * its device is gone (and yet another one may have come, of its name and index, which is
- * told from it by nothing else). Without a link the device may live, in another namespace
- * or here: what took the links off took nothing else. */
-bool sl_state_may_live(const struct sl_state *s, const struct sl_target *t)
-{
-	char name[IF_NAMESIZE] = "";
-	int from = 0, to = 0;
-
-	if (t->flags & SL_TARGET_TCX) {
-		from = linked_ifindex(s, t, SL_EGRESS);
-		to = linked_ifindex(s, t, SL_INGRESS);
-	}
-	if (t->netns == s->netns && !if_indextoname(t->ifindex, name))
-		return from > 0 || to > 0;
-	if (from == -ENOENT && to == -ENOENT)
-		return true;
-	return (from && to) || (t->netns == s->netns && !strcmp(name, t->name));
-}
-
-/* Ours are put before all others, but somebody can put one before ours later
- * (BPF_F_BEFORE); what that one passes ours never see. */
-__u32 sl_state_preceding(const struct sl_state *s, const struct sl_target *t)
-{
-	struct bpf_prog_info info = {};
-	__u32 size = sizeof(info), first;
-	int i;
-
-	if (!(t->flags & SL_TARGET_TCX) || t->netns != s->netns)
-		return 0;
-	for (i = 0; i < 2; i++) {
-		if (!sl_tcx_first(t->ifindex, i, &first) && first && s->programs[i] >= 0 &&
-		    !bpf_obj_get_info_by_fd(s->programs[i], &info, &size) && first != info.id)
-			return first;
-	}
 	return 0;
 }
 
@@ -224,7 +112,7 @@ static void drop_attachment(const struct sl_state *s, const struct sl_target *t)
 			sl_state_drop_link(pin);
 		free(pin);
 		if (!(t->flags & SL_TARGET_TCX) && t->netns == s->netns &&
-		    has_filter(s, t, direction))
+		    sl_state_has_filter(s, t, direction))
 			sl_clsact_detach(t->ifindex, direction);
 	}
 	if ((t->flags & SL_TARGET_QDISC) && t->netns == s->netns)
@@ -349,16 +237,31 @@ bool sl_state_find_device(const struct sl_state *s, unsigned ifindex, __u32 *slo
 	       t->ifindex == ifindex && t->netns == s->netns;
 }
 
-/* A target that is not attached is one of a device that had this index before, or was
- * given up half-way: it is forgotten. */
-static bool find_attached(struct sl_state *s, unsigned ifindex, __u32 *slot, struct sl_target *t)
+/* A target that is not attached is one of a device that had this index before: it is
+ * forgotten, as one that was given up half-way is; but if that device was moved to another
+ * namespace it stays ours. */
+static bool find_attached(struct sl_state *s, unsigned ifindex, __u32 *slot, struct sl_target *t,
+			  int *err)
 {
 	if (!sl_state_find_device(s, ifindex, slot, t))
 		return false;
 	if (!s->path || sl_state_is_attached(s, t))
 		return true;
-	sl_state_forget_target(s, *slot, t);
+	if ((t->flags & SL_TARGET_ASIDE) || sl_state_is_moved(s, t))
+		*err = sl_state_set_aside(s, *slot, t);
+	else
+		sl_state_forget_target(s, *slot, t);
 	return false;
+}
+
+static int say_aside(struct sl_diag *diag, const struct sl_device *device,
+		     const struct sl_target *moved, int err)
+{
+	sl_error(diag, NULL, "device '%s' has the index (%u) of '%s', which was moved to another "
+		 "network namespace, and whose pins cannot be put aside: %s; try again, or "
+		 "`sluice detach --dev %s`, which opens that one", device->name, device->ifindex,
+		 moved->name, strerror(-err), moved->name);
+	return err;
 }
 
 static int switch_device(struct sl_state *s, __u32 slot, struct sl_target *t,
@@ -380,17 +283,18 @@ int sl_state_attach_device(struct sl_state *s, const struct sl_device *device,
 	libbpf_print_fn_t before = sl_complaints_begin();
 	struct sl_target t;
 	__u32 found;
-	int err;
+	int err = 0;
 
 	sl_state_sweep_some(s);
-	if (find_attached(s, device->ifindex, &found, &t)) {
+	if (find_attached(s, device->ifindex, &found, &t, &err)) {
 		err = switch_device(s, found, &t, device, table, diag);
 		if (!err)
 			sl_state_guard_peer(s, &t);
 		if (!err)
 			*slot = found;
 	} else {
-		err = attach_new(s, device, table, slot, diag);
+		err = err ? say_aside(diag, device, &t, err) :
+			    attach_new(s, device, table, slot, diag);
 	}
 	sl_complaints_end(before);
 	return err;
@@ -404,8 +308,9 @@ int sl_state_hold_device(struct sl_state *s, const struct sl_device *device,
 	__u32 slot;
 	int err = 0;
 
-	if (!find_attached(s, device->ifindex, &slot, &t))
-		err = attach_new(s, device, NULL, &slot, diag);
+	if (!find_attached(s, device->ifindex, &slot, &t, &err))
+		err = err ? say_aside(diag, device, &t, err) :
+			    attach_new(s, device, NULL, &slot, diag);
 	sl_complaints_end(before);
 	return err;
 }

@@ -9,6 +9,7 @@
  *   state_hits.c     counters across generations
  *   state_flows.c    going through a target's flows
  *   state_devices.c  devices: attach, detach
+ *   state_attached.c ... and whether one is, or where it went
  *   state_peer.c     ... and the other end of a veth
  *   state_seal.c     is all as it was left? and devices put back
  *   state_cgroups.c  cgroups: attach, detach
@@ -173,16 +174,31 @@ void sl_state_clear_hits(const struct sl_state *s, const __u32 *slots, size_t n)
 void sl_state_carry_hits(const struct sl_state *s, __u32 slot, const struct sl_table *old,
 			 const struct sl_table *new);
 
-/* ---- state_devices.c ---- */
+/* ---- state_attached.c ---- */
 
+/* Links or filters are there, on a device that has the target's index; and that is the
+ * device, in the target's namespace (which asks the kernel more). */
+bool sl_state_is_linked(const struct sl_state *s, const struct sl_target *target);
 bool sl_state_is_attached(const struct sl_state *s, const struct sl_target *target);
+/* Its links are on a device of another namespace. */
 bool sl_state_is_moved(const struct sl_state *s, const struct sl_target *target);
+/* Might a device that is not attached, in whole, be there all the same? */
 bool sl_state_may_live(const struct sl_state *s, const struct sl_target *target);
+bool sl_state_has_filter(const struct sl_state *s, const struct sl_target *target,
+			 enum sl_direction direction);
+/* Another device comes to have the index of one that was moved: what is pinned of that gets
+ * names that have no index in them, and nothing leads to it, as nothing is to pass it. */
+int sl_state_set_aside(struct sl_state *s, __u32 slot, struct sl_target *target);
 /* The id of somebody's program that has its frames before ours; 0: none, or unknown. */
 __u32 sl_state_preceding(const struct sl_state *s, const struct sl_target *target);
-/* The pin of a device's link; owned, NULL without memory. */
+/* The pins of a device's links, and of the one at a veth's other end; owned, NULL without
+ * memory. */
 char *sl_state_link_pin(const struct sl_state *s, const struct sl_target *t,
 			enum sl_direction direction);
+char *sl_state_peer_pin(const struct sl_state *s, const struct sl_target *t);
+
+/* ---- state_devices.c ---- */
+
 /* A link of our program before all others, pinned; the pin that was there goes. */
 int sl_state_attach_tcx(const struct sl_state *s, const struct sl_target *t,
 			enum sl_direction direction);

@@ -189,6 +189,7 @@ static int load_program(struct sl_state *s, const char *pin)
 	if (!skel)
 		return -errno;
 	skel->rodata->sl_seed = s->info.seed;
+	skel->rodata->sl_netns = s->netns;
 	err = share_maps(s, skel);
 	if (!err)
 		err = peer__load(skel);
@@ -223,12 +224,6 @@ static int open_program(struct sl_state *s)
 }
 
 /* ---- the link ---- */
-
-static char *pin_of(const struct sl_state *s, const struct sl_target *t)
-{
-	return sl_state_pin(s, false, "netns-%llu/link-%u-peer", (unsigned long long)t->netns,
-			    t->ifindex);
-}
 
 struct linking {
 	int program, netns_fd;	/* -1: here */
@@ -308,7 +303,7 @@ int sl_state_guard_peer(struct sl_state *s, const struct sl_target *t)
 		return 0;
 	if (!(t->flags & SL_TARGET_TCX))
 		return -EOPNOTSUPP;	/* what a container's root could take off guards nothing */
-	pin = pin_of(s, t);
+	pin = sl_state_peer_pin(s, t);
 	if (!pin)
 		return -ENOMEM;
 	err = is_guarded(t, pin) ? 0 : open_program(s);
@@ -320,7 +315,7 @@ int sl_state_guard_peer(struct sl_state *s, const struct sl_target *t)
 
 void sl_state_drop_peer(const struct sl_state *s, const struct sl_target *t)
 {
-	char *pin = s->path ? pin_of(s, t) : NULL;
+	char *pin = s->path ? sl_state_peer_pin(s, t) : NULL;
 
 	if (pin)
 		sl_state_drop_link(pin);
@@ -335,7 +330,7 @@ enum sl_peer sl_state_peer(const struct sl_state *s, const struct sl_target *t)
 	if (t->kind != SL_TARGET_DEVICE || t->netns != s->netns || !s->path ||
 	    !sl_device_is_veth(t->name))
 		return SL_PEER_UNKNOWN;
-	pin = pin_of(s, t);
+	pin = sl_state_peer_pin(s, t);
 	peer = pin && is_guarded(t, pin) ? SL_PEER_GUARDED : SL_PEER_OPEN;
 	free(pin);
 	return peer;

@@ -172,7 +172,7 @@ static int mend_target(struct sl_state *s, const struct sl_device *device, __u32
 	if (err)
 		return err;
 	if (t->kind != SL_TARGET_DEVICE || t->ifindex != device->ifindex || t->netns != s->netns ||
-	    !(t->flags & SL_TARGET_LIVE))
+	    (t->flags & (SL_TARGET_LIVE | SL_TARGET_ASIDE)) != SL_TARGET_LIVE)
 		return -ESTALE; /* another's by now, or rewritten: given anew */
 	return sl_state_lead_to(s, t->ifindex, slot);
 }
@@ -195,12 +195,4 @@ int sl_state_mend(struct sl_state *s, const struct sl_device *device, __u32 slot
 		__atomic_store_n(&s->words[slot], 0, __ATOMIC_RELEASE);
 	sl_complaints_end(before);
 	return err;
-}
-
-bool sl_state_device_is_attached(const struct sl_state *s, const struct sl_device *device)
-{
-	struct sl_target t;
-	__u32 slot;
-
-	return sl_state_find_device(s, device->ifindex, &slot, &t) && sl_state_is_attached(s, &t);
 }

@@ -20,7 +20,7 @@ static bool is_gone(struct sl_state *s, __u32 slot, const struct sl_target *t)
 {
 	if (t->kind == SL_TARGET_CGROUP)
 		return sl_state_is_cgroup_over(s, slot, t);
-	if (t->kind != SL_TARGET_DEVICE || sl_state_is_attached(s, t))
+	if (t->kind != SL_TARGET_DEVICE || sl_state_is_linked(s, t))
 		return false;
 	return !(t->flags & SL_TARGET_LIVE) || !sl_state_may_live(s, t);
 }

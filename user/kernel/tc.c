@@ -31,7 +31,7 @@ int sl_tcx_link(int prog_fd, unsigned ifindex, enum sl_direction direction)
 	return fd < 0 ? -errno : fd;
 }
 
-int sl_tcx_ifindex(const char *pin)
+int sl_tcx_link_ifindex(const char *pin, __u32 *id)
 {
 	struct bpf_link_info info = {};
 	__u32 size = sizeof(info);
@@ -41,8 +41,18 @@ int sl_tcx_ifindex(const char *pin)
 		return -errno;
 	err = bpf_obj_get_info_by_fd(fd, &info, &size);
 	close(fd);
+	if (err)
+		return -errno;
+	*id = info.id;
 	/* tcx.ifindex stands where xdp.ifindex does */
-	return err ? -errno : (int)info.xdp.ifindex;
+	return (int)info.xdp.ifindex;
+}
+
+int sl_tcx_ifindex(const char *pin)
+{
+	__u32 id;
+
+	return sl_tcx_link_ifindex(pin, &id);
 }
 
 struct tcx_query_attr {
@@ -65,6 +75,25 @@ int sl_tcx_first(unsigned ifindex, enum sl_direction direction, __u32 *program)
 		return -errno;
 	*program = attr.count ? ids[0] : 0;
 	return 0;
+}
+
+#define TCX_LINKS_MAX 64	/* BPF_MPROG_MAX */
+
+int sl_tcx_has_link(unsigned ifindex, enum sl_direction direction, __u32 id)
+{
+	__u32 programs[TCX_LINKS_MAX] = {}, links[TCX_LINKS_MAX] = {}, i;
+	struct tcx_query_attr attr = {.target_ifindex = ifindex,
+				      .attach_type = direction == SL_EGRESS ? TCX_INGRESS :
+									      TCX_EGRESS,
+				      .prog_ids = (__u64)(unsigned long)programs,
+				      .link_ids = (__u64)(unsigned long)links,
+				      .count = TCX_LINKS_MAX};
+
+	if (syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof(attr)))
+		return -errno;
+	for (i = 0; i < attr.count && links[i] != id; i++)
+		;
+	return i < attr.count;
 }
 
 #define HANDLE 1

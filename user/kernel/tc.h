@@ -18,6 +18,10 @@ int sl_tcx_link(int prog_fd, unsigned ifindex, enum sl_direction direction);
 
 /* The interface of a tcx link by a pin's path: > 0, 0 if the device is gone, -errno. */
 int sl_tcx_ifindex(const char *pin);
+int sl_tcx_link_ifindex(const char *pin, __u32 *id);	/* ... and the link's id */
+
+/* Is that link on the device? 1, 0 or -errno (-ENODEV: there is no device). */
+int sl_tcx_has_link(unsigned ifindex, enum sl_direction direction, __u32 id);
 
 /* The program that a device runs first, by tcx. 0: none; -errno. */
 int sl_tcx_first(unsigned ifindex, enum sl_direction direction, __u32 *program);
