@@ -413,6 +413,8 @@ HOSTILE = {
     "external entity": '<!DOCTYPE d SYSTEM "file:///etc/passwd"><domain><name>web</name></domain>',
     "a network": "<network><name>web</name></network>",
     "another guest's": domain(nic(), name="db"),
+    "two targets": domain(nic(inside="<target dev='vnet1'/>")),
+    "one target of two": domain(nic(), nic(mac="52:54:00:12:34:57", number=1)),
     "bad metadata": domain(nic(), metadata=policy_element(nmae="web")),
     "bad address": domain(nic(inside="<filterref filter='x'><parameter name='IP' value='x'/>"
                                      "</filterref>")),
@@ -483,16 +485,28 @@ def test_networks_that_are_no_interface(host, which):
     assert host.policy_of("vnet0") == "from-default"
 
 
+def test_every_devices_of_the_domain_counts(host):
+    """libvirt reads ./devices/interface: so no card goes unjudged in a second <devices>."""
+    host.tap("vnet0")
+    host.tap("vnet1")
+    second = nic("vnet1", mac="52:54:00:12:34:57", number=1)
+    ok(host.hook("start", domain(nic("vnet0"), "</devices><devices>", second)))
+    assert host.policy_of("vnet0") == host.policy_of("vnet1") == "from-default"
+
+
 def test_a_card_of_the_hosts_is_warned_of(host):
     """It may be a network's or not."""
     host.tap("vnet0")
-    card = "<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='6' slot='2' " \
+    pci = "<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='6' slot='2' " \
         "function='0'/></source></hostdev>"
+    usb = "<hostdev mode='subsystem' type='usb'><source><vendor id='0x0b95'/><product id='0x1790'/>" \
+        "</source></hostdev>"
     for op in ("start", "reconnect"):
-        assert "judged by nobody" in ok(host.hook(op, domain(nic("vnet0"), card))).stderr
+        for card in (pci, usb):
+            assert "judged by nobody" in ok(host.hook(op, domain(nic("vnet0"), card))).stderr
     other = "<qemu:commandline xmlns:qemu='u'><qemu:arg value='-device'/></qemu:commandline>"
-    usb = "<hostdev mode='subsystem' type='usb'/></devices>" + other + "<devices>"
-    assert "nobody" not in ok(host.hook("start", domain(nic("vnet0"), usb))).stderr
+    disk = "<hostdev mode='subsystem' type='scsi'/></devices>" + other + "<devices>"
+    assert "nobody" not in ok(host.hook("start", domain(nic("vnet0"), disk))).stderr
     assert host.policy_of("vnet0") == "from-default"
 
 

@@ -207,6 +207,17 @@ static const struct {
 	{"", "<interface type='bridge'><vlan trunk='yes'><tag/></vlan></interface>", 4, "VLAN id"},
 	{"", "<interface type='bridge'><vlan trunk='yes'><tag id='1'/><tag id='2'/><tag id='3'/>"
 	     "<tag id='4'/><tag id='5'/></vlan></interface>", 4, "more than 4 VLANs"},
+	{"", "<interface type='bridge'><target dev='a'/>\n<target dev='b'/></interface>", 5,
+	 "<target> stands twice"},
+	{"", "<interface type='bridge'><target dev='a'/><target/></interface>", 4, "<target> stands"},
+	{"", "<interface type='bridge'>" MAC MAC "</interface>", 4, "<mac> stands twice"},
+	{"", "<interface type='bridge'><filterref/><filterref/></interface>", 4, "<filterref> stands"},
+	{"", "<interface type='bridge'><vlan/><vlan/></interface>", 4, "<vlan> stands twice"},
+	{"", "<interface type='bridge'><target dev='a'/></interface><interface type='network'>"
+	     "<target dev='b'/></interface>\n<interface type='network'><target dev='a'/></interface>", 5,
+	 "the interface in line 4 has it too"},
+	{"", "<interface type='bridge'><target dev='a'/></interface></devices>\n<devices>"
+	     "<interface type='network'><target dev='a'/></interface>", 5, "in line 4 has it too"},
 	{"<sluice:policy " OURS " name='../../etc/x'/>", "", 3, "../../etc/x"},
 	{"<sluice:policy " OURS " name=''/>", "", 3, "name of a policy"},
 	{"<sluice:policy " OURS " name='.hidden'/>", "", 3, "no . at the start"},
@@ -224,6 +235,51 @@ static const struct {
 	{"<sluice:policy " OURS "><sluice:nic mac='52:54:00:12:34:56' addresses='192.0.2.1 web'/>"
 	 "</sluice:policy>", "<interface type='bridge'>" MAC "</interface>", 3, "web"},
 };
+
+/* As libvirt's ./devices/interface does. */
+static void test_what_stands_in_a_second_devices_is_read_too(void **state)
+{
+	struct read r = read_parts("", "<interface type='bridge'><target dev='a'/></interface></devices>"
+				       "<devices/><devices><interface type='bridge'><target dev='b'/>"
+				       "</interface><hostdev mode='subsystem' type='pci'/>");
+
+	assert_int_equal(r.err, 0);
+	assert_int_equal(r.domain.n_nics, 3);
+	assert_string_equal(r.domain.nics[0].device, "a");
+	assert_string_equal(r.domain.nics[1].device, "b");
+	assert_string_equal(r.domain.nics[2].type, "hostdev-any");
+	done(&r);
+}
+
+static void test_devices_of_the_hosts(void **state)
+{
+	static const struct {
+		const char *attributes, *type;
+	} cases[] = {
+		{"mode='subsystem' type='pci'", "hostdev-any"},
+		{"mode='subsystem' type='usb'", "hostdev-any"},
+		{"mode='subsystem' type='mdev'", "hostdev-any"},
+		{"mode='subsystem' type='of-tomorrow'", "hostdev-any"},
+		{"mode='capabilities' type='net'", "hostdev"},
+		{"mode='subsystem' type='scsi'", NULL},
+		{"mode='subsystem' type='scsi_host'", NULL},
+		{"mode='capabilities' type='storage'", NULL},
+		{"mode='capabilities' type='misc'", NULL},
+	};
+	char text[80];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct read r;
+
+		snprintf(text, sizeof(text), "<hostdev %s/>", cases[i].attributes);
+		r = read_parts("", text);
+		assert_int_equal(r.err, 0);
+		assert_int_equal(r.domain.n_nics, cases[i].type ? 1 : 0);
+		if (cases[i].type)
+			assert_string_equal(r.domain.nics[0].type, cases[i].type);
+		done(&r);
+	}
+}
 
 static void test_wrong_domains(void **state)
 {
@@ -576,6 +632,8 @@ int main(void)
 		cmocka_unit_test(test_metadata_comes_before_the_filterref),
 		cmocka_unit_test(test_an_access_port_binds_no_tag),
 		cmocka_unit_test(test_nothing_to_read),
+		cmocka_unit_test(test_what_stands_in_a_second_devices_is_read_too),
+		cmocka_unit_test(test_devices_of_the_hosts),
 		cmocka_unit_test(test_wrong_domains),
 		cmocka_unit_test(test_metadata_that_does_not_count_is_not_read),
 		cmocka_unit_test(test_too_many_addresses),

@@ -31,8 +31,6 @@ static int read_nics(struct sl_domain_reader *r, const xmlNode *devices)
 {
 	int err = 0;
 
-	if (!devices)
-		return 0;
 	sl_xml_each(node, devices, "interface")
 	{
 		struct sl_nic *nic = SL_ADD(r->domain->nics, r->domain->n_nics);
@@ -42,6 +40,22 @@ static int read_nics(struct sl_domain_reader *r, const xmlNode *devices)
 			break;
 	}
 	return err;
+}
+
+/* Two of one name are one device, which can be given one policy and one MAC. */
+static void check_targets(struct sl_domain_reader *r)
+{
+	const struct sl_nic *nics = r->domain->nics, *nic;
+
+	for (size_t i = 1; i < r->domain->n_nics; i++)
+		for (nic = nics; nic < nics + i; nic++)
+			if (nics[i].device && nic->device && !strcmp(nics[i].device, nic->device)) {
+				r->failed = true;
+				sl_error(r->diag, &nics[i].pos, "<target dev=\"%.80s\">: the interface in line %u "
+					 "has it too; give each a device of its own", nic->device,
+					 nic->pos.line);
+				break;
+			}
 }
 
 /* ---- NICs that are no <interface> ---- */
@@ -68,26 +82,28 @@ static int attribute_is(const xmlNode *node, const char *name, const char *word,
 	return err;
 }
 
-/* A device of the host's may be a network card: libvirt does not say. */
+/* A device of the host's may be a network card, by PCI or USB: libvirt does not say. A disk,
+ * or a character device, is none. */
 static int read_hostdev(struct sl_domain_reader *r, const xmlNode *node)
 {
-	bool capabilities, net, pci, mdev;
+	static const char *const others[] = {"scsi", "scsi_host", "storage", "misc"};
+	bool capabilities, net, is_other = false;
 
 	if (attribute_is(node, "mode", "capabilities", &capabilities) ||
-	    attribute_is(node, "type", "net", &net) || attribute_is(node, "type", "pci", &pci) ||
-	    attribute_is(node, "type", "mdev", &mdev))
+	    attribute_is(node, "type", "net", &net))
 		return -ENOMEM;
 	if (capabilities && net)
 		return add_other(r, node, "hostdev");
-	return pci || mdev ? add_other(r, node, "hostdev-pci") : 0;
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others) && !is_other; i++)
+		if (attribute_is(node, "type", others[i], &is_other))
+			return -ENOMEM;
+	return is_other ? 0 : add_other(r, node, "hostdev-any");
 }
 
 static int read_hostdevs(struct sl_domain_reader *r, const xmlNode *devices)
 {
 	int err = 0;
 
-	if (!devices)
-		return 0;
 	sl_xml_each(node, devices, "hostdev")
 	{
 		err = read_hostdev(r, node);
@@ -132,6 +148,23 @@ static int read_command_line(struct sl_domain_reader *r, const xmlNode *root)
 	return err;
 }
 
+/* libvirt takes what stands in any <devices>. */
+static int read_devices(struct sl_domain_reader *r, const xmlNode *root)
+{
+	int err = 0;
+
+	sl_xml_each(devices, root, "devices")
+	{
+		err = read_nics(r, devices);
+		if (!err)
+			err = read_hostdevs(r, devices);
+		if (err)
+			break;
+	}
+	check_targets(r);
+	return err;
+}
+
 static int read_root(struct sl_domain_reader *r, const xmlNode *root, bool metadata)
 {
 	int err;
@@ -144,9 +177,7 @@ static int read_root(struct sl_domain_reader *r, const xmlNode *root, bool metad
 	}
 	err = read_name(r, root);
 	if (!err)
-		err = read_nics(r, sl_xml_child(root, "devices"));
-	if (!err)
-		err = read_hostdevs(r, sl_xml_child(root, "devices"));
+		err = read_devices(r, root);
 	if (!err)
 		err = read_command_line(r, root);
 	if (!err && metadata)

@@ -18,7 +18,7 @@
 
 struct sl_nic {
 	char *type;		/* owned: `network`, `bridge`, `direct`...; of what is no
-				 * <interface>: `hostdev`, `hostdev-pci`, `qemu-argument` */
+				 * <interface>: `hostdev`, `hostdev-any`, `qemu-argument` */
 	char *device;		/* owned: the host's device, NULL: there is none (yet) */
 	char *policy;		/* owned: asked for in the metadata, or NULL */
 	bool has_mac;

@@ -192,7 +192,7 @@ static bool is_uncovered_ok(struct sl_guest *guest, const struct sl_nic *nic, co
  * whether it is a network's. */
 static bool has_no_device(struct sl_guest *guest, const struct sl_nic *nic)
 {
-	if (!strcmp(nic->type, "hostdev-pci")) {
+	if (!strcmp(nic->type, "hostdev-any")) {
 		sl_warn(guest->diag, &nic->pos, "a device of the host's is given to the guest: if it is "
 			"a network card, its frames are judged by nobody");
 		return true;

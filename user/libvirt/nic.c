@@ -137,6 +137,18 @@ static int read_vlan(struct sl_domain_reader *r, const xmlNode *vlan, struct sl_
 	return err;
 }
 
+/* The one child of that name. Of two libvirt takes the first or the last one, its versions
+ * differ: which card that is nobody can tell. */
+static const xmlNode *only_child(struct sl_domain_reader *r, const xmlNode *node, const char *name)
+{
+	const xmlNode *child = sl_xml_child(node, name);
+	const xmlNode *second = child ? sl_xml_element(child->next, name) : NULL;
+
+	if (second)
+		sl_domain_wrong(r, second, "<%s> stands twice in an <interface>; keep one", name);
+	return child;
+}
+
 static int read_target(const xmlNode *node, struct sl_nic *nic)
 {
 	return node ? sl_xml_attribute(node, "dev", &nic->device) : 0;
@@ -148,13 +160,13 @@ int sl_nic_read(struct sl_domain_reader *r, const xmlNode *node, struct sl_nic *
 
 	nic->pos = sl_xml_pos(node, r->file);
 	if (!err)
-		err = read_target(sl_xml_child(node, "target"), nic);
+		err = read_target(only_child(r, node, "target"), nic);
 	if (!err)
-		err = read_mac(r, sl_xml_child(node, "mac"), nic);
+		err = read_mac(r, only_child(r, node, "mac"), nic);
 	if (!err)
-		err = read_filter(r, sl_xml_child(node, "filterref"), nic);
+		err = read_filter(r, only_child(r, node, "filterref"), nic);
 	if (!err)
-		err = read_vlan(r, sl_xml_child(node, "vlan"), nic);
+		err = read_vlan(r, only_child(r, node, "vlan"), nic);
 	nic->bandwidth = sl_xml_child(node, "bandwidth");
 	if (!err && !nic->type)
 		sl_domain_wrong(r, node, "an <interface> without a type");
@@ -179,7 +191,7 @@ const char *sl_nic_uncovered(const struct sl_nic *nic)
 		{"bridge", NULL},
 		{"ethernet", NULL},
 		{"null", NULL},
-		{"hostdev-pci", NULL},
+		{"hostdev-any", NULL},
 		{"direct", "macvtap: its frames bypass the host's tc hooks"},
 		{"hostdev", "a device of the host's is given to the guest (SR-IOV, PCI)"},
 		{"vhostuser", "its frames go through shared memory to a switch in user space"},
