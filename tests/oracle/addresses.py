@@ -38,7 +38,8 @@ def _block(text):
 
 
 JUDGED_AS_V4 = [_block("::ffff:0:0/96"), _block("64:ff9b::/96")]
-EMBEDDED = [_block("64:ff9b:1::/48"), _block("2002::/16"), _block("2001::/32")]
+EMBEDDED = [_block("::ffff:0:0:0/96"), _block("64:ff9b:1::/48"), _block("2002::/16"),
+            _block("2001::/32")]
 
 # A flow's address lives in one realm: IPv4, IPv6, or one of the embedding
 # blocks, which only HOSTs inside the block reach.

@@ -8,7 +8,7 @@ import ipaddress
 FLAWS = ["except", "except denies", "endPort", "no to", "no ports", "protocol", "names",
          "namespace", "both selectors", "NotIn", "expressions", "policyTypes", "union", "node",
          "ended", "ready", "service", "order", "default"]
-EMBEDDING = ["64:ff9b:1::/48", "2002::/16", "2001::/32"]
+EMBEDDING = ["::ffff:0:0:0/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"]
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 

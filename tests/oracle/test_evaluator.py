@@ -166,6 +166,11 @@ OUT = [
     (policy(allow("any"), deny("2002::/16")), "out 6 2002::1 80 -", D),
     (policy(default="allow"), "out 6 2002::1 80 -", EMBEDDED),
     (policy(default="allow"), "out 6 2003::1 80 -", "allow - default"),
+    (policy(allow("any"), default="allow"), "out 6 ::ffff:0:a00:1 80 -", EMBEDDED),
+    (policy(allow("::/64")), "out 6 ::ffff:0:a00:1 80 -", EMBEDDED),
+    (policy(allow("::/64")), "out 6 ::ffff:1:a00:1 80 -", A),
+    (policy(allow("::ffff:0:a00:0/120")), "out 6 ::ffff:0:a00:1 80 -", A),
+    (policy(allow("::ffff:0:0:0/95")), "out 6 ::ffff:0:a00:1 80 -", EMBEDDED),
     # Sets.
     (policy(allow("@hub:22"), sets={"hub": ["10.0.0.0/30", "2400::1"]}), "out 6 10.0.0.3 22 -", A),
     (policy(allow("@hub:22"), sets={"hub": ["10.0.0.0/30", "2400::1"]}), "out 6 10.0.0.4 22 -",

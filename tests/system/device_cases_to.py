@@ -64,6 +64,7 @@ MEANINGS = [
     Case("6to4", to("", "2002:c633:6409::1"), "embedded", "embed", V6),
     Case("teredo", to("", "2001:0:c633:6409::1"), "embedded", "embed", V6),
     Case("nat64-local", to("", "64:ff9b:1::c633:6409"), "embedded", "embed", V6),
+    Case("translated", to("", "::ffff:0:c633:6409"), "embedded", "embed", V6),
     Case("mapped-denied", to("", "::ffff:198.51.100.9"), "default", "echo", V6),
     Case("nat64-denied", to("", "64:ff9b::198.51.100.9"), "default", "echo", V6),
     Case("mapped-is-ipv4", to("", f"::ffff:{PEER4}"), None, "echo", V6),

@@ -33,6 +33,7 @@ DENIED4, DENIED6 = "198.51.100.{}", "2001:db8:1::{:x}"
 # Every address of these is the peer's.
 PEER_ROUTES = ["198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8", "169.254.169.254/32",
                "2001:db8:1::/48", "2001::/32", "2002::/16", "64:ff9b::/96", "64:ff9b:1::/48",
+               "::ffff:0:0:0/96",
                "fd00:ec2::254/128"]
 WAIT = 15.0                     # nothing here takes this long unless it is broken
 

@@ -324,7 +324,7 @@ def test_the_unspecified_address_where_loopback_is_denied(lab):
 
 
 EMBEDDED = {"6to4": "2002:c633:6401::1", "teredo": "2001:0:c633:6401::1",
-            "nat64-local": "64:ff9b:1::c633:6401"}
+            "nat64-local": "64:ff9b:1::c633:6401", "translated": "::ffff:0:c633:6401"}
 
 
 def attempts_seen(lab, to, protocol):
@@ -351,7 +351,8 @@ def test_addresses_that_embed_ipv4(lab, outside, name, kind):
     event, = agent.close().events
     assert event["reason"] == "embedded" and event["rule"] is None
     assert len(attempts_seen(lab, to, protocol)) == before
-    block = {"6to4": "2002::/16", "teredo": "2001::/32", "nat64-local": "64:ff9b:1::/48"}[name]
+    block = {"6to4": "2002::/16", "teredo": "2001::/32", "nat64-local": "64:ff9b:1::/48",
+             "translated": "::ffff:0:0:0/96"}[name]
     agent = lab.sluice(policy(f'allow: "{block}"'), *options)
     assert agent.do(**request)["errno"] is None
     assert len(attempts_seen(lab, to, protocol)) > before

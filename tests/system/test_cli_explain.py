@@ -59,6 +59,8 @@ EXPLAINED = [
     ("[64:ff9b::a9fe:a9fe]:80", "deny", "deny-765aeb", "rule"),
     ("[64:ff9b::8c52:7003]:443", "allow", "allow-569959", "rule"),
     ("[64:ff9b:1::a00:1]:443 --uid 1000", "deny", None, "embedded"),
+    ("[::ffff:0:a00:1]:443 --uid 1000", "deny", None, "embedded"),
+    ("[::ffff:1:a00:1]:443 --uid 1000", "allow", "web", "rule"),
     ("[2001::1]:443 --uid 1000", "deny", None, "embedded"),
     ("[2001:0:ffff:ffff::1]:443 --uid 1000", "deny", None, "embedded"),
     ("[2001:1::1]:443 --uid 1000", "allow", "web", "rule"),

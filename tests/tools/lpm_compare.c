@@ -135,6 +135,7 @@ static void fill_tries(const struct prefixes *p, const struct oracle *o)
 	for (i = 0; i < p->n; i++)
 		trie_add(p->v[i].family == 4 ? o->v4 : o->v6, p->v[i].family, p->v[i].first,
 			 p->v[i].len, i, BPF_ANY);
+	trie_add(o->v6, 6, make128(0, 0xffff000000000000), 96, NO_RULE, BPF_NOEXIST);
 	trie_add(o->v6, 6, make128(0x0064ff9b00010000, 0), 48, NO_RULE, BPF_NOEXIST);
 	trie_add(o->v6, 6, make128(0x2002000000000000, 0), 16, NO_RULE, BPF_NOEXIST);
 	trie_add(o->v6, 6, make128(0x2001000000000000, 0), 32, NO_RULE, BPF_NOEXIST);

@@ -14,6 +14,7 @@ const char *sl_embedded_block(const struct sl_cidr *address, struct sl_cidr *blo
 		const char *text;
 		struct sl_cidr cidr;
 	} blocks[] = {
+		{"::ffff:0:0:0/96", {{[8] = 0xff, [9] = 0xff}, 6, 96}},
 		{"64:ff9b:1::/48", {{0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}, 6, 48}},
 		{"2002::/16", {{0x20, 0x02}, 6, 16}},
 		{"2001::/32", {{0x20, 0x01}, 6, 32}},

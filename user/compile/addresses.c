@@ -9,9 +9,10 @@
 #include "internal.h"
 
 /* Blocks that can carry a packet to an IPv4 address that no rule sees:
- * RFC 8215, RFC 3056, RFC 4380. (::ffff/96 and 64:ff9b::/96 are judged as the
- * IPv4 address and never reach the IPv6 ranges.) */
+ * RFC 2765, RFC 8215, RFC 4380, RFC 3056; ascending. (::ffff:0:0/96 and 64:ff9b::/96 are
+ * judged as the IPv4 address and never reach the IPv6 ranges.) */
 static const struct range embedded_blocks[] = {
+	{0, 0xffff000000000000, 0, 0xffff0000ffffffff},
 	{0x0064ff9b00010000, 0, 0x0064ff9b0001ffff, ~0ull},
 	{0x2001000000000000, 0, 0x20010000ffffffff, ~0ull},
 	{0x2002000000000000, 0, 0x2002ffffffffffff, ~0ull},
@@ -195,9 +196,8 @@ static int push_v6(struct range_list *list, struct range r)
 		if (compare128(left.low_high, left.low_low, block->low_high,
 			       block->low_low) < 0 && list_push(list, left))
 			return -ENOMEM;
-		/* every block ends in ...ffff:ffff:ffff:ffff, below the top */
-		r.low_high = block->high_high + 1;
-		r.low_low = 0;
+		r.low_low = block->high_low + 1;	/* none ends at the top */
+		r.low_high = block->high_high + !r.low_low;
 		if (compare128(r.low_high, r.low_low, r.high_high, r.high_low) > 0)
 			return 0;
 	}

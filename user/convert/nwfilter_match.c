@@ -21,16 +21,17 @@ static int add_host(struct sl_match *match, int family, nw_address address, int 
 }
 
 /* IPv6 blocks that hold IPv4 addresses (docs/policy.md): a wider prefix does not cover
- * the first three here, so they are named beside it; the last two are judged as IPv4. */
+ * the first four here, so they are named beside it; the last two are judged as IPv4. */
 static const struct {
 	nw_address first;
 	int len;
 	bool as_ipv4;
 } embedding[] = {
-	{(nw_address)0x64ff9b0001 << 80, 48, false}, {(nw_address)0x2002 << 112, 16, false},
-	{(nw_address)0x20010000 << 96, 32, false},   {(nw_address)0xffff << 32, 96, true},
-	{(nw_address)0x64ff9b << 96, 96, true},
+	{(nw_address)0xffff << 48, 96, false},	     {(nw_address)0x64ff9b0001 << 80, 48, false},
+	{(nw_address)0x2002 << 112, 16, false},	     {(nw_address)0x20010000 << 96, 32, false},
+	{(nw_address)0xffff << 32, 96, true},	     {(nw_address)0x64ff9b << 96, 96, true},
 };
+#define N_EMBEDDING (int)(sizeof(embedding) / sizeof(embedding[0]))
 
 static int add_prefix(struct sl_match *match, int family, nw_address first, int len)
 {
@@ -39,7 +40,7 @@ static int add_prefix(struct sl_match *match, int family, nw_address first, int 
 
 	if (family == 4)
 		return add_host(match, family, first, len);
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < N_EMBEDDING; i++) {
 		nw_address block = ((nw_address)1 << (128 - embedding[i].len)) - 1;
 
 		if (embedding[i].as_ipv4 && (first & ~block) == embedding[i].first &&
@@ -47,7 +48,7 @@ static int add_prefix(struct sl_match *match, int family, nw_address first, int 
 			return 0;
 	}
 	err = add_host(match, family, first, len);
-	for (int i = 0; i < 5 && !err; i++)
+	for (int i = 0; i < N_EMBEDDING && !err; i++)
 		if (!embedding[i].as_ipv4 && (embedding[i].first & ~span) == first &&
 		    len < embedding[i].len)
 			err = add_host(match, family, embedding[i].first, embedding[i].len);

@@ -243,8 +243,9 @@ static int add_address(struct finder *f, const char *text)
  * that embed others"). */
 static int add_every_ipv6(struct finder *f)
 {
-	return add_address(f, "::/0") ?: add_address(f, "64:ff9b:1::/48") ?:
-	       add_address(f, "2001::/32") ?: add_address(f, "2002::/16");
+	return add_address(f, "::/0") ?: add_address(f, "::ffff:0:0:0/96") ?:
+	       add_address(f, "64:ff9b:1::/48") ?: add_address(f, "2001::/32") ?:
+	       add_address(f, "2002::/16");
 }
 
 static int add_everything(struct finder *f)

@@ -39,10 +39,13 @@ static int add_host(struct sl_match *match, enum sl_host_kind kind, const struct
 
 /* A prefix is one to NetworkPolicy whatever is in it; here these want to be named. */
 static const struct sl_cidr embedding[] = {
+	{.family = 6, .len = 96, .addr = {[8] = 0xff, 0xff}},
 	{.family = 6, .len = 48, .addr = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}},
 	{.family = 6, .len = 16, .addr = {0x20, 0x02}},
 	{.family = 6, .len = 32, .addr = {0x20, 0x01}},
 };
+
+#define N_EMBEDDING (sizeof(embedding) / sizeof(embedding[0]))
 
 /* Judged as the IPv4 address in it, by the rules for IPv4: no rule may name it. */
 static const struct sl_cidr judged_as_ipv4[] = {
@@ -58,7 +61,7 @@ static int add_prefix_hosts(struct sl_match *match, const struct sl_cidr *cidr)
 		if (sl_cidr_within(cidr, &judged_as_ipv4[i]))
 			return 0;
 	err = add_host(match, SL_HOST_CIDR, cidr);
-	for (size_t i = 0; i < 3 && !err; i++)
+	for (size_t i = 0; i < N_EMBEDDING && !err; i++)
 		if (cidr->len < embedding[i].len && sl_cidr_within(&embedding[i], cidr))
 			err = add_host(match, SL_HOST_CIDR, &embedding[i]);
 	return err;
@@ -68,7 +71,7 @@ static int add_any_hosts(struct sl_match *match)
 {
 	int err = add_host(match, SL_HOST_ANY, NULL);
 
-	for (size_t i = 0; i < 3 && !err; i++)
+	for (size_t i = 0; i < N_EMBEDDING && !err; i++)
 		err = add_host(match, SL_HOST_CIDR, &embedding[i]);
 	return err;
 }
