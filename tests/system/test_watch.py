@@ -469,6 +469,19 @@ def test_what_has_a_policy_is_left_alone(host):
     assert host.status()["vnet1"]["binding"]["mac"] == MAC
 
 
+def test_what_another_watch_attached_is_not_said_to_be_attachs(host):
+    """Who gave a device its policy nobody has written down: all who may have are named, and
+    the policy."""
+    host.tap("vnet0")
+    first = host.watch("--dev", "vnet*", "-p", host.write(AGENT))
+    first.wait(told("attached", "vnet0"))
+    second = host.watch("--dev", "vnet*", "-p",
+                        host.write(AGENT.replace("agent", "second"), "second.yaml"))
+    why = second.wait(told("left", "vnet0"))["why"]
+    assert "policy agent already" in why and "another `sluice watch`" in why, why
+    assert host.policy_of("vnet0") == "agent"
+
+
 def test_what_is_taken_off_is_attached_again(host):
     host.tap("vnet0")
     watch = host.watch("--dev", "vnet*", "-p", host.write(AGENT))

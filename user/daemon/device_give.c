@@ -2,7 +2,7 @@
 /*
  * One device. A device that matches is never left open while its
  * policy cannot be resolved: it then denies everything. One that has a policy already,
- * from `sluice attach` or the libvirt hook, keeps it.
+ * from somebody else, keeps it.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -95,21 +95,39 @@ static bool is_our_own(const struct sl_devices *devices, const struct sl_watched
 	return own;
 }
 
+/* Which policy somebody else gave it. Who that was a table does not say, unless it was sluiced. */
+static void name_other(const struct sl_devices *devices, const struct sl_watched *w, __u32 slot,
+		       char *why, size_t size)
+{
+	struct sl_table table = {};
+	const char *name = NULL;
+	bool managed = false;
+
+	if (!sl_state_table(devices->state, slot, &table)) {
+		name = sl_table_label(table.words, table.n_words, 0);
+		managed = table.words[SL_H_FLAGS] & SL_F_MANAGED;
+	}
+	snprintf(why, size, "it has the policy %.64s %s, from %s", name ? name : "?",
+		 w->generation ? "since" : "already",
+		 managed ? "sluiced" :
+			   "`sluice attach`, the libvirt hook or another `sluice watch`");
+	free(table.words);
+}
+
 bool sl_device_leaves(struct sl_devices *devices, struct sl_watched *w,
 		      const struct sl_device_found *found)
 {
+	char why[160];
+
 	/* generation 0: it is only held */
 	if (!found->present || !found->attached || found->broken || !found->generation ||
 	    found->generation == w->generation ||
 	    (!w->generation && is_our_own(devices, w, found->slot)))
 		return false;
-	if (w->state != SL_WATCHED_LEFT)
-		devices->ops->tell(
-			devices->context, "left", w, NULL,
-			w->generation
-				? "somebody attached another policy since"
-				: "it has a policy already, from `sluice attach` or the libvirt "
-				  "hook");
+	if (w->state != SL_WATCHED_LEFT) {
+		name_other(devices, w, found->slot, why, sizeof(why));
+		devices->ops->tell(devices->context, "left", w, NULL, why);
+	}
 	w->state = SL_WATCHED_LEFT;
 	w->renew = w->pending = false;
 	return true;
