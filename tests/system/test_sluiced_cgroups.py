@@ -115,13 +115,52 @@ def test_star_stays_in_its_part(host):
     assert len(host.full_status()["targets"]) == 1
 
 
-def test_by_unit_at_any_depth(host):
-    name = f"{host.name}@7.service"
-    configured(host, f'{{match: {{unit: "{host.name}@*.service"}}, policy: open}}')
+@pytest.fixture
+def slices(host):
+    """Slices of the test's own at the top of the hierarchy, as systemd nests them."""
+    stem = host.name.replace("-", "")
+    top = pathlib.Path(cgroup2()) / f"{stem}.slice"
+    (top / f"{stem}-a.slice").mkdir(parents=True)
+    yield top
+    for below, _, _ in os.walk(top, topdown=False):
+        os.rmdir(below)
+
+
+def test_units_where_systemd_puts_them(host, slices):
+    """In the slice, in a slice of the slice, at the top; and with the _ of cg_escape."""
+    stem = slices.name.removesuffix(".slice")
+    unit = f"{stem}@7.service"
+    configured(host, f'{{match: {{unit: ["{stem}@*.service", "_{stem}.service", '
+                     f'"{stem}-a.slice"]}}, policy: open}}')
     host.start_daemon()
-    unit = make(host, f"some.slice/{name}")
-    by_cgroup(host, unit, policy="open")
-    assert probe(host, unit) == (True, False)
+    by_cgroup(host, slices / f"{stem}-a.slice", policy="open")
+    for path in (slices / unit, slices / f"{stem}-a.slice" / unit, slices / f"__{stem}.service"):
+        assert not path.exists()
+        path.mkdir()
+        by_cgroup(host, path, policy="open")
+        assert probe(host, path) == (True, False), path
+        path.rmdir()
+
+
+def test_units_names_elsewhere_prove_nothing(host, slices):
+    """A user, a container or another service that owns a cgroup may give what is below it any
+    name; and a slice that does not stand where systemd would put it was not made by it."""
+    stem = slices.name.removesuffix(".slice")
+    unit = f"{stem}@7.service"
+    configured(host, f'{{match: {{unit: "{stem}@*.service"}}, policy: open}}')
+    host.start_daemon()
+    there = slices / unit
+    elsewhere = [host.top / unit, host.top / f"{stem}.slice" / unit,
+                 slices / "user@1000.service" / unit, slices / "user@1000.service/app.slice" / unit,
+                 slices / "b.slice" / unit, slices / f"{stem}-a.slice" / f"{stem}-b.slice" / unit,
+                 slices / f"{stem}-a.slice" / "b.service" / unit, slices / f"{stem}-x-y.slice" / unit]
+    for path in (*elsewhere, there):
+        path.mkdir(parents=True)
+    by_cgroup(host, there, policy="open")
+    assert probe(host, there) == (True, False)
+    for path in elsewhere:
+        assert probe(host, path) == (True, True), path
+    assert len(host.full_status()["targets"]) == 1
 
 
 def test_a_default_holds_until_it_is_known(host):
@@ -173,7 +212,7 @@ def test_what_somebody_takes_off_is_put_back(host):
     assert links, list((pathlib.Path(host.state) / "cgroups").rglob("*"))
     bpfsys.detach(links[0])
     line = monitor.wait(lambda l: l.get("event") == "foreign-change")
-    assert line["target"] == {"kind": "cgroup", "name": f"{host.group}/a1"}, line
+    assert line["target"] == {"kind": "cgroup", "name": str(cgroup)}, line
     by_cgroup(host, cgroup, policy="open", state="attached")
     assert probe(host, cgroup) == (True, False)
 
@@ -206,8 +245,24 @@ def test_events_name_the_cgroup(host):
     assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
     assert probe(host, cgroup) == (True, False)
     line = monitor.wait(lambda l: l.get("verdict") == "deny")
-    assert line["target"]["kind"] == "cgroup" and "a1" in line["target"]["name"], line
+    assert line["target"] == {"kind": "cgroup", "name": str(cgroup)}, line
     assert line["destination"]["port"] == 7002 and line["policy"] == "open"
+
+
+def test_two_of_one_name_are_told_apart(host):
+    """The same last part, in two places: events, meters and metrics say which."""
+    one, two = make(host, "one/same"), make(host, "two/same")
+    configured(host, f'{{match: {{cgroup: "{host.group}/*/same"}}, policy: open}}')
+    host.start_daemon()
+    for path in (one, two):
+        by_cgroup(host, path, policy="open", removed=False, name=str(path))
+    monitor, seen = host.start(SLUICE, "monitor", "-o", "json", env=host.env), []
+    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    for path in (two, one):
+        assert probe(host, path) == (True, False)
+        line = monitor.wait(lambda l: l.get("verdict") == "deny" and l not in seen)
+        assert line["target"] == {"kind": "cgroup", "name": str(path)}, line
+        seen.append(line)
 
 
 def test_churn_leaves_nothing(host):

@@ -38,6 +38,17 @@ def test_good(tmp_path, text):
     assert "targets, policies from" in done.stdout
 
 
+def test_an_error_behind_the_policy_names_its_file(tmp_path):
+    """What only resolving finds: the policy is gone when it is printed, its file's name is not."""
+    policy = AGENT + "  - allow: {to: 192.0.2.1, uid: nobody-of-this-name}\n"
+    for text in (CONFIG, CONFIG.replace('device: "vnet*"', "cgroup: /a")):
+        done = check(tmp_path, text, agent=policy)
+        lines = done.stderr.splitlines()
+        assert done.returncode == 1 and len(lines) == 2, done.stderr
+        assert lines[0].startswith(f"{tmp_path}/policies.d/agent.yaml:5:"), done.stderr
+        assert "nobody-of-this-name" in lines[0]
+
+
 T = "sluiced: 1\ntargets:\n"
 BAD = [
     ("", ":1:1: ", "begins with `sluiced: 1`"),

@@ -14,7 +14,7 @@ struct known {
 	size_t n_rules;
 	struct sl_target target;
 	char *policy;
-	char *path;		/* of a cgroup; NULL: it has been removed */
+	char *path;		/* of a cgroup; NULL: it was removed before */
 };
 
 struct sl_audit_targets {
@@ -87,7 +87,7 @@ static struct known *learn(struct sl_audit_targets *t, __u32 slot)
 		return NULL;
 	}
 	if (k->target.kind == SL_TARGET_CGROUP)
-		k->path = sl_state_cgroup_path(&k->target);
+		k->path = sl_state_cgroup_name(&k->target);
 	t->next = (t->next + 1) % KEPT;
 	k->slot = slot;
 	k->generation = k->table.words[SL_H_GENERATION];
@@ -108,7 +108,7 @@ const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *t,
 						    const struct sl_event *event)
 {
 	struct known *k = find(t, event->slot, event->generation);
-	bool same;
+	bool same, cgroup;
 
 	if (!k)
 		k = learn(t, event->slot);
@@ -116,8 +116,9 @@ const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *t,
 		k = NULL;	/* the slot was another's when it happened */
 	same = k && k->generation == event->generation;
 	t->names.policy = same ? k->policy : NULL;
-	t->names.target = !k ? NULL : k->path ? k->path : k->target.name;
-	t->names.target_kind = k && k->target.kind == SL_TARGET_CGROUP ? "cgroup" : "device";
+	cgroup = k && k->target.kind == SL_TARGET_CGROUP;
+	t->names.target = !k ? NULL : cgroup ? k->path : k->target.name;
+	t->names.target_kind = cgroup ? "cgroup" : "device";
 	t->names.rule_ids = same ? k->rules : NULL;
 	t->names.n_rules = t->names.rule_ids ? k->n_rules : 0;
 	return &t->names;

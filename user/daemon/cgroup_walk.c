@@ -2,7 +2,6 @@
 /* Which cgroups there are: the hierarchy is walked when inotify has news of it. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,81 +14,6 @@
 
 #define DEPTH_MAX 64
 #define STRANGERS_MAX 4096
-
-/* ---- patterns ---- */
-
-static bool matches_path(const struct sl_target_group *g, const char *path)
-{
-	const char *last = strrchr(path, '/') + 1;
-
-	for (size_t i = 0; i < g->n_patterns; i++)
-		if (!fnmatch(g->patterns[i], g->of == SL_GROUP_OF_UNITS ? last : path,
-			     FNM_PATHNAME))
-			return true;
-	return false;
-}
-
-static bool matches_container(const struct sl_target_group *g, const struct sl_container *container)
-{
-	const char *choice = sl_container_choice(container);
-	bool named = !g->n_patterns;
-
-	if (g->chosen && (!choice || strcmp(choice, g->policy)))
-		return false;
-	for (size_t i = 0; i < g->n_patterns && !named; i++)
-		named = sl_container_has_name(container, g->patterns[i]);
-	for (size_t i = 0; i < g->n_labels && named; i++)
-		named = sl_container_has_label(container, g->labels[i]);
-	return named;
-}
-
-struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *c, const char *path,
-					 const struct sl_container *container)
-{
-	for (size_t i = 0; i < c->n_groups; i++) {
-		struct sl_target_group *g = c->groups[i];
-
-		if (g->of == SL_GROUP_OF_CONTAINERS ? container && matches_container(g, container)
-						    : matches_path(g, path))
-			return g;
-	}
-	return NULL;
-}
-
-/* Could a path below this one match? The pattern's first parts are compared. */
-static bool leads_below(const char *pattern, const char *path)
-{
-	size_t parts = 0, len;
-	const char *at;
-	char head[PATH_MAX];
-
-	for (at = path; *at; at++)
-		parts += *at == '/';
-	for (at = pattern; *at && (*at != '/' || parts--); at++)
-		;
-	if (!*at)
-		return false; /* as deep as this one, or less */
-	len = (size_t)(at - pattern);
-	if (len >= sizeof(head))
-		return true;
-	memcpy(head, pattern, len);
-	head[len] = 0;
-	return !fnmatch(head, path, FNM_PATHNAME);
-}
-
-static bool may_be_below(const struct sl_cgroups *c, const char *path)
-{
-	for (size_t i = 0; i < c->n_groups; i++) {
-		const struct sl_target_group *g = c->groups[i];
-
-		if (g->of == SL_GROUP_OF_CONTAINERS)
-			return true;
-		for (size_t k = 0; k < g->n_patterns; k++)
-			if (g->of == SL_GROUP_OF_UNITS || leads_below(g->patterns[k], path))
-				return true;
-	}
-	return false;
-}
 
 /* ---- containers that no gate has announced ---- */
 
@@ -195,7 +119,7 @@ static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned de
 	DIR *dir;
 	int fd;
 
-	if (depth > DEPTH_MAX || (*path && !may_be_below(c, path))) {
+	if (depth > DEPTH_MAX || (*path && !sl_cgroups_may_be_below(c, path))) {
 		close(dir_fd);
 		return;
 	}
@@ -225,7 +149,7 @@ static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned de
 /* Removed: its sockets may live on, and are judged until the last is closed. */
 static void forget_gone(struct sl_cgroups *c)
 {
-	__u64 *gone;
+	struct sl_gone_cgroup *gone;
 
 	for (size_t i = 0; i < c->n;) {
 		struct sl_watched_cgroup *w = &c->list[i];
@@ -239,8 +163,10 @@ static void forget_gone(struct sl_cgroups *c)
 		c->sweep = true;
 		c->sweep_wait_ns = 0;
 		gone = SL_ADD(c->gone, c->n_gone);
-		if (gone)
-			*gone = w->id;
+		if (gone) {
+			*gone = (struct sl_gone_cgroup){w->id, w->path};
+			w->path = NULL;
+		}
 		sl_cgroups_drop(c, w);
 	}
 }
@@ -292,4 +218,20 @@ void sl_cgroups_walk(struct sl_cgroups *c)
 	if (is_by_hand(c))
 		look_at_others(c);
 	forget_gone(c);
+}
+
+char *sl_cgroups_where(void *context, __u64 id, bool *removed)
+{
+	struct sl_cgroups *c = context;
+	const struct sl_watched_cgroup *w = sl_cgroups_find(c, id);
+	const char *path = w ? w->path : NULL;
+	char *real;
+
+	*removed = false;
+	for (size_t i = 0; i < c->n_gone && !path; i++)
+		if (c->gone[i].id == id) {
+			path = c->gone[i].path;
+			*removed = true;
+		}
+	return path && asprintf(&real, "%s%s", c->mount, path) > 0 ? real : NULL;
 }

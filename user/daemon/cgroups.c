@@ -128,10 +128,12 @@ static void sweep(struct sl_cgroups *c, struct sl_state *state)
 	c->sweep = false;
 	sl_state_sweep(state);
 	for (size_t i = 0; i < c->n_gone;)
-		if (sl_state_find_cgroup(state, c->gone[i], &slot) == -ENOENT)
+		if (sl_state_find_cgroup(state, c->gone[i].id, &slot) == -ENOENT) {
+			free(c->gone[i].path);
 			c->gone[i] = c->gone[--c->n_gone];
-		else
+		} else {
 			i++;
+		}
 	c->sweep_wait_ns = !c->sweep_wait_ns		      ? SECOND / 5 :
 			   c->sweep_wait_ns < SWEEP_MAX_NS ? 2 * c->sweep_wait_ns :
 							     SWEEP_MAX_NS;
@@ -318,6 +320,7 @@ int sl_cgroups_open(struct sl_cgroups *c, int loop, struct sl_diag *diag)
 	}
 	c->source = (struct sl_loop_source){.fd = fd, .ready = on_news, .context = c};
 	c->scan_at_ns = sl_now_ns();
+	sl_cgroup_found_by(sl_cgroups_where, c);
 	return sl_loop_add(loop, &c->source, EPOLLIN);
 }
 
@@ -327,9 +330,12 @@ void sl_cgroups_close(struct sl_cgroups *c, int loop)
 		sl_loop_drop(loop, &c->source);
 		close(c->source.fd);
 	}
+	sl_cgroup_found_by(NULL, NULL);
 	while (c->n)
 		sl_cgroups_drop(c, &c->list[0]);
 	free(c->list);
+	while (c->n_gone)
+		free(c->gone[--c->n_gone].path);
 	free(c->gone);
 	free(c->strangers);
 	for (size_t i = 0; i < c->n_groups; i++)

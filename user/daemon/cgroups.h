@@ -5,6 +5,7 @@
  * above it until it has its own policy (`defaults`).
  *
  *   cgroup_walk.c  which there are: the hierarchy, by inotify
+ *   cgroup_match.c which group is theirs
  *   cgroups.c      when something is to be done
  *   cgroup_give.c  one cgroup: its policy given, renewed, left alone
  */
@@ -32,6 +33,11 @@ struct sl_watched_cgroup {
 	char why[160];
 };
 
+struct sl_gone_cgroup {
+	__u64 id;
+	char *path; /* that it had; owned */
+};
+
 struct sl_cgroups_ops {
 	/* What became of a cgroup, as of devices. */
 	void (*tell)(void *context, const char *change, const struct sl_watched_cgroup *watched,
@@ -56,7 +62,7 @@ struct sl_cgroups {
 	__u64 scanned_at_ns;
 	__u64 check_at_ns, retry_at_ns, busy_at_ns, renew_at_ns;
 	unsigned retries;
-	__u64 *gone; /* ids of removed ones that may have sockets left; owned */
+	struct sl_gone_cgroup *gone; /* that may have sockets left; owned */
 	size_t n_gone;
 	__u64 sweep_at_ns, sweep_wait_ns;
 	bool sweep;
@@ -90,15 +96,22 @@ struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *cgroups, const char 
 					 struct sl_target_group *group);
 void sl_cgroups_drop(struct sl_cgroups *cgroups, struct sl_watched_cgroup *watched);
 
+/* ---- cgroup_match.c ---- */
+
+/* The first group that is the cgroup's. container: whose it is; may be NULL. */
+struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *cgroups, const char *path,
+					 const struct sl_container *container);
+/* Could a cgroup below this one match? */
+bool sl_cgroups_may_be_below(const struct sl_cgroups *cgroups, const char *path);
+
 /* ---- cgroup_walk.c ---- */
 
 /* Walks what may hold one that matches; new ones are added, what is gone is dropped. */
 void sl_cgroups_walk(struct sl_cgroups *cgroups);
-/* The first group that is the cgroup's. container: whose it is; may be NULL. */
-struct sl_target_group *sl_cgroups_match(const struct sl_cgroups *cgroups, const char *path,
-					 const struct sl_container *container);
 /* What becomes of it is told although no pattern leads there. */
 void sl_cgroups_follow(struct sl_cgroups *cgroups, const char *path);
+/* A sl_cgroup_finder; context: struct sl_cgroups. */
+char *sl_cgroups_where(void *context, __u64 id, bool *removed);
 /* Takes the container over: *container is empty afterwards. 0 or -ENOMEM. */
 int sl_cgroups_name(struct sl_watched_cgroup *watched, struct sl_container *container);
 

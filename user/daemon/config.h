@@ -4,7 +4,7 @@
  * a whole, with every policy that it names: one that is wrong anywhere changes nothing.
  *
  *   config_keys.c  the keys, as docs/sluiced.md lists them
- *   config_read.c  the text
+ *   config_read.c  the text: its top; config_targets.c, config_run.c: what stands below
  *   config.c       the file, and its policies
  */
 #ifndef SLUICE_DAEMON_CONFIG_H

@@ -20,7 +20,7 @@
 
 enum sl_group_of {
 	SL_GROUP_OF_NAMES,	/* of devices; paths of cgroups */
-	SL_GROUP_OF_UNITS,	/* patterns of the last part of a cgroup's path */
+	SL_GROUP_OF_UNITS,	/* patterns of systemd's units, where it puts them */
 	SL_GROUP_OF_CONTAINERS, /* patterns of containers' names; none: any name */
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* What the kernel reports, and what becomes of targets: to `monitor` and the sinks. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
@@ -81,7 +83,10 @@ static void tell_cgroup(void *context, const char *change, const struct sl_watch
 {
 	struct sl_daemon *daemon = context;
 	bool lost = !strcmp(change, "lost");
+	char *name;
 
+	if (asprintf(&name, "%s%s", daemon->cgroups.mount, w->path) < 0)
+		return;
 	fprintf(stderr, "sluiced: %s ", change);
 	sl_put_text(w->path, stderr);
 	if (policy)
@@ -96,12 +101,13 @@ static void tell_cgroup(void *context, const char *change, const struct sl_watch
 	sl_daemon_record(daemon,
 			 json_pack("{s:s, s:s, s:{s:s, s:o}, s:o, s:o, s:o, s:o}", "event",
 				   lost ? "foreign-change" : "cgroup", "change", change, "target",
-				   "kind", "cgroup", "name", sl_json_text(w->path), "cgroup",
+				   "kind", "cgroup", "name", sl_json_text(name), "cgroup",
 				   sl_json_number(w->id), "policy", sl_json_text(policy),
 				   "generation",
 				   w->generation ? sl_json_number(w->generation) : json_null(),
 				   "why", sl_json_text(why)),
 			 lost || !strcmp(change, "failed") || !strcmp(change, "isolated"));
+	free(name);
 }
 
 /* ---- of the kernel ---- */

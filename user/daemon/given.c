@@ -88,8 +88,23 @@ static int check_cgroup(const struct sl_policy *resolved, bool *has_names, struc
 	return err;
 }
 
-static int check(struct sl_given *given, const struct sl_attach_options *options,
-		 struct sl_diag *diag)
+/* The names of files stay the policy's, which may be gone before diag is printed. */
+static void hand_on(struct sl_diag *from, struct sl_diag *diag)
+{
+	for (size_t i = 0; i < from->n; i++) {
+		struct sl_pos pos = from->entries[i].pos;
+
+		pos.file = pos.file ? sl_diag_intern(diag, pos.file) : NULL;
+		if (from->entries[i].severity == SL_ERROR)
+			sl_error(diag, &pos, "%s", from->entries[i].message);
+		else
+			sl_warn(diag, &pos, "%s", from->entries[i].message);
+	}
+	sl_diag_clear(from);
+}
+
+static int try(struct sl_given *given, const struct sl_attach_options *options,
+	       struct sl_diag *diag)
 {
 	struct sl_policy *resolved;
 	int err = given->of_cgroup ? sl_cgroup_resolve(NULL, options, &anywhere, &resolved, diag)
@@ -102,6 +117,17 @@ static int check(struct sl_given *given, const struct sl_attach_options *options
 	if (!err)
 		snprintf(given->name, sizeof(given->name), "%s", resolved->name ? resolved->name : "");
 	sl_policy_free(resolved);
+	return err;
+}
+
+static int check(struct sl_given *given, const struct sl_attach_options *options,
+		 struct sl_diag *diag)
+{
+	struct sl_diag said = {};
+	int err = try(given, options, &said);
+
+	hand_on(&said, diag);
+	sl_diag_free(&said);
 	return err;
 }
 
@@ -132,21 +158,6 @@ static int replace(struct sl_given *given, struct sl_attach_options *options,
 	given->path = copy;
 	given->attach = *options;
 	return 0;
-}
-
-/* What was said while it was parsed; the names of files stay with the policy. */
-static void hand_on(struct sl_diag *from, struct sl_diag *diag)
-{
-	for (size_t i = 0; i < from->n; i++) {
-		struct sl_pos pos = from->entries[i].pos;
-
-		pos.file = pos.file ? sl_diag_intern(diag, pos.file) : NULL;
-		if (from->entries[i].severity == SL_ERROR)
-			sl_error(diag, &pos, "%s", from->entries[i].message);
-		else
-			sl_warn(diag, &pos, "%s", from->entries[i].message);
-	}
-	sl_diag_clear(from);
 }
 
 int sl_given_load_text(struct sl_given *given, const struct sl_attach_options *options,

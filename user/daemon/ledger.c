@@ -185,7 +185,7 @@ static void learn(struct sl_ledger *l, struct entry *e, const struct sl_state *s
 
 	forget(e);
 	e->target = *t;
-	e->name = t->kind == SL_TARGET_CGROUP ? sl_state_cgroup_path(t) :
+	e->name = t->kind == SL_TARGET_CGROUP ? sl_state_cgroup_name(t) :
 						strndup(t->name, sizeof(t->name));
 	if (l->looked_ns)
 		return;

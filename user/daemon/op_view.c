@@ -78,9 +78,6 @@ static bool find_known(struct sl_daemon *d, json_t *target, struct known *out)
 				      c->by_hand,
 				      c->orphan,
 				      c->pending};
-		/* by its id it takes CAP_DAC_READ_SEARCH to tell */
-		json_object_set_new(target, "name",
-				    json_sprintf("%s%s", d->cgroups.mount, c->path));
 		if (c->container)
 			json_object_set_new(target, "container", sl_json_text(c->container->name));
 	} else if (w) {

@@ -195,7 +195,8 @@ static void add_target(void *context, const struct sl_target_view *v)
 {
 	bool is_cgroup = v->target.kind == SL_TARGET_CGROUP;
 	char *path = is_cgroup ? sl_state_cgroup_path(&v->target) : NULL;
-	const char *name = path ? path : v->target.name;
+	char *was = is_cgroup && !path ? sl_state_cgroup_name(&v->target) : NULL;
+	const char *name = path ? path : was ? was : v->target.name;
 	struct viewing *all = context;
 	char *escaped = sl_escaped(name);
 	struct sl_table table = {};
@@ -215,6 +216,7 @@ static void add_target(void *context, const struct sl_target_view *v)
 	all->names |= v->flags & SL_F_NAMES;
 	free(table.words);
 	free(escaped);
+	free(was);
 	free(path);
 }
 

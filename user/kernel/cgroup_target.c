@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* A cgroup from its directory, and back from its id. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -177,17 +178,88 @@ void sl_cgroup_close_target(struct sl_cgroup_target *c)
 
 /* ---- from an id ---- */
 
-int sl_state_open_cgroup_id(__u64 id)
+static sl_cgroup_finder finder;
+static void *finder_context;
+
+void sl_cgroup_found_by(sl_cgroup_finder find, void *context)
+{
+	finder = find;
+	finder_context = context;
+}
+
+static int open_handle(int root, __u64 id)
 {
 	union handle h = {.head = {.handle_bytes = sizeof(id), .handle_type = FILEID_KERNFS}};
+	int fd;
+
+	memcpy(h.head.f_handle, &id, sizeof(id));
+	fd = open_by_handle_at(root, &h.head, DIR_FLAGS);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_if_it_is(const char *path, __u64 id)
+{
+	int fd = open(path, DIR_FLAGS);
+	__u64 found;
+
+	if (fd >= 0 && !get_id(fd, &found) && found == id)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -ENOENT;
+}
+
+/* By looking at all of them; an inode's number is the id (kernfs, 64-bit). Takes dir_fd over. */
+static int search(int dir_fd, __u64 id, unsigned depth)
+{
+	DIR *dir = fdopendir(dir_fd);
+	struct dirent *entry;
+	int found = -ENOENT, fd;
+
+	if (!dir) {
+		close(dir_fd);
+		return -ENOMEM;
+	}
+	while (found == -ENOENT && depth < SL_CGROUP_LEVELS && (entry = readdir(dir))) {
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		fd = openat(dirfd(dir), entry->d_name, DIR_FLAGS | O_NOFOLLOW);
+		if (entry->d_ino == id)
+			found = fd < 0 ? -errno : fd;
+		else if (fd >= 0)
+			found = search(fd, id, depth + 1);
+		else if (errno != ENOENT)	/* no descriptor: it may be there */
+			found = -errno;
+	}
+	closedir(dir);
+	return found;
+}
+
+/* Without CAP_DAC_READ_SEARCH, which sluiced gives up. Takes root over. */
+static int open_without_handle(int root, __u64 id)
+{
+	bool removed = false;
+	char *path = finder ? finder(finder_context, id, &removed) : NULL;
+	int fd = path && !removed ? open_if_it_is(path, id) : -ENOENT;
+
+	free(path);
+	if (removed || fd != -ENOENT) {
+		close(root);
+		return removed ? -ESTALE : fd;
+	}
+	fd = search(root, id, 0);
+	return fd == -ENOENT ? -ESTALE : fd;
+}
+
+int sl_state_open_cgroup_id(__u64 id)
+{
 	int root = open_root(), fd;
 
 	if (root < 0)
 		return root;
-	memcpy(h.head.f_handle, &id, sizeof(id));
-	fd = open_by_handle_at(root, &h.head, DIR_FLAGS);
-	if (fd < 0)
-		fd = -errno;
+	fd = open_handle(root, id);
+	if (fd == -EPERM)
+		return open_without_handle(root, id);
 	close(root);
 	return fd;
 }
@@ -214,5 +286,15 @@ char *sl_state_cgroup_path(const struct sl_target *target)
 		return NULL;
 	path = path_of_fd(fd);
 	close(fd);
+	return path;
+}
+
+char *sl_state_cgroup_name(const struct sl_target *target)
+{
+	char *path = sl_state_cgroup_path(target);
+	bool removed;
+
+	if (!path && finder)
+		path = finder(finder_context, target->cgroup_id, &removed);
 	return path;
 }

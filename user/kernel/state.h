@@ -138,8 +138,16 @@ int sl_state_detach_cgroup(struct sl_state *state, const struct sl_cgroup_target
 int sl_state_find_cgroup(struct sl_state *state, __u64 id, __u32 *slot);
 
 /* Where a target's cgroup is now, as the caller's mounts show it; owned. NULL: it has
- * been removed, or the caller may not ask (CAP_DAC_READ_SEARCH). */
+ * been removed. */
 char *sl_state_cgroup_path(const struct sl_target *target);
+/* The same, or where it was if that is known (below). */
+char *sl_state_cgroup_name(const struct sl_target *target);
+
+/* Where a cgroup is or (*removed) was, owned; NULL: not known. */
+typedef char *(*sl_cgroup_finder)(void *context, __u64 id, bool *removed);
+/* Who may not open a cgroup by its id (CAP_DAC_READ_SEARCH) asks find first, and then looks at
+ * all that there are. For the process; NULL: nobody is asked. */
+void sl_cgroup_found_by(sl_cgroup_finder find, void *context);
 
 /* Forgets all targets whose device is gone, whose cgroup has been removed and has no socket
  * left, or that were given up half-way; returns how many. Attaching looks at a few each

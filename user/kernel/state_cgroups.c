@@ -260,7 +260,8 @@ int sl_state_hold_cgroup(struct sl_state *s, const struct sl_cgroup_target *cgro
 
 /* ---- its end ---- */
 
-/* Where somebody took the witness off the cgroup itself is asked for. */
+/* Where somebody took the witness off the cgroup itself is asked for; what cannot be told is not
+ * over. */
 bool sl_state_is_cgroup_over(struct sl_state *s, __u32 slot, const struct sl_target *t)
 {
 	struct sl_diag none = {};
@@ -276,5 +277,5 @@ bool sl_state_is_cgroup_over(struct sl_state *s, __u32 slot, const struct sl_tar
 	fd = sl_state_open_cgroup_id(t->cgroup_id);
 	if (fd >= 0)
 		close(fd);
-	return fd < 0;
+	return fd == -ESTALE;
 }

@@ -122,6 +122,8 @@ static const char *name_of(struct sl_metrics_targets *t, const struct sl_target 
 {
 	char *name = t->naming ? t->naming(t->context, target) : NULL, **added;
 
+	if (!name && target->kind == SL_TARGET_CGROUP)
+		name = sl_state_cgroup_name(target);
 	if (!name)
 		name = strndup(target->name, sizeof(target->name));
 	added = name ? SL_ADD(t->called, t->n_called) : NULL;

@@ -97,8 +97,8 @@ void sl_sinks_put(struct sl_sinks *h, json_t *record, enum sl_sink_level level)
 static enum sl_sink_level level_of(const struct sl_event *event)
 {
 	switch (event->verdict) {
-	case SL_DENY: return SL_LEVEL_WARNING;
-	case SL_ALLOW: return SL_LEVEL_INFO;
+	case SL_EV_DENY: return SL_LEVEL_WARNING;
+	case SL_EV_ALLOW: return SL_LEVEL_INFO;
 	}
 	return SL_LEVEL_NOTICE;
 }
