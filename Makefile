@@ -24,7 +24,8 @@ LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp 
 # sluice-alerts alone: what it links would cost every other program 6 ms at its start.
 ALERT_LIBS := -lcurl -lcrypto
 SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
-BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
+CPPFLAGS   += $(DEFINES)
+BPF_CFLAGS := $(DEFINES) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
 	      -I/usr/include/$(shell uname -m)-linux-gnu -Wall -Wextra -Werror \
 	      -Wno-unused-parameter
 
@@ -36,8 +37,11 @@ CLI_SRC    := $(wildcard user/cli/*.c)
 ALERTS_SRC := user/programs/alerts.c user/cli/options.c user/cli/usage.c
 BPF_SRC    := $(wildcard bpf/*.bpf.c)
 SKELS      := $(BPF_SRC:bpf/%.bpf.c=$(O)/%.skel.h)
-LIB_OBJ    := $(LIB_SRC:%.c=$(O)/%.o)
-CLI_OBJ    := $(CLI_SRC:%.c=$(O)/%.o)
+# REUSE: the kernel stage alone is built, with DEFINES, over the other objects of another build.
+OTHERS     := $(or $(REUSE),$(O))
+LIB_OBJ    := $(patsubst %.c,$(O)/%.o,$(filter user/kernel/%,$(LIB_SRC))) \
+	      $(patsubst %.c,$(OTHERS)/%.o,$(filter-out user/kernel/%,$(LIB_SRC)))
+CLI_OBJ    := $(CLI_SRC:%.c=$(OTHERS)/%.o)
 ALERTS_OBJ := $(ALERTS_SRC:%.c=$(O)/%.o)
 SAN_OBJ    := $(LIB_SRC:%.c=$(O)/san/%.o)
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
@@ -48,7 +52,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench bench-device \
-	verifier-budget oracle-alerts oracle-answers bench-names nightly \
+	next verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-alerts fuzz-dns fuzz-forward lint format clean install
 
 all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook
@@ -85,8 +89,16 @@ demo:
 	@tools/demo $(O)/sluice
 
 test: deps
-	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/.unit-built tools
+	$(Q)$(MAKE) --no-print-directory -j2 all $(O)/.unit-built tools next
 	@tools/run-tests $(O)
+
+# The version after this one, for tests of upgrades: another ABI, whose counters and events are
+# of another layout.
+NEXT_ABI := $(shell sed -n 's/^\#define SL_ABI_VERSION *//p' include/sluice_abi.h | awk '{print $$1 + 1}')
+next: all
+	$(Q)$(MAKE) --no-print-directory O=$(O)/next REUSE=$(O) \
+		DEFINES='-DSL_ABI_VERSION=$(NEXT_ABI) -DSL_LAYOUT_COUNTS=2' \
+		$(O)/next/sluice $(O)/next/sluiced
 
 $(O)/.unit-built: $(UNIT_BIN)
 	@touch $@
@@ -140,6 +152,7 @@ oracle-frames: all tools
 # What takes longer than a test may: the fuzzers (libclang-rt-14-dev), ten minutes each, the
 # models with more of everything, each kernel, real guests.
 nightly: test
+	$(Q)SLUICE_KILLS=1000 SLUICE_DENIALS=1000000 SLUICE_CHURN=10000 SLUICE_UPGRADES=50 tools/run-tests $(O) scale
 	$(Q)$(MAKE) --no-print-directory fuzz fuzz-alerts fuzz-dns fuzz-forward TIME=600
 	$(Q)$(MAKE) --no-print-directory oracle TIME=1800
 	$(Q)$(MAKE) --no-print-directory oracle-answers ANSWERS=1000000
@@ -203,7 +216,7 @@ $(O)/sluice: $(CLI_OBJ) $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lncursesw
 
-$(O)/sluiced: $(O)/user/daemon/main.o $(O)/libsluice.a
+$(O)/sluiced: $(OTHERS)/user/daemon/main.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -84,6 +84,8 @@ enum { SL_TCP_FIN = 0x01, SL_TCP_SYN = 0x02, SL_TCP_RST = 0x04, SL_TCP_ACK = 0x1
 
 /* Random: which flows or names share a bucket is no one's choice. */
 const volatile __u64 sl_seed = 0;
+/* `bpftool map dump` of the program's .rodata tells which version's it is. */
+const volatile __u32 sl_abi = SL_ABI_VERSION;
 
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))

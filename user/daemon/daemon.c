@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "audit/json.h"
 #include "daemon.h"
 #include "notify.h"
 #include "server.h"
@@ -101,12 +102,19 @@ static int add(struct sl_daemon *daemon, struct sl_loop_source *source, int fd,
 static int open_state(struct sl_daemon *daemon, struct sl_diag *diag)
 {
 	struct sl_state_options options = {
-		.path = daemon->options->state, .create = true, .no_wait = true};
+		.path = daemon->options->state, .create = true, .upgrade = true, .no_wait = true};
 	int err = sl_state_open(&options, &daemon->devices.state, diag);
 
-	if (!err)
-		sl_state_unlock(daemon->devices.state);
-	return err;
+	if (err)
+		return err;
+	sl_state_unlock(daemon->devices.state);
+	if (sl_state_taken_over(daemon->devices.state, &daemon->from_abi, &daemon->unread))
+		fprintf(stderr,
+			"sluiced: took %s over from another version (ABI %u; this one's is %u); "
+			"%llu events of it were not read\n",
+			daemon->options->state, daemon->from_abi, sl_state_abi(),
+			(unsigned long long)daemon->unread);
+	return 0;
 }
 
 static int open_network(struct sl_daemon *daemon)
@@ -209,8 +217,11 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 		daemon->sinks_open = true;
 		sl_daemon_set_sinks(daemon);
 		sl_daemon_record(daemon,
-				 json_pack("{s:s, s:s, s:b}", "event", "start", "version",
-					   SLUICE_VERSION, "ok", daemon->reload.ok),
+				 json_pack("{s:s, s:s, s:b, s:o, s:o}", "event", "start", "version",
+					   SLUICE_VERSION, "ok", daemon->reload.ok, "from_abi",
+					   daemon->from_abi ? json_integer(daemon->from_abi)
+							    : json_null(),
+					   "unread", sl_json_number(daemon->unread)),
 				 false);
 	}
 	return err;

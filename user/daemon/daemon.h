@@ -78,6 +78,8 @@ struct sl_daemon {
 	unsigned long overruns;
 	__u64 received;	       /* events drained */
 	__u64 foreign_changes; /* that somebody else made to what is in place; mended */
+	__u32 from_abi;	       /* of a version whose pins were taken over at the start; 0: none */
+	__u64 unread;	       /* events of it that nobody can read */
 	__s64 started_s;
 	bool ready, ending;
 };

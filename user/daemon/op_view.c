@@ -16,7 +16,7 @@ void sl_op_hello(struct sl_caller *client, const json_t *request)
 	(void)request;
 	sl_answer(client,
 		  json_pack("{s:s, s:i, s:i, s:s, s:o, s:i, s:b}", "version", SLUICE_VERSION, "abi",
-			    SL_ABI_VERSION, "pid", (int)getpid(), "state", d->options->state,
+			    (int)sl_state_abi(), "pid", (int)getpid(), "state", d->options->state,
 			    "netns", sl_json_number(sl_state_netns(d->devices.state)), "uid",
 			    (int)client->uid, "root", sl_caller_is_root(client)));
 }

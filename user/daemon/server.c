@@ -20,6 +20,8 @@
 #define LINE_NS (10 * SECOND)  /* from a request's first byte to its last */
 #define IDLE_NS (300 * SECOND) /* between requests */
 #define PAUSE_NS (SECOND / 10)
+#define LOCK_TRIES 50
+#define LOCK_PAUSE_US 20000
 #define DESCRIPTORS 16 /* that no client gets */
 
 struct sl_control_server {
@@ -205,8 +207,13 @@ static int lock_path(struct sl_control_server *server, const char *path, struct 
 	server->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (server->lock < 0)
 		return say_errno(diag, lock, "cannot be opened");
-	if (!flock(server->lock, LOCK_EX | LOCK_NB))
-		return 0;
+	/* a child that one before us had just made, and that outlived it, has it for a moment */
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (!flock(server->lock, LOCK_EX | LOCK_NB))
+			return 0;
+		if (errno == EWOULDBLOCK)
+			usleep(LOCK_PAUSE_US);
+	}
 	return errno == EWOULDBLOCK
 		       ? (sl_error(diag, NULL, "%s: another sluiced runs", path), -EALREADY)
 		       : say_errno(diag, lock, "cannot be locked");

@@ -17,12 +17,12 @@
 #include "outer.h"
 #include "state_internal.h"
 
-static struct bpf_map *map_of(const struct device *skel, enum sl_state_map m)
+struct bpf_map *sl_state_map_of(const struct device *skel, enum sl_state_map m)
 {
 	return bpf_object__find_map_by_name(skel->obj, sl_state_map_names[m]);
 }
 
-static int size_maps(const struct device *skel)
+int sl_state_size_maps(const struct device *skel)
 {
 	const struct {
 		enum sl_state_map map;
@@ -40,7 +40,7 @@ static int size_maps(const struct device *skel)
 	int err = 0;
 
 	for (i = 0; i < sizeof(sizes) / sizeof(*sizes) && !err; i++)
-		err = bpf_map__set_max_entries(map_of(skel, sizes[i].map), sizes[i].entries);
+		err = bpf_map__set_max_entries(sl_state_map_of(skel, sizes[i].map), sizes[i].entries);
 	/* defined by headers that cgroup programs share, used by none of ours */
 	return err ? err : bpf_map__set_autocreate(skel->maps.sl_sockets, false);
 }
@@ -52,6 +52,7 @@ static int new_info(struct sl_state *s)
 	s->info = (struct sl_info){.magic = SL_STATE_MAGIC, .table_magic = SL_TABLE_MAGIC,
 				   .next_generation = 1, .abi = SL_ABI_VERSION,
 				   .slots = SL_SLOTS};
+	sl_state_note_layouts(s);
 	if (getrandom(&s->info.seed, sizeof(s->info.seed), 0) != sizeof(s->info.seed) ||
 	    getrandom(&s->info.mark, sizeof(s->info.mark), 0) != sizeof(s->info.mark))
 		return -EIO;
@@ -68,18 +69,49 @@ int sl_state_write_info(const struct sl_state *s)
 	return bpf_map_update_elem(s->maps[SL_M_INFO], &zero, &s->info, 0) ? -errno : 0;
 }
 
-static int refuse_state(struct sl_state *s, struct sl_diag *diag, const char *why)
+int sl_state_refuse(const struct sl_state *s, struct sl_diag *diag, const char *why)
 {
 	sl_error(diag, NULL, "%s: %s; it is not adopted. Detach with the version that made it, "
 		 "or remove the pins (this opens their devices): rm -r %s", s->path, why, s->path);
 	return -EINVAL;
 }
 
-/* -ENOENT: there is none. */
-static int read_info(struct sl_state *s, struct sl_diag *diag)
+/* Of another version the first fields are read: magic to cgroup_programs have their places for
+ * good. */
+#define INFO_HEAD offsetof(struct sl_info, layouts)
+#define INFO_MAX 512
+
+static int read_value(struct sl_state *s)
 {
 	struct bpf_map_info info = {};
 	__u32 size = sizeof(info), zero = 0;
+	char value[INFO_MAX] = {};
+
+	if (bpf_obj_get_info_by_fd(s->maps[SL_M_INFO], &info, &size) ||
+	    info.type != BPF_MAP_TYPE_ARRAY || info.value_size < INFO_HEAD ||
+	    info.value_size > sizeof(value) ||
+	    bpf_map_lookup_elem(s->maps[SL_M_INFO], &zero, value))
+		return -EINVAL;
+	memcpy(&s->info, value, sizeof(s->info));
+	if (info.value_size != sizeof(s->info)) /* then the layouts are not ours to read */
+		memset(s->info.layouts, 0, sizeof(s->info.layouts));
+	return 0;
+}
+
+static int refuse_version(struct sl_state *s, struct sl_diag *diag)
+{
+	sl_error(diag, NULL, s->info.abi == SL_ABI_BETWEEN ?
+			 "%s: a sluiced is taking it over, or was ended while it did (ABI %u here is %u): "
+			 "start sluiced, which goes on" :
+			 "%s: of another version of Sluice (its ABI is %u, this version's is %u): the "
+			 "sluiced of this version takes it over when it starts; or use the version that "
+			 "made it", s->path, s->info.abi, SL_ABI_VERSION);
+	return -EINVAL;
+}
+
+/* -ENOENT: there is none; -EXDEV: another version's, that may be taken over. */
+static int read_info(struct sl_state *s, bool upgrade, struct sl_diag *diag)
+{
 	char *pin = sl_state_pin(s, false, "sl_info");
 
 	if (!pin)
@@ -88,15 +120,14 @@ static int read_info(struct sl_state *s, struct sl_diag *diag)
 	free(pin);
 	if (s->maps[SL_M_INFO] < 0)
 		return -errno;
-	if (bpf_obj_get_info_by_fd(s->maps[SL_M_INFO], &info, &size) ||
-	    info.type != BPF_MAP_TYPE_ARRAY || info.value_size != sizeof(s->info) ||
-	    bpf_map_lookup_elem(s->maps[SL_M_INFO], &zero, &s->info))
-		return refuse_state(s, diag, "sl_info is not ours");
+	if (read_value(s))
+		return sl_state_refuse(s, diag, "sl_info is not ours");
 	if (s->info.magic != SL_STATE_MAGIC)
-		return refuse_state(s, diag, "half written");
-	if (s->info.abi != SL_ABI_VERSION || s->info.table_magic != SL_TABLE_MAGIC ||
-	    s->info.slots != SL_SLOTS)
-		return refuse_state(s, diag, "of another version of Sluice");
+		return sl_state_refuse(s, diag, "half written");
+	if (s->info.abi != SL_ABI_VERSION)
+		return upgrade ? -EXDEV : refuse_version(s, diag);
+	if (s->info.table_magic != SL_TABLE_MAGIC || s->info.slots != SL_SLOTS)
+		return sl_state_refuse(s, diag, "of another version of Sluice");
 	return 0;
 }
 
@@ -116,11 +147,11 @@ static bool is_of_netns(enum sl_state_map m)
 }
 
 /* The pinned map of this place becomes the object's; -ENOENT: there is none. */
-static int adopt_map(struct sl_state *s, const struct device *skel, enum sl_state_map m,
+int sl_state_adopt_map(struct sl_state *s, const struct device *skel, enum sl_state_map m,
 		     struct sl_diag *diag)
 {
 	char *pin = sl_state_pin(s, is_of_netns(m), "%s", sl_state_map_names[m]);
-	struct bpf_map *map = map_of(skel, m);
+	struct bpf_map *map = sl_state_map_of(skel, m);
 	int fd;
 
 	if (!pin)
@@ -141,13 +172,13 @@ static int adopt_maps(struct sl_state *s, const struct device *skel, bool comple
 	int err;
 
 	for (m = SL_M_INFO + 1; m < SL_M_MAX; m++) {
-		err = adopt_map(s, skel, m, diag);
+		err = sl_state_adopt_map(s, skel, m, diag);
 		if (err == -ENOENT && complete && !is_of_netns(m))
-			return refuse_state(s, diag, "half written: a map is missing");
+			return sl_state_refuse(s, diag, "half written: a map is missing");
 		if (err && err != -ENOENT)
 			return err;
 		if (!err && !complete && !is_of_netns(m))
-			return refuse_state(s, diag, "half written: sl_info is missing");
+			return sl_state_refuse(s, diag, "half written: sl_info is missing");
 	}
 	return 0;
 }
@@ -169,7 +200,7 @@ static int take_maps(struct sl_state *s, const struct device *skel)
 	for (m = SL_M_INFO + 1; m < SL_M_MAX; m++) {
 		if (s->maps[m] >= 0)
 			continue;
-		s->maps[m] = keep(bpf_map__fd(map_of(skel, m)));
+		s->maps[m] = keep(bpf_map__fd(sl_state_map_of(skel, m)));
 		if (s->maps[m] < 0)
 			return s->maps[m];
 		if (!s->path)
@@ -283,6 +314,19 @@ static int make_missing(struct sl_state *s, struct device *skel, bool complete,
 	return err;
 }
 
+int sl_state_open_whole(struct sl_state *s, struct sl_diag *diag)
+{
+	struct device *skel = device__open();
+	int err = skel ? sl_state_size_maps(skel) : -errno;
+
+	if (!err)
+		err = adopt_maps(s, skel, true, diag);
+	if (!err)
+		err = make_missing(s, skel, true, diag);
+	device__destroy(skel);
+	return err;
+}
+
 #define WORDS_SIZE (SL_SLOTS * sizeof(__u64))
 #define TARGETS_SIZE (SL_SLOTS * sizeof(struct sl_target))
 
@@ -301,12 +345,16 @@ static int map_slots(struct sl_state *s)
 	return 0;
 }
 
-static int open_maps(struct sl_state *s, bool create, struct sl_diag *diag)
+static int open_maps(struct sl_state *s, bool create, bool upgrade, struct sl_diag *diag)
 {
-	int err = s->path ? read_info(s, diag) : -ENOENT;
+	int err = s->path ? read_info(s, upgrade, diag) : -ENOENT;
 	bool complete = !err;
 	struct device *skel;
 
+	if (err == -EXDEV) {
+		err = sl_state_take_over(s, diag);
+		return err ? err : map_slots(s);
+	}
 	if (err == -ENOENT && create)
 		err = new_info(s);
 	if (err)
@@ -314,7 +362,7 @@ static int open_maps(struct sl_state *s, bool create, struct sl_diag *diag)
 	skel = device__open();
 	if (!skel)
 		return -errno;
-	err = size_maps(skel);
+	err = sl_state_size_maps(skel);
 	if (!err && s->path)
 		err = adopt_maps(s, skel, complete, diag);
 	if (!err && create)
@@ -356,7 +404,7 @@ int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		err = sl_state_lock(s, create, diag);
 	before = sl_complaints_begin();
 	if (!err)
-		err = open_maps(s, create, diag);
+		err = open_maps(s, create, options->upgrade, diag);
 	if (err && err != -ENOENT && !diag->n_errors)
 		sl_say_why(diag, options->path ? options->path : "the state", err);
 	sl_complaints_end(before);
@@ -418,7 +466,7 @@ int sl_state_relock(struct sl_state *s, struct sl_diag *diag)
 	}
 	close(s->maps[SL_M_INFO]);
 	s->maps[SL_M_INFO] = -1;
-	err = read_info(s, diag);
+	err = read_info(s, false, diag);
 	if (!err && s->info.seed == seed)
 		return 0;
 	if (err == -ENOENT || !err) {
@@ -435,6 +483,18 @@ void sl_state_unlock(struct sl_state *s)
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	s->lock_fd = -1;
+}
+
+__u32 sl_state_abi(void)
+{
+	return SL_ABI_VERSION;
+}
+
+bool sl_state_taken_over(const struct sl_state *s, __u32 *abi, __u64 *unread)
+{
+	*abi = s->taken_from;
+	*unread = s->unread;
+	return s->taken_from;
 }
 
 int sl_state_program_fd(const struct sl_state *s, enum sl_direction direction)

@@ -23,6 +23,7 @@ struct sl_state;
 struct sl_state_options {
 	const char *path;	/* of the pins; NULL: private, gone with the process */
 	bool create;		/* make what is missing; else -ENOENT without a word */
+	bool upgrade;		/* takes another version's over, where that is possible */
 	bool no_wait;		/* sl_state_relock: -EAGAIN, without a word, while others change it */
 };
 
@@ -34,6 +35,13 @@ struct sl_state_options {
 int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		  struct sl_diag *diag);
 void sl_state_close(struct sl_state *state);
+
+/* SL_ABI_VERSION, of the pins that this program makes. */
+__u32 sl_state_abi(void);
+
+/* Was it another version's, and taken over by this process? Which ABI's, and how many events of it
+ * nobody had read and nobody can. */
+bool sl_state_taken_over(const struct sl_state *state, __u32 *abi, __u64 *unread);
 
 /*
  * The kernel takes a grace period (8 to 20 ms) to be done with what was replaced or taken

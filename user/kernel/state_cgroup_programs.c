@@ -4,7 +4,7 @@
  * attached, adopted after that. They share the maps of the state, and have three of
  * their own. The witness's pin is the last: without it nothing of them is in use.
  *
- * Another version's programs of the same ABI are replaced by ours, by overlap: loaded
+ * Another version's programs are replaced by ours, by overlap: loaded
  * over the same maps, put into every link in the place of the old one (no packet finds
  * the link without a program), then pinned in its place.
  */
@@ -131,15 +131,10 @@ static int make(struct sl_state *s, struct cgroup *skel, struct sl_diag *diag)
 
 static int replace_pin(const struct sl_state *s, int fd, const char *name)
 {
-	char *pin = own_pin(s, name), *next = own_pin(s, "next");
-	int err = pin && next ? 0 : -ENOMEM;
+	char *pin = own_pin(s, name);
+	int err = pin ? sl_state_replace_pin(s, fd, pin) : -ENOMEM;
 
-	if (!err) {
-		unlink(next);
-		err = bpf_obj_pin(fd, next) || rename(next, pin) ? -errno : 0;
-	}
 	free(pin);
-	free(next);
 	return err;
 }
 
@@ -180,7 +175,7 @@ static int replace_all(struct sl_state *s, const struct cgroup *skel)
 }
 
 /* Given up half-way it is begun again: the version is noted last. */
-static int renew(struct sl_state *s, struct sl_diag *diag)
+int sl_state_renew_cgroups(struct sl_state *s, struct sl_diag *diag)
 {
 	struct cgroup *skel = cgroup__open();
 	int err = skel ? load_over(s, skel) : -errno;
@@ -254,6 +249,6 @@ int sl_state_open_cgroups(struct sl_state *s, bool create, struct sl_diag *diag)
 		err = adopt(s, skel, diag);
 	cgroup__destroy(skel);
 	if (!err && create && s->info.cgroup_programs != version())
-		err = renew(s, diag);
+		err = sl_state_renew_cgroups(s, diag);
 	return err;
 }

@@ -4,6 +4,8 @@
  *
  *   state.c          open, adopt or make, refuse; the programs of a namespace
  *   state_pins.c     paths, and what a pin must be
+ *   state_layouts.c  which version of what each map holds
+ *   state_upgrade.c  another version's state taken over, its programs replaced
  *   state_slots.c    targets: their slots, tables, switching, forgetting
  *   state_pending.c  what waits for a grace period, for many targets at once
  *   state_hits.c     counters across generations
@@ -37,6 +39,8 @@
 #define SL_STATE_RING (4u << 20)		/* bytes: about 32,000 events */
 #define SL_STATE_FLOWS 16384			/* of a target: 2.5 MiB */
 
+#define SL_LAYOUTS_ROOM 32	/* maps that sl_info can tell of */
+
 /* The one value of sl_info: what was pinned, and by which rules. Written last. */
 struct sl_info {
 	__u64 magic, table_magic, next_generation, seed;
@@ -44,7 +48,10 @@ struct sl_info {
 	__u32 swept;		/* the slot at which the next look for what is gone begins */
 	__u32 cgroup_programs;	/* of which object they are, a hash; 0: there are none */
 	__u32 reserved;
+	__u8 layouts[SL_LAYOUTS_ROOM]; /* sl_state_layouts; 0 behind them */
 };
+
+#define SL_ABI_BETWEEN 0	/* sl_info.abi while one version takes another's state over */
 
 /* The maps of the state, by their place in maps[]. The last one is a namespace's. */
 enum sl_state_map {
@@ -74,6 +81,8 @@ struct sl_pending {
 	size_t n_switched;
 };
 
+struct device;
+
 struct sl_state {
 	char *path;		/* owned; NULL: private */
 	char *netns_path;	/* owned: PATH/netns-COOKIE */
@@ -94,6 +103,8 @@ struct sl_state {
 	const struct sl_target *targets; /* sl_targets, mapped */
 	struct sl_pending pending;
 	struct sl_info info;
+	__u32 taken_from;	/* the ABI that was taken over; 0: none */
+	__u64 unread;		/* events of it that nobody had read, and that ours cannot */
 	struct ring_buffer *ring;
 	sl_event_handler handler;
 	void *context;
@@ -120,6 +131,44 @@ void sl_state_drop_link(const char *pin);
 
 /* Makes the directory (0700), takes its lock. -ENOENT if it is not there and !create. */
 int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag);
+
+int sl_state_refuse(const struct sl_state *s, struct sl_diag *diag, const char *why);
+
+/* ---- state_layouts.c ---- */
+
+/* The layout of what a map holds: another number with each change of it. By the state's maps,
+ * and then those of the cgroups' programs. */
+struct sl_state_layout {
+	const char *map;	/* its pin's name; of a cgroup's: below the folder */
+	__u8 version;
+	bool counts;		/* counters and events: begun anew where the layout is another */
+};
+
+#define SL_LAYOUTS (SL_M_MAX + 3)
+extern const struct sl_state_layout sl_state_layouts[SL_LAYOUTS];
+
+void sl_state_note_layouts(struct sl_state *s);
+/* Does our programs' map hold what the pinned one does? */
+bool sl_state_has_layout(const struct sl_state *s, unsigned which);
+
+/* ---- state_upgrade.c ---- */
+
+/*
+ * Another version's state, whose sl_info was read: its programs are replaced by ours, link by
+ * link and in one step each, over the same maps. What counts, and is of another layout, begins
+ * anew. 0 or -errno: what there is goes on as it was, or is taken over by the next try.
+ */
+int sl_state_take_over(struct sl_state *s, struct sl_diag *diag);
+
+/* Maps and programs of an object (state.c). */
+int sl_state_size_maps(const struct device *skel);
+struct bpf_map *sl_state_map_of(const struct device *skel, enum sl_state_map m);
+int sl_state_adopt_map(struct sl_state *s, const struct device *skel, enum sl_state_map m,
+		       struct sl_diag *diag);
+/* Adopts all maps and programs, and makes what this network namespace lacks. */
+int sl_state_open_whole(struct sl_state *s, struct sl_diag *diag);
+/* A pin of its name, in the place of the one that there is. */
+int sl_state_replace_pin(const struct sl_state *s, int fd, const char *pin);
 
 /* ---- state_view.c ---- */
 
@@ -248,6 +297,9 @@ bool sl_state_is_cgroup_over(struct sl_state *s, __u32 slot, const struct sl_tar
 /* Opens sl_cgroups and sl_points, once: adopted, or (create) made with the programs.
  * -ENOENT without a word: there are none, so no cgroup is attached. */
 int sl_state_open_cgroups(struct sl_state *s, bool create, struct sl_diag *diag);
+
+/* Ours in the place of those that are pinned, which may be another version's. */
+int sl_state_renew_cgroups(struct sl_state *s, struct sl_diag *diag);
 
 /* ---- state_points.c ---- */
 

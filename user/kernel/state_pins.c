@@ -95,6 +95,19 @@ int sl_state_get_program(const char *pin, const char *name, enum bpf_prog_type t
 	return fd;
 }
 
+int sl_state_replace_pin(const struct sl_state *s, int fd, const char *pin)
+{
+	char *next = sl_state_pin(s, false, "next");
+	int err = next ? 0 : -ENOMEM;
+
+	if (!err) {
+		unlink(next);
+		err = bpf_obj_pin(fd, next) || rename(next, pin) ? -errno : 0;
+	}
+	free(next);
+	return err;
+}
+
 void sl_state_drop_link(const char *pin)
 {
 	int fd = bpf_obj_get(pin);

@@ -12,6 +12,7 @@
 /* include/uapi/linux/bpf.h of 6.6; Debian 12's headers are older. */
 #define TCX_INGRESS 46
 #define TCX_EGRESS 47
+#define LINK_TYPE_TCX 11
 #define TCX_BEFORE (1u << 3)	/* BPF_F_BEFORE, and no other named: before all */
 
 struct tcx_link_attr {
@@ -53,6 +54,28 @@ int sl_tcx_ifindex(const char *pin)
 	__u32 id;
 
 	return sl_tcx_link_ifindex(pin, &id);
+}
+
+/* The kernel compares only the kind of program (kernel/bpf/tcx.c, tcx_link_update). */
+int sl_tcx_replace(const char *pin, enum sl_direction direction, int prog_fd)
+{
+	struct bpf_link_info info = {};
+	__u32 size = sizeof(info), tcx[2];	/* ifindex, attach_type */
+	int fd = bpf_obj_get(pin), err;
+
+	if (fd < 0)
+		return -errno;
+	err = bpf_obj_get_info_by_fd(fd, &info, &size) ? -errno : 0;
+	memcpy(tcx, &info.xdp, sizeof(tcx));
+	if (!err && (info.type != LINK_TYPE_TCX ||
+		     tcx[1] != (direction == SL_EGRESS ? TCX_INGRESS : TCX_EGRESS)))
+		err = -EXDEV;
+	if (!err && !tcx[0])
+		err = -ENOLINK;
+	if (!err && prog_fd >= 0 && bpf_link_update(fd, prog_fd, NULL))
+		err = -errno;
+	close(fd);
+	return err;
 }
 
 struct tcx_query_attr {
@@ -118,6 +141,15 @@ int sl_clsact_attach(int prog_fd, unsigned ifindex, enum sl_direction direction,
 		return err;
 	if (!err)
 		*made_qdisc = true;
+	return bpf_tc_attach(&hook, &options);
+}
+
+int sl_clsact_replace(int prog_fd, unsigned ifindex, enum sl_direction direction)
+{
+	struct bpf_tc_hook hook = hook_of(ifindex, direction);
+	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = prog_fd, .handle = HANDLE,
+		    .priority = PRIORITY, .flags = BPF_TC_F_REPLACE);
+
 	return bpf_tc_attach(&hook, &options);
 }
 

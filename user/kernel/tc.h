@@ -16,6 +16,11 @@
  * what the workload sends (ingress of the device). */
 int sl_tcx_link(int prog_fd, unsigned ifindex, enum sl_direction direction);
 
+/* Puts a program (-1: none, only looks) into a tcx link in the place of the one in it, in one
+ * step. 0; -ENOLINK: the
+ * device is gone; -EXDEV: no tcx link of this direction; -errno. */
+int sl_tcx_replace(const char *pin, enum sl_direction direction, int prog_fd);
+
 /* The interface of a tcx link by a pin's path: > 0, 0 if the device is gone, -errno. */
 int sl_tcx_ifindex(const char *pin);
 int sl_tcx_link_ifindex(const char *pin, __u32 *id);	/* ... and the link's id */
@@ -30,6 +35,8 @@ int sl_tcx_first(unsigned ifindex, enum sl_direction direction, __u32 *program);
  * means that the place, or an ingress qdisc, is somebody else's. */
 int sl_clsact_attach(int prog_fd, unsigned ifindex, enum sl_direction direction,
 		     bool *made_qdisc);
+/* Puts it in the place of the program that is in ours, in one step. */
+int sl_clsact_replace(int prog_fd, unsigned ifindex, enum sl_direction direction);
 int sl_clsact_detach(unsigned ifindex, enum sl_direction direction);
 int sl_clsact_remove_qdisc(unsigned ifindex);
 /* The program in our place; 0: none. */
