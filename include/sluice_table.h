@@ -81,6 +81,7 @@ enum sl_table_flags {
 	SL_F_LOG_ALL = 1 << 15,
 	SL_F_LOG_NONE = 1 << 16,
 	SL_F_FORWARD = 1 << 17,		/* dns: {mode: forward}: a process of ours judges them */
+	SL_F_BY_HAND = 1 << 29,		/* sluiced gave it, asked for on its socket */
 	SL_F_MANAGED = 1 << 30,		/* sluiced gave it, by its configuration */
 };
 

@@ -2,12 +2,14 @@
 """`sluice run` through sluiced: members of the group, under listed policies."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 
 import pytest
 
+import bpfsys
 from lab import SLUICE, cgroup2
 from runslab import ASK, GROUP, OTHER, PROBE, STRANGER, USER, RunsHost
 from sluicedlab import WAIT, until
@@ -455,6 +457,37 @@ def test_a_run_outlives_sluiced(host):
     assert [t["name"] for t in status_of(host)["targets"]] == [str(host.place / name)]
     assert not status_of(host, uid=OTHER)["targets"]
     ended(host, child)
+
+
+def test_a_run_of_before_follows_its_policy(host):
+    """After a restart its policy's file is followed again, and what others do is mended."""
+    loop = ("import socket, sys\nfor line in sys.stdin:\n"
+            " try:\n  socket.create_connection(('127.0.0.1', 7001), 5).close(); r = 'yes'\n"
+            " except ConnectionRefusedError: r = 'no'\n print(r, flush=True)")
+    child = host.as_user(SLUICE, "run", "-q", "-p", "open", "--", sys.executable, "-c", loop)
+
+    def answer():
+        child.stdin.write("\n")
+        child.stdin.flush()
+        return child.stdout.readline().strip()
+    assert answer() == "yes"
+    name, = host.populated()
+    host.kill_daemon()
+    assert answer() == "yes"
+    host.start_daemon()
+
+    def target():
+        return next(t for t in json.loads(host.sluice("status", "-o", "json").stdout)["targets"]
+                    if t["name"] == str(host.place / name))
+    assert until(lambda: target()["state"] == "attached" and target()["by_hand"])
+    host.say(open=host_shut())
+    assert until(lambda: answer() == "no")
+    bpfsys.detach(pathlib.Path(host.state) / "cgroups" / str((host.place).stat().st_ino) /
+                  "sluice_connect4")
+    assert until(lambda: target()["attached"] and target()["state"] == "attached")
+    assert answer() == "no"
+    child.communicate(timeout=WAIT)
+    host.ready()
 
 
 def test_a_place_of_another_user_is_refused(host):

@@ -76,6 +76,12 @@ static int took(struct sl_state *state, struct sl_watched_cgroup *w, __u32 slot,
 	return sl_state_seal(state, slot, &w->seal);
 }
 
+/* Whose the table is, for the next sluiced. */
+static __u64 mark_of(const struct sl_watched_cgroup *w)
+{
+	return w->by_hand ? SL_F_BY_HAND : SL_F_MANAGED;
+}
+
 static int put(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
 	       const struct sl_cgroup_target *cgroup, const struct sl_policy *resolved,
 	       struct sl_diag *diag)
@@ -88,8 +94,7 @@ static int put(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_c
 
 	if (err)
 		return err;
-	if (!w->by_hand)
-		compiled.table.words[SL_H_FLAGS] |= SL_F_MANAGED;
+	compiled.table.words[SL_H_FLAGS] |= mark_of(w);
 	err = sl_state_attach_cgroup(state, cgroup, &compiled.table, &slot, diag);
 	if (!err)
 		err = took(state, w, slot, compile.generation, meaning_of(resolved));
@@ -102,7 +107,7 @@ static int put(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_c
 }
 
 /* To the bit what it would get: it goes on as it is. (A forwarder is made with a generation.) */
-static bool has(struct sl_state *state, __u32 slot, const struct sl_policy *resolved)
+static bool has(struct sl_state *state, __u32 slot, const struct sl_policy *resolved, __u64 mark)
 {
 	struct sl_compile_options compile = {.boot_epoch_ns = sl_boot_epoch_ns()};
 	struct sl_diag ignored = {};
@@ -115,7 +120,7 @@ static bool has(struct sl_state *state, __u32 slot, const struct sl_policy *reso
 	compile.generation = table.words[SL_H_GENERATION];
 	if (!(table.words[SL_H_FLAGS] & SL_F_DEADLINES) &&
 	    !sl_compile(resolved, &compile, &compiled, &ignored)) {
-		compiled.table.words[SL_H_FLAGS] |= SL_F_MANAGED;
+		compiled.table.words[SL_H_FLAGS] |= mark;
 		same = compiled.table.n_words == table.n_words && !compiled.n_patterns &&
 		       !memcmp(compiled.table.words, table.words,
 			       table.n_words * sizeof(*table.words));
@@ -140,7 +145,7 @@ static bool is_anothers(struct sl_cgroups *c, struct sl_state *state,
 	*generation = table.words[SL_H_GENERATION];
 	name = sl_table_label(table.words, table.n_words, 0);
 	ours = w->generation == *generation ||
-	       (!w->generation && ((table.words[SL_H_FLAGS] & SL_F_MANAGED) ||
+	       (!w->generation && ((table.words[SL_H_FLAGS] & mark_of(w)) ||
 				   (name && !strcmp(name, c->isolation))));
 	free(table.words);
 	return !ours;
@@ -207,7 +212,7 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 		retry_later(c);
 	} else if (err) {
 		isolate(c, state, w, cgroup, err, diag);
-	} else if (has_generation && !w->generation && !w->by_hand && has(state, slot, resolved)) {
+	} else if (has_generation && !w->generation && has(state, slot, resolved, mark_of(w))) {
 		took(state, w, slot, has_generation, meaning_of(resolved));
 		given(c, w, "adopted", resolved, diag);
 	} else {

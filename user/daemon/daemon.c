@@ -12,6 +12,7 @@
 
 #include "audit/json.h"
 #include "daemon.h"
+#include "hand.h"
 #include "notify.h"
 #include "server.h"
 
@@ -209,8 +210,11 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 		err = open_network(daemon);
 	if (!err)
 		open_cgroups(daemon);
-	if (!err)
+	if (!err) {
+		sl_hand_open(daemon);
+		sl_hand_restore(daemon);
 		sl_runs_open(daemon);
+	}
 	if (!err && !daemon->options->unconfined)
 		err = sl_daemon_harden(diag);
 	if (!err) { /* its threads have what is left */

@@ -9,6 +9,7 @@
  *   sinks.c    audit sinks and metrics
  *   events.c   what the kernel reports, and what becomes of targets: to readers and sinks
  *   server.c   the control socket and its clients; request.c, op_*.c: what they may ask
+ *   hand.c    what was attached by hand, over a restart
  *   runs.c    commands that users start (`sluice run`); run_peer.c: who asks
  *   harden.c   what it gives up once it has started
  */

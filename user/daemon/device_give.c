@@ -90,7 +90,8 @@ static bool is_our_own(const struct sl_devices *devices, const struct sl_watched
 	own = name && sl_binding_of_table(&table, &binding) &&
 	      ((!strcmp(name, given->name) && sl_binding_same(&binding, &given->attach.binding)) ||
 	       !strcmp(name, devices->isolation));
-	own |= devices->managed && table.words[SL_H_FLAGS] & SL_F_MANAGED;
+	own |= devices->managed &&
+	       table.words[SL_H_FLAGS] & (w->by_hand ? SL_F_BY_HAND : SL_F_MANAGED);
 	free(table.words);
 	return own;
 }

@@ -46,7 +46,7 @@ static void consider(struct sl_devices *devices, const struct sl_link *link)
 	struct sl_target_group *group = sl_devices_match(devices, link->name);
 	struct sl_watched *w;
 
-	if (!group)
+	if (!group || sl_devices_find(devices, link->ifindex)) /* by hand, of a run before this one */
 		return;
 	if (link->type != ARPHRD_ETHER) {
 		fprintf(stderr,

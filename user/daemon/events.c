@@ -9,6 +9,7 @@
 
 #include "audit/json.h"
 #include "daemon.h"
+#include "hand.h"
 #include "policy/text.h"
 #include "server.h"
 
@@ -65,6 +66,8 @@ static void tell(void *context, const char *change, const struct sl_watched *w, 
 		json_pack("{s:s, s:o}", "kind", "device", "name", sl_json_text(w->device.name));
 
 	say(change, w, policy, why);
+	if (w->by_hand && !strcmp(change, "gone"))
+		sl_hand_forget_device(daemon, w->device.ifindex);
 	daemon->foreign_changes += lost;
 	sl_daemon_record(daemon,
 			 json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o}", "event",
@@ -85,6 +88,8 @@ static void tell_cgroup(void *context, const char *change, const struct sl_watch
 	bool lost = !strcmp(change, "lost");
 	char *name;
 
+	if (w->by_hand && !strcmp(change, "gone"))
+		sl_hand_forget_cgroup(daemon, w->id);
 	if (asprintf(&name, "%s%s", daemon->cgroups.mount, w->path) < 0)
 		return;
 	fprintf(stderr, "sluiced: %s ", change);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "audit/json.h"
+#include "hand.h"
 #include "op_change.h"
 
 const char *sl_change_below_mount(const struct sl_cgroups *c, const char *path)
@@ -59,7 +60,8 @@ static int give(struct sl_daemon *d, struct sl_watched_cgroup *w, struct sl_targ
 }
 
 static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup,
-		  struct sl_target_group *group, json_t **answer, struct sl_diag *diag)
+		  struct sl_target_group *group, const json_t *request, json_t **answer,
+		  struct sl_diag *diag)
 {
 	struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, cgroup->id);
 	bool made = !w;
@@ -74,14 +76,16 @@ static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup,
 	if (made)
 		w->state = SL_WATCHED_FAILED; /* until it has something */
 	err = give(d, w, group, diag);
-	if (!err)
-		*answer = attached_json(d, cgroup, w, diag);
-	else if (made)
+	if (err && made)
 		sl_cgroups_drop(&d->cgroups, w);
-	return err;
+	if (err)
+		return err;
+	sl_hand_note_cgroup(d, w, request);
+	*answer = attached_json(d, cgroup, w, diag);
+	return 0;
 }
 
-int sl_change_attach_cgroup(struct sl_daemon *d, const char *path, const json_t *request,
+int sl_change_attach_cgroup(struct sl_daemon *d, const char *path, json_t *request,
 			    struct sl_target_group *group, json_t **answer, struct sl_diag *diag)
 {
 	struct sl_cgroup_target cgroup;
@@ -95,7 +99,7 @@ int sl_change_attach_cgroup(struct sl_daemon *d, const char *path, const json_t 
 	group->given.of_cgroup = true;
 	err = sl_change_load(request, group, diag);
 	if (!err)
-		err = attach(d, &cgroup, group, answer, diag);
+		err = attach(d, &cgroup, group, request, answer, diag);
 	sl_cgroup_close_target(&cgroup);
 	return err;
 }
@@ -108,6 +112,7 @@ json_t *sl_change_release_cgroup(struct sl_daemon *d, const struct sl_target *t)
 	if (!w)
 		return sl_json_text(t->name);
 	name = json_sprintf("%s%s", d->cgroups.mount, w->path);
+	sl_hand_forget_cgroup(d, w->id);
 	if (w->by_hand || w->orphan) {
 		sl_cgroups_drop(&d->cgroups, w);
 	} else {

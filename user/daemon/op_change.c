@@ -8,6 +8,7 @@
 #include "audit/json.h"
 #include "daemon.h"
 #include "policy/text.h"
+#include "hand.h"
 #include "op_change.h"
 #include "server.h"
 
@@ -68,18 +69,36 @@ static int read_options(const json_t *request, struct sl_attach_options *o, stru
 	return diag->n_errors ? -EINVAL : 0;
 }
 
-int sl_change_load(const json_t *request, struct sl_target_group *group, struct sl_diag *diag)
+/* The file's text into the request: what is in force is what it held now. */
+static int read_policy(json_t *request, const char *path, struct sl_diag *diag)
 {
-	struct sl_attach_options options = {};
-	int err = read_options(request, &options, diag);
-	const char *text = text_of(request, "text");
+	size_t len;
+	char *text;
+	int err = sl_file_read(path, SL_POLICY_BYTES_MAX, NULL, &text, &len, diag);
 
 	if (err)
 		return err;
-	if (text)
-		return sl_given_load_text(&group->given, &options, text, strlen(text),
-					  text_of(request, "base"), diag);
-	return sl_given_load(&group->given, &options, diag);
+	if (json_object_set_new(request, "text", json_stringn_nocheck(text, len)) ||
+	    json_object_set(request, "base", json_object_get(request, "policy")))
+		err = -ENOMEM;
+	free(text);
+	return err ? err : json_object_del(request, "policy");
+}
+
+int sl_change_load(json_t *request, struct sl_target_group *group, struct sl_diag *diag)
+{
+	struct sl_attach_options options = {.by_hand = true};
+	int err = read_options(request, &options, diag);
+	const json_t *text;
+
+	if (!err && options.policy)
+		err = read_policy(request, options.policy, diag);
+	if (err)
+		return err;
+	options.policy = NULL;
+	text = json_object_get(request, "text");
+	return sl_given_load_text(&group->given, &options, json_string_value(text),
+				  json_string_length(text), text_of(request, "base"), diag);
 }
 
 /* The device's own entry; *made tells whether there was none. */
@@ -144,7 +163,7 @@ static json_t *attached_json(struct sl_daemon *d, const struct sl_watched *w,
 			 "warnings", sl_json_diag(diag, SL_WARNING));
 }
 
-static int attach_device(struct sl_daemon *d, const char *name, const json_t *request,
+static int attach_device(struct sl_daemon *d, const char *name, json_t *request,
 			 struct sl_target_group *group, json_t **answer, struct sl_diag *diag)
 {
 	struct sl_watched *w = NULL;
@@ -155,19 +174,22 @@ static int attach_device(struct sl_daemon *d, const char *name, const json_t *re
 		err = sl_change_load(request, group, diag);
 	if (!err)
 		err = attach(d, &device, group, &w, diag);
-	if (!err)
-		*answer = attached_json(d, w, diag);
-	return err;
+	if (err)
+		return err;
+	sl_hand_note_device(d, w, request);
+	*answer = attached_json(d, w, diag);
+	return 0;
 }
 
-void sl_op_attach(struct sl_caller *client, const json_t *request)
+void sl_op_attach(struct sl_caller *client, const json_t *asked)
 {
 	struct sl_daemon *d = client->daemon;
 	struct sl_target_group *group = sl_target_group_new();
+	json_t *request = json_copy((json_t *)asked);
 	const char *device = text_of(request, "device"), *cgroup = text_of(request, "cgroup");
 	json_t *answer = NULL;
 	struct sl_diag diag = {};
-	int err = group ? 0 : -ENOMEM;
+	int err = group && request ? 0 : -ENOMEM;
 
 	if (!err && !device == !cgroup)
 		err = sl_error(&diag, NULL, "attach wants \"device\" or \"cgroup\"");
@@ -180,6 +202,7 @@ void sl_op_attach(struct sl_caller *client, const json_t *request)
 	else
 		sl_answer(client, answer);
 	sl_target_group_put(group);
+	json_decref(request);
 	sl_diag_free(&diag);
 }
 
@@ -203,6 +226,7 @@ static void release_device(struct sl_daemon *d, const struct sl_target *t)
 
 	if (!w)
 		return;
+	sl_hand_forget_device(d, t->ifindex);
 	if (w->by_hand || w->orphan) {
 		sl_devices_drop(&d->devices, w);
 	} else {

@@ -213,6 +213,10 @@ int sl_run_start(struct sl_run *r, uid_t uid, pid_t pid, int pidfd)
 	if (fsetxattr(r->dir_fd, SL_RUN_OWNER, text, (size_t)n, 0))
 		fprintf(stderr, "sluiced: %s: whose it is cannot be noted: %s\n", r->path,
 			strerror(errno));
+	if (r->group && fsetxattr(r->dir_fd, SL_RUN_POLICY, r->group->policy,
+				  strlen(r->group->policy), 0))
+		fprintf(stderr, "sluiced: %s: its policy cannot be noted: %s\n", r->path,
+			strerror(errno));
 	err = watch(r, &r->process, pidfd, EPOLLIN, on_process_end);
 	if (!err)
 		sl_daemon_record_of(r->daemon, uid, record_of(r, "started"), false);

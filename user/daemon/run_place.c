@@ -60,6 +60,22 @@ void sl_runs_open(struct sl_daemon *d)
 	sl_diag_free(&diag);
 }
 
+/* It follows its policy's file again, and what somebody does to it is mended. */
+static void follow(struct sl_daemon *d, struct sl_run *r)
+{
+	struct sl_watched_cgroup *w;
+	char policy[64] = "";
+
+	if (fgetxattr(r->dir_fd, SL_RUN_POLICY, policy, sizeof(policy) - 1) > 0)
+		r->group = sl_runs_group(d, policy);
+	if (!r->group || sl_cgroups_find(&d->cgroups, r->id))
+		return;
+	sl_target_group_get(r->group);
+	w = sl_cgroups_add(&d->cgroups, r->path, r->id, r->group);
+	if (w)
+		w->by_hand = true;
+}
+
 static void adopt(struct sl_daemon *d, const char *name)
 {
 	struct sl_run *r = NULL;
@@ -82,7 +98,9 @@ static void adopt(struct sl_daemon *d, const char *name)
 		fprintf(stderr, "sluiced: %s: has no policy of its own any more: killed\n",
 			r->path);
 		sl_run_end(r);
+		return;
 	}
+	follow(d, r);
 }
 
 static void adopt_all(struct sl_daemon *d, int dir_fd)

@@ -210,9 +210,9 @@ void sl_runs_work(struct sl_daemon *d)
 
 /* ---- the configuration ---- */
 
-static struct sl_target_group *group_of(const struct sl_daemon *d, const char *policy)
+struct sl_target_group *sl_runs_group(const struct sl_daemon *d, const char *policy)
 {
-	for (size_t i = 0; i < d->config->n_runs; i++)
+	for (size_t i = 0; d->config && i < d->config->n_runs; i++)
 		if (!strcmp(d->config->runs[i]->policy, policy))
 			return d->config->runs[i];
 	return NULL;
@@ -221,7 +221,7 @@ static struct sl_target_group *group_of(const struct sl_daemon *d, const char *p
 /* A run follows its policy's file; one whose policy is listed no more keeps what it has. */
 static void regroup(struct sl_daemon *d, struct sl_run *r)
 {
-	struct sl_target_group *group = r->group ? group_of(d, r->group->policy) : NULL;
+	struct sl_target_group *group = r->group ? sl_runs_group(d, r->group->policy) : NULL;
 	struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, r->id);
 
 	if (!group) {

@@ -25,7 +25,9 @@
 #define SL_RUNS_WORK_MS 20 /* until what is missing is made */
 
 #define SL_RUN_PREFIX "run-"
-#define SL_RUN_OWNER "user.sluice.uid" /* on the cgroup: whose run it is, for the next sluiced */
+/* On the cgroup, for the next sluiced: whose run it is, and under which policy. */
+#define SL_RUN_OWNER "user.sluice.uid"
+#define SL_RUN_POLICY "user.sluice.policy"
 
 struct sl_daemon;
 
@@ -41,7 +43,7 @@ struct sl_run {
 	char *path; /* of its cgroup in the hierarchy; owned */
 	__u64 id;
 	int dir_fd;		       /* owned */
-	struct sl_target_group *group; /* a reference; NULL: found after a restart */
+	struct sl_target_group *group; /* a reference; NULL: its policy is listed no more */
 	__u64 generation;	       /* its first */
 	__u32 slot;
 	uid_t uid;
@@ -101,6 +103,8 @@ void sl_run_forget(struct sl_run *run);
 /* ---- run_place.c, runs.c ---- */
 
 int sl_runs_open_place(struct sl_daemon *daemon, struct sl_diag *diag);
+/* The group of a policy that is listed; borrowed, NULL: it is not. */
+struct sl_target_group *sl_runs_group(const struct sl_daemon *daemon, const char *policy);
 /* The cgroup obeys the policy, by hand: no pattern of the configuration takes it over. */
 int sl_runs_enforce(struct sl_daemon *daemon, const char *path, __u64 id,
 		    struct sl_target_group *group, struct sl_diag *diag);

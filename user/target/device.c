@@ -114,6 +114,8 @@ static int compile(const struct sl_policy *policy, const struct sl_environment *
 	err = sl_compile(policy, &compile, out, diag);
 	if (!err && options->managed)
 		out->table.words[SL_H_FLAGS] |= SL_F_MANAGED;
+	if (!err && options->by_hand)
+		out->table.words[SL_H_FLAGS] |= SL_F_BY_HAND;
 	if (!err && env)
 		sl_device_review(policy, out, env, &binding, (__u64)boot_ns, diag);
 	return err;

@@ -61,7 +61,7 @@ struct sl_attach_options {
 	 * includes and sets are looked for from (NULL: it has none). */
 	const struct sl_policy *parsed;
 	bool audit, enforce;	/* whatever the policy says; at most one */
-	bool managed;		/* marks the table: SL_F_MANAGED */
+	bool managed, by_hand;	/* marks the table: SL_F_MANAGED, SL_F_BY_HAND */
 	bool trust_clock;
 	bool forwarder;		/* somebody hosts one for `mode: forward` (cgroups only) */
 	struct sl_binding_spec binding;
