@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import socket
+import struct
 import sys
 
 import pytest
@@ -272,9 +273,21 @@ def test_churn_leaves_nothing(host):
     by_cgroup(host, make(host, "a0"), policy="open")
     pid = host.daemon.child.pid
 
+    def inner(outer):
+        """How many of its places have a map."""
+        fd, n = bpfsys.get(f"{host.state}/{outer}"), 0
+        for slot in range(4096):
+            try:
+                n += bool(bpfsys.lookup(fd, struct.pack("=I", slot)))
+            except FileNotFoundError:
+                pass
+        os.close(fd)
+        return n
+
     def measure():
         return (len(os.listdir(f"/proc/{pid}/fd")),
-                int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4)
+                int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4,
+                inner("sl_flows"), inner("sl_tables"))
     before = measure()
     for i in range(1, count):
         (host.top / f"a{i}").mkdir()
@@ -288,8 +301,10 @@ def test_churn_leaves_nothing(host):
             path.rmdir()
     assert until(lambda: len(host.full_status()["targets"]) == 2), host.full_status()["targets"]
     after = measure()
-    print(f"\n{count} cgroups; descriptors and resident KiB: {before} -> {after}")
+    print(f"\n{count} cgroups; descriptors, resident KiB, maps of flows and of tables: {before} -> "
+          f"{after}")
     assert after[0] <= before[0] + 1 and after[1] < before[1] + 8192
+    assert after[2:] == (2, 2) and before[2:] == (1, 1)
 
 
 @pytest.mark.parametrize("target, says", [

@@ -106,13 +106,13 @@ const struct sl_command sl_commands[] = {
 	 "example: sudo sluice status\n",
 	 cmd_status},
 	{"monitor", "show the events of what is attached, as they come",
-	 "usage: sluice monitor [--dev PATTERN]... [--verdict VERDICT]... [--rule PATTERN]...\n"
+	 "usage: sluice monitor [--target PATTERN]... [--verdict VERDICT]... [--rule PATTERN]...\n"
 	 "                      [--name PATTERN]... [-o json]\n"
 	 "\n"
 	 "Through sluiced any number of monitors see all. Without it events have one reader at a\n"
 	 "time: this, or `sluice watch` with --log or -v.\n"
 	 "\n"
-	 "      --dev PATTERN     only of these targets\n"
+	 "      --target PATTERN  only of these, by a device's name or a cgroup's path: vnet*, */agent@*\n"
 	 "      --verdict VERDICT only allow, deny or audit-deny\n"
 	 "      --rule PATTERN    only what these rules decided\n"
 	 "      --name PATTERN    only what was asked for, or connected to, by such a name\n"

@@ -186,6 +186,7 @@ static int monitor(struct monitor *m)
 enum { OPT_DEV = 256, OPT_VERDICT, OPT_RULE, OPT_NAME };
 
 static const struct option long_options[] = {
+	{"target", required_argument, NULL, OPT_DEV},
 	{"dev", required_argument, NULL, OPT_DEV},
 	{"verdict", required_argument, NULL, OPT_VERDICT},
 	{"rule", required_argument, NULL, OPT_RULE},
