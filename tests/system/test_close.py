@@ -227,3 +227,47 @@ def test_a_run(lab):
     assert sorted(c["end"] for c in closes) == ["finished", "reset", "reset"]
     assert all(c["bytes"]["out"] > 5000 for c in closes)
 
+
+
+FULL = """
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(6000):
+    try:
+        sock.sendto(b"x", ("127.0.0.1", 1000 + i))
+    except OSError:
+        pass
+"""
+
+
+@FAMILIES
+def test_an_end_that_the_ring_had_no_room_for(tree, v6):
+    """Nobody reads, others' denials fill the ring, and the next connection from the same port takes
+    the place of one that is over: its end is lost, and counted."""
+    path = tree.make("lost")
+    tree.attach(path, policy(ALLOW, log="all"))
+    once = CONNECTIONS.replace("(True, True, False)", "(True,)")
+
+    def connection():
+        subprocess.run([*tree.lab.inside(), *tree.within(path), PYTHON, "-c", once, peer(v6),
+                        str(ECHO), str(42500 + v6), "2000"], check=True, timeout=60)
+
+    def counters(at=path):
+        return tree.status()[tree.id(at)]
+    connection()
+    assert (counters()["submitted"], counters()["closes"], counters()["closes_lost"]) == (1, 0, 0)
+    for i in range(12):                     # 5,000 events of each: their budgets
+        other = tree.make(f"flood{i}")
+        tree.attach(other, policy())
+        subprocess.run([*tree.lab.inside(), *tree.within(other), PYTHON, "-c", FULL], check=True,
+                       timeout=60)
+        if counters(other)["lost"]:
+            break
+    assert counters(other)["lost"], "the ring was never full"
+    connection()
+    after = counters()
+    assert (after["closes"], after["closes_lost"], after["lost"]) == (0, 1, 1), after
+    assert after["decided"] == after["submitted"] + after["suppressed"] + after["lost"] == 2
+    tree.watch()                            # whoever reads now finds the opening, and no end of it
+    assert until(lambda: any(json.loads(line)["target"]["name"] == str(path) for line in
+                             tree.log.read_text().splitlines() if line.startswith("{")))
