@@ -2,6 +2,7 @@
 """Audit mode, and what is counted: decisions, events, frames and bytes."""
 import json
 import os
+import time
 
 import pytest
 
@@ -68,6 +69,18 @@ def statistics(lab):
             "rx_bytes": tx["bytes"]}
 
 
+def both(lab):
+    """The device's counters and ours, of one moment: what a bridge says to everybody now and
+    then (multicast queries) must not come between the two."""
+    found = {}
+
+    def still():
+        found["theirs"], found["ours"] = statistics(lab), lab.status()
+        return statistics(lab) == found["theirs"]
+    assert until(still), "frames came all the time"
+    return found["theirs"], found["ours"]
+
+
 def traffic(lab):
     """Allowed, denied and refused, of all sizes, both ways."""
     for v6 in (False, True):
@@ -87,9 +100,9 @@ def test_frames_and_bytes_are_the_devices_own(device_labs, kind):
     lab = device_labs(kind, "counted")
     lab.configure(PROBE, *BINDING)
     for _ in range(3):
-        before, ours = statistics(lab), lab.status()
+        before, ours = both(lab)
         traffic(lab)
-        after, then = statistics(lab), lab.status()
+        after, then = both(lab)
         assert {k: then[k] - ours[k] for k in before} == {k: after[k] - before[k] for k in before}
         assert then["tx_denied"] - ours["tx_denied"] == 10
         assert then["rx_denied"] - ours["rx_denied"] >= 2
@@ -103,21 +116,28 @@ def test_decisions_add_up(device_labs, kind):
     lab.configure(PROBE, *BINDING)
     lab.fence(lab.mark())
     before, start, to = lab.status(), lab.mark(), "198.51.100.30"
+    began, sent, after = time.monotonic(), 0, before
     lab.probe()
-    for port in range(9000):
-        lab.send(datagram(to, 1 + port, b"x"))
+    # 1,000 events a second are added to the 5,000: a busy machine sends no faster at times
+    while after["over_budget"] == before["over_budget"] and sent < 90000:
+        for port in range(9000):
+            lab.send(datagram(to, 1 + port, b"x"))
+        sent += 9000
+        took, after = time.monotonic() - began, lab.status()
     lab.probe()
     after = lab.status()
     assert accounts(before) and accounts(after)
     noise = after["rx_denied"] - before["rx_denied"]        # what bridges say to everybody
-    assert after["tx_denied"] - before["tx_denied"] == 9000
-    assert after["denied"] - before["denied"] == 9000 + noise
+    assert after["tx_denied"] - before["tx_denied"] == sent
+    assert after["denied"] - before["denied"] == sent + noise
     assert after["lost"] == before["lost"]
     submitted = after["submitted"] - before["submitted"]
-    assert 4000 <= submitted < 9000
-    assert after["over_budget"] - before["over_budget"] == 9000 - submitted
+    assert 4000 <= submitted <= 5001 + 1000 * took + noise
+    assert after["over_budget"] - before["over_budget"] == sent + noise - submitted
 
     def printed():
         records = lab.guard.monitor.between(start, lab.mark())
         return sum(r["count"] for r in records if r["destination"]["address"] == to)
-    assert until(lambda: printed() >= submitted, 10) and printed() == submitted
+    # the noise may have an event, too, which is not counted here
+    assert until(lambda: printed() >= submitted - noise, 10)
+    assert submitted - noise <= printed() <= submitted
