@@ -219,6 +219,21 @@ def test_garbage_gets_an_error_and_the_next_request_its_answer(daemon, line):
         assert c.ask("hello")["ok"]
 
 
+@pytest.mark.parametrize("fields, says", [
+    ({"mac": 5}, '"mac" is of another type'), ({"addresses": "x"}, '"addresses" is of another type'),
+    ({"adresses": ["192.0.2.1"]}, 'no field "adresses"'), ({"audit": "yes"}, '"audit" is of another'),
+    ({"vlans": [5]}, "lists of texts")])
+def test_what_attach_does_not_understand_it_refuses(daemon, fields, says):
+    """Passed over, it would bind nothing."""
+    daemon.veth("tap0")
+    with daemon.connect() as c:
+        answer = c.ask("attach", device="tap0", text=AGENT, **fields)
+        assert answer["ok"] is False and says in answer["error"], answer
+        assert not daemon.status()
+        answer = c.ask("attach", device="tap0", text=AGENT, audit=False, mac=None, addresses=[])
+        assert answer["ok"], answer
+
+
 def test_another_version_is_told(daemon):
     with daemon.connect() as c:
         c.send({"sluice": 2, "op": "hello"})

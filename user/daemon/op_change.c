@@ -53,8 +53,39 @@ static void bind_list(const json_t *list, binding_fn *bind, struct sl_binding_sp
 	else sl_error(diag, NULL, "addresses and vlans are lists of texts");
 }
 
+/* A misspelt binding that is passed over would bind nothing: what is not known is refused. */
+static void check_fields(const json_t *request, struct sl_diag *diag)
+{
+	static const struct {
+		const char *name;
+		json_type type;
+	} fields[] = {
+		{"sluice", JSON_INTEGER},   {"op", JSON_STRING},     {"device", JSON_STRING},
+		{"cgroup", JSON_STRING},    {"policy", JSON_STRING}, {"text", JSON_STRING},
+		{"base", JSON_STRING},	    {"mac", JSON_STRING},    {"addresses", JSON_ARRAY},
+		{"vlans", JSON_ARRAY},	    {"audit", JSON_TRUE},    {"trust_clock", JSON_TRUE},
+	};
+	const size_t n = sizeof(fields) / sizeof(*fields);
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)request, key, value)
+	{
+		size_t i = 0;
+
+		while (i < n && strcmp(fields[i].name, key))
+			i++;
+		if (i == n)
+			sl_error(diag, NULL, "attach has no field \"%.40s\" (docs/control.md)", key);
+		else if (json_typeof(value) != fields[i].type && !json_is_null(value) &&
+			 !(fields[i].type == JSON_TRUE && json_is_false(value)))
+			sl_error(diag, NULL, "attach: \"%s\" is of another type (docs/control.md)", key);
+	}
+}
+
 static int read_options(const json_t *request, struct sl_attach_options *o, struct sl_diag *diag)
 {
+	check_fields(request, diag);
 	o->policy = text_of(request, "policy");
 	o->audit = json_is_true(json_object_get(request, "audit"));
 	o->trust_clock = json_is_true(json_object_get(request, "trust_clock"));
