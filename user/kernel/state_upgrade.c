@@ -155,12 +155,12 @@ static int keep_maps(struct sl_state *s, const struct device *skel)
 	return 0;
 }
 
-/* link-INDEX-from and -to: of which direction? */
+/* link-INDEX-from and -to, and moved-SINCE-... (state_attached.c): of which direction? */
 static bool is_link(const char *name, enum sl_direction *direction)
 {
 	const char *word = strrchr(name, '-');
 
-	if (strncmp(name, "link-", 5) || !word || (strcmp(word, "-from") && strcmp(word, "-to")))
+	if ((strncmp(name, "link-", 5) && strncmp(name, "moved-", 6)) || !word || (strcmp(word, "-from") && strcmp(word, "-to")))
 		return false;
 	*direction = strcmp(word, "-to") ? SL_EGRESS : SL_INGRESS;
 	return true;
@@ -221,6 +221,7 @@ static int load(const struct place *p)
 {
 	p->skel->rodata->sl_seed = p->s->info.seed;
 	p->skel->rodata->sl_mark = p->s->info.mark;
+	p->skel->rodata->sl_netns = strtoull(p->folder + strlen(NETNS_PREFIX), NULL, 10);
 	return device__load(p->skel);
 }
 
@@ -352,6 +353,17 @@ static int take_cgroups(struct sl_state *s, struct sl_diag *diag)
 	return sl_state_renew_cgroups(s, diag);
 }
 
+/* The links of one that was moved have its `since` in their names. */
+static bool was_moved(const struct sl_state *s, const struct sl_target *t)
+{
+	char *pin = sl_state_pin(s, false, "netns-%llu/moved-%llu-from", (unsigned long long)t->netns,
+				 (unsigned long long)t->since_ns);
+	bool moved = !pin || !access(pin, F_OK);
+
+	free(pin);
+	return moved;
+}
+
 /* Counters that begin anew say since when. */
 static int begin_counters(const struct sl_state *s, const struct sl_target *targets)
 {
@@ -360,7 +372,7 @@ static int begin_counters(const struct sl_state *s, const struct sl_target *targ
 	__u32 i;
 
 	for (i = 0; i < SL_SLOTS && !err; i++) {
-		if (targets[i].kind == SL_TARGET_FREE)
+		if (targets[i].kind == SL_TARGET_FREE || was_moved(s, &targets[i]))
 			continue;
 		t = targets[i];
 		t.since_ns = sl_state_boot_ns();
