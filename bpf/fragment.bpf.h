@@ -93,7 +93,7 @@ __noinline int sl_is_retransmission(struct __sk_buff *skb, struct sl_flow *f,
 	sl_flow_key_of(f, &k);
 	if (f->judged_again)	/* the flow is shown as it was opened; this is the packet's */
 		f->from_a = from_a;
-	segment = (__u64)sequence << 32 | f->tcp_flags << 24 |
+	segment = (__u64)sequence << 32 | (__u64)f->tcp_flags << 24 |
 		  (f->hook == SL_HOOK_TC_EGRESS) << 17 | f->from_a << 16 | s->slot;
 	tag = (sl_flow_hash(&k) ^ segment * 0xc4ceb9fe1a85ec53ull) * 0xff51afd7ed558ccdull;
 	tag ^= tag >> 32 ^ s->word * 0x9e3779b97f4a7c15ull;

@@ -71,6 +71,9 @@ REGRESSIONS = {
     "note: port and flags that fold, the other order": [
         attach(), *sent(tcp_out(A, DENIED4, ports=(40000, 80)),
                         tcp_out(A | b.PSH, DENIED4, ports=(40000 ^ b.PSH << 8, 80)))],
+    "note: the sequence number of a segment with CWR": [
+        attach(), *sent(tcp_out(A | 0x80, DENIED4, sequence=5), tcp_out(A | 0x80, DENIED4, sequence=6),
+                        tcp_out(A | 0x80, DENIED4, sequence=6))],
     # A flow that is judged again by a packet of its other side.
     "cut: the first packet is answered": [
         attach(**OPEN), *sent(UDP), attach(**NOTHING), *sent(UDP, UDP)],

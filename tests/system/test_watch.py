@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from devlab import Host, WAIT
+from devlab import Host, Namespace, WAIT
 from lab import SLUICE, until
 
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", pathlib.Path(SLUICE).parent))
@@ -446,6 +446,30 @@ def test_a_policy_that_cannot_be_renewed_is_kept(host, guest):
     host.ip("addr add 192.0.2.7/24 dev br0")
     watch.wait(told("renewed", "vnet0"))
     assert one.arrives("192.0.2.7")
+
+
+@pytest.mark.parametrize("audit", [False, True])
+def test_the_index_of_a_device_that_was_moved(host, audit):
+    """What is found is the new device, held first or (audit) not; the one that was moved is left
+    as it is, where it is."""
+    there = Namespace("sl-moved")
+    host.ip("link add vnet0 type veth peer name p0")
+    watch = host.watch("--dev", "vnet*", "-p", host.write(AGENT), *["--audit"] * audit)
+    try:
+        watch.wait(told("attached", "vnet0"))
+        index = host.ifindex("vnet0")
+        host.ip(f"link set vnet0 netns {there.name}")
+        watch.wait(told("gone", "vnet0"))
+        host.ip(f"link add vnet1 index {index} type veth peer name p1")
+        watch.wait(told("attached", "vnet1"))
+        status = host.status()
+        assert not status["vnet0"]["attached"] and status["vnet1"]["attached"], status
+        assert status["vnet0"]["ifindex"] == status["vnet1"]["ifindex"] == index
+        assert status["vnet0"]["slot"] != status["vnet1"]["slot"]
+        there.ip("link del vnet0")
+        assert until(lambda: "vnet0" not in host.status())
+    finally:
+        there.close()
 
 
 # ---- beside others ----
