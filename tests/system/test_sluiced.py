@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from devlab import Namespace
 from lab import SLUICE
 from sluicedlab import AGENT, CONFIG, DaemonHost, Prober, SLUICED, WAIT, until
 
@@ -212,6 +213,32 @@ def test_attach_and_detach_by_hand(host, prober):
     assert prober.arrives("198.51.100.1")
     done = host.sluice("detach", "--dev", "vnet0")
     assert done.returncode == 1 and "has no policy" in done.stderr
+
+
+def test_the_name_and_index_of_a_device_that_was_moved(host):
+    """The new one is what the name means, as long as it is there; then the moved one is."""
+    there = Namespace("sl-moved")
+    try:
+        host.configure()
+        host.start_daemon()
+        host.veth("vnet5")
+        index = host.attached("vnet5", policy="agent")["ifindex"]
+        host.ip(f"link set vnet5 netns {there.name}")
+        assert until(lambda: any("was moved" in w for w in host.full_status()["warnings"]))
+        host.ip(f"link add vnet5 index {index} type veth peer name other5")
+
+        def of_that_index():
+            return {t["attached"]: t["slot"] for t in host.full_status()["targets"]
+                    if t["ifindex"] == index}
+        assert until(lambda: set(of_that_index()) == {True, False}), of_that_index()
+        moved = of_that_index()[False]
+        assert host.sluice("detach", "--dev", "vnet5").returncode == 0
+        assert of_that_index() == {False: moved}
+        host.ip("link del vnet5")
+        done = host.sluice("detach", "--dev", "vnet5")
+        assert done.returncode == 0 and of_that_index() == {}, done
+    finally:
+        there.close()
 
 
 def test_attach_from_standard_input_and_what_is_wrong(host):
