@@ -56,7 +56,7 @@ __noinline int sl_dhcp_fits(const struct sl_subject *s, __u32 address, int as)
 			return 0;
 		hit = 0;
 		for (k = 0; k < SL_CHUNK_WORDS; k++)
-			hit |= 1 - sl_less(0, (address & (__u32)w[k]) ^ w[k] >> 32);
+			hit |= sl_is_zero((address & (__u32)w[k]) ^ w[k] >> 32);
 		barrier_var(hit);
 		within = i ? within & ~hit : hit;
 		if (as == SL_AS_SERVER)

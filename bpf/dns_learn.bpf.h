@@ -21,28 +21,41 @@ static __always_inline bool sl_class_teaches(sl_table_map table, __u32 class, bo
 	return ports >> 32 || !(word >> 32 & SL_C_UNIFORM);
 }
 
+enum { SL_PROBE_TAKEN, SL_PROBE_FREE, SL_PROBE_OWN };
+
+/* What stands in a place where the name may be; its own is kept. Not static: verified once, and
+ * not for each place. */
+__noinline int sl_name_probe(__u32 slot, __u32 at, __u64 tag, __u64 now)
+{
+	struct sl_name *n = sl_name_at(slot, at);
+
+	if (!n)
+		return SL_PROBE_TAKEN;
+	if (n->tag == tag && !(n->sequence & 1)) {
+		sl_name_keep(slot, at + 1, now);
+		return SL_PROBE_OWN;
+	}
+	return n->expires_ns <= now ? SL_PROBE_FREE : SL_PROBE_TAKEN;
+}
+
 /* A place for the name: the one that it has, or one that nothing needs. Returns the
  * place, or -1. Not static: verified once. */
 __noinline int sl_name_claim(__u32 slot, __u64 tag, __u64 now, struct sl_dns *d)
 {
 	struct sl_flow_lock *lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
 	struct sl_pattern_key *key;
+	int i, free = -1, found;
 	struct sl_name *n;
 	__u32 at, sequence;
-	int i, free = -1;
 
 	if (!lock || !d)
 		return -1;
 	for (i = 0; i < SL_KNOWN_PROBES; i++) {
 		at = ((tag >> 12) + i) & (SL_KNOWN_NAMES - 1);
-		n = sl_name_at(slot, at);
-		if (!n)
-			return -1;
-		if (n->tag == tag && !(n->sequence & 1)) {
-			sl_name_keep(slot, at + 1, now);
+		found = sl_name_probe(slot, at, tag, now);
+		if (found == SL_PROBE_OWN)
 			return at;
-		}
-		if (free < 0 && n->expires_ns <= now)
+		if (free < 0 && found == SL_PROBE_FREE)
 			free = at;
 	}
 	n = free < 0 ? NULL : sl_name_at(slot, free);
@@ -123,12 +136,12 @@ static __always_inline __u32 sl_owner_place(const struct sl_learned *l, __u64 ta
 
 #pragma unroll
 	for (i = 0; i < SL_OWNERS; i++) {
-		mine = sl_less(l->owners[i].tag ^ tag, 1);
-		over = sl_less(l->owners[i].until_s, (__u64)now + 1) | sl_less(l->owners[i].tag, 1);
+		mine = sl_is_zero(l->owners[i].tag ^ tag);
+		over = sl_less63(l->owners[i].until_s, (__u64)now + 1) | sl_is_zero(l->owners[i].tag);
 		best ^= (best ^ i) * mine;
 		free ^= (free ^ i) * over;
 	}
-	return best ^ (best ^ free) * sl_less(SL_OWNERS - 1, best);
+	return best ^ (best ^ free) * sl_less63(SL_OWNERS - 1, best);
 }
 
 /* The lock is held; readers see the old name, none, or the new one. */
@@ -168,7 +181,7 @@ static __always_inline __u64 sl_is_forgotten(const struct sl_learned *l, __u32 n
 
 #pragma unroll
 	for (i = 0; i < SL_OWNERS; i++)
-		live |= sl_less(0, l->owners[i].tag) & sl_less(now, l->owners[i].until_s);
+		live |= (sl_is_zero(l->owners[i].tag) ^ 1) & sl_less63(now, l->owners[i].until_s);
 	return live ^ 1;
 }
 
@@ -188,9 +201,9 @@ static __always_inline __u64 sl_learned_way(const struct sl_learned_bucket *b, _
 
 #pragma unroll
 	for (i = 0; i < SL_LEARNED_WAYS; i++) {
-		there = sl_less(sl_learned_differs(&b->ways[i], family, high, low), 1);
+		there = sl_is_zero(sl_learned_differs(&b->ways[i], family, high, low));
 		own = sl_is_forgotten(&b->ways[i], now);
-		best ^= (best ^ i) * (own & sl_less(31, best));
+		best ^= (best ^ i) * (own & sl_less63(31, best));
 		best ^= (best ^ (i + 16)) * there;
 	}
 	return best;
@@ -206,7 +219,7 @@ static __always_inline __u32 sl_learned_where(const struct sl_learned_bucket *b,
 #pragma unroll
 	for (i = 0; i < SL_LEARNED_WAYS; i++)
 		best ^= (best ^ i) *
-			sl_less(sl_learned_differs(&b->ways[i], family, high, low), 1);
+			sl_is_zero(sl_learned_differs(&b->ways[i], family, high, low));
 	return best;
 }
 
@@ -350,7 +363,7 @@ static __always_inline __u32 sl_owner_of_class(const struct sl_subject *s,
 #pragma unroll
 	for (i = 0; i < SL_OWNERS; i++) {
 		ends = sl_owner_ends(s, &l->owners[i], class);
-		less = sl_less(ends, first);
+		less = sl_less63(ends, first);
 		first ^= (first ^ ends) * less;
 		at ^= (at ^ i) * less;
 	}

@@ -24,13 +24,17 @@ static __always_inline void sl_fragment_flow(struct sl_flow *f)
 	f->destination_port = (__u16)f->fragment_id;
 }
 
-/* A first fragment has passed. *f is its place's afterwards, no packet's. */
-static __always_inline void sl_fragment_passed(struct sl_flow *f, const struct sl_subject *s,
-					       const struct sl_answer *a)
+/* A first fragment has passed. *f is its place's afterwards, no packet's. Not static:
+ * verified once. */
+__noinline int sl_fragment_passed(struct sl_flow *f, const struct sl_subject *s,
+				  const struct sl_answer *a)
 {
+	if (!f || !s || !a)
+		return 0;
 	f->key = (f->end - f->at) / 8;
 	sl_fragment_flow(f);
 	sl_flow_open(f, s, a, bpf_ktime_get_coarse_ns(), 0);
+	return 0;
 }
 
 /* Does a later fragment follow a first one that passed, and begin behind it? */

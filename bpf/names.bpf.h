@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Names in the kernel (docs/names.md): what a target has learned, and how it decides
- * about a connection. dns.bpf.h reads the messages that teach it.
+ * about a c. dns.bpf.h reads the messages that teach it.
  *
  * A name has a place in sl_known for as long as it owns an address or a flow of its is
  * alive; its class is looked up again when the generation is another. Places are found by
@@ -147,12 +147,42 @@ __noinline int sl_owner_at(const struct sl_flow *f, __u32 slot, int found, __u32
 				f->destination_low);
 }
 
-static __always_inline int sl_names_view(const struct sl_subject *s, __u32 flags, __u32 *view)
+/* Not static: verified once, and off the callers' frames. */
+__noinline int sl_names_view(const struct sl_subject *s, __u32 flags, __u32 *view)
 {
-	struct sl_question q = {.has_uid = s->has_uid, .uid = s->uid};
-	sl_table_map table = sl_table_open(s->word);
+	struct sl_question q = {};
+	sl_table_map table;
 
+	if (!s || !view)
+		return -1;
+	q.has_uid = s->has_uid;
+	q.uid = s->uid;
+	table = sl_table_open(s->word);
 	return table ? sl_table_view(s->word, table, &q, flags, view) : -1;
+}
+
+/* What an owner of the destination says goes into the answer, if its rule stands before the
+ * answer's. Not static: verified once, and not for each owner. */
+__noinline int sl_owner_decides(const struct sl_subject *s, const struct sl_owner *o,
+				const struct sl_connection *c, struct sl_answer *a)
+{
+	__u64 decision = 0, until = 0;
+	__u32 class, name;
+
+	if (!s || !o || !c || !a)
+		return 0;
+	name = (o->name & (SL_KNOWN_NAMES - 1)) + 1;
+	class = sl_owner_class(s, o);
+	if (class == SL_NONE || sl_table_class_decide(s->word, class, c, &decision, &until))
+		return 0;
+	if (!a->name)
+		a->name = name;
+	if (decision >= a->decision || sl_answer_decision(s->word, a, (__u32)decision))
+		return 0;
+	if (until && (!a->deadline_ns || until < a->deadline_ns))
+		a->deadline_ns = until;
+	a->name = name;
+	return 0;
 }
 
 /*
@@ -164,39 +194,24 @@ __noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject
 				struct sl_answer *a)
 {
 	struct sl_owner o = {};
-	__u64 decision = 0, until = 0;
-	__u32 view, key, class, i;
-	__u64 now = 0;
+	struct sl_connection c = {};
 	int found;
+	__u32 i;
 
-	if (!f || !s || !a || f->inbound || sl_names_view(s, a->flags, &view))
+	if (!f || !s || !a || f->inbound || sl_names_view(s, a->flags, &c.view))
 		return 0;
-	key = (__u32)f->protocol << 16 | f->key;
+	c.key = (__u32)f->protocol << 16 | f->key;
 	if (a->flags & SL_F_DEADLINES)
-		now = bpf_ktime_get_boot_ns();
+		c.now_ns = bpf_ktime_get_boot_ns();
 	found = sl_learned_find(f, s->slot);
-	for (i = 0; i <= SL_OWNERS; i++) {
-		if (i == SL_OWNERS) {
-			o.name = f->name - 1;
-			o.tag = 0;
-			if (!f->name)
-				break;
-		} else if (!sl_owner_at(f, s->slot, found, i, &o)) {
-			continue;
-		}
-		class = sl_owner_class(s, &o);
-		if (class == SL_NONE || sl_table_class_decide(s->word, class, view, key, now,
-							      &decision, &until))
-			continue;
-		if (!a->name)
-			a->name = (o.name & (SL_KNOWN_NAMES - 1)) + 1;
-		if (decision >= a->decision || sl_answer_decision(s->word, a, (__u32)decision))
-			continue;
-		if (until && (!a->deadline_ns || until < a->deadline_ns))
-			a->deadline_ns = until;
-		a->name = (o.name & (SL_KNOWN_NAMES - 1)) + 1;
-	}
-	return 0;
+	for (i = 0; found >= 0 && i < SL_OWNERS; i++)
+		if (sl_owner_at(f, s->slot, found, i, &o))
+			sl_owner_decides(s, &o, &c, a);
+	if (!f->name)
+		return 0;
+	o.name = f->name - 1;
+	o.tag = 0;
+	return sl_owner_decides(s, &o, &c, a);
 }
 
 #endif

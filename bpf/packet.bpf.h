@@ -256,41 +256,55 @@ static __always_inline int sl_parse_fragment6(struct __sk_buff *skb, struct sl_f
 		       SL_REASON_FRAGMENT : SL_PARSED;
 }
 
+/* One extension header of as many as are walked: the next is SL_WALK_ON, the upper-layer
+ * header SL_PARSED. Not static: verified once, and not for each header. */
+#define SL_WALK_ON (-1)
+
+__noinline int sl_walk_extension(struct __sk_buff *skb, struct sl_flow *f, bool last)
+{
+	__u8 head[2];
+	int reason;
+
+	if (!f)
+		return SL_REASON_MALFORMED;
+	switch (f->protocol) {
+	case SL_PROTO_HOPOPTS:
+	case SL_PROTO_DSTOPTS:
+		if (last)
+			return SL_REASON_EXTENSION_HEADERS;
+		break;
+	case SL_PROTO_ROUTING:
+		return SL_REASON_ROUTING_HEADER;
+	case SL_PROTO_FRAGMENT:
+		f->extended = 1;
+		reason = sl_parse_fragment6(skb, f);
+		return reason != SL_PARSED || f->fragment ? reason : SL_WALK_ON;
+	case SL_PROTO_MOBILITY:
+	case SL_PROTO_HIP:
+	case SL_PROTO_SHIM6:
+		return SL_REASON_EXTENSION_HEADERS;
+	default:
+		return SL_PARSED;
+	}
+	f->extended = 1;
+	if (bpf_skb_load_bytes(skb, f->at, head, sizeof(head)))
+		return SL_REASON_MALFORMED;
+	f->protocol = head[0];
+	f->at += ((__u32)head[1] + 1) * 8;
+	return f->at > f->end ? SL_REASON_MALFORMED : SL_WALK_ON;
+}
+
 /* Walks f->at and f->protocol to the upper-layer header. */
 static __always_inline int sl_walk_extensions(struct __sk_buff *skb, struct sl_flow *f)
 {
 	int i, reason;
-	__u8 head[2];
 
+	if (!sl_is_extension(f->protocol))
+		return SL_PARSED;
 	for (i = 0; i <= SL_EXTENSIONS_MAX; i++) {
-		switch (f->protocol) {
-		case SL_PROTO_HOPOPTS:
-		case SL_PROTO_DSTOPTS:
-			if (i == SL_EXTENSIONS_MAX)
-				return SL_REASON_EXTENSION_HEADERS;
-			break;
-		case SL_PROTO_ROUTING:
-			return SL_REASON_ROUTING_HEADER;
-		case SL_PROTO_FRAGMENT:
-			f->extended = 1;
-			reason = sl_parse_fragment6(skb, f);
-			if (reason != SL_PARSED || f->fragment)
-				return reason;
-			continue;
-		case SL_PROTO_MOBILITY:
-		case SL_PROTO_HIP:
-		case SL_PROTO_SHIM6:
-			return SL_REASON_EXTENSION_HEADERS;
-		default:
-			return SL_PARSED;
-		}
-		f->extended = 1;
-		if (bpf_skb_load_bytes(skb, f->at, head, sizeof(head)))
-			return SL_REASON_MALFORMED;
-		f->protocol = head[0];
-		f->at += ((__u32)head[1] + 1) * 8;
-		if (f->at > f->end)
-			return SL_REASON_MALFORMED;
+		reason = sl_walk_extension(skb, f, i == SL_EXTENSIONS_MAX);
+		if (reason != SL_WALK_ON)
+			return reason;
 	}
 	return SL_REASON_EXTENSION_HEADERS;
 }

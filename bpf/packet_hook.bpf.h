@@ -127,13 +127,16 @@ static __always_inline bool sl_is_noise(const struct sl_packet *p)
 }
 
 /* A packet that the policy, or its shape, denies: recorded once, then what mode
- * and on_deny say. Audit lets pass all but a missing policy. */
-static __always_inline int sl_deny_packet(struct __sk_buff *skb, struct sl_packet *p)
+ * and on_deny say. Audit lets pass all but a missing policy. Not static: verified once. */
+__noinline int sl_deny_packet(struct __sk_buff *skb, struct sl_packet *p)
 {
-	bool audit = (p->answer.flags & SL_F_AUDIT) && p->answer.reason != SL_REASON_NO_POLICY;
-	bool tcp = p->flow.protocol == IPPROTO_TCP && !p->flow.raw;
 	struct sl_socket *note = NULL;
+	bool audit, tcp;
 
+	if (!p)
+		return SL_REFUSE;
+	audit = (p->answer.flags & SL_F_AUDIT) && p->answer.reason != SL_REASON_NO_POLICY;
+	tcp = p->flow.protocol == IPPROTO_TCP && !p->flow.raw;
 	if (sl_is_noise(p))
 		p->answer.quiet = 1;
 
@@ -221,11 +224,13 @@ static __always_inline bool sl_is_current(const struct sl_flow_entry *e, __u64 w
 }
 
 /* A new flow that passes (allowed, or denied in audit mode): its entry. False:
- * no room, and the answer is now a denial. */
-static __always_inline bool sl_admit(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
+ * no room, and the answer is now a denial. Not static: verified once. */
+__noinline int sl_admit(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 {
 	int opened;
 
+	if (!p)
+		return false;
 	if (!p->answer.deny && !p->flow.inbound && (p->answer.flags & SL_F_LIMIT_FLOWS) &&
 	    !sl_may_open_flow(&p->subject, false)) {
 		sl_deny_because(p, SL_REASON_CONNECTION_LIMIT);
@@ -408,14 +413,18 @@ static __always_inline int sl_judge_new(struct __sk_buff *skb, struct sl_packet 
 static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packet *p,
 					  struct sl_flow_entry *e, int place, __u64 now)
 {
+	bool refused;
+
 	sl_opener(e, p);
 	sl_decide(p);
 	sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
-	if (p->answer.deny && sl_deny_packet(skb, p) != SL_PASS)
-		return sl_refuse_packet(p);
-	sl_flow_pass(p, e, place, now, skb->len);
-	p->flow.watched = (place + 1) * (e->flags / SL_FLOW_SNI & 1);
-	return SL_PASS;
+	refused = p->answer.deny && sl_deny_packet(skb, p) != SL_PASS;
+	if (!refused) {
+		sl_flow_pass(p, e, place, now, skb->len);
+		p->flow.watched = (place + 1) * (e->flags / SL_FLOW_SNI & 1);
+	}
+	sl_show_packet(&p->flow);
+	return refused ? sl_refuse_packet(p) : SL_PASS;
 }
 
 /*
@@ -483,7 +492,6 @@ static __always_inline int sl_judge_fragments(struct __sk_buff *skb, struct sl_p
 		return sl_fragment_follows(&p->flow, &p->subject, skb->len) ?
 			       SL_PASS : sl_deny_shape(skb, p, SL_REASON_FRAGMENT);
 	verdict = sl_judge_flow(skb, p);
-	sl_show_packet(&p->flow);
 	if (verdict == SL_PASS && p->flow.fragment == SL_FRAGMENT_FIRST)
 		sl_fragment_passed(&p->flow, &p->subject, &p->answer);
 	return verdict;

@@ -28,7 +28,7 @@ int sluice_connect4(struct bpf_sock_addr *ctx)
 	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_CONNECT4))
 		return SL_PASS;
 	sl_destination4(ctx, &f);
-	return sl_socket_hook(ctx, &f);
+	return sl_socket_hook(ctx, &f, true);
 }
 
 SEC("cgroup/connect6")
@@ -39,7 +39,7 @@ int sluice_connect6(struct bpf_sock_addr *ctx)
 	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_CONNECT6))
 		return SL_PASS;
 	sl_destination6(ctx, &f);
-	return sl_socket_hook(ctx, &f);
+	return sl_socket_hook(ctx, &f, false);
 }
 
 SEC("cgroup/sendmsg4")
@@ -50,7 +50,7 @@ int sluice_sendmsg4(struct bpf_sock_addr *ctx)
 	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_SENDMSG4))
 		return SL_PASS;
 	sl_destination4(ctx, &f);
-	return sl_socket_hook(ctx, &f);
+	return sl_socket_hook(ctx, &f, true);
 }
 
 SEC("cgroup/sendmsg6")
@@ -61,7 +61,7 @@ int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_SENDMSG6))
 		return SL_PASS;
 	sl_destination6(ctx, &f);
-	return sl_socket_hook(ctx, &f);
+	return sl_socket_hook(ctx, &f, false);
 }
 
 /* Notes the namespace of a socket that is made in another than the target's, and
@@ -150,10 +150,14 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 	return verdict;
 }
 
+/* One of the three, whatever the verifier knows of the verdict. */
 SEC("cgroup_skb/egress")
 int sluice_egress(struct __sk_buff *skb)
 {
-	return sl_packet_hook(skb, false, SL_HOOK_CGROUP_EGRESS);
+	int verdict = sl_packet_hook(skb, false, SL_HOOK_CGROUP_EGRESS);
+
+	return verdict == SL_PASS ? SL_PASS :
+	       verdict == SL_DROP_SILENTLY ? SL_DROP_SILENTLY : SL_REFUSE;
 }
 
 /* Ingress may only say 0 or 1. */

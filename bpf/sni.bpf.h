@@ -39,21 +39,22 @@ static __always_inline struct sl_flow_entry *sl_sni_entry(const struct sl_packet
 __noinline __u32 sl_sni_rule(const struct sl_packet *p)
 {
 	__u64 decision = SL_NONE, until = 0, word = 0, deadline = 0;
+	struct sl_connection c = {};
 	const struct sl_subject *s;
-	__u32 view, class;
 	struct sl_dns *d;
+	__u32 class;
 
 	if (!p)
 		return SL_NONE;
 	s = &p->subject;
 	d = sl_sni_scratch(p);
-	if (!d || sl_names_view(s, sl_generation_flags(s->word), &view))
+	if (!d || sl_names_view(s, sl_generation_flags(s->word), &c.view))
 		return SL_NONE;
+	c.key = IPPROTO_TCP << 16 | p->flow.destination_port;
+	c.now_ns = bpf_ktime_get_boot_ns();
 	class = sl_dns_class(s, d);
 	if (class == SL_NONE ||
-	    sl_table_class_decide(s->word, class, view,
-				  IPPROTO_TCP << 16 | p->flow.destination_port,
-				  bpf_ktime_get_boot_ns(), &decision, &until) ||
+	    sl_table_class_decide(s->word, class, &c, &decision, &until) ||
 	    decision == SL_NONE || sl_table_decision(s->word, (__u32)decision, &word, &deadline) ||
 	    (word >> 32 & SL_D_DENY))
 		return SL_NONE;
@@ -75,11 +76,12 @@ __noinline int sl_sni_is_of(__u64 word, __u64 decision, __u32 rule)
  * the same rule. Not static: verified once. */
 __noinline int sl_sni_is_allowed(const struct sl_packet *p, __u32 rule)
 {
+	struct sl_connection c = {};
 	struct sl_flow_entry *e;
 	struct sl_owner o = {};
 	__u64 decision = 0, until = 0;
-	__u32 view, class, i;
 	struct sl_dns *d;
+	__u32 class, i;
 	int found;
 
 	if (!p)
@@ -87,21 +89,21 @@ __noinline int sl_sni_is_allowed(const struct sl_packet *p, __u32 rule)
 	d = sl_sni_scratch(p);
 	e = sl_sni_entry(p);
 	if (!d || !e ||
-	    sl_names_view(&p->subject, sl_generation_flags(p->subject.word), &view))
+	    sl_names_view(&p->subject, sl_generation_flags(p->subject.word), &c.view))
 		return 0;
 	if (e->rule == rule)
 		return 1;
+	c.key = IPPROTO_TCP << 16 | p->flow.destination_port;
+	c.now_ns = bpf_ktime_get_boot_ns();
 	found = sl_learned_find(&p->flow, p->subject.slot);
-	for (i = 0; i < SL_OWNERS; i++) {
+	for (i = 0; found >= 0 && i < SL_OWNERS; i++) {
 		if (!sl_owner_at(&p->flow, p->subject.slot, found, i, &o))
 			continue;
 		if (o.tag == d->hash)
 			return 1;
 		class = sl_owner_class(&p->subject, &o);
 		if (class != SL_NONE &&
-		    !sl_table_class_decide(p->subject.word, class, view,
-					   IPPROTO_TCP << 16 | p->flow.destination_port,
-					   bpf_ktime_get_boot_ns(), &decision, &until) &&
+		    !sl_table_class_decide(p->subject.word, class, &c, &decision, &until) &&
 		    sl_sni_is_of(p->subject.word, decision, rule))
 			return 1;
 	}

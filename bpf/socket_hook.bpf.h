@@ -157,7 +157,8 @@ static __always_inline void sl_note_asked(struct sl_socket *note, const struct s
 		note->asked = (__u32)f->destination_low;
 }
 
-static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f)
+/* ipv4: the hook's, a constant. */
+static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f, bool ipv4)
 {
 	int slot = sl_slot_of_socket(ctx);
 	struct sl_subject s = {};
@@ -168,7 +169,10 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	if (!sl_subject_init(&s, slot) || !ctx->sk)
 		return SL_REFUSE;
 	sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
-	sl_verdict(f, &s, &a);
+	if (ipv4)
+		sl_verdict4(f, &s, &a);
+	else
+		sl_verdict(f, &s, &a);
 #if SL_NAMES
 	if (a.flags & SL_F_NAMES)
 		sl_names_verdict(f, &s, &a);

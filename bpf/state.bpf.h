@@ -56,7 +56,7 @@ static __always_inline void sl_flow_key_of(struct sl_flow *f, struct sl_flow_key
 		sp = dp = f->icmp_class != SL_ICMP_NO_CLASS ? f->icmp_id : f->key;
 	swap = sl_less(dh, sh) |
 	       ((sl_less(sh, dh) ^ 1) &
-		(sl_less(dl, sl) | ((sl_less(sl, dl) ^ 1) & sl_less(dp, sp))));
+		(sl_less(dl, sl) | ((sl_less(sl, dl) ^ 1) & sl_less63(dp, sp))));
 	k->a_high = sh ^ (sh ^ dh) * swap;
 	k->b_high = dh ^ (sh ^ dh) * swap;
 	k->a_low = sl ^ (sl ^ dl) * swap;
@@ -128,7 +128,7 @@ static __always_inline __u32 sl_bucket_way(const struct sl_flow_bucket *b, __u64
 #pragma unroll
 	for (i = 0; i < SL_FLOW_WAYS; i++) {
 		differs = b->tags[i] ^ tag;
-		way |= i * (1 - sl_less(0, differs));
+		way |= i * sl_is_zero(differs);
 	}
 	barrier_var(way);
 	return way & (SL_FLOW_WAYS - 1);
@@ -332,7 +332,7 @@ enum { SL_OPENED, SL_ALREADY_OPEN, SL_NO_ROOM, SL_UNSETTLED };
 
 static __always_inline __u64 sl_place_rank(const struct sl_flow_entry *e, __u64 now)
 {
-	__u64 free = sl_less(e->expires_ns, now + 1);
+	__u64 free = sl_less63(e->expires_ns, now + 1);
 	__u64 closed = (e->flags / SL_FLOW_CLOSED & 1) & (free ^ 1);
 	__u64 age = ~((e->expires_ns - now) >> 20) & SL_PLACE_AGES;
 
@@ -349,7 +349,7 @@ static __always_inline __u64 sl_bucket_best(const struct sl_flow_bucket *b, __u6
 	for (i = 0; i < SL_FLOW_WAYS; i++) {
 		own = sl_place_rank(&b->entries[i], now) | i;
 		free += own / SL_PLACE_FREE;
-		best ^= (best ^ own) * sl_less(best, own);
+		best ^= (best ^ own) * sl_less63(best, own);
 	}
 	return best + (free << 8);
 }
@@ -424,7 +424,7 @@ static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u
 	__u64 there;
 
 	differs |= sl_flow_key_differs(&b->entries[way].key, k);
-	there = 1 - sl_less(0, differs);
+	there = sl_is_zero(differs);
 	return best ^ (best ^ (SL_PLACE_THERE | way)) * there;
 }
 

@@ -58,23 +58,20 @@ static __always_inline __u32 sl_generation_flags(__u64 word)
 	       (__u32)head[SL_H_FLAGS] : 0;
 }
 
-/* Not static: verified once, not at each call. Always fills *a. */
-__noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
-			  struct sl_answer *a)
+static __always_inline int sl_verdict_of(const struct sl_flow *f, const struct sl_subject *s,
+					 struct sl_answer *a, bool ipv4)
 {
 	struct sl_question q = {};
 	const __u64 *head;
 	sl_table_map table;
 
-	if (!f || !s || !a)
-		return -1;
 	sl_answer_none(a);
 	a->quiet = 0;
 	table = s->word ? sl_table_open(s->word) : NULL;
 	head = table ? sl_table_chunk(table, 0) : NULL;
 	if (!head || head[SL_H_GENERATION] != SL_WORD_GENERATION(s->word))
 		return 0;
-	q.family = f->family;
+	q.family = ipv4 ? 4 : f->family;
 	q.protocol = f->protocol;
 	q.key = f->key;
 	q.inbound = f->inbound;
@@ -86,6 +83,20 @@ __noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
 		q.now_ns = bpf_ktime_get_boot_ns();
 	sl_table_verdict(s->word, table, head, &q, a);
 	return 0;
+}
+
+/* Not static: verified once, not at each call. Always fills *a. */
+__noinline int sl_verdict(const struct sl_flow *f, const struct sl_subject *s,
+			  struct sl_answer *a)
+{
+	return f && s && a ? sl_verdict_of(f, s, a, false) : -1;
+}
+
+/* Where the address is always IPv4's: the search for IPv6 need not be verified. */
+__noinline int sl_verdict4(const struct sl_flow *f, const struct sl_subject *s,
+			   struct sl_answer *a)
+{
+	return f && s && a ? sl_verdict_of(f, s, a, true) : -1;
 }
 
 #endif

@@ -52,6 +52,33 @@ SL_INLINE __u64 sl_less_mask(__u64 a, __u64 b)
 	return -sl_less(a, b);
 }
 
+/* The same of two numbers below 2^63, and as a mask: a third of the instructions. */
+SL_INLINE __u64 sl_less63(__u64 a, __u64 b)
+{
+	__u64 borrow = a - b;
+
+	SL_BARRIER(borrow);
+	borrow >>= 63;
+	SL_BARRIER(borrow);
+	return borrow;
+}
+
+SL_INLINE __u64 sl_less63_mask(__u64 a, __u64 b)
+{
+	return -sl_less63(a, b);
+}
+
+/* 1 if a is zero, else 0. */
+SL_INLINE __u64 sl_is_zero(__u64 a)
+{
+	__u64 zero = ~(a | -a);
+
+	SL_BARRIER(zero);
+	zero >>= 63;
+	SL_BARRIER(zero);
+	return zero;
+}
+
 /* A word of a chunk, by its place in the table. */
 SL_INLINE __u64 sl_chunk_word(const __u64 *chunk, __u32 i)
 {
@@ -61,26 +88,57 @@ SL_INLINE __u64 sl_chunk_word(const __u64 *chunk, __u32 i)
 	return chunk[i];
 }
 
-/* The chunk of a section that holds the last word whose high half is <= key; count: chunks
- * that the section touches. A word is the kernel's call of a helper; a chunk is one too. */
-SL_INLINE int sl_table_search_chunk(sl_table_map m, __u32 count, __u32 key, __u32 *chunk)
+/* Halves chunks so often, towards the one that holds the last word whose high half is <= key.
+ * A word is the kernel's call of a helper; a chunk is one too. */
+SL_INLINE int sl_table_halve(sl_table_map m, __u32 *first, __u32 *chunks, __u32 key, int steps)
 {
-	__u32 at = *chunk, half;
+	__u32 at = *first, count = *chunks, half;
 	__u64 word, below;
 	int i;
 
-	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
+	for (i = 0; i < steps && count > 1; i++) {
 		half = count / 2;
 		if (!sl_table_word(m, (at + half) * SL_CHUNK_WORDS, &word))
 			return -1;
-		below = sl_less_mask(word >> 32, (__u64)key + 1);
+		below = sl_less63_mask(word >> 32, (__u64)key + 1);
 		at += half & below;
 		count -= half;
 		SL_BARRIER(at);
 		SL_BARRIER(count);
 	}
-	*chunk = at;
-	return count <= 1 ? 0 : -1;
+	*first = at;
+	*chunks = count;
+	return 0;
+}
+
+/* The same of chunks in one word: their number, the first one; 0 if they cannot be read. */
+SL_READER __u64 sl_table_narrow(sl_table_ref t, __u64 chunks, __u32 key)
+{
+	__u32 first = (__u32)chunks, count = chunks >> 32;
+	sl_table_map m = sl_table_open(t);
+
+	if (!m || sl_table_halve(m, &first, &count, key, SL_SPAN_STEPS))
+		return 0;
+	return (__u64)count << 32 | first;
+}
+
+/* The chunk of several that holds the last word whose high half is <= key, and its number; NULL
+ * if it cannot be read. Of a few chunks, which is the rule, no function is called. */
+SL_INLINE const __u64 *sl_table_search_chunk(sl_table_ref t, __u64 chunks, __u32 key,
+					     __u32 *number)
+{
+	sl_table_map m;
+	__u32 count;
+	int i;
+
+	for (i = 0; i < SL_SEARCH_STEPS / SL_SPAN_STEPS && chunks >> 32 > 1 << SL_SPAN_STEPS; i++)
+		chunks = sl_table_narrow(t, chunks, key);
+	m = sl_table_open(t);
+	*number = (__u32)chunks;
+	count = chunks >> 32;
+	if (!m || sl_table_halve(m, number, &count, key, SL_SPAN_STEPS) || count != 1)
+		return NULL;
+	return sl_table_chunk(m, *number * SL_CHUNK_WORDS);
 }
 
 /* The payload of the last word of a section whose high half is <= key; 0, or
@@ -89,64 +147,34 @@ SL_READER int sl_table_search(sl_table_ref t, __u64 section, __u32 key, __u64 *f
 {
 	__u32 first = (__u32)section, count = section >> 32, chunk = first / SL_CHUNK_WORDS;
 	__u32 end = first + count, at, half;
-	sl_table_map m = sl_table_open(t);
 	const __u64 *words;
 	__u64 beyond;
 	int i;
 
-	if (!m || !found || !count)
+	if (!found || !count)
 		return -1;
 	*found = section;
-	if (sl_table_search_chunk(m, (end - 1) / SL_CHUNK_WORDS - chunk + 1, key, &chunk))
+	count = (end - 1) / SL_CHUNK_WORDS - chunk + 1;
+	words = sl_table_search_chunk(t, (__u64)count << 32 | chunk, key, &chunk);
+	if (!words)
 		return -1;
 	section = *(volatile __u64 *)found;
 	first = (__u32)section;
 	end = first + (section >> 32);
-	words = sl_table_chunk(m, chunk * SL_CHUNK_WORDS);
-	if (!words)
-		return -1;
 	/* What of the chunk is the section's. */
 	at = chunk * SL_CHUNK_WORDS;
-	beyond = sl_less_mask(end, (__u64)at + SL_CHUNK_WORDS);
+	beyond = sl_less63_mask(end, (__u64)at + SL_CHUNK_WORDS);
 	end = (at + SL_CHUNK_WORDS) ^ (((at + SL_CHUNK_WORDS) ^ end) & beyond);
-	beyond = sl_less_mask(at, first);
+	beyond = sl_less63_mask(at, first);
 	at ^= (at ^ first) & beyond;
 	count = end - at;
 	for (i = 0; i < 3; i++) {
 		half = count / 2;
-		at += half & sl_less_mask(sl_chunk_word(words, at + half) >> 32, (__u64)key + 1);
+		at += half & sl_less63_mask(sl_chunk_word(words, at + half) >> 32, (__u64)key + 1);
 		count -= half;
 	}
 	*found = sl_chunk_word(words, at);
 	return 0;
-}
-
-/* The class of an IPv6 address: the last range that begins at or before it. */
-SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
-			       __u64 *found)
-{
-	__u32 first = (__u32)section, count = section >> 32, half;
-	sl_table_map m = sl_table_open(t);
-	__u64 high, low, after;
-	int i;
-
-	if (!m || !found || !count)
-		return -1;
-	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
-		half = count / 2;
-		if (!sl_table_word(m, first + 3 * half, &high) ||
-		    !sl_table_word(m, first + 3 * half + 1, &low))
-			return -1;
-		after = sl_less_mask(a_high, high) |
-			(~sl_less_mask(high, a_high) & sl_less_mask(a_low, low));
-		first += 3 * half & ~after;
-		count -= half;
-		SL_BARRIER(first);
-		SL_BARRIER(count);
-	}
-	if (!sl_table_word(m, first + 2, found))
-		return -1;
-	return count <= 1 ? 0 : -1;
 }
 
 /* The last word of a chunk that is <= key, by its place; the first one is. */
@@ -180,18 +208,16 @@ SL_INLINE int sl_table_group(sl_table_map m, __u64 high, __u32 *group)
 	return i ? 0 : -1;
 }
 
-/* The same as sl_table_search6, by way of the levels; section: SL_H_V6. */
-SL_READER int sl_table_find6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
-			     __u64 *found)
+/* The ranges among which the address's is: a group, if there are levels, else the section. */
+SL_INLINE int sl_table_group6(sl_table_map m, __u64 section, __u64 a_high, __u64 a_low,
+			      __u64 *ranges)
 {
 	__u32 n = section >> 32, at, count = SL_V6_GROUP, group;
-	sl_table_map m = sl_table_open(t);
 	__u64 low;
 
-	if (!m || !found)
-		return -1;
+	*ranges = section;
 	if (sl_table_group(m, a_high, &group))
-		return sl_table_search6(t, section, a_high, a_low, found);
+		return 0;
 	at = group * SL_V6_GROUP;
 	if (at >= n || !sl_table_word(m, (__u32)section + 3 * at + 1, &low))
 		return -1;
@@ -199,10 +225,51 @@ SL_READER int sl_table_find6(sl_table_ref t, __u64 section, __u64 a_high, __u64 
 		count = n - at;
 	/* If the group begins within the /64, maybe behind the address: from the first on. */
 	if (low <= a_low)
-		section = (__u64)count << 32 | ((__u32)section + 3 * at);
+		*ranges = (__u64)count << 32 | ((__u32)section + 3 * at);
 	else
-		section = (__u64)(at + count) << 32 | (__u32)section;
-	return sl_table_search6(t, section, a_high, a_low, found);
+		*ranges = (__u64)(at + count) << 32 | (__u32)section;
+	return 0;
+}
+
+/* Of ranges, as a section, those that are left when they have been halved SL_SPAN_STEPS times
+ * towards the last that begins at or before the address; 0 if they cannot be read. */
+SL_READER __u64 sl_table_narrow6(sl_table_ref t, __u64 ranges, __u64 a_high, __u64 a_low)
+{
+	__u32 first = (__u32)ranges, count = ranges >> 32, half;
+	sl_table_map m = sl_table_open(t);
+	__u64 high, low, after;
+	int i;
+
+	if (!m)
+		return 0;
+	for (i = 0; i < SL_SPAN_STEPS && count > 1; i++) {
+		half = count / 2;
+		if (!sl_table_word(m, first + 3 * half, &high) ||
+		    !sl_table_word(m, first + 3 * half + 1, &low))
+			return 0;
+		after = sl_less_mask(a_high, high) |
+			(~sl_less_mask(high, a_high) & sl_less_mask(a_low, low));
+		first += 3 * half & ~after;
+		count -= half;
+		SL_BARRIER(first);
+		SL_BARRIER(count);
+	}
+	return (__u64)count << 32 | first;
+}
+
+/* The class of an IPv6 address: the last range that begins at or before it. section: SL_H_V6 */
+SL_READER int sl_table_find6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
+			     __u64 *found)
+{
+	sl_table_map m = sl_table_open(t);
+	__u64 ranges;
+	int i;
+
+	if (!m || !found || sl_table_group6(m, section, a_high, a_low, &ranges))
+		return -1;
+	for (i = 0; i < SL_SEARCH_STEPS / SL_SPAN_STEPS && ranges >> 32 > 1; i++)
+		ranges = sl_table_narrow6(t, ranges, a_high, a_low);
+	return ranges >> 32 == 1 && sl_table_word(m, (__u32)ranges + 2, found) ? 0 : -1;
 }
 
 /* The part of the IPv4 ranges that an address is in; roots: SL_H_V4_ROOTS. */
@@ -215,14 +282,30 @@ SL_INLINE int sl_table_root4(sl_table_map m, __u64 roots, __u32 address, __u64 *
 	return sl_table_word(m, at, section) ? 0 : -1;
 }
 
+/* Does a decision still hold? If not, *next is the one behind it. */
+SL_READER int sl_table_passed(sl_table_ref t, __u32 id, __u64 now_ns, __u64 *next)
+{
+	sl_table_map m = sl_table_open(t);
+	__u64 section, deadline;
+	__u32 at;
+
+	if (!m || !next || !sl_table_word(m, SL_H_DECISIONS, &section))
+		return -1;
+	at = (__u32)section + id * SL_DECISION_WORDS;
+	SL_BARRIER(at);
+	if (!sl_table_word(m, at + SL_D_DEADLINE, &deadline))
+		return -1;
+	if (!deadline || now_ns < deadline)
+		return 0;
+	return sl_table_word(m, at + SL_D_OTHERWISE, next) ? 1 : -1;
+}
+
 /* The first live decision of a port table (its row word) for a key; *id is SL_NONE if
  * there is none. now_ns 0: nothing has ended, all deadlines are later. */
 SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_ns, __u64 *id)
 {
-	__u64 section, deadline, next = 0;
-	sl_table_map m;
-	__u32 at;
-	int i;
+	__u64 next = 0;
+	int i, passed;
 
 	if (!id)
 		return -1;
@@ -231,24 +314,14 @@ SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_
 		return 0;
 	if (sl_table_search(t, ports, key, &next))
 		return -1;
-	if (!now_ns) {
-		*id = (__u32)next;
-		return 0;
-	}
-	m = sl_table_open(t);
-	if (!m || !sl_table_word(m, SL_H_DECISIONS, &section))
-		return -1;
 	for (i = 0; i < SL_OTHERWISE_MAX && (__u32)next != SL_NONE; i++) {
-		at = (__u32)section + (__u32)next * SL_DECISION_WORDS;
-		SL_BARRIER(at);
-		if (!sl_table_word(m, at + SL_D_DEADLINE, &deadline))
+		passed = now_ns ? sl_table_passed(t, (__u32)next, now_ns, &next) : 0;
+		if (passed < 0)
 			return -1;
-		if (!deadline || now_ns < deadline) {
+		if (!passed) {
 			*id = (__u32)next;
 			return 0;
 		}
-		if (!sl_table_word(m, at + SL_D_OTHERWISE, &next))
-			return -1;
 	}
 	return (__u32)next == SL_NONE ? 0 : -1;
 }
@@ -380,6 +453,13 @@ SL_READER int sl_table_decision(sl_table_ref t, __u32 id, __u64 *rule, __u64 *de
 	return sl_table_decision_at(m, section, id, rule, deadline);
 }
 
+/* What a class of names is asked about. */
+struct sl_connection {
+	__u64 now_ns;		/* boot time; 0: nothing has ended */
+	__u32 view;
+	__u32 key;		/* protocol << 16 | port; of SL_VIEW_QUESTION: 0 */
+};
+
 /*
  * What a class of names says in a view: its decision in *id, SL_NONE if nothing.
  * SL_VIEW_QUESTION and key 0 ask whether such a name may be asked; the other views ask
@@ -387,15 +467,17 @@ SL_READER int sl_table_decision(sl_table_ref t, __u32 id, __u64 *rule, __u64 *de
  * allowed, so that is decided first; *until is when its decision ends, in boot time; 0:
  * never.
  */
-SL_INLINE int sl_table_class_decide(sl_table_ref t, __u32 class, __u32 view, __u32 key,
-				    __u64 now_ns, __u64 *id, __u64 *until)
+SL_READER int sl_table_class_decide(sl_table_ref t, __u32 class, const struct sl_connection *c,
+				    __u64 *id, __u64 *until)
 {
 	__u64 ports = 0, rule = 0;
 
+	if (!c || !id || !until)
+		return -1;
 	*until = 0;
-	if (view != SL_VIEW_QUESTION) {
+	if (c->view != SL_VIEW_QUESTION) {
 		if (sl_table_class_ports(t, class, SL_VIEW_QUESTION, &ports) ||
-		    sl_table_decide(t, ports, 0, now_ns, id))
+		    sl_table_decide(t, ports, 0, c->now_ns, id))
 			return -1;
 		if (*id == SL_NONE)
 			return 0;
@@ -406,9 +488,9 @@ SL_INLINE int sl_table_class_decide(sl_table_ref t, __u32 class, __u32 view, __u
 			return 0;
 		}
 	}
-	if (sl_table_class_ports(t, class, view, &ports))
+	if (sl_table_class_ports(t, class, c->view, &ports))
 		return -1;
-	return sl_table_decide(t, ports, key, now_ns, id);
+	return sl_table_decide(t, ports, c->key, c->now_ns, id);
 }
 
 SL_INLINE void sl_answer_words(struct sl_answer *a, __u32 id, __u64 rule, __u64 deadline)

@@ -25,6 +25,7 @@
 #define SL_CLASSES_MAX 65535u
 #define SL_OTHERWISE_MAX 16			/* decisions behind one another */
 #define SL_SEARCH_STEPS 24			/* 2^24 > any section's entries */
+#define SL_SPAN_STEPS 3				/* of them in one function: sluice_reader.h */
 #define SL_NONE 0xffffffffu			/* no decision, no rule */
 
 /* Header words. A section is (entries << 32 | first word). */

@@ -51,6 +51,7 @@ bool sl_names_question(const struct sl_compiled *compiled, const char *name, __u
 		       struct sl_answer *answer)
 {
 	const struct sl_pattern *pattern = sl_names_find(compiled, name);
+	const struct sl_connection question = {.now_ns = now_ns, .view = SL_VIEW_QUESTION};
 	const struct sl_table *t = &compiled->table;
 	__u64 flags, until, id = SL_NONE;
 	struct sl_answer a;
@@ -60,8 +61,7 @@ bool sl_names_question(const struct sl_compiled *compiled, const char *name, __u
 	if (!sl_table_word(t, SL_H_FLAGS, &flags))
 		return false;
 	a.flags = flags;
-	if (pattern && sl_table_class_decide(t, pattern->class, SL_VIEW_QUESTION, 0, now_ns,
-					     &id, &until))
+	if (pattern && sl_table_class_decide(t, pattern->class, &question, &id, &until))
 		return false;
 	if (id != SL_NONE && sl_answer_decision(t, &a, (__u32)id))
 		return false;
@@ -81,13 +81,14 @@ static bool ask_owner(const struct sl_compiled *compiled, const struct sl_questi
 		      const char *owner, struct sl_answer *a)
 {
 	const struct sl_pattern *pattern = sl_names_find(compiled, owner);
+	const struct sl_connection c = {.now_ns = q->now_ns, .view = view,
+					.key = (__u32)q->protocol << 16 | q->key};
 	const struct sl_table *t = &compiled->table;
 	__u64 id, until;
 
 	if (!pattern)
 		return true;
-	if (sl_table_class_decide(t, pattern->class, view, (__u32)q->protocol << 16 | q->key,
-				  q->now_ns, &id, &until))
+	if (sl_table_class_decide(t, pattern->class, &c, &id, &until))
 		return false;
 	if (id >= a->decision)
 		return true;
