@@ -14,6 +14,7 @@
 #include "kernel.h"
 #include "kernel_internal.h"
 #include "lsm.h"
+#include "no_btf.h"
 #include "outer.h"
 #include "parts.h"
 #include "named.skel.h"
@@ -135,7 +136,7 @@ static int load_object(struct sl_kernel *k)
 	size_t size;
 	const void *elf = k->named ? named__elf_bytes(&size) : sluice__elf_bytes(&size);
 
-	return sl_parts_load(&k->parts, k->object, elf, size);
+	return sl_parts_load(&k->parts, k->object, elf, size, k->named);
 }
 
 static int load_with_first(struct sl_kernel *k, const struct first *f)
@@ -183,14 +184,16 @@ static int load_stamp(struct sl_kernel *k)
 	return err ? err : stamp__load(k->stamp);
 }
 
-static int open_object(struct sl_kernel *k, bool names)
+/* Its programs are loaded from others: parts.h. */
+static int open_object(struct sl_kernel *k, bool names, const char *btf)
 {
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = btf);
 	__u64 seed, netns = sl_netns_cookie();
 
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return -EIO;
 	if (names) {
-		k->named = named__open();
+		k->named = named__open_opts(&opts);
 		if (!k->named)
 			return -errno;
 		k->object = k->named->obj;
@@ -200,7 +203,7 @@ static int open_object(struct sl_kernel *k, bool names)
 		return bpf_map__set_max_entries(k->named->maps.sl_scratch,
 						libbpf_num_possible_cpus() * SL_SCRATCH_PLACES);
 	}
-	k->plain = sluice__open();
+	k->plain = sluice__open_opts(&opts);
 	if (!k->plain)
 		return -errno;
 	k->object = k->plain->obj;
@@ -214,8 +217,11 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options, in
 {
 	struct first first = {.table = table_fd, .flows = -1, .patterns = -1, .known = -1,
 			      .learned = -1};
+	char path[SL_NO_BTF_PATH];
 	__u32 buckets;
-	int err = open_object(k, options->table->words[SL_H_FLAGS] & SL_F_NAMES);
+	int no_btf = sl_no_btf(path);
+	int err = open_object(k, options->table->words[SL_H_FLAGS] & SL_F_NAMES,
+			      no_btf < 0 ? NULL : path);
 
 	if (!err)
 		err = bpf_map__set_max_entries(map_of(k, "sl_events"), RING_BYTES);
@@ -224,6 +230,8 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options, in
 	if (!err)
 		err = load_with_first(k, &first);
 	close_first(&first);
+	if (no_btf >= 0)
+		close(no_btf);
 	if (!err && options->uids)
 		err = load_stamp(k);
 	if (!err)

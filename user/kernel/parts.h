@@ -9,6 +9,7 @@
 #define SLUICE_PARTS_H
 
 #include <bpf/libbpf.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #define SL_PARTS 2	/* each costs an object opened, 2 ms */
@@ -20,9 +21,11 @@ struct sl_parts {
 /*
  * Loads the maps of an object that is open, and its programs in parts. elf is what the object
  * was opened from (borrowed). Every map must have its size, every internal one its values.
+ * types: sluice_egress, and no other program, reads structures of the kernel.
  * -errno on failure; sl_parts_close() frees in either case.
  */
-int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size);
+int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
+		  bool types);
 
 /* Calls visit for each program that is loaded, until it returns other than 0: that. */
 int sl_parts_each(const struct sl_parts *parts,
