@@ -13,6 +13,7 @@ msg = @printf '  %-8s %s\n' "$(1)" "$(2)"
 endif
 
 VERSION    := 0.1.0
+OBJCOPY    ?= objcopy
 ARCH       := $(shell uname -m | sed -e 's/x86_64/x86/' -e 's/aarch64/arm64/')
 WARN       := -Wall -Wextra -Wshadow -Wformat=2 -Wvla -Wno-unused-parameter $(if $(CI),-Werror)
 CFLAGS     ?= -O2 -g
@@ -20,7 +21,16 @@ CPPFLAGS   += -Iinclude -Iuser -I$(O) -I/usr/include/libxml2 -D_GNU_SOURCE \
 	      -DSLUICE_VERSION='"$(VERSION)"' \
 	      -DSLUICE_DATADIR='"$(PREFIX)/share/sluice"'
 ALL_CFLAGS := -std=gnu11 $(WARN) $(CFLAGS)
-LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp -lxml2 -lldns -lssl -lcrypto -lmicrohttpd -lcrypt -lpthread
+# What few commands of sluice need, 4 to 5 ms of each start: user/late/late.h. Weak there, and
+# bound when it is called, so the program may not be bound as a whole when it starts.
+LATE_LIBS  := -lxml2 -lldns -lssl -lcrypto -lmicrohttpd -lcrypt
+LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp $(LATE_LIBS) -lpthread
+LATE       := xml[A-Z]* ldns_* SSL_* TLS_* ERR_* MHD_* crypt_r
+LATE_LINK  := -Wl,-z,lazy -Wl,-z,dynamic-undefined-weak
+soname      = $(shell readelf -d "$$($(CC) -print-file-name=lib$(1).so)" | sed -n 's/.*SONAME.*\[\(.*\)\].*/\1/p')
+LATE_NAMES  = -DSL_SONAME_XML='"$(call soname,xml2)"' -DSL_SONAME_DNS='"$(call soname,ldns)"' \
+	      -DSL_SONAME_TLS='"$(call soname,ssl)"' -DSL_SONAME_HTTP='"$(call soname,microhttpd)"' \
+	      -DSL_SONAME_CRYPT='"$(call soname,crypt)"'
 # sluice-alerts alone: what it links would cost every other program 6 ms at its start.
 ALERT_LIBS := -lcurl -lcrypto
 SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
@@ -30,7 +40,7 @@ BPF_CFLAGS := $(DEFINES) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Ii
 	      -Wno-unused-parameter
 
 # Each stage is a folder; every stage but the entry points goes into the library.
-STAGES     := policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts \
+STAGES     := late policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts \
 	      container daemon kubernetes
 LIB_SRC    := $(filter-out %/main.c,$(foreach s,$(STAGES),$(wildcard user/$(s)/*.c)))
 CLI_SRC    := $(wildcard user/cli/*.c)
@@ -212,9 +222,15 @@ fuzz-forward:
 	$(O)/fuzz/forward-reader -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/forward tests/fuzz/corpus/forward
 
-$(O)/sluice: $(CLI_OBJ) $(O)/libsluice.a
+$(O)/sluice: $(CLI_OBJ) $(O)/libsluice-late.a
 	$(call msg,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lncursesw
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(LATE_LINK) -o $@ $^ \
+		$(filter-out $(LATE_LIBS),$(LIBS)) -lncursesw
+
+$(O)/libsluice-late.a: $(O)/libsluice.a
+	$(Q)$(OBJCOPY) -w $(LATE:%=--weaken-symbol='%') $< $@
+
+$(O)/user/late/late.o $(O)/san/user/late/late.o: CPPFLAGS += $(LATE_NAMES)
 
 $(O)/sluiced: $(OTHERS)/user/daemon/main.o $(O)/libsluice.a
 	$(call msg,LINK,$@)

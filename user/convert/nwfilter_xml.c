@@ -8,6 +8,7 @@
 #include <libxml/parserInternals.h>
 #include <string.h>
 
+#include "late/late.h"
 #include "nwfilter_internal.h"
 
 /* A filter has no document type. Stopping here leaves its entities unread. */
@@ -45,11 +46,14 @@ static int not_xml(const struct sl_nwfilter_source *source, const xmlParserCtxt 
 
 int nw_document_read(const struct sl_nwfilter_source *source, xmlDoc **out, struct sl_diag *diag)
 {
-	xmlParserCtxt *ctxt = xmlNewParserCtxt();
 	unsigned type_line = 0;
+	xmlParserCtxt *ctxt;
 	xmlDoc *doc;
-	int err = 0;
+	int err = sl_late_need(SL_LATE_XML, diag);
 
+	if (err)
+		return err;
+	ctxt = xmlNewParserCtxt();
 	if (!ctxt)
 		return -ENOMEM;
 	if (source->len > SL_NWFILTER_BYTES_MAX) {

@@ -18,6 +18,7 @@
 #include "filter.h"
 #include "forward.h"
 #include "kernel/gate.h"
+#include "late/late.h"
 #include "server.h"
 #include "target/confine.h"
 #include "target/identity.h"
@@ -274,8 +275,12 @@ int sl_forward_start(struct sl_forward *f, const struct sl_policy *policy,
 {
 	struct sl_server_options o = {.udp_fd = f->udp_fd, .tcp_fd = f->tcp_fd, .gate_fd = -1,
 				      .events_fd = -1, .policy = policy, .compiled = compiled};
-	int pair[2], err = 0;
+	int pair[2], err = sl_late_need(SL_LATE_DNS, diag);
 
+	if (!err)
+		err = sl_late_need(SL_LATE_TLS, diag);
+	if (err)
+		return err;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
 		err = -errno;
 		return sl_error(diag, NULL, "the forwarder cannot be started: %s", strerror(-err));

@@ -19,11 +19,11 @@ static int read_name(struct sl_domain_reader *r, const xmlNode *root)
 	} else {
 		r->domain->name = strdup((const char *)text);
 		if (!r->domain->name) {
-			xmlFree(text);
+			free(text);	/* xmlFree: xml.c */
 			return -ENOMEM;
 		}
 	}
-	xmlFree(text);
+	free(text);
 	return 0;
 }
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "late/late.h"
+
 /* libvirt writes none; entities are how a small text becomes a large one. */
 static void refuse_doctype(void *context, const xmlChar *name, const xmlChar *external,
 			   const xmlChar *system)
@@ -37,12 +39,15 @@ static void report(xmlParserCtxt *ctxt, bool doctype, const char *file, struct s
 
 xmlDoc *sl_xml_parse(const char *text, size_t len, const char *file, struct sl_diag *diag)
 {
-	xmlParserCtxt *ctxt = len && len < INT_MAX ? xmlCreateMemoryParserCtxt(text, (int)len)
-						   : NULL;
 	struct sl_pos pos = {file, 0, 0};
+	xmlParserCtxt *ctxt = NULL;
 	bool doctype = false;
 	xmlDoc *doc = NULL;
 
+	if (sl_late_need(SL_LATE_XML, diag))
+		return NULL;
+	if (len && len < INT_MAX)
+		ctxt = xmlCreateMemoryParserCtxt(text, (int)len);
 	if (!ctxt) {
 		sl_error(diag, &pos, len ? "cannot be parsed" : "is empty");
 		return NULL;
@@ -71,7 +76,7 @@ int sl_xml_attribute(const xmlNode *node, const char *name, char **out)
 		return 0;
 	value = xmlGetNoNsProp(node, (const xmlChar *)name);
 	copy = value ? strdup((const char *)value) : NULL;
-	xmlFree(value);
+	free(value);	/* xmlFree, a variable, cannot be bound late; this is what it is */
 	if (!copy)
 		return -ENOMEM;
 	free(*out);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "http.h"
+#include "late/late.h"
 #include "metrics.h"
 #include "resolve/resolve.h"
 #include "sinks/unix_listen.h"
@@ -191,9 +192,14 @@ static int wait_ready(const struct sl_metrics_server *s)
 int sl_metrics_serve(const struct sl_metrics_listen *listen, struct sl_metrics_server **out,
 		     struct sl_diag *diag)
 {
-	struct sl_metrics_server *s = calloc(1, sizeof(*s));
-	int err;
+	struct sl_metrics_server *s;
+	int err = sl_late_need(SL_LATE_HTTP, diag);
 
+	if (!err)
+		err = sl_late_need(SL_LATE_CRYPT, diag);
+	if (err)
+		return err;
+	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
 	s->listener = s->child = -1;
