@@ -37,7 +37,7 @@ static __always_inline bool sl_asks_it(struct bpf_sock *sk, const struct sl_flow
  * address would reach that port unread. */
 static __always_inline bool sl_reads_dns(const struct sl_subject *s)
 {
-	return (sl_generation_flags(s->word) & (SL_F_NAMES | SL_F_FORWARD)) == SL_F_NAMES;
+	return (sl_flags_of(s->word) & (SL_F_NAMES | SL_F_FORWARD)) == SL_F_NAMES;
 }
 
 /* The port that the socket asked, in the place of the one that it was led to. */

@@ -49,13 +49,19 @@ static __always_inline sl_table_map sl_table_open(sl_table_ref word)
 
 /* The flags of a generation, for packets that never reach a verdict. An index of sl_tables
  * is used again; a generation never is. */
-static __always_inline __u32 sl_generation_flags(__u64 word)
+static __always_inline __u32 sl_flags_of(__u64 word)
 {
 	sl_table_map table = sl_table_open(word);
 	const __u64 *head = table ? sl_table_chunk(table, 0) : NULL;
 
 	return head && word && head[SL_H_GENERATION] == SL_WORD_GENERATION(word) ?
 	       (__u32)head[SL_H_FLAGS] : 0;
+}
+
+/* Not static: verified once. sl_flags_of is for what every packet asks. */
+__noinline __u32 sl_generation_flags(__u64 word)
+{
+	return sl_flags_of(word);
 }
 
 static __always_inline int sl_verdict_of(const struct sl_flow *f, const struct sl_subject *s,

@@ -25,6 +25,7 @@
 #define SLOT 0
 #define TABLES 2		/* places in sl_tables: the one in force, the next */
 #define RING_BYTES (1u << 21)	/* about 14,000 events */
+#define HITS_LEAST 4096		/* rows of sl_hits; the reasons without a rule are among them */
 
 struct sl_kernel {
 	struct sluice *plain;	/* one of these two: without names, with them */
@@ -184,6 +185,17 @@ static int load_stamp(struct sl_kernel *k)
 	return err ? err : stamp__load(k->stamp);
 }
 
+/* A row for each rule and reason of one policy, twice over; the map's own size, 2 MiB of empty
+ * buckets, takes a ms to make. */
+static int size_hits(struct bpf_map *map, const struct sl_table *table)
+{
+	const __u32 most = bpf_map__max_entries(map);
+	const __u64 rules = table->words[SL_H_DECISIONS] >> 32;
+	__u64 rows = HITS_LEAST + 2 * rules;
+
+	return rows < most ? bpf_map__set_max_entries(map, rows) : 0;
+}
+
 /* Its programs are loaded from others: parts.h. */
 static int open_object(struct sl_kernel *k, bool names, const char *btf)
 {
@@ -225,6 +237,8 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options, in
 
 	if (!err)
 		err = bpf_map__set_max_entries(map_of(k, "sl_events"), RING_BYTES);
+	if (!err)
+		err = size_hits(map_of(k, "sl_hits"), options->table);
 	if (!err)
 		err = make_first(options, &first, &buckets);
 	if (!err)
