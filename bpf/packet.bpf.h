@@ -258,7 +258,7 @@ static __always_inline int sl_parse_fragment6(struct __sk_buff *skb, struct sl_f
 
 /* One extension header of as many as are walked: the next is SL_WALK_ON, the upper-layer
  * header SL_PARSED. Not static: verified once, and not for each header. */
-#define SL_WALK_ON (-1)
+#define SL_WALK_ON 255		/* no reason, and not SL_PARSED */
 
 __noinline int sl_walk_extension(struct __sk_buff *skb, struct sl_flow *f, bool last)
 {
