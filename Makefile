@@ -31,8 +31,9 @@ soname      = $(shell readelf -d "$$($(CC) -print-file-name=lib$(1).so)" | sed -
 LATE_NAMES  = -DSL_SONAME_XML='"$(call soname,xml2)"' -DSL_SONAME_DNS='"$(call soname,ldns)"' \
 	      -DSL_SONAME_TLS='"$(call soname,ssl)"' -DSL_SONAME_HTTP='"$(call soname,microhttpd)"' \
 	      -DSL_SONAME_CRYPT='"$(call soname,crypt)"'
-# sluice-alerts alone: what it links would cost every other program 6 ms at its start.
+# sluice-alerts and sluiced alone: what it links would cost every other program 6 ms at its start.
 ALERT_LIBS := -lcurl -lcrypto
+CRI_LIBS   := -lcurl -lprotobuf-c
 SANITIZE   := -fsanitize=address,undefined -fno-omit-frame-pointer
 CPPFLAGS   += $(DEFINES)
 BPF_CFLAGS := $(DEFINES) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ivmlinux -Ibpf \
@@ -41,19 +42,22 @@ BPF_CFLAGS := $(DEFINES) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Ii
 
 # Each stage is a folder; every stage but the entry points goes into the library.
 STAGES     := late policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts \
-	      container daemon kubernetes
+	      container daemon kubernetes cri
 LIB_SRC    := $(filter-out %/main.c,$(foreach s,$(STAGES),$(wildcard user/$(s)/*.c)))
 CLI_SRC    := $(wildcard user/cli/*.c)
 ALERTS_SRC := user/programs/alerts.c user/cli/options.c user/cli/usage.c
 BPF_SRC    := $(wildcard bpf/*.bpf.c)
 SKELS      := $(BPF_SRC:bpf/%.bpf.c=$(O)/%.skel.h)
+# Made of cri.proto by protoc-c.
+CRI_PB     := $(O)/user/cri/cri.pb-c
 # REUSE: the kernel stage alone is built, with DEFINES, over the other objects of another build.
 OTHERS     := $(or $(REUSE),$(O))
 LIB_OBJ    := $(patsubst %.c,$(O)/%.o,$(filter user/kernel/%,$(LIB_SRC))) \
-	      $(patsubst %.c,$(OTHERS)/%.o,$(filter-out user/kernel/%,$(LIB_SRC)))
+	      $(patsubst %.c,$(OTHERS)/%.o,$(filter-out user/kernel/%,$(LIB_SRC))) \
+	      $(OTHERS)/user/cri/cri.pb-c.o
 CLI_OBJ    := $(CLI_SRC:%.c=$(OTHERS)/%.o)
 ALERTS_OBJ := $(ALERTS_SRC:%.c=$(O)/%.o)
-SAN_OBJ    := $(LIB_SRC:%.c=$(O)/san/%.o)
+SAN_OBJ    := $(LIB_SRC:%.c=$(O)/san/%.o) $(O)/san/user/cri/cri.pb-c.o
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 UNIT_BIN   := $(UNIT_SRC:tests/unit/%.c=$(O)/tests/%)
 TOOL_SRC   := $(wildcard tests/tools/*.c)
@@ -234,7 +238,7 @@ $(O)/user/late/late.o $(O)/san/user/late/late.o: CPPFLAGS += $(LATE_NAMES)
 
 $(O)/sluiced: $(OTHERS)/user/daemon/main.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(CRI_LIBS)
 
 $(O)/sluice-alerts: $(ALERTS_OBJ) $(O)/libsluice.a
 	$(call msg,LINK,$@)
@@ -246,6 +250,21 @@ $(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/libsluice.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson
 
 $(O)/tests/test_alerts: LIBS += $(ALERT_LIBS)
+$(O)/tests/test_cri: LIBS += $(CRI_LIBS)
+
+$(CRI_PB).c $(CRI_PB).h &: user/cri/cri.proto
+	$(call msg,PROTO,$<)
+	$(Q)mkdir -p $(@D) && protoc-c --proto_path=. --c_out=$(O) $<
+
+$(CRI_PB).o: $(CRI_PB).c
+	$(call msg,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+$(O)/san/user/cri/cri.pb-c.o: $(CRI_PB).c
+	$(call msg,CC-SAN,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 $(SANITIZE) -c -o $@ $<
+
+$(O)/user/cri/read.o $(O)/san/user/cri/read.o: $(CRI_PB).h
 
 $(O)/libsluice.a: $(LIB_OBJ)
 	$(call msg,AR,$@)

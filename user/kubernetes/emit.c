@@ -113,12 +113,15 @@ static int put_reason(struct sl_policy *policy, const struct sl_clause *clause)
 {
 	struct sl_rule *rule = policy->items[policy->n_items - 1].rule;
 	const struct sl_kube_netpol *netpol = clause->netpol;
+	char line[24] = "";
 
 	if (!netpol)
 		return 0;
-	return asprintf(&rule->reason, "NetworkPolicy %s/%s, egress[%zu], line %u",
-			netpol->object.namespace, netpol->object.name, clause->rule,
-			netpol->egress[clause->rule].pos.line) < 0 ? -ENOMEM : 0;
+	if (netpol->egress[clause->rule].pos.line)
+		snprintf(line, sizeof(line), ", line %u", netpol->egress[clause->rule].pos.line);
+	return asprintf(&rule->reason, "NetworkPolicy %s/%s, egress[%zu]%s",
+			netpol->object.namespace, netpol->object.name, clause->rule, line) < 0 ?
+		-ENOMEM : 0;
 }
 
 static int emit_clause(const struct sl_clause *clause, struct sl_policy *policy)
@@ -302,7 +305,8 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 {
 	struct sl_clauses clauses = {};
 	size_t own = 0;
-	int err = sl_clauses_make(kube, pod, &clauses);
+	/* the node's network is the node's: NetworkPolicies do not hold there */
+	int err = pod->host_network ? 0 : sl_clauses_make(kube, pod, &clauses);
 
 	policy->name = policy_name(pod);
 	if (!policy->name)
@@ -320,21 +324,12 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 	return err;
 }
 
-int sl_kube_policy(const struct sl_kube *kube, const char *namespace, const char *name,
-		   struct sl_policy **out)
+int sl_kube_pod_policy(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+		       struct sl_policy **out)
 {
-	const struct sl_kube_pod *pod = find_pod(kube, namespace, name);
-	struct sl_policy *policy;
+	struct sl_policy *policy = calloc(1, sizeof(*policy));
 	int err;
 
-	if (!pod) {
-		sl_error(kube->diag, NULL, "there is no Pod %s/%s among the objects", namespace, name);
-		return -ENOENT;
-	}
-	if (pod->host_network)
-		return sl_error(kube->diag, &pod->object.pos, "%s/%s is on its node's network "
-				"(hostNetwork), where NetworkPolicies do not hold", namespace, name);
-	policy = calloc(1, sizeof(*policy));
 	if (!policy)
 		return -ENOMEM;
 	policy->default_action = SL_DENY;
@@ -346,4 +341,19 @@ int sl_kube_policy(const struct sl_kube *kube, const char *namespace, const char
 	else
 		*out = policy;
 	return err;
+}
+
+int sl_kube_policy(const struct sl_kube *kube, const char *namespace, const char *name,
+		   struct sl_policy **out)
+{
+	const struct sl_kube_pod *pod = find_pod(kube, namespace, name);
+
+	if (!pod) {
+		sl_error(kube->diag, NULL, "there is no Pod %s/%s among the objects", namespace, name);
+		return -ENOENT;
+	}
+	if (pod->host_network)
+		return sl_error(kube->diag, &pod->object.pos, "%s/%s is on its node's network "
+				"(hostNetwork), where NetworkPolicies do not hold", namespace, name);
+	return sl_kube_pod_policy(kube, pod, out);
 }

@@ -9,10 +9,31 @@
 
 /* Texts are borrowed of the trees, unless a comment says that they are owned. */
 
+enum sl_kube_kind {
+	SL_KUBE_NAMESPACE,
+	SL_KUBE_POD,
+	SL_KUBE_NETPOL,
+	SL_KUBE_SERVICE,
+	SL_KUBE_SLICE,
+	SL_KUBE_ENDPOINTS,
+	SL_KUBE_OWN,
+	SL_KUBE_CLUSTER_OWN,
+	SL_KUBE_KINDS
+};
+
+extern const struct sl_kube_kind_name {
+	const char *version, *kind;
+} sl_kube_kinds[SL_KUBE_KINDS];
+
+struct sl_record;	/* store.c */
+
+#define SL_KUBE_PLACE 256
+
 struct sl_object {
 	const char *name, *namespace;	/* namespace NULL: the object is the cluster's */
 	struct sl_labels labels;	/* owned */
 	struct sl_pos pos;
+	struct sl_record *record;	/* of a store; NULL: of a file */
 };
 
 struct sl_addresses {
@@ -37,6 +58,8 @@ struct sl_kube_pod {
 	struct sl_addresses own, node;	/* podIPs, hostIPs; len 32 or 128 */
 	struct sl_named_ports ports;
 	bool host_network, ended;
+	const char *uid;		/* as its cgroup is called on its node; NULL: none */
+	__s64 started_s;		/* Unix time at which its node took it up; 0: not known */
 };
 
 /* ports of a NetworkPolicy: a name, or low to high; low 0: every port. */
@@ -82,6 +105,7 @@ struct sl_kube_endpoints {
 	bool is_slice;
 	struct sl_addresses ready;
 	struct sl_named_ports ports;
+	struct sl_record *record;
 };
 
 /* EgressPolicy or ClusterEgressPolicy. */
@@ -93,6 +117,9 @@ struct sl_kube_own {
 
 struct sl_kube {
 	struct sl_diag *diag;
+	/* Of the cluster only this node's pods are known, and no Services: what would ask for the
+	 * others is refused. */
+	bool partial;
 	struct sl_names names;		/* of the objects: KIND NAMESPACE/NAME */
 	char **texts;			/* owned, each owned: what names borrows */
 	size_t n_texts;
@@ -110,6 +137,7 @@ struct sl_kube {
 	size_t n_endpoints;
 	struct sl_kube_own *own;
 	size_t n_own;
+	struct sl_record *record;	/* of what is being read; NULL: of a file */
 };
 
 /* ---- read.c ---- */
@@ -125,6 +153,10 @@ int sl_kube_number(const struct sl_node *node, const char *what, __u16 *number,
 int sl_kube_ports(const struct sl_node *list, const char *key, struct sl_named_ports *ports,
 		  struct sl_diag *diag);
 
+/* Appends the object of a known kind that node is. 0, -EINVAL or -ENOMEM with the errors in
+ * kube->diag; what it has appended then has to be taken off, or all of it freed. */
+int sl_kube_read_kind(struct sl_kube *kube, const struct sl_node *node, enum sl_kube_kind kind);
+
 /* Each reads one object into what SL_ADD has appended, which is freed in any case. */
 int sl_kube_read_netpol(struct sl_kube *kube, const struct sl_node *node,
 			struct sl_kube_netpol *netpol);
@@ -136,6 +168,15 @@ int sl_kube_read_endpoints(struct sl_kube *kube, const struct sl_node *node,
 int sl_kube_read_own(struct sl_kube *kube, const struct sl_node *node, struct sl_kube_own *own);
 
 void sl_kube_netpol_free(struct sl_kube_netpol *netpol);
+
+/* ---- life.c ---- */
+
+/* What an element of an array owns; not the element. */
+void sl_kube_namespace_free(struct sl_object *namespace);
+void sl_kube_pod_free(struct sl_kube_pod *pod);
+void sl_kube_service_free(struct sl_kube_service *service);
+void sl_kube_endpoints_free(struct sl_kube_endpoints *endpoints);
+void sl_kube_own_free(struct sl_kube_own *own);
 
 /* ---- clause.c: what NetworkPolicies allow, as a union ---- */
 
@@ -173,6 +214,16 @@ int sl_kube_in_namespace(const struct sl_kube *kube, const struct sl_selector *s
 			 const char *namespace, const struct sl_pos *pos, bool *matches);
 
 /* ---- emit.c, own.c ---- */
+
+/* As sl_kube_policy; of a pod on its node's network what EgressPolicies say. */
+int sl_kube_pod_policy(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+		       struct sl_policy **out);
+/* Every EgressPolicy, whether it selects a pod or not, is one in our language. 0, or -errno with
+ * the errors in kube->diag. */
+int sl_kube_check_own(const struct sl_kube *kube);
+
+/* `line 7`, or what an object of the API server has instead of lines. Returns buf. */
+const char *sl_kube_place(const struct sl_pos *pos, char buf[SL_KUBE_PLACE]);
 
 /* A rule with one match and no host yet, at the end; NULL: no memory. */
 struct sl_match *sl_kube_rule(struct sl_policy *policy, enum sl_action action);

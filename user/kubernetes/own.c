@@ -106,6 +106,21 @@ static int parse_spec(const struct sl_kube_own *own, struct sl_policy **out,
 	return err;
 }
 
+int sl_kube_check_own(const struct sl_kube *kube)
+{
+	struct sl_policy *policy;
+	int err, worst = 0;
+
+	for (size_t i = 0; i < kube->n_own && worst != -ENOMEM; i++) {
+		err = parse_spec(&kube->own[i], &policy, kube->diag);
+		if (err)
+			worst = err;
+		else
+			sl_policy_free(policy);
+	}
+	return worst;
+}
+
 /* A setting that was written, from one policy to the other. */
 static void take_setting(const char *key, struct sl_policy *from, struct sl_policy *to)
 {
@@ -160,6 +175,8 @@ static int take_items(struct sl_policy *from, struct sl_policy *to, struct sl_di
 
 static int take_sets(struct sl_policy *from, struct sl_policy *to, struct sl_diag *diag)
 {
+	char place[SL_KUBE_PLACE];
+
 	for (size_t i = 0; i < from->n_sets; i++) {
 		struct sl_set *set = from->sets[i], **slot;
 
@@ -168,9 +185,10 @@ static int take_sets(struct sl_policy *from, struct sl_policy *to, struct sl_dia
 					"list the addresses", set->name);
 		for (size_t k = 0; k < to->n_sets; k++)
 			if (!strcmp(to->sets[k]->name, set->name))
-				return sl_error(diag, &set->pos, "set %s stands in line %u too, in a "
+				return sl_error(diag, &set->pos, "set %s stands in %s too, in a "
 						"policy that selects the pod as well: give it another "
-						"name", set->name, to->sets[k]->pos.line);
+						"name", set->name,
+						sl_kube_place(&to->sets[k]->pos, place));
 		slot = SL_ADD(to->sets, to->n_sets);
 		if (!slot)
 			return -ENOMEM;
@@ -183,6 +201,7 @@ static int take_sets(struct sl_policy *from, struct sl_policy *to, struct sl_dia
 static int check_ids(const struct sl_policy *policy, struct sl_diag *diag)
 {
 	struct sl_names ids = {};
+	char place[SL_KUBE_PLACE];
 	unsigned earlier;
 	int err = 0, found;
 
@@ -191,10 +210,11 @@ static int check_ids(const struct sl_policy *policy, struct sl_diag *diag)
 
 		if (!rule || !rule->id)
 			continue;
-		found = sl_names_add(&ids, rule->id, rule->pos.line, &earlier);
+		found = sl_names_add(&ids, rule->id, (unsigned)i, &earlier);
 		if (found > 0)
-			err = sl_error(diag, &rule->pos, "the id \"%s\" is taken by the rule in line %u, "
-				       "of a policy that selects the pod as well", rule->id, earlier);
+			err = sl_error(diag, &rule->pos, "the id \"%s\" is taken by the rule in %s, "
+				       "of a policy that selects the pod as well", rule->id,
+				       sl_kube_place(&policy->items[earlier].rule->pos, place));
 		else if (found < 0)
 			err = found;
 	}
@@ -207,16 +227,17 @@ static int check_settings(const struct sl_kube_own *const *list, size_t n,
 			  const struct sl_kube_own *own, struct sl_diag *diag)
 {
 	size_t errors = diag->n_errors;
+	char place[SL_KUBE_PLACE];
 
 	sl_node_each_key(key, own->spec) {
 		if (is_selector(key) || sl_node_is(key, "rules") || sl_node_is(key, "sets"))
 			continue;
 		for (size_t i = 0; i < n; i++)
 			if (sl_node_get(list[i]->spec, key->event.scalar))
-				sl_error(diag, &key->event.pos, "\"%s\" stands in %s in line %u too, "
+				sl_error(diag, &key->event.pos, "\"%s\" stands in %s in %s too, "
 					 "which selects the pod as well: only one of them can say it",
 					 key->event.scalar, list[i]->object.name,
-					 list[i]->object.pos.line);
+					 sl_kube_place(&list[i]->object.pos, place));
 	}
 	return diag->n_errors > errors ? -EINVAL : 0;
 }

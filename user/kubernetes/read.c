@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "objects.h"
 #include "policy/address.h"
@@ -134,6 +135,28 @@ static int read_containers(const struct sl_node *list, bool init, struct sl_name
 	return err;
 }
 
+/* A static pod has on its node the uid that its kubelet has made, a hash of 32 digits, which the
+ * API server's copy of it (its mirror) has as an annotation. Whoever may make pods can write
+ * that of others: no uid that the API server gives has this form. */
+static const char *read_uid(const struct sl_node *metadata, struct sl_diag *diag)
+{
+	const struct sl_node *annotations = sl_node_map(metadata, "annotations", diag);
+	const char *mirrored = sl_node_text(annotations, "kubernetes.io/config.mirror", diag);
+
+	if (mirrored && strlen(mirrored) == 32 && strspn(mirrored, "0123456789abcdef") == 32)
+		return mirrored;
+	return sl_node_text(metadata, "uid", diag);
+}
+
+/* RFC 3339 in UTC, as the API server writes it; 0: another text. */
+static __s64 read_time(const char *text)
+{
+	struct tm tm = {};
+	const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+
+	return end && (*end == 'Z' || *end == '.') ? timegm(&tm) : 0;
+}
+
 static int read_pod(struct sl_kube *kube, const struct sl_node *node, struct sl_kube_pod *pod)
 {
 	struct sl_diag *diag = kube->diag;
@@ -142,6 +165,8 @@ static int read_pod(struct sl_kube *kube, const struct sl_node *node, struct sl_
 	const struct sl_node *phase = sl_node_get(status, "phase");
 	int err;
 
+	pod->uid = read_uid(sl_node_map(node, "metadata", diag), diag);
+	pod->started_s = read_time(sl_node_text(status, "startTime", diag));
 	pod->host_network = sl_node_bool(spec, "hostNetwork", diag);
 	pod->ended = sl_node_is(phase, "Succeeded") || sl_node_is(phase, "Failed");
 	err = read_containers(sl_node_list(spec, "containers", diag), false, &pod->ports, diag);
@@ -155,23 +180,19 @@ static int read_pod(struct sl_kube *kube, const struct sl_node *node, struct sl_
 
 /* ---- objects ---- */
 
-enum kind { NAMESPACE, POD, NETPOL, SERVICE, SLICE, ENDPOINTS, OWN, CLUSTER_OWN, N_KINDS };
-
-static const struct {
-	const char *version, *kind;
-} kinds[N_KINDS] = {
-	[NAMESPACE] = {"v1", "Namespace"},
-	[POD] = {"v1", "Pod"},
-	[NETPOL] = {"networking.k8s.io/v1", "NetworkPolicy"},
-	[SERVICE] = {"v1", "Service"},
-	[SLICE] = {"discovery.k8s.io/v1", "EndpointSlice"},
-	[ENDPOINTS] = {"v1", "Endpoints"},
-	[OWN] = {"sluice.dev/v1alpha1", "EgressPolicy"},
-	[CLUSTER_OWN] = {"sluice.dev/v1alpha1", "ClusterEgressPolicy"},
+const struct sl_kube_kind_name sl_kube_kinds[SL_KUBE_KINDS] = {
+	[SL_KUBE_NAMESPACE] = {"v1", "Namespace"},
+	[SL_KUBE_POD] = {"v1", "Pod"},
+	[SL_KUBE_NETPOL] = {"networking.k8s.io/v1", "NetworkPolicy"},
+	[SL_KUBE_SERVICE] = {"v1", "Service"},
+	[SL_KUBE_SLICE] = {"discovery.k8s.io/v1", "EndpointSlice"},
+	[SL_KUBE_ENDPOINTS] = {"v1", "Endpoints"},
+	[SL_KUBE_OWN] = {"sluice.dev/v1alpha1", "EgressPolicy"},
+	[SL_KUBE_CLUSTER_OWN] = {"sluice.dev/v1alpha1", "ClusterEgressPolicy"},
 };
 
 /* Appends an object of the kind; NULL: no memory. */
-static struct sl_object *append(struct sl_kube *kube, enum kind kind)
+static struct sl_object *append(struct sl_kube *kube, enum sl_kube_kind kind)
 {
 #define OBJECT_OF(array)                                                           \
 	({                                                                         \
@@ -179,13 +200,13 @@ static struct sl_object *append(struct sl_kube *kube, enum kind kind)
 		slot_ ? &slot_->object : NULL;                                     \
 	})
 	switch (kind) {
-	case NAMESPACE:
+	case SL_KUBE_NAMESPACE:
 		return SL_ADD(kube->namespaces, kube->n_namespaces);
-	case POD:
+	case SL_KUBE_POD:
 		return OBJECT_OF(pods);
-	case NETPOL:
+	case SL_KUBE_NETPOL:
 		return OBJECT_OF(netpols);
-	case SERVICE:
+	case SL_KUBE_SERVICE:
 		return OBJECT_OF(services);
 	default:
 		return OBJECT_OF(own);
@@ -194,14 +215,14 @@ static struct sl_object *append(struct sl_kube *kube, enum kind kind)
 }
 
 /* Two files may hold the same object, one of them out of date. */
-static int check_once(struct sl_kube *kube, enum kind kind, const struct sl_object *object)
+static int check_once(struct sl_kube *kube, enum sl_kube_kind kind, const struct sl_object *object)
 {
 	const char *namespace = object->namespace ? object->namespace : "";
 	unsigned earlier;
 	char *text = NULL, **slot = SL_ADD(kube->texts, kube->n_texts);
 	int found;
 
-	if (!slot || asprintf(&text, "%s %s/%s", kinds[kind].kind, namespace, object->name) < 0)
+	if (!slot || asprintf(&text, "%s %s/%s", sl_kube_kinds[kind].kind, namespace, object->name) < 0)
 		return -ENOMEM;
 	*slot = text;
 	found = sl_names_add(&kube->names, text, object->pos.line, &earlier);
@@ -211,33 +232,35 @@ static int check_once(struct sl_kube *kube, enum kind kind, const struct sl_obje
 	return found;
 }
 
-static int read_kind(struct sl_kube *kube, const struct sl_node *node, enum kind kind)
+int sl_kube_read_kind(struct sl_kube *kube, const struct sl_node *node, enum sl_kube_kind kind)
 {
 	struct sl_object endpoints = {}, *object = &endpoints;
 	int err;
 
-	if (kind != SLICE && kind != ENDPOINTS)
+	if (kind != SL_KUBE_SLICE && kind != SL_KUBE_ENDPOINTS)
 		object = append(kube, kind);
 	if (!object)
 		return -ENOMEM;
-	err = read_metadata(kube, node, kind != NAMESPACE && kind != CLUSTER_OWN, object);
-	if (!err)
+	object->record = kube->record;
+	err = read_metadata(kube, node, kind != SL_KUBE_NAMESPACE && kind != SL_KUBE_CLUSTER_OWN,
+			    object);
+	if (!err && !kube->record)
 		err = check_once(kube, kind, object);
 	if (err)
 		goto out;
 	/* object is the first member of each */
-	if (kind == NAMESPACE)
+	if (kind == SL_KUBE_NAMESPACE)
 		err = sl_labels_default(&object->labels, "kubernetes.io/metadata.name", object->name);
-	else if (kind == POD)
+	else if (kind == SL_KUBE_POD)
 		err = read_pod(kube, node, (struct sl_kube_pod *)object);
-	else if (kind == NETPOL)
+	else if (kind == SL_KUBE_NETPOL)
 		err = sl_kube_read_netpol(kube, node, (struct sl_kube_netpol *)object);
-	else if (kind == SERVICE)
+	else if (kind == SL_KUBE_SERVICE)
 		err = sl_kube_read_service(kube, node, (struct sl_kube_service *)object);
-	else if (kind == OWN || kind == CLUSTER_OWN)
+	else if (kind == SL_KUBE_OWN || kind == SL_KUBE_CLUSTER_OWN)
 		err = sl_kube_read_own(kube, node, (struct sl_kube_own *)object);
 	else
-		err = sl_kube_read_endpoints(kube, node, object, kind == SLICE);
+		err = sl_kube_read_endpoints(kube, node, object, kind == SL_KUBE_SLICE);
 out:
 	sl_labels_free(&endpoints.labels);
 	return err;
@@ -257,9 +280,9 @@ static int pass_over(struct sl_kube *kube, const struct sl_node *node, const cha
 {
 	const char *wanted = NULL;
 
-	for (size_t i = 0; i < N_KINDS; i++)
-		if (!strcmp(kind, kinds[i].kind))
-			wanted = kinds[i].version;
+	for (size_t i = 0; i < SL_KUBE_KINDS; i++)
+		if (!strcmp(kind, sl_kube_kinds[i].kind))
+			wanted = sl_kube_kinds[i].version;
 	if (wanted && same_group(version, wanted))
 		return sl_error(kube->diag, &node->event.pos, "%s of %s is not read, only that of "
 				"%s", kind, version, wanted);
@@ -297,9 +320,9 @@ static int read_object(struct sl_kube *kube, const struct sl_node *node)
 				"apiVersion and kind");
 	if (strlen(kind) >= 4 && !strcmp(kind + strlen(kind) - 4, "List"))
 		return read_items(kube, sl_node_list(node, "items", kube->diag));
-	for (size_t i = 0; i < N_KINDS; i++)
-		if (!strcmp(kind, kinds[i].kind) && !strcmp(version, kinds[i].version))
-			return read_kind(kube, node, (enum kind)i);
+	for (size_t i = 0; i < SL_KUBE_KINDS; i++)
+		if (!strcmp(kind, sl_kube_kinds[i].kind) && !strcmp(version, sl_kube_kinds[i].version))
+			return sl_kube_read_kind(kube, node, (enum sl_kube_kind)i);
 	return pass_over(kube, node, kind, version);
 }
 
@@ -326,78 +349,4 @@ int sl_kube_add(struct sl_kube *kube, const char *text, size_t len, const char *
 			worst = err;
 	}
 	return worst ? worst : kube->diag->n_errors > errors ? -EINVAL : 0;
-}
-
-/* ---- life ---- */
-
-struct sl_kube *sl_kube_new(struct sl_diag *diag)
-{
-	struct sl_kube *kube = calloc(1, sizeof(*kube));
-
-	if (kube)
-		kube->diag = diag;
-	return kube;
-}
-
-static void free_pods(struct sl_kube *kube)
-{
-	for (size_t i = 0; i < kube->n_pods; i++) {
-		struct sl_kube_pod *pod = &kube->pods[i];
-
-		sl_labels_free(&pod->object.labels);
-		free(pod->own.list);
-		free(pod->node.list);
-		free(pod->ports.list);
-	}
-	free(kube->pods);
-}
-
-static void free_services(struct sl_kube *kube)
-{
-	for (size_t i = 0; i < kube->n_services; i++) {
-		sl_labels_free(&kube->services[i].object.labels);
-		free(kube->services[i].addresses.list);
-		free(kube->services[i].ports.list);
-	}
-	for (size_t i = 0; i < kube->n_endpoints; i++) {
-		free(kube->endpoints[i].ready.list);
-		free(kube->endpoints[i].ports.list);
-	}
-	free(kube->services);
-	free(kube->endpoints);
-}
-
-static void free_policies(struct sl_kube *kube)
-{
-	for (size_t i = 0; i < kube->n_netpols; i++)
-		sl_kube_netpol_free(&kube->netpols[i]);
-	for (size_t i = 0; i < kube->n_own; i++) {
-		sl_labels_free(&kube->own[i].object.labels);
-		sl_selector_free(&kube->own[i].pods);
-		sl_selector_free(&kube->own[i].namespaces);
-	}
-	free(kube->netpols);
-	free(kube->own);
-}
-
-void sl_kube_free(struct sl_kube *kube)
-{
-	if (!kube)
-		return;
-	free_pods(kube);
-	free_services(kube);
-	free_policies(kube);
-	for (size_t i = 0; i < kube->n_namespaces; i++)
-		sl_labels_free(&kube->namespaces[i].labels);
-	free(kube->namespaces);
-	for (size_t i = 0; i < kube->n_trees; i++) {
-		sl_tree_free(kube->trees[i]);
-		free(kube->trees[i]);
-	}
-	free(kube->trees);
-	sl_names_free(&kube->names);
-	for (size_t i = 0; i < kube->n_texts; i++)
-		free(kube->texts[i]);
-	free(kube->texts);
-	free(kube);
 }

@@ -86,6 +86,7 @@ static struct sl_kube_endpoints *append(struct sl_kube *kube, const char *servic
 		e->service = service;
 		e->namespace = object->namespace;
 		e->is_slice = is_slice;
+		e->record = kube->record;
 	}
 	return e;
 }

@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Questions to a runtime, one at a time: the list of its sandboxes, then the status of each that
+ * is not known. gRPC is a POST on HTTP/2 with its status in the trailer (gRPC over HTTP2,
+ * github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md); libcurl speaks it without TLS and without
+ * asking first ("prior knowledge").
+ */
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cri.h"
+#include "policy/text.h"
+
+#define TIMEOUT_MS 5000L
+#define EVENTS 8
+#define GRPC_NOT_FOUND 5
+#define GRPC_UNIMPLEMENTED 12
+#define NO_STATUS (-1L)
+
+enum phase { IDLE, LISTING, ASKING };
+
+struct sl_cri {
+	char *socket; /* owned */
+	CURLM *multi;
+	CURL *easy;
+	struct curl_slist *headers; /* owned */
+	int epoll;		    /* curl's descriptors */
+	__u64 timer_at_ns;	    /* monotonic; curl wants to be called; 0: not */
+	enum phase phase;
+	const char *version;	/* that is asked */
+	bool answered, toggled; /* this version has; the other was tried for this question */
+	bool again, anew, again_anew;
+	char *request; /* owned */
+	char *reply;   /* owned */
+	size_t n_reply, cap_reply;
+	bool too_long;
+	long grpc_status;
+	char grpc_message[160];
+	struct sl_cri_pods asked; /* being made */
+	size_t next;
+	struct sl_cri_pods pods; /* of the last whole answer */
+	bool known;
+	char error[256];
+};
+
+static const char *const versions[] = {"v1", "v1alpha2"};
+static const char empty_frame[5]; /* a message without fields: every sandbox */
+
+static __u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + (__u64)ts.tv_nsec;
+}
+
+/* ---- what curl calls ---- */
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known)
+{
+	struct sl_cri *cri = context;
+	struct epoll_event event = {.data.fd = fd};
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		epoll_ctl(cri->epoll, EPOLL_CTL_DEL, fd, NULL);
+		return 0;
+	}
+	event.events =
+		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+	if (epoll_ctl(cri->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event))
+		return -1;
+	curl_multi_assign(cri->multi, fd, cri);
+	return 0;
+}
+
+static int on_timer(CURLM *multi, long ms, void *context)
+{
+	struct sl_cri *cri = context;
+
+	(void)multi;
+	cri->timer_at_ns = ms < 0 ? 0 : now_ns() + (__u64)ms * 1000000;
+	return 0;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *context)
+{
+	struct sl_cri *cri = context;
+	size_t len = size * n, cap = cri->cap_reply ? cri->cap_reply : 4096;
+	char *grown;
+
+	if (cri->n_reply + len > SL_CRI_REPLY_MAX) {
+		cri->too_long = true;
+		return 0; /* curl ends the transfer */
+	}
+	while (cap < cri->n_reply + len)
+		cap *= 2;
+	if (cap > cri->cap_reply) {
+		grown = realloc(cri->reply, cap);
+		if (!grown)
+			return 0;
+		cri->reply = grown;
+		cri->cap_reply = cap;
+	}
+	memcpy(cri->reply + cri->n_reply, data, len);
+	cri->n_reply += len;
+	return len;
+}
+
+/* In the header of an answer without a body, in the trailer of one with: both come here. */
+static size_t on_header(char *data, size_t size, size_t n, void *context)
+{
+	static const char status[] = "grpc-status:", message[] = "grpc-message:";
+	size_t len = size * n, head = sizeof(message) - 1;
+	struct sl_cri *cri = context;
+	char number[16];
+
+	if (len > sizeof(status) - 1 && !strncasecmp(data, status, sizeof(status) - 1)) {
+		snprintf(number, sizeof(number), "%.*s", (int)(len - sizeof(status) + 1),
+			 data + sizeof(status) - 1);
+		cri->grpc_status = strtol(number, NULL, 10);
+	} else if (len > head && !strncasecmp(data, message, head)) {
+		while (head < len && data[head] == ' ')
+			head++;
+		while (len > head && (data[len - 1] == '\n' || data[len - 1] == '\r'))
+			len--;
+		snprintf(cri->grpc_message, sizeof(cri->grpc_message), "%.*s", (int)(len - head),
+			 data + head);
+	}
+	return size * n;
+}
+
+/* ---- one question ---- */
+
+static void fail(struct sl_cri *cri, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What was known goes on. */
+static void fail(struct sl_cri *cri, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(cri->error, sizeof(cri->error), format, args);
+	va_end(args);
+	sl_cri_pods_free(&cri->asked);
+	cri->phase = IDLE;
+}
+
+/* request: with its frame; copied. */
+static int post(struct sl_cri *cri, const char *method, const void *request, size_t len)
+{
+	char url[128];
+	CURLMcode code;
+
+	free(cri->request);
+	cri->request = malloc(len);
+	if (!cri->request)
+		return -ENOMEM;
+	memcpy(cri->request, request, len);
+	cri->n_reply = 0;
+	cri->too_long = false;
+	cri->grpc_status = NO_STATUS;
+	cri->grpc_message[0] = 0;
+	snprintf(url, sizeof(url), "http://runtime/runtime.%s.RuntimeService/%s", cri->version,
+		 method);
+	curl_easy_setopt(cri->easy, CURLOPT_URL, url);
+	curl_easy_setopt(cri->easy, CURLOPT_POSTFIELDS, cri->request);
+	curl_easy_setopt(cri->easy, CURLOPT_POSTFIELDSIZE, (long)len);
+	code = curl_multi_add_handle(cri->multi, cri->easy);
+	return code == CURLM_OK ? 0 : -ENOMEM;
+}
+
+static void list(struct sl_cri *cri)
+{
+	cri->phase = LISTING;
+	if (post(cri, "ListPodSandbox", empty_frame, sizeof(empty_frame)))
+		fail(cri, "out of memory");
+}
+
+static void begin(struct sl_cri *cri, bool anew)
+{
+	cri->anew = anew;
+	cri->again = cri->again_anew = cri->toggled = false;
+	list(cri);
+}
+
+/* The next one that is not known; all are: the answer is whole. True then. */
+static bool ask_next(struct sl_cri *cri)
+{
+	size_t len;
+	void *request;
+
+	cri->phase = ASKING;
+	while (cri->next < cri->asked.n && cri->asked.list[cri->next].known)
+		cri->next++;
+	if (cri->next == cri->asked.n) {
+		sl_cri_pods_free(&cri->pods);
+		cri->pods = cri->asked;
+		cri->asked = (struct sl_cri_pods){};
+		cri->known = true;
+		cri->error[0] = 0;
+		cri->phase = IDLE;
+		return true;
+	}
+	request = sl_cri_status_request(cri->asked.list[cri->next].id, &len);
+	if (!request || post(cri, "PodSandboxStatus", request, len))
+		fail(cri, "out of memory");
+	free(request);
+	return cri->phase == IDLE;
+}
+
+/* What a sandbox is on does not change while it is ready. */
+static void take_over(struct sl_cri *cri)
+{
+	for (size_t i = 0; i < cri->asked.n && !cri->anew; i++)
+		for (size_t k = 0; k < cri->pods.n; k++) {
+			struct sl_cri_pod *to = &cri->asked.list[i], *from = &cri->pods.list[k];
+
+			if (strcmp(to->id, from->id) || !from->known)
+				continue;
+			to->known = true;
+			to->host_network = from->host_network;
+			to->addresses = json_incref(from->addresses);
+			to->netns = from->netns ? strdup(from->netns) : NULL;
+			to->cgroup_parent =
+				from->cgroup_parent ? strdup(from->cgroup_parent) : NULL;
+		}
+}
+
+static void drop_next(struct sl_cri *cri)
+{
+	sl_cri_pod_free(&cri->asked.list[cri->next]);
+	cri->asked.list[cri->next] = cri->asked.list[--cri->asked.n];
+}
+
+/* True: all is answered, or has failed. */
+static bool on_message(struct sl_cri *cri, const void *message, size_t len)
+{
+	const char *why = "";
+	int err;
+
+	if (cri->phase == LISTING) {
+		err = sl_cri_read_list(message, len, &cri->asked, &why);
+		if (!err) {
+			cri->next = 0;
+			take_over(cri);
+		}
+	} else {
+		err = sl_cri_read_status(message, len, &cri->asked.list[cri->next], &why);
+		if (err == -ENOENT) {
+			drop_next(cri);
+			err = 0;
+		}
+	}
+	if (!err)
+		return ask_next(cri);
+	fail(cri, "%s: %s", cri->socket, err == -EBADMSG ? why : strerror(-err));
+	return true;
+}
+
+/* A runtime that speaks the other version only says so. */
+static bool on_refused(struct sl_cri *cri)
+{
+	if (cri->grpc_status == GRPC_UNIMPLEMENTED && cri->phase == LISTING && !cri->toggled) {
+		cri->toggled = true;
+		cri->answered = false;
+		cri->version = cri->version == versions[0] ? versions[1] : versions[0];
+		list(cri);
+		return cri->phase == IDLE;
+	}
+	if (cri->grpc_status == GRPC_NOT_FOUND && cri->phase == ASKING) {
+		drop_next(cri); /* it has ended meanwhile */
+		return ask_next(cri);
+	}
+	if (cri->grpc_status == GRPC_UNIMPLEMENTED)
+		fail(cri,
+		     "%s: it has no CRI, of v1 or v1alpha2: is the plugin disabled "
+		     "(disabled_plugins in containerd's config.toml)?",
+		     cri->socket);
+	else
+		fail(cri, "%s: the runtime refuses: %s (gRPC status %ld)", cri->socket,
+		     cri->grpc_message[0] ? cri->grpc_message : "it does not say why",
+		     cri->grpc_status);
+	return true;
+}
+
+static bool on_done(struct sl_cri *cri, CURLcode code)
+{
+	const void *message;
+	const char *why;
+	long http = 0;
+	size_t len;
+
+	curl_easy_getinfo(cri->easy, CURLINFO_RESPONSE_CODE, &http);
+	curl_multi_remove_handle(cri->multi, cri->easy);
+	if (cri->too_long)
+		fail(cri, "%s: an answer of more than %u MiB", cri->socket, SL_CRI_REPLY_MAX >> 20);
+	else if (code == CURLE_OPERATION_TIMEDOUT)
+		fail(cri, "%s: no answer in %ld s", cri->socket, TIMEOUT_MS / 1000);
+	else if (code != CURLE_OK)
+		fail(cri, "%s: %s: is the runtime there (\"cri\" in sluiced.yaml)?", cri->socket,
+		     curl_easy_strerror(code));
+	else if (http != 200)
+		fail(cri, "%s: it answers with HTTP status %ld: it is no gRPC server", cri->socket,
+		     http);
+	else if (cri->grpc_status == NO_STATUS)
+		fail(cri, "%s: an answer without a gRPC status", cri->socket);
+	else if (cri->grpc_status)
+		return on_refused(cri);
+	else if (sl_cri_unframe(cri->reply, cri->n_reply, &message, &len, &why))
+		fail(cri, "%s: %s", cri->socket, why);
+	else {
+		cri->answered = true;
+		return on_message(cri, message, len);
+	}
+	return true;
+}
+
+/* ---- work ---- */
+
+void sl_cri_ask(struct sl_cri *cri, bool anew)
+{
+	if (cri->phase == IDLE) {
+		begin(cri, anew);
+		return;
+	}
+	cri->again = true;
+	cri->again_anew |= anew;
+}
+
+int sl_cri_fd(const struct sl_cri *cri)
+{
+	return cri->epoll;
+}
+
+int sl_cri_timeout(const struct sl_cri *cri)
+{
+	__u64 now = now_ns();
+
+	if (!cri->timer_at_ns)
+		return -1;
+	return cri->timer_at_ns > now ? (int)((cri->timer_at_ns - now) / 1000000) + 1 : 0;
+}
+
+bool sl_cri_work(struct sl_cri *cri)
+{
+	struct epoll_event events[EVENTS];
+	int n = epoll_wait(cri->epoll, events, EVENTS, 0), running;
+	bool done = false;
+	CURLMsg *message;
+
+	for (int i = 0; i < n; i++)
+		curl_multi_socket_action(
+			cri->multi, events[i].data.fd,
+			(events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
+				(events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+				(events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0),
+			&running);
+	if (cri->timer_at_ns && now_ns() >= cri->timer_at_ns) {
+		cri->timer_at_ns = 0;
+		curl_multi_socket_action(cri->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	}
+	while ((message = curl_multi_info_read(cri->multi, &n)))
+		if (message->msg == CURLMSG_DONE)
+			done |= on_done(cri, message->data.result);
+	if (cri->phase == IDLE && cri->again)
+		begin(cri, cri->again_anew);
+	return done;
+}
+
+const struct sl_cri_pods *sl_cri_pods(const struct sl_cri *cri)
+{
+	return cri->known ? &cri->pods : NULL;
+}
+
+const char *sl_cri_error(const struct sl_cri *cri)
+{
+	return cri->error[0] ? cri->error : NULL;
+}
+
+const char *sl_cri_version(const struct sl_cri *cri)
+{
+	return cri->answered ? cri->version : NULL;
+}
+
+/* ---- life ---- */
+
+static int set_up(struct sl_cri *cri)
+{
+	CURL *easy = cri->easy;
+
+	cri->headers = curl_slist_append(NULL, "Content-Type: application/grpc");
+	/* without it gRPC's servers refuse; `Expect` would wait for an answer to it */
+	if (!cri->headers || !curl_slist_append(cri->headers, "TE: trailers") ||
+	    !curl_slist_append(cri->headers, "Expect:"))
+		return -ENOMEM;
+	curl_multi_setopt(cri->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(cri->multi, CURLMOPT_SOCKETDATA, cri);
+	curl_multi_setopt(cri->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(cri->multi, CURLMOPT_TIMERDATA, cri);
+	curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, cri->socket);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, cri->headers);
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http");
+	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* whatever the environment says */
+	/* libcurl 7.88 loses a connection of that kind on which gRPC's server has sent frames
+	 * meanwhile (CURLE_HTTP2); a new one on this socket costs less than the question */
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, cri);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, cri);
+	return 0;
+}
+
+int sl_cri_open(const char *socket, struct sl_cri **out)
+{
+	struct sl_cri *cri = calloc(1, sizeof(*cri));
+	int err = 0;
+
+	if (!cri)
+		return -ENOMEM;
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	*cri = (struct sl_cri){.socket = strdup(socket),
+			       .multi = curl_multi_init(),
+			       .easy = curl_easy_init(),
+			       .version = versions[0],
+			       .epoll = epoll_create1(EPOLL_CLOEXEC)};
+	if (cri->epoll < 0)
+		err = -errno;
+	else if (!cri->socket || !cri->multi || !cri->easy)
+		err = -ENOMEM;
+	else
+		err = set_up(cri);
+	if (err)
+		sl_cri_close(cri);
+	else
+		*out = cri;
+	return err;
+}
+
+void sl_cri_close(struct sl_cri *cri)
+{
+	if (!cri)
+		return;
+	if (cri->multi && cri->easy)
+		curl_multi_remove_handle(cri->multi, cri->easy);
+	curl_easy_cleanup(cri->easy);
+	curl_multi_cleanup(cri->multi);
+	curl_slist_free_all(cri->headers);
+	if (cri->epoll >= 0)
+		close(cri->epoll);
+	sl_cri_pods_free(&cri->asked);
+	sl_cri_pods_free(&cri->pods);
+	free(cri->request);
+	free(cri->reply);
+	free(cri->socket);
+	free(cri);
+}

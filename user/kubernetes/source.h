@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Where sluiced has the cluster's objects from: a directory of files beside what the runtime
+ * says of this node's pods (directory.c), or the API server. sluiced knows this alone.
+ *
+ * Nothing here sleeps, and all of it is called by one thread. sluiced polls fd(), calls work()
+ * after each wake and at the latest after timeout(), and looks whether `version` is another
+ * one: then it asks every pod's policy again. objects() is what counts, whole: a source that
+ * has read half of what changed, or something that is wrong, goes on with what it had.
+ */
+#ifndef SLUICE_KUBERNETES_SOURCE_H
+#define SLUICE_KUBERNETES_SOURCE_H
+
+#include <jansson.h>
+
+#include "objects.h"
+
+struct sl_kube_source;
+
+struct sl_kube_source_ops {
+	const char *kind; /* "directory", "api": in status and metrics */
+
+	/* To be polled for reading, the same for ever (an epoll descriptor can be polled, so that
+	 * a source may have many); -1: none. */
+	int (*fd)(const struct sl_kube_source *source);
+	/* Milliseconds until work() has something to do without news; -1: never. */
+	int (*timeout)(const struct sl_kube_source *source);
+	/* Reads news, as far as it goes without waiting. */
+	void (*work)(struct sl_kube_source *source);
+	/* Everything is looked at again, whatever was reported: once a minute. What that changes
+	 * although no news said so is counted in `drift`. */
+	void (*reconcile)(struct sl_kube_source *source);
+
+	/*
+	 * The objects as they are known; the source's, until the next call of anything but
+	 * fd(), timeout() and state(). NULL: not known yet: no pod is decided by them, and the
+	 * node's default holds. Pods of this node are among them, each with its `uid`, and so
+	 * is every pod, Namespace, Service and EndpointSlice that a NetworkPolicy may ask for,
+	 * unless kube->partial says that they are not to be had: then what would need them is
+	 * refused.
+	 */
+	struct sl_kube *(*objects)(struct sl_kube_source *source);
+
+	/*
+	 * The pods of this node, as the runtime knows them, as a JSON array of Pods. NULL: the source
+	 * knows pods by itself, and the runtime is not asked. 0 or -ENOMEM; what is wrong with
+	 * them is in `errors`.
+	 */
+	int (*set_pods)(struct sl_kube_source *source, const json_t *pods);
+
+	void (*free)(struct sl_kube_source *source);
+};
+
+struct sl_kube_source {
+	const struct sl_kube_source_ops *ops;
+	__u64 version;	   /* another one whenever objects() may mean something else; 0: not known */
+	__u64 drift;	   /* differences that reconcile() found */
+	__s64 changed_s;   /* Unix time of the last version; 0: none */
+	__s64 stale_since_s; /* objects() may be out of date since then; 0: they are current */
+	char why[256];	   /* of stale_since_s, in words: what is wrong, what to do */
+	json_t *errors;	   /* owned: [{file, line, column, message}] of why; NULL: none */
+};
+
+/* ---- for the user of a source ---- */
+
+/*
+ * The policy of one of its pods, as sl_kube_policy; of one on its node's network what
+ * EgressPolicies say, since NetworkPolicies do not hold there. What is said goes to diag;
+ * the files that it names are the source's, until its next call. -EAGAIN: objects() knows
+ * nothing yet.
+ */
+int sl_kube_source_policy(struct sl_kube_source *source, const struct sl_kube_pod *pod,
+			  struct sl_policy **out, struct sl_diag *diag);
+
+/* The pod with that uid, as a cgroup's name has it; NULL: none (yet), or
+ * two that claim it. */
+const struct sl_kube_pod *sl_kube_find_uid(const struct sl_kube *kube, const char *uid);
+
+/* ---- implementations ---- */
+
+/* directory.c. path: *.yaml, *.yml and *.json in it, not in folders below; a mounted
+ * ConfigMap too. -ENOMEM, or -errno of inotify; a directory that is not there (yet) is in
+ * `why`. */
+int sl_kube_directory_open(const char *path, struct sl_kube_source **out);
+
+#endif
