@@ -130,6 +130,8 @@ bool sl_cgroups_may_be_below(const struct sl_cgroups *c, const char *path)
 {
 	bool units = holds_units(path);
 
+	if (c->pods && c->pods->leads(c->pods_context, path))
+		return true;
 	for (size_t i = 0; i < c->n_groups; i++) {
 		const struct sl_target_group *g = c->groups[i];
 

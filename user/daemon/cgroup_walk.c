@@ -95,12 +95,14 @@ static void consider(struct sl_cgroups *c, const char *path, const struct stat *
 	struct sl_watched_cgroup *w = sl_cgroups_find(c, st->st_ino);
 	struct sl_container container = {};
 	struct sl_target_group *group;
-	bool is_container;
+	bool is_container, is_pod;
 
-	if (w) {
+	if (w)
 		w->seen = true;
+	/* w may have moved then */
+	is_pod = !st->st_uid && c->pods && c->pods->saw(c->pods_context, path, st);
+	if (w || is_pod)
 		return;
-	}
 	is_container = find_container(c, path, st, &container);
 	group = sl_cgroups_match(c, path, is_container ? &container : NULL);
 	w = group ? sl_cgroups_add(c, path, st->st_ino, group) : NULL;
@@ -184,7 +186,8 @@ void sl_cgroups_follow(struct sl_cgroups *c, const char *path)
 static bool is_by_hand(const struct sl_cgroups *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].by_hand || c->list[i].orphan || c->list[i].container)
+		if (c->list[i].by_hand || c->list[i].orphan || c->list[i].container ||
+		    c->list[i].of_pod)
 			return true;
 	return false;
 }
@@ -204,7 +207,7 @@ static void look_at_others(struct sl_cgroups *c)
 	}
 }
 
-void sl_cgroups_walk(struct sl_cgroups *c)
+void sl_cgroups_walk(struct sl_cgroups *c, bool news)
 {
 	int fd = open(c->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -214,10 +217,14 @@ void sl_cgroups_walk(struct sl_cgroups *c)
 		return;
 	for (size_t i = 0; i < c->n; i++)
 		c->list[i].seen = false;
+	if (c->pods)
+		c->pods->begin(c->pods_context, news);
 	walk(c, fd, "", 0);
 	if (is_by_hand(c))
 		look_at_others(c);
 	forget_gone(c);
+	if (c->pods)
+		c->pods->end(c->pods_context);
 }
 
 char *sl_cgroups_where(void *context, __u64 id, bool *removed)
@@ -229,7 +236,7 @@ char *sl_cgroups_where(void *context, __u64 id, bool *removed)
 
 	*removed = false;
 	for (size_t i = 0; i < c->n_gone && !path; i++)
-		if (c->gone[i].id == id) {
+		if (c->gone[i].id == id && c->gone[i].path) {
 			path = c->gone[i].path;
 			*removed = true;
 		}

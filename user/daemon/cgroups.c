@@ -119,6 +119,27 @@ static void work_on(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 		sl_cgroup_renew(c, state, w);
 }
 
+static void note_left(void *context, const struct sl_target_view *view)
+{
+	struct sl_cgroups *c = context;
+	struct sl_gone_cgroup *gone;
+
+	if (view->target.kind != SL_TARGET_CGROUP || !(view->flags & SL_F_MANAGED) ||
+	    sl_cgroups_find(c, view->target.cgroup_id))
+		return;
+	gone = SL_ADD(c->gone, c->n_gone);
+	if (gone)
+		gone->id = view->target.cgroup_id;
+}
+
+/* What was removed while nobody followed it. */
+static void look_back(struct sl_cgroups *c, struct sl_state *state)
+{
+	if (!c->looked_back)
+		sl_state_targets(state, note_left, c);
+	c->looked_back = true;
+}
+
 /* The kernel lets go of a removed cgroup some time later, and sockets may outlive it: what
  * is still there is looked at again, each time later. */
 static void sweep(struct sl_cgroups *c, struct sl_state *state)
@@ -126,9 +147,11 @@ static void sweep(struct sl_cgroups *c, struct sl_state *state)
 	__u32 slot;
 
 	c->sweep = false;
+	look_back(c, state);
 	sl_state_sweep(state);
 	for (size_t i = 0; i < c->n_gone;)
-		if (sl_state_find_cgroup(state, c->gone[i].id, &slot) == -ENOENT) {
+		if (sl_cgroups_find(c, c->gone[i].id) ||
+		    sl_state_find_cgroup(state, c->gone[i].id, &slot) == -ENOENT) {
 			free(c->gone[i].path);
 			c->gone[i] = c->gone[--c->n_gone];
 		} else {
@@ -207,11 +230,13 @@ static void work_on_forwarders(struct sl_cgroups *c, const struct sl_state *stat
 void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state)
 {
 	__u64 now = sl_now_ns();
+	bool news;
 
 	if (!c->mount)
 		return;
+	news = c->scan_at_ns;
 	if (is_due(&c->scan_at_ns, now) || now > c->scanned_at_ns + RESCAN_NS)
-		sl_cgroups_walk(c);
+		sl_cgroups_walk(c, news);
 	if (is_due(&c->renew_at_ns, now))
 		sl_cgroups_renew_all(c);
 	if (is_due(&c->retry_at_ns, now))
@@ -247,7 +272,7 @@ static void regroup(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 {
 	struct sl_target_group *group = sl_cgroups_match(c, w->path, w->container);
 
-	if (w->by_hand)
+	if (w->by_hand || w->of_pod)
 		return;
 	w->orphan = !group;
 	if (!group)
@@ -320,6 +345,7 @@ int sl_cgroups_open(struct sl_cgroups *c, int loop, struct sl_diag *diag)
 	}
 	c->source = (struct sl_loop_source){.fd = fd, .ready = on_news, .context = c};
 	c->scan_at_ns = sl_now_ns();
+	c->sweep = true;
 	sl_cgroup_found_by(sl_cgroups_where, c);
 	return sl_loop_add(loop, &c->source, EPOLLIN);
 }

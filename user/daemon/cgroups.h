@@ -12,6 +12,8 @@
 #ifndef SLUICE_DAEMON_CGROUPS_H
 #define SLUICE_DAEMON_CGROUPS_H
 
+#include <sys/stat.h>
+
 #include "container/container.h"
 #include "devices.h"
 #include "forwarders.h"
@@ -27,6 +29,7 @@ struct sl_watched_cgroup {
 	bool renew, pending, orphan, by_hand; /* as of a device */
 	bool seen;			      /* by the walk that is under way */
 	bool announced;			      /* by a gate */
+	bool of_pod;			      /* its group is none of the configuration's */
 	__u32 slot;
 	__u64 generation, meaning;
 	struct sl_seal seal;
@@ -36,6 +39,17 @@ struct sl_watched_cgroup {
 struct sl_gone_cgroup {
 	__u64 id;
 	char *path; /* that it had; owned */
+};
+
+/* Who knows which cgroups are pods' (pods.h); what he is told of is no other group's. */
+struct sl_cgroups_pods {
+	/* Does a path of his begin so? The walk goes there. */
+	bool (*leads)(void *context, const char *path);
+	/* Is it a pod's own? He may add it (sl_cgroups_add). Between begin and end of a walk;
+	 * news: what it finds has been reported. */
+	bool (*saw)(void *context, const char *path, const struct stat *st);
+	void (*begin)(void *context, bool news);
+	void (*end)(void *context);
 };
 
 struct sl_cgroups_ops {
@@ -50,6 +64,8 @@ struct sl_cgroups {
 	const char *isolation;
 	const struct sl_cgroups_ops *ops;
 	void *context;
+	const struct sl_cgroups_pods *pods; /* NULL: there are none */
+	void *pods_context;
 	struct sl_forwarders *forwarders; /* of those whose policies want one */
 	const struct sl_lookout *lookout; /* who sees their processes; NULL: this process */
 	struct sl_target_group **groups; /* owned, a reference each */
@@ -65,7 +81,7 @@ struct sl_cgroups {
 	struct sl_gone_cgroup *gone; /* that may have sockets left; owned */
 	size_t n_gone;
 	__u64 sweep_at_ns, sweep_wait_ns;
-	bool sweep;
+	bool sweep, looked_back;
 	struct sl_container_places places; /* borrowed texts */
 	__u64 *strangers; /* containers' cgroups that no target matches; owned */
 	size_t n_strangers;
@@ -106,8 +122,9 @@ bool sl_cgroups_may_be_below(const struct sl_cgroups *cgroups, const char *path)
 
 /* ---- cgroup_walk.c ---- */
 
-/* Walks what may hold one that matches; new ones are added, what is gone is dropped. */
-void sl_cgroups_walk(struct sl_cgroups *cgroups);
+/* Walks what may hold one that matches; new ones are added, what is gone is dropped. news:
+ * inotify had some. */
+void sl_cgroups_walk(struct sl_cgroups *cgroups, bool news);
 /* What becomes of it is told although no pattern leads there. */
 void sl_cgroups_follow(struct sl_cgroups *cgroups, const char *path);
 /* A sl_cgroup_finder; context: struct sl_cgroups. */

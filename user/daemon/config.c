@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* The configuration's file, and the policies that it names. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config.h"
+#include "pod_cgroup.h"
 #include "policy/text.h"
 
 #define CONFIG_BYTES_MAX (1u << 20)
@@ -135,6 +137,20 @@ static int fill_group(struct sl_config *config, const struct sl_config_target *t
 	return err ? err : load_policy(config, t, policy, &group->given, diag);
 }
 
+/* A new group at the end of the cgroups'; NULL: no memory. */
+static struct sl_target_group *add_cgroups(struct sl_config *config)
+{
+	struct sl_target_group *group = sl_target_group_new(), **added = NULL;
+
+	if (group)
+		added = SL_ADD(config->cgroups, config->n_cgroups);
+	if (!added) {
+		sl_target_group_put(group);
+		return NULL;
+	}
+	return *added = group;
+}
+
 static int add_group(struct sl_config *config, const struct sl_config_target *t, const char *policy,
 		     const struct sl_config *old, struct sl_diag *diag)
 {
@@ -202,6 +218,44 @@ static int load_run(struct sl_config *config, char *name, const struct sl_config
 	return err ? err : check_run(config, group, diag);
 }
 
+static int load_unknown(const struct sl_config *config, struct sl_given *given,
+			struct sl_diag *diag)
+{
+	static const char nothing[] = "sluice: 1\nname: " SL_PODS_UNKNOWN "\ndefault: deny\n";
+	struct sl_attach_options options = {.managed = true, .trust_clock = config->trust_clock};
+
+	return sl_given_load_text(given, &options, nothing, sizeof(nothing) - 1, SL_PODS_UNKNOWN,
+				  diag);
+}
+
+/* What holds for pods until they are known, for the cgroups that they stand below. */
+static int load_kubernetes(struct sl_config *config, const struct sl_config *old,
+			   struct sl_diag *diag)
+{
+	struct sl_config_kubernetes *k = &config->kubernetes;
+	struct sl_config_target t = {.kind = SL_CONFIG_PARENT, .patterns = k->cgroups,
+				     .n_patterns = k->n_cgroups, .policy = k->policy,
+				     .line = k->pos.line, .policy_pos = k->pos};
+	struct sl_target_group *group;
+	int err = 0;
+
+	if (!k->n_cgroups) {
+		t.patterns = (char **)(uintptr_t)sl_pods_places;
+		t.n_patterns = SL_PODS_PLACES;
+	}
+	if (k->policy)
+		return add_group(config, &t, t.policy, old, diag);
+	group = add_cgroups(config);
+	if (!group)
+		return -ENOMEM;
+	group->line = t.line;
+	group->given.of_cgroup = true;
+	group->policy = strdup(SL_PODS_UNKNOWN);
+	for (size_t i = 0; !err && i < t.n_patterns; i++)
+		err = sl_target_group_add_pattern(group, t.patterns[i]);
+	return err || !group->policy ? -ENOMEM : load_unknown(config, &group->given, diag);
+}
+
 /* Every policy is tried, so that one run finds every error. */
 static int load_policies(struct sl_config *config, const struct sl_config *old,
 			 struct sl_diag *diag)
@@ -210,6 +264,11 @@ static int load_policies(struct sl_config *config, const struct sl_config *old,
 
 	for (size_t i = 0; i < config->n_targets; i++) {
 		err = add_groups(config, &config->targets[i], old, diag);
+		if (err && !result)
+			result = err;
+	}
+	if (config->kubernetes.present) {
+		err = load_kubernetes(config, old, diag);
 		if (err && !result)
 			result = err;
 	}
@@ -282,6 +341,12 @@ void sl_config_free(struct sl_config *config)
 	free(config->run.cgroup);
 	for (size_t i = 0; i < SL_CONF_R_N; i++)
 		free(config->runtimes[i]);
+	free_texts(config->kubernetes.cgroups, config->kubernetes.n_cgroups);
+	free_texts(config->kubernetes.exempt, config->kubernetes.n_exempt);
+	free_texts(config->kubernetes.node, config->kubernetes.n_node);
+	free(config->kubernetes.cri);
+	free(config->kubernetes.directory);
+	free(config->kubernetes.policy);
 	free(config->path);
 	free(config->policies);
 	free(config->group);

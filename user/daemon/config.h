@@ -4,7 +4,8 @@
  * a whole, with every policy that it names: one that is wrong anywhere changes nothing.
  *
  *   config_keys.c  the keys, as docs/sluiced.md lists them
- *   config_read.c  the text: its top; config_targets.c, config_run.c: what stands below
+ *   config_read.c  the text: its top; config_targets.c, config_run.c: what stands below; config_kubernetes.c:
+ *                  `kubernetes:`
  *   config.c       the file, and its policies
  */
 #ifndef SLUICE_DAEMON_CONFIG_H
@@ -55,6 +56,21 @@ struct sl_config_run {
 	struct sl_pos pos;
 };
 
+/* Pods of a node (docs/kubernetes.md). */
+struct sl_config_kubernetes {
+	bool present;
+	char *cri;	 /* path of the runtime's socket; owned; NULL: the usual one */
+	char *directory; /* of objects; owned */
+	char *policy;	 /* of what is not known yet; owned; NULL: nothing passes */
+	char **cgroups;	 /* paths that pods stand below; owned, each owned; none: the usual ones */
+	size_t n_cgroups;
+	char **exempt; /* patterns of namespaces; owned, each owned */
+	size_t n_exempt;
+	char **node; /* addresses of this node; owned, each owned */
+	size_t n_node;
+	struct sl_pos pos;
+};
+
 enum { SL_CONF_R_DOCKER, SL_CONF_R_PODMAN, SL_CONF_R_CONTAINERD, SL_CONF_R_N };
 
 struct sl_config {
@@ -67,6 +83,7 @@ struct sl_config {
 	size_t n_runs;
 	struct sl_sink_config *sinks; /* owned, each owned */
 	size_t n_sinks;
+	struct sl_config_kubernetes kubernetes;
 	char *runtimes[SL_CONF_R_N]; /* their directories; owned, NULL: the usual one */
 	__s64 meter_s; /* between two `meter` records */
 	bool has_metrics;
@@ -110,6 +127,7 @@ enum {
 	SL_CONF_METRICS,
 	SL_CONF_RUNTIMES,
 	SL_CONF_METER,
+	SL_CONF_KUBERNETES,
 	SL_CONF_N
 };
 enum {
@@ -130,10 +148,21 @@ enum {
 	SL_CONF_M_N
 };
 enum { SL_CONF_B_MAC, SL_CONF_B_ADDRESS, SL_CONF_B_VLAN, SL_CONF_B_N };
+enum {
+	SL_CONF_K_CRI,
+	SL_CONF_K_DIRECTORY,
+	SL_CONF_K_API,
+	SL_CONF_K_CGROUP,
+	SL_CONF_K_DEFAULT,
+	SL_CONF_K_EXEMPT,
+	SL_CONF_K_NODE,
+	SL_CONF_K_N
+};
 enum { SL_CONF_U_POLICIES, SL_CONF_U_LIMIT, SL_CONF_U_CGROUP, SL_CONF_U_N };
 enum { SL_CONF_D_CGROUP, SL_CONF_D_POLICY, SL_CONF_D_MODE, SL_CONF_D_N };
 
 extern const struct sl_key_table sl_config_top, sl_config_target, sl_config_match, sl_config_bind,
-	sl_config_default, sl_config_run, sl_config_runtimes;
+	sl_config_default, sl_config_run, sl_config_runtimes, sl_config_kubernetes;
+
 
 #endif

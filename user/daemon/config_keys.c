@@ -26,6 +26,8 @@ static const struct sl_key top[] = {
 			      "where Debian has them", BUILT, NULL, NULL},
 	[SL_CONF_METER] = {"meter", "a duration, as 10s or 5m, at most 1d", "1m", BUILT, NULL,
 			   NULL},
+	[SL_CONF_KUBERNETES] = {"kubernetes", "a mapping of directory, cri, default and others",
+				"none", BUILT, NULL, NULL},
 };
 
 static const struct sl_key target[] = {
@@ -91,6 +93,21 @@ static const struct sl_key runtimes[] = {
 				  NULL, NULL},
 };
 
+static const struct sl_key kubernetes[] = {
+	[SL_CONF_K_CRI] = {"cri", "the path of the runtime's socket",
+			   "/run/containerd/containerd.sock", BUILT, NULL, NULL},
+	[SL_CONF_K_DIRECTORY] = {"directory", "the path of a directory of objects", "required",
+				 BUILT, NULL, NULL},
+	[SL_CONF_K_API] = {"api", "a mapping", "none", KUBERNETES, NULL, NULL},
+	[SL_CONF_K_CGROUP] = {"cgroup", "a path in the cgroup hierarchy, or a list of them",
+			      "kubepods, where kubelets make it", BUILT, NULL, NULL},
+	[SL_CONF_K_DEFAULT] = {"default", POLICY_TYPE, "nothing passes", BUILT, NULL, NULL},
+	[SL_CONF_K_EXEMPT] = {"exempt", "a pattern of namespaces, or a list of them", "none", BUILT,
+			      NULL, NULL},
+	[SL_CONF_K_NODE] = {"node", "an address of this node, or a list of them", "none", BUILT,
+			    NULL, NULL},
+};
+
 #define TABLE(name, keys, what, heading)                                                           \
 	const struct sl_key_table sl_config_##name = {what, heading, keys,                         \
 						      sizeof(keys) / sizeof((keys)[0])}
@@ -102,9 +119,11 @@ TABLE(bind, binding, "bind", "`bind`");
 TABLE(default, defaults, "a default", "A default");
 TABLE(run, runs, "run", "`run`");
 TABLE(runtimes, runtimes, "runtimes", "`runtimes`");
+TABLE(kubernetes, kubernetes, "kubernetes", "`kubernetes`");
 
 const struct sl_key_table *const sl_config_tables[] = {
 	&sl_config_top,	 &sl_config_target,  &sl_config_match,
 	&sl_config_bind, &sl_config_default, &sl_config_run, &sl_config_runtimes,
+	&sl_config_kubernetes,
 	NULL,
 };

@@ -109,6 +109,7 @@ static sl_value_fn *const top_values[] = {
 	[SL_CONF_TARGETS] = sl_conf_targets_read, [SL_CONF_DEFAULTS] = sl_conf_defaults_read,
 	[SL_CONF_AUDIT] = audit_read,	  [SL_CONF_METRICS] = metrics_read,
 	[SL_CONF_RUNTIMES] = sl_conf_runtimes_read, [SL_CONF_METER] = meter_read,
+	[SL_CONF_KUBERNETES] = sl_conf_kubernetes_read,
 };
 
 static void document_read(struct sl_parser *p, struct sl_config *config)

@@ -29,5 +29,11 @@ void sl_conf_defaults_read(struct sl_parser *p, const struct sl_key *key, void *
 
 void sl_conf_run_read(struct sl_parser *p, const struct sl_key *key, void *object);
 void sl_conf_runtimes_read(struct sl_parser *p, const struct sl_key *key, void *object);
+/* A path of a file; object: char **, owned. */
+void sl_conf_place_read(struct sl_parser *p, const struct sl_key *key, void *object);
+
+/* ---- config_kubernetes.c ---- */
+
+void sl_conf_kubernetes_read(struct sl_parser *p, const struct sl_key *key, void *object);
 
 #endif

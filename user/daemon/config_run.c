@@ -67,7 +67,7 @@ void sl_conf_run_read(struct sl_parser *p, const struct sl_key *key, void *objec
 
 /* ---- runtimes ---- */
 
-static void place_read(struct sl_parser *p, const struct sl_key *key, void *object)
+void sl_conf_place_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
 	char **place = object;
 
@@ -78,17 +78,17 @@ static void place_read(struct sl_parser *p, const struct sl_key *key, void *obje
 
 static void docker_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
-	place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_DOCKER]);
+	sl_conf_place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_DOCKER]);
 }
 
 static void podman_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
-	place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_PODMAN]);
+	sl_conf_place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_PODMAN]);
 }
 
 static void containerd_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
-	place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_CONTAINERD]);
+	sl_conf_place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_CONTAINERD]);
 }
 
 static sl_value_fn *const runtime_values[] = {

@@ -236,13 +236,15 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 static int timeout(const struct sl_daemon *daemon)
 {
 	int wait = sl_devices_timeout(&daemon->devices);
-	int cgroups = sl_cgroups_timeout(&daemon->cgroups);
+	int cgroups = sl_cgroups_timeout(&daemon->cgroups), pods = sl_pods_timeout(daemon);
 	__u64 now = sl_now_ns(), left;
 
 	if (wait < 0 || wait > TICK_MS)
 		wait = TICK_MS;
 	if (cgroups >= 0 && cgroups < wait)
 		wait = cgroups;
+	if (pods >= 0 && pods < wait)
+		wait = pods;
 	if (sl_runs_want_work(daemon) && wait > SL_RUNS_WORK_MS)
 		wait = SL_RUNS_WORK_MS;
 	if (!daemon->reload_at_ns)
@@ -271,10 +273,12 @@ static bool work(struct sl_daemon *daemon)
 		if (daemon->reconcile_at_ns) {
 			sl_devices_renew_all(&daemon->devices, false);
 			sl_cgroups_renew_all(&daemon->cgroups);
+			sl_pods_reconcile(daemon);
 		}
 		daemon->reconcile_at_ns = now + RECONCILE_NS;
 	}
 	sl_devices_work(&daemon->devices);
+	sl_pods_work(daemon);
 	sl_cgroups_work(&daemon->cgroups, daemon->devices.state);
 	sl_daemon_claim_events(daemon);
 	sl_daemon_drain(daemon, false);
@@ -296,6 +300,7 @@ static void stop(struct sl_daemon *daemon)
 	sl_forwarders_close(&daemon->forwarders);
 	sl_daemon_lookout_close(&daemon->lookout);
 	sl_runs_close(daemon);
+	sl_pods_close(daemon);
 	sl_cgroups_close(&daemon->cgroups, daemon->loop);
 	sl_devices_free(&daemon->devices);
 	sl_state_close(daemon->devices.state);
@@ -333,6 +338,7 @@ int sl_daemon_run(const struct sl_daemon_options *options)
 			    .ops = &sl_daemon_cgroup_ops,
 			    .forwarders = &daemon.forwarders,
 			    .source = {.fd = -1}},
+		.pods = {.cri_news = {.fd = -1}, .source_news = {.fd = -1}},
 	};
 	struct sl_diag diag = {};
 	int err;

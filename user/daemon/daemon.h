@@ -10,6 +10,7 @@
  *   events.c   what the kernel reports, and what becomes of targets: to readers and sinks
  *   server.c   the control socket and its clients; request.c, op_*.c: what they may ask
  *   hand.c    what was attached by hand, over a restart
+ *   pods.c    the pods of a node, as cgroups come and the cluster's objects say
  *   runs.c    commands that users start (`sluice run`); run_peer.c: who asks
  *   harden.c   what it gives up once it has started
  */
@@ -25,6 +26,7 @@
 #include "ledger.h"
 #include "lookout.h"
 #include "loop.h"
+#include "pods.h"
 #include "resolv_conf.h"
 #include "runs.h"
 #include "view.h"
@@ -60,6 +62,7 @@ struct sl_daemon {
 	struct sl_forwarders forwarders;
 	struct sl_daemon_lookout lookout;
 	struct sl_runs runs;
+	struct sl_pods pods;
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;
 	struct sl_ledger *ledger;

@@ -189,12 +189,20 @@ void sl_daemon_look(struct sl_daemon *daemon, bool last)
 		sl_ledger_look(daemon->ledger, daemon->devices.state, meter_s, last);
 }
 
+static void on_end(void *context, const struct sl_state *state, __u32 slot)
+{
+	struct sl_daemon *daemon = context;
+
+	sl_pods_end(daemon, state, slot);
+	sl_ledger_end(daemon->ledger, state, slot);
+}
+
 int sl_daemon_open_events(struct sl_daemon *daemon)
 {
 	daemon->ledger = sl_ledger_new(on_ledger, daemon);
 	if (!daemon->ledger)
 		return -ENOMEM;
-	sl_state_on_end(daemon->devices.state, sl_ledger_end, daemon->ledger);
+	sl_state_on_end(daemon->devices.state, on_end, daemon);
 	daemon->targets = sl_audit_targets_new(daemon->devices.state, sl_boot_epoch_ns());
 	daemon->aggregate = sl_aggregate_new(on_record, daemon);
 	return daemon->targets && daemon->aggregate ? watch_ring(daemon) : -ENOMEM;
@@ -240,7 +248,7 @@ static int reopen(void *context)
 	sl_state_close(daemon->devices.state);
 	daemon->targets = targets;
 	daemon->devices.state = state;
-	sl_state_on_end(state, sl_ledger_end, daemon->ledger);
+	sl_state_on_end(state, on_end, daemon);
 	return watch_ring(daemon);
 }
 

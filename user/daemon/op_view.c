@@ -117,6 +117,7 @@ static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
 	char *name;
 
 	annotate_run(d, target);
+	sl_pods_annotate(d, target);
 	name = sl_escaped(json_string_value(json_object_get(target, "name")));
 
 	json_object_set_new(target, "state", json_string(known.state));
@@ -256,8 +257,9 @@ void sl_op_status(struct sl_caller *client, const json_t *request)
 							    "as `sluice monitor` from before"));
 	warn_of_config(d, warnings);
 	sl_answer(client,
-		  json_pack("{s:o, s:o, s:o, s:o}", "daemon", daemon_json(d), "targets", targets,
-			    "sinks", sl_daemon_sinks_json(d, warnings), "warnings", warnings));
+		  json_pack("{s:o, s:o, s:o, s:o, s:o}", "daemon", daemon_json(d), "targets", targets,
+			    "sinks", sl_daemon_sinks_json(d, warnings), "kubernetes",
+			    sl_pods_json(d, warnings), "warnings", warnings));
 }
 
 /* ---- rules ---- */

@@ -95,6 +95,7 @@ int sl_daemon_reload(struct sl_daemon *daemon)
 		sl_config_free(daemon->config);
 		daemon->config = config;
 		sl_runs_regroup(daemon);
+		sl_pods_regroup(daemon);
 		sl_daemon_set_sinks(daemon);
 		note_success(daemon, &diag);
 	} else {

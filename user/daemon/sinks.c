@@ -76,6 +76,23 @@ json_t *sl_daemon_sinks_json(struct sl_daemon *daemon, json_t *warnings)
 
 /* ---- metrics ---- */
 
+static void read_pods(struct sl_daemon *daemon, struct sl_metrics_pods *out)
+{
+	const struct sl_pods *p = &daemon->pods;
+	struct sl_pods_counts counts;
+
+	if (!p->on)
+		return;
+	sl_pods_count(p, &counts);
+	*out = (struct sl_metrics_pods){
+		.known = true, .judged = counts.judged, .unknown = counts.unknown,
+		.refused = counts.refused, .exempt = counts.exempt, .ending = counts.ended,
+		.left = sl_pods_left(daemon), .ended = p->ended,
+		.drift = p->drift + (p->source ? p->source->drift : 0),
+		.stale = sl_pods_stale(p),
+	};
+}
+
 static int make_text(struct sl_daemon *daemon, struct sl_sink_stats *stats, char **text,
 		     size_t *len)
 {
@@ -93,7 +110,10 @@ static int make_text(struct sl_daemon *daemon, struct sl_sink_stats *stats, char
 			   .failed = daemon->reload.failed,
 			   .loaded_s = (double)daemon->reload.loaded_s},
 	};
-	int err = sl_metrics_collect(daemon->metrics_targets, daemon->devices.state, &shot);
+	int err;
+
+	read_pods(daemon, &shot.pods);
+	err = sl_metrics_collect(daemon->metrics_targets, daemon->devices.state, &shot);
 
 	if (err)
 		return err;

@@ -255,6 +255,9 @@ __u64 sl_state_word(const struct sl_state *state, __u32 slot);
 /* What the slot's target has sent and got; adds to *out. */
 void sl_state_read_meter(const struct sl_state *state, __u32 slot, struct sl_meter *out);
 
+/* The same of its decisions; zeros if they cannot be read. */
+void sl_state_read_stats(const struct sl_state *state, __u32 slot, struct sl_stats *out);
+
 /* Calls back when this process clears a slot, while its counters are still there. */
 typedef void (*sl_end_handler)(void *context, const struct sl_state *state, __u32 slot);
 void sl_state_on_end(struct sl_state *state, sl_end_handler handler, void *context);

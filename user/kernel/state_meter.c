@@ -48,6 +48,12 @@ void sl_state_read_meter(const struct sl_state *s, __u32 slot, struct sl_meter *
 	free(each);
 }
 
+void sl_state_read_stats(const struct sl_state *s, __u32 slot, struct sl_stats *out)
+{
+	if (bpf_map_lookup_elem(s->maps[SL_M_STATS], &slot, out))
+		*out = (struct sl_stats){};
+}
+
 struct received {
 	bool known;
 	__u32 frames;

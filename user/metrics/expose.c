@@ -232,6 +232,31 @@ static void put_sinks(struct sl_series *s, FILE *out, const struct sl_metrics_sn
 
 /* ---- the host ---- */
 
+static void put_pods(struct sl_series *s, FILE *out, const struct sl_metrics_pods *p)
+{
+	const struct {
+		const char *state;
+		__u64 n;
+	} states[] = {{"judged", p->judged}, {"unknown", p->unknown}, {"refused", p->refused},
+		      {"exempt", p->exempt}, {"ending", p->ending}};
+
+	if (!p->known)
+		return;
+	sl_series_family(s, out, "sluice_pods", SL_GAUGE, "Pods of this node.",
+			 (const char *const[]){"state", NULL});
+	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
+		sl_series_add(s, (const char *const[]){states[i].state, NULL}, states[i].n);
+	sl_series_print(s, out);
+	put_one(s, out, "sluice_pods_ended_total", SL_COUNTER, "Pods whose cgroup was removed.",
+		p->ended);
+	put_one(s, out, "sluice_pods_drift_total", SL_COUNTER,
+		"Differences that the clock found, and that no news had told of.", p->drift);
+	put_one(s, out, "sluice_pods_stale", SL_GAUGE,
+		"1: what the objects or the runtime say may be out of date.", p->stale);
+	put_one(s, out, "sluice_targets_left", SL_GAUGE,
+		"Targets of cgroups that nobody follows any more: 0 at rest.", p->left);
+}
+
 static void put_config(struct sl_series *s, FILE *out, const struct sl_metrics_config_state *c)
 {
 	if (!c->known)
@@ -267,6 +292,7 @@ static void put_all(struct sl_metrics *m, FILE *out, const struct sl_metrics_sna
 	put_one(s, out, "sluice_records_total", SL_COUNTER, "Audit records that were made.",
 		shot->records);
 	put_config(s, out, &shot->config);
+	put_pods(s, out, &shot->pods);
 	put_sinks(s, out, shot);
 	put_info(s, out, shot);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)

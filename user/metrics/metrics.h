@@ -49,6 +49,15 @@ struct sl_metrics_config_state {
 	double loaded_s;	/* Unix time of the last that succeeded */
 };
 
+/* Of the pods of a node. */
+struct sl_metrics_pods {
+	bool known;		/* else the families are left out */
+	bool stale;		/* what the objects and the runtime say may be out of date */
+	__u64 judged, unknown, refused, exempt, ending;	/* pods by state */
+	__u64 left;		/* targets of cgroups that nobody follows any more */
+	__u64 ended, drift;	/* since the start */
+};
+
 struct sl_metrics_snapshot {
 	const char *version;
 	const struct sl_metrics_target *targets;
@@ -56,6 +65,7 @@ struct sl_metrics_snapshot {
 	const struct sl_sink_stats *sinks;
 	size_t n_sinks;
 	struct sl_metrics_config_state config;
+	struct sl_metrics_pods pods;
 	__u64 containers_announced; /* by a gate, before they started */
 	__u64 containers_unannounced; /* that run, found by their cgroups */
 	__u64 foreign_detaches;	/* programs that somebody took off, put back */

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* One pod: who it is, which policy it has, what is said of it. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "audit/json.h"
+#include "daemon.h"
+#include "policy/print.h"
+
+/* Of pods of namespaces that are exempt, and of sluiced's own. */
+static const char exempt_policy[] =
+	"sluice: 1\n"
+	"name: pods-exempt\n"
+	"default: allow\n"
+	"inbound: allow\n"
+	"fragments: first-decides\n"
+	"rules:\n"
+	"  - allow: {to: [any, \"64:ff9b:1::/48\", \"2002::/16\", \"2001::/32\"]}\n"
+	"    id: exempt\n";
+
+void sl_pod_free(struct sl_pod *pod)
+{
+	sl_target_group_put(pod->group);
+	free(pod->uid);
+	free(pod->path);
+	free(pod->namespace);
+	free(pod->name);
+	free(pod->text);
+}
+
+/* ---- what is said ---- */
+
+static char *called(const struct sl_pod *pod)
+{
+	char *text;
+
+	return asprintf(&text, "%s/%s", pod->namespace ? pod->namespace : "?",
+			pod->name ? pod->name : pod->uid) < 0
+		       ? NULL
+		       : text;
+}
+
+void sl_pod_tell(struct sl_daemon *d, const struct sl_pod *pod, const char *change, json_t *more)
+{
+	json_t *record = json_pack("{s:s, s:s, s:{s:s, s:o}, s:{s:o, s:o, s:o}, s:o, s:o}", "event",
+				   "pod", "change", change, "target", "kind", "cgroup", "name",
+				   sl_json_text(pod->path), "pod", "namespace",
+				   sl_json_text(pod->namespace), "name", sl_json_text(pod->name),
+				   "uid", sl_json_text(pod->uid), "cgroup", sl_json_number(pod->id),
+				   "why", *pod->why ? sl_json_text(pod->why) : json_null());
+
+	if (record && more)
+		json_object_update(record, more);
+	json_decref(more);
+	sl_daemon_record(d, record, *pod->why);
+}
+
+static void refuse(struct sl_daemon *d, struct sl_pod *pod, const struct sl_diag *diag, int err)
+{
+	const struct sl_diag_entry *first = NULL;
+	char why[sizeof(pod->why)], *name;
+
+	for (size_t i = 0; i < diag->n && !first; i++)
+		if (diag->entries[i].severity == SL_ERROR)
+			first = &diag->entries[i];
+	if (first && first->pos.file)
+		snprintf(why, sizeof(why), "%s:%u:%u: %s", first->pos.file, first->pos.line,
+			 first->pos.column, first->message);
+	else
+		snprintf(why, sizeof(why), "%s", first ? first->message : strerror(-err));
+	if (!strcmp(why, pod->why))
+		return;
+	memcpy(pod->why, why, sizeof(why));
+	name = sl_escaped(pod->path);
+	fprintf(stderr, "sluiced: %s: the policy of this pod cannot be given, it keeps %s:\n",
+		name ? name : "?", pod->text ? "what it has" : "the default");
+	free(name);
+	sl_diag_print(diag, stderr);
+	sl_pod_tell(d, pod, "refused", NULL);
+}
+
+/* ---- who it is ---- */
+
+static bool is_exempt(const struct sl_config_kubernetes *config, const char *namespace)
+{
+	for (size_t i = 0; i < config->n_exempt; i++)
+		if (!fnmatch(config->exempt[i], namespace, 0))
+			return true;
+	return false;
+}
+
+static void set_text(char **to, const char *text)
+{
+	char *copy = *to && !strcmp(*to, text) ? NULL : strdup(text);
+
+	if (!copy)
+		return;
+	free(*to);
+	*to = copy;
+}
+
+static const struct sl_cri_pod *of_runtime(const struct sl_pods *p, const char *uid)
+{
+	const struct sl_cri_pods *pods = p->cri ? sl_cri_pods(p->cri) : NULL;
+
+	for (size_t i = 0; pods && i < pods->n; i++)
+		if (!strcmp(pods->list[i].uid, uid))
+			return &pods->list[i];
+	return NULL;
+}
+
+/* The object, or NULL; the runtime tells who a pod is while there are no objects. */
+static const struct sl_kube_pod *identify(struct sl_daemon *d, struct sl_pod *pod)
+{
+	struct sl_pods *p = &d->pods;
+	struct sl_kube *kube = p->source ? p->source->ops->objects(p->source) : NULL;
+	const struct sl_kube_pod *object = kube ? sl_kube_find_uid(kube, pod->uid) : NULL;
+	const struct sl_cri_pod *cri = of_runtime(p, pod->uid);
+
+	if (object) {
+		set_text(&pod->namespace, object->object.namespace);
+		set_text(&pod->name, object->object.name);
+		pod->host_network = object->host_network;
+		pod->started_s = object->started_s ? object->started_s : pod->started_s;
+	} else if (cri) {
+		set_text(&pod->namespace, cri->namespace);
+		set_text(&pod->name, cri->name);
+		pod->host_network = cri->host_network;
+	}
+	if (cri)
+		pod->started_s = cri->created_s;
+	pod->exempt = (p->self && !strcmp(p->self, pod->uid)) ||
+		      (pod->namespace && is_exempt(&d->config->kubernetes, pod->namespace));
+	return object;
+}
+
+/* ---- its policy ---- */
+
+static char *text_of(const struct sl_policy *policy, size_t *len)
+{
+	char *text = NULL;
+	FILE *out = open_memstream(&text, len);
+
+	if (!out)
+		return NULL;
+	sl_policy_print(policy, out);
+	if (!fclose(out))
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* Its cgroup obeys the group from the next turn on; what was given by hand stays. */
+static int watch(struct sl_daemon *d, struct sl_pod *pod)
+{
+	struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, pod->id);
+
+	if (!w)
+		w = sl_cgroups_add(&d->cgroups, pod->path, pod->id, pod->group);
+	if (!w)
+		return -ENOMEM;
+	if (w->by_hand)
+		return 0;
+	if (w->group != pod->group) {
+		sl_target_group_put(w->group);
+		w->group = sl_target_group_get(pod->group);
+	}
+	w->of_pod = true;
+	w->orphan = false;
+	w->renew = true;
+	if (w->state == SL_WATCHED_FAILED)
+		w->state = SL_WATCHED_WAITING;
+	return 0;
+}
+
+static int make_group(struct sl_daemon *d, struct sl_pod *pod)
+{
+	struct sl_target_group *group = sl_target_group_new();
+
+	if (!group)
+		return -ENOMEM;
+	group->given.of_cgroup = true;
+	group->line = d->config->kubernetes.pos.line;
+	group->policy = called(pod);
+	if (!group->policy) {
+		sl_target_group_put(group);
+		return -ENOMEM;
+	}
+	pod->group = group;
+	return 0;
+}
+
+/* Takes the text over. Durations go on, since it is the same `given`. */
+static int give(struct sl_daemon *d, struct sl_pod *pod, char *text, size_t len,
+		struct sl_diag *diag)
+{
+	const struct sl_attach_options options = {.managed = true,
+						  .trust_clock = d->config->trust_clock};
+	int err = pod->group ? 0 : make_group(d, pod);
+
+	if (!err)
+		err = sl_given_load_text(&pod->group->given, &options, text, len,
+					 pod->group->policy, diag);
+	if (!err)
+		err = watch(d, pod);
+	if (err) {
+		free(text);
+		return err;
+	}
+	free(pod->text);
+	pod->text = text;
+	return 0;
+}
+
+/* 0: it has it, or is not known enough to; text: owned by the caller, NULL then. */
+static int make_text(struct sl_daemon *d, struct sl_pod *pod, const struct sl_kube_pod *object,
+		     char **text, size_t *len, struct sl_diag *diag)
+{
+	struct sl_policy *policy;
+	int err;
+
+	*text = NULL;
+	if (pod->exempt) {
+		*text = strdup(exempt_policy);
+		*len = sizeof(exempt_policy) - 1;
+	} else if (!object) {
+		return 0;
+	} else {
+		err = sl_kube_source_policy(d->pods.source, object, &policy, diag);
+		if (err)
+			return err == -EAGAIN ? 0 : err;
+		*text = text_of(policy, len);
+		sl_policy_free(policy);
+	}
+	return *text ? 0 : -ENOMEM;
+}
+
+void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
+{
+	const struct sl_kube_pod *object = identify(d, pod);
+	struct sl_diag diag = {};
+	size_t len = 0;
+	char *text;
+	int err = make_text(d, pod, object, &text, &len, &diag);
+	bool same = text && pod->text && !strcmp(text, pod->text);
+
+	if (err) {
+		refuse(d, pod, &diag, err);
+	} else if (same) {
+		pod->why[0] = 0;
+		free(text);
+		err = sl_cgroups_find(&d->cgroups, pod->id) ? 0 : watch(d, pod);
+	} else if (text) {
+		err = give(d, pod, text, len, &diag);
+		if (err) {
+			refuse(d, pod, &diag, err);
+		} else {
+			pod->why[0] = 0;
+			sl_diag_print(&diag, stderr); /* warnings */
+		}
+	}
+	if (pod->text && !pod->told && !err) {
+		pod->told = true;
+		sl_pod_tell(d, pod, "judged",
+			    json_pack("{s:s, s:b, s:b}", "policy", pod->group->given.name,
+				      "host_network", pod->host_network, "exempt", pod->exempt));
+	}
+	sl_diag_free(&diag);
+}
+
+/* ---- the runtime's pods as objects ---- */
+
+/* A kubelet's own, which no object has. */
+static json_t *labels_of(const struct sl_cri_pod *pod)
+{
+	json_t *labels = json_copy(pod->labels);
+
+	json_object_del(labels, "io.kubernetes.pod.name");
+	json_object_del(labels, "io.kubernetes.pod.namespace");
+	json_object_del(labels, "io.kubernetes.pod.uid");
+	return labels;
+}
+
+static bool is_address(const char *text)
+{
+	unsigned char ignored[16];
+
+	return inet_pton(AF_INET, text, ignored) == 1 || inet_pton(AF_INET6, text, ignored) == 1;
+}
+
+/* [{ip}]; what is none is left out: the pod then does not reach itself by it. */
+static json_t *ips_of(const json_t *addresses)
+{
+	json_t *list = json_array(), *text;
+	size_t i;
+
+	json_array_foreach((json_t *)addresses, i, text) if (is_address(json_string_value(text)))
+		json_array_append_new(list, json_pack("{s:O}", "ip", text));
+	return list;
+}
+
+static json_t *node_ips(const struct sl_config_kubernetes *config)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < config->n_node; i++)
+		json_array_append_new(list, json_pack("{s:s}", "ip", config->node[i]));
+	return list;
+}
+
+json_t *sl_pods_objects(const struct sl_pods *p, const struct sl_config_kubernetes *config)
+{
+	const struct sl_cri_pods *pods = sl_cri_pods(p->cri);
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < pods->n; i++) {
+		const struct sl_cri_pod *pod = &pods->list[i];
+		json_t *object = json_pack(
+			"{s:s, s:s, s:{s:s, s:s, s:s, s:o}, s:{s:b}, s:{s:s, s:o, s:o}}",
+			"apiVersion", "v1", "kind", "Pod", "metadata", "name", pod->name,
+			"namespace", pod->namespace, "uid", pod->uid, "labels", labels_of(pod),
+			"spec", "hostNetwork", pod->host_network, "status", "phase", "Running",
+			"podIPs", ips_of(pod->addresses), "hostIPs", node_ips(config));
+
+		if (!object || json_array_append_new(list, object)) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	return list;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The pods of a node (`kubernetes:` in sluiced.yaml): each pod's cgroup is a target, with the
+ * policy that the cluster's objects say. What is not known yet is judged by the default on
+ * the cgroup above all pods, which is in the configuration's groups.
+ *
+ *   pod_cgroup.c  which cgroup is which pod's
+ *   pods.c        when something is to be done: cgroups, runtime, objects
+ *   pod_policy.c  one pod: who it is, its policy, its end
+ *   pods_view.c   as status and metrics show them
+ *
+ * A pod that is gone stays in the list until its target is: its last socket may be open.
+ */
+#ifndef SLUICE_DAEMON_PODS_H
+#define SLUICE_DAEMON_PODS_H
+
+#include "cgroups.h"
+#include "config.h"
+#include "cri/cri.h"
+#include "kubernetes/source.h"
+#include "loop.h"
+#include "pod_cgroup.h"
+
+#define SL_PODS_SELF "SLUICE_POD_UID" /* in the environment: of the pod that sluiced is in */
+
+struct sl_daemon;
+
+struct sl_pod {
+	char *uid;  /* owned */
+	char *path; /* of its cgroup, in the hierarchy; owned */
+	__u64 id;   /* of its cgroup */
+	__u64 found_ns; /* monotonic */
+	char *namespace, *name; /* owned; NULL: not known yet */
+	bool seen;		/* by the walk that is under way */
+	__u64 children;		/* of its cgroup, and when that was changed */
+	__s64 changed_s, changed_ns;
+	bool host_network, exempt;
+	bool told;	 /* that it is judged by its own policy */
+	__s64 started_s; /* Unix time; 0: not known */
+	char *text;	 /* of the policy that it has; owned; NULL: none of its own */
+	struct sl_target_group *group; /* a reference; NULL: none yet */
+	bool ended, has_slot;
+	__u32 slot; /* of its target */
+	char why[256]; /* the policy that it should have cannot be given; empty: all is well */
+};
+
+struct sl_pods {
+	bool on;
+	struct sl_cri *cri;		/* NULL: the runtime is not asked */
+	struct sl_kube_source *source;	/* NULL: it could not be opened */
+	char *cri_path, *directory;	/* that these are of; owned */
+	struct sl_loop_source cri_news, source_news;
+	struct sl_pod *list; /* owned */
+	size_t n;
+	char *self; /* uid of the pod that sluiced is in; owned; NULL: it is in none */
+	__u64 ask_at_ns, ask_wait_ns; /* the runtime, monotonic; 0: not */
+	__u64 asked_at_ns;
+	__u64 look_at_ns;	      /* whether targets of ended ones are gone */
+	__u64 version;		      /* of the source's objects, that is in force */
+	bool decide;		      /* all of them */
+	bool by_clock;		      /* the question that is under way is reconcile's alone */
+	bool walk_news, walked;
+	bool changed;		      /* this walk found another pod, or another cgroup in one */
+	__u64 drift; /* differences that the clock found, and no news */
+	__u64 ended; /* pods, since the start */
+};
+
+/* The configuration that is in force is another one. */
+void sl_pods_regroup(struct sl_daemon *daemon);
+/* Before sl_cgroups_work. */
+void sl_pods_work(struct sl_daemon *daemon);
+int sl_pods_timeout(const struct sl_daemon *daemon);
+/* Everything is looked at again. */
+void sl_pods_reconcile(struct sl_daemon *daemon);
+void sl_pods_close(struct sl_daemon *daemon);
+
+/* For sl_state_on_end: a target goes, its counters are still there. */
+void sl_pods_end(struct sl_daemon *daemon, const struct sl_state *state, __u32 slot);
+
+/* ---- pod_policy.c ---- */
+
+void sl_pod_free(struct sl_pod *pod);
+/* Who it is, and its policy, as far as both are known. */
+void sl_pod_decide(struct sl_daemon *daemon, struct sl_pod *pod);
+/* A record: judged, refused, ended. more: added to it; a reference that is taken; may be NULL. */
+void sl_pod_tell(struct sl_daemon *daemon, const struct sl_pod *pod, const char *change, json_t *more);
+/* The runtime's pods as objects; a new reference, NULL: no memory. */
+json_t *sl_pods_objects(const struct sl_pods *pods, const struct sl_config_kubernetes *config);
+
+/* ---- pods_view.c ---- */
+
+struct sl_pods_counts {
+	size_t judged;	/* by a policy of their own */
+	size_t unknown; /* by the default: who they are, or the objects, is not known yet */
+	size_t refused; /* their policy cannot be given; they keep what they have */
+	size_t exempt;
+	size_t ended;	/* whose target is still there */
+};
+
+void sl_pods_count(const struct sl_pods *pods, struct sl_pods_counts *out);
+/* Targets of sluiced's whose cgroup is not followed (any more): 0 at rest. */
+size_t sl_pods_left(struct sl_daemon *daemon);
+/* For status; NULL: there is no `kubernetes:`. A new reference. */
+json_t *sl_pods_json(struct sl_daemon *daemon, json_t *warnings);
+/* Adds `pod` to a target that is one's. */
+void sl_pods_annotate(struct sl_daemon *daemon, json_t *target);
+/* What keeps the objects from being current; NULL: nothing. */
+const char *sl_pods_stale(const struct sl_pods *pods);
+
+#endif

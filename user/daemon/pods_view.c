@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The pods of a node, as status and metrics show them. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "audit/json.h"
+#include "daemon.h"
+
+static const char *state_of(const struct sl_pod *pod)
+{
+	if (pod->ended)
+		return "ended";
+	if (*pod->why)
+		return "refused";
+	if (!pod->text)
+		return "unknown";
+	return pod->exempt ? "exempt" : "judged";
+}
+
+void sl_pods_count(const struct sl_pods *p, struct sl_pods_counts *out)
+{
+	*out = (struct sl_pods_counts){};
+	for (size_t i = 0; i < p->n; i++) {
+		const struct sl_pod *pod = &p->list[i];
+
+		out->ended += pod->ended;
+		out->refused += !pod->ended && *pod->why;
+		out->unknown += !pod->ended && !*pod->why && !pod->text;
+		out->exempt += !pod->ended && !*pod->why && pod->text && pod->exempt;
+		out->judged += !pod->ended && !*pod->why && pod->text && !pod->exempt;
+	}
+}
+
+struct leaving {
+	struct sl_cgroups *cgroups;
+	size_t n;
+};
+
+static void count_left(void *context, const struct sl_target_view *view)
+{
+	struct leaving *l = context;
+
+	l->n += view->target.kind == SL_TARGET_CGROUP && (view->flags & SL_F_MANAGED) &&
+		!sl_cgroups_find(l->cgroups, view->target.cgroup_id);
+}
+
+size_t sl_pods_left(struct sl_daemon *d)
+{
+	struct leaving l = {.cgroups = &d->cgroups};
+
+	sl_state_targets(d->devices.state, count_left, &l);
+	return l.n;
+}
+
+const char *sl_pods_stale(const struct sl_pods *p)
+{
+	const char *runtime = p->cri ? sl_cri_error(p->cri) : NULL;
+
+	if (!p->on)
+		return NULL;
+	if (runtime)
+		return runtime;
+	if (!p->source)
+		return "the objects cannot be followed: see the log";
+	return p->source->stale_since_s ? p->source->why : NULL;
+}
+
+/* ---- since when ---- */
+
+/* Unix time since when a cgroup's own target, or that of one above, judges it; 0: none does. */
+struct judged {
+	const char *path;
+	const struct sl_cgroups *cgroups;
+	__u64 since_ns; /* boot time */
+};
+
+static bool is_above(const char *above, const char *path)
+{
+	size_t n = strlen(above);
+
+	return !strncmp(path, above, n) && (path[n] == '/' || !path[n]);
+}
+
+static void look_since(void *context, const struct sl_target_view *view)
+{
+	struct judged *j = context;
+	const struct sl_watched_cgroup *w;
+
+	if (view->target.kind != SL_TARGET_CGROUP || !view->attached)
+		return;
+	w = sl_cgroups_find((struct sl_cgroups *)j->cgroups, view->target.cgroup_id);
+	if (w && is_above(w->path, j->path) && (!j->since_ns || view->target.since_ns < j->since_ns))
+		j->since_ns = view->target.since_ns;
+}
+
+/* Seconds for which a pod ran before anything judged it. */
+static __s64 open_for(struct sl_daemon *d, const struct sl_pod *pod)
+{
+	struct judged j = {.path = pod->path, .cgroups = &d->cgroups};
+	__s64 since;
+
+	if (!pod->started_s)
+		return 0;
+	sl_state_targets(d->devices.state, look_since, &j);
+	since = j.since_ns ? (sl_boot_epoch_ns() + (__s64)j.since_ns) / 1000000000 : time(NULL);
+	return since > pod->started_s ? since - pod->started_s : 0;
+}
+
+/* ---- status ---- */
+
+static const char *netns_of(const struct sl_pods *p, const char *uid)
+{
+	const struct sl_cri_pods *pods = p->cri ? sl_cri_pods(p->cri) : NULL;
+
+	for (size_t i = 0; pods && i < pods->n; i++)
+		if (!strcmp(pods->list[i].uid, uid))
+			return pods->list[i].netns;
+	return NULL;
+}
+
+static void warn_of_pod(const struct sl_pod *pod, __s64 open_s, json_t *warnings)
+{
+	json_t *name = json_sprintf("pod %s/%s", pod->namespace ? pod->namespace : "?",
+				    pod->name ? pod->name : pod->uid);
+	const char *text = json_string_value(name);
+
+	if (*pod->why)
+		json_array_append_new(warnings, json_sprintf("%s: its policy is refused, it keeps %s: %s",
+							     text, pod->text ? "what it had" : "the default",
+							     pod->why));
+	if (open_s && !pod->ended)
+		json_array_append_new(
+			warnings, json_sprintf("%s ran %lld s before anything judged it: what it sent "
+					       "then is in no record (docs/kubernetes.md)",
+					       text, (long long)open_s));
+	if (pod->host_network && !pod->exempt && !pod->ended)
+		json_array_append_new(
+			warnings,
+			json_sprintf("%s is on its node's network: EgressPolicies judge the sockets of its "
+				     "cgroup, NetworkPolicies do not hold for it, and what it may send by "
+				     "packet sockets, or through other processes of the node, is not judged",
+				     text));
+	json_decref(name);
+}
+
+static json_t *pod_json(struct sl_daemon *d, const struct sl_pod *pod, json_t *warnings)
+{
+	__s64 open_s = open_for(d, pod);
+	char started[40];
+
+	warn_of_pod(pod, open_s, warnings);
+	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:s?}", "namespace",
+			 sl_json_text(pod->namespace), "name", sl_json_text(pod->name), "uid",
+			 sl_json_text(pod->uid), "cgroup", sl_json_text(pod->path), "state",
+			 state_of(pod), "host_network", pod->host_network, "exempt", pod->exempt, "why",
+			 *pod->why ? sl_json_text(pod->why) : json_null(), "open_s",
+			 json_integer(open_s), "netns",
+			 sl_json_text(netns_of(&d->pods, pod->uid)), "started",
+			 pod->started_s ? sl_view_time(pod->started_s, started) : NULL);
+}
+
+static json_t *source_json(const struct sl_pods *p)
+{
+	const struct sl_kube_source *s = p->source;
+	char changed[40], stale[40];
+
+	if (!s)
+		return json_null();
+	return json_pack("{s:s, s:o, s:o, s:s?, s:s?, s:o, s:O?}", "kind", s->ops->kind, "directory",
+			 sl_json_text(p->directory), "version", sl_json_number(s->version), "changed",
+			 s->changed_s ? sl_view_time(s->changed_s, changed) : NULL, "stale_since",
+			 s->stale_since_s ? sl_view_time(s->stale_since_s, stale) : NULL, "why",
+			 *s->why ? sl_json_text(s->why) : json_null(), "errors", s->errors);
+}
+
+static json_t *runtime_json(const struct sl_pods *p)
+{
+	const struct sl_cri_pods *pods = p->cri ? sl_cri_pods(p->cri) : NULL;
+
+	if (!p->cri)
+		return json_null();
+	return json_pack("{s:o, s:s?, s:o, s:o, s:o}", "socket", sl_json_text(p->cri_path), "version",
+			 sl_cri_version(p->cri), "pods",
+			 pods ? sl_json_number(pods->n) : json_null(), "unreadable",
+			 sl_json_number(pods ? pods->unreadable : 0), "why",
+			 sl_json_text(sl_cri_error(p->cri)));
+}
+
+/* The objects' errors, each with its place; else what is wrong as a whole. */
+static void warn_of_objects(const struct sl_pods *p, json_t *warnings)
+{
+	const json_t *errors, *error;
+	size_t i;
+
+	if (p->cri && sl_cri_error(p->cri))
+		json_array_append_new(warnings, json_sprintf("pods: %s", sl_cri_error(p->cri)));
+	if (!p->source)
+		return;
+	errors = p->source->errors;
+	if (p->source->stale_since_s && !json_array_size(errors))
+		json_array_append_new(warnings, json_sprintf("objects: %s", p->source->why));
+	json_array_foreach((json_t *)errors, i, error) {
+		const char *file = json_string_value(json_object_get(error, "file"));
+
+		json_array_append_new(
+			warnings,
+			json_sprintf("objects are not taken, those of before go on: %s:%lld:%lld: %s",
+				     file ? file : p->source->ops->kind,
+				     (long long)json_integer_value(json_object_get(error, "line")),
+				     (long long)json_integer_value(json_object_get(error, "column")),
+				     json_string_value(json_object_get(error, "message"))));
+	}
+}
+
+json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
+{
+	struct sl_pods *p = &d->pods;
+	struct sl_pods_counts counts;
+	json_t *list;
+
+	if (!p->on)
+		return json_null();
+	sl_pods_count(p, &counts);
+	warn_of_objects(p, warnings);
+	list = json_array();
+	for (size_t i = 0; i < p->n; i++)
+		json_array_append_new(list, pod_json(d, &p->list[i], warnings));
+	return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "source", source_json(p), "runtime",
+			 runtime_json(p), "ready",
+			 p->walked && !counts.unknown && !counts.refused && !sl_pods_stale(p), "drift",
+			 sl_json_number(p->drift + (p->source ? p->source->drift : 0)), "left",
+			 sl_json_number(sl_pods_left(d)), "pods", list);
+}
+
+void sl_pods_annotate(struct sl_daemon *d, json_t *target)
+{
+	__u64 id = (__u64)json_integer_value(json_object_get(target, "cgroup"));
+
+	for (size_t i = 0; id && i < d->pods.n; i++) {
+		const struct sl_pod *pod = &d->pods.list[i];
+
+		if (pod->id == id && pod->name)
+			json_object_set_new(target, "pod", json_pack("{s:o, s:o, s:o}", "namespace",
+								     sl_json_text(pod->namespace), "name",
+								     sl_json_text(pod->name), "uid",
+								     sl_json_text(pod->uid)));
+	}
+}
