@@ -117,7 +117,7 @@ static int put_reason(struct sl_policy *policy, const struct sl_clause *clause)
 
 	if (!netpol)
 		return 0;
-	if (netpol->egress[clause->rule].pos.line)
+	if (netpol->egress[clause->rule].pos.column)
 		snprintf(line, sizeof(line), ", line %u", netpol->egress[clause->rule].pos.line);
 	return asprintf(&rule->reason, "NetworkPolicy %s/%s, egress[%zu]%s",
 			netpol->object.namespace, netpol->object.name, clause->rule, line) < 0 ?
@@ -327,9 +327,12 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 int sl_kube_pod_policy(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		       struct sl_policy **out)
 {
-	struct sl_policy *policy = calloc(1, sizeof(*policy));
+	struct sl_policy *policy;
 	int err;
 
+	if (sl_kube_check_flaws(kube, pod))
+		return -EINVAL;
+	policy = calloc(1, sizeof(*policy));
 	if (!policy)
 		return -ENOMEM;
 	policy->default_action = SL_DENY;

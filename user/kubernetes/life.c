@@ -6,7 +6,7 @@
 
 const char *sl_kube_place(const struct sl_pos *pos, char buf[SL_KUBE_PLACE])
 {
-	if (pos->line || !pos->file)
+	if (pos->column || !pos->file)
 		snprintf(buf, SL_KUBE_PLACE, "line %u", pos->line);
 	else
 		snprintf(buf, SL_KUBE_PLACE, "%s", pos->file);

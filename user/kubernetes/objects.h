@@ -138,6 +138,7 @@ struct sl_kube {
 	struct sl_kube_own *own;
 	size_t n_own;
 	struct sl_record *record;	/* of what is being read; NULL: of a file */
+	struct sl_record *flaws;	/* policies that a store could not read */
 };
 
 /* ---- read.c ---- */
@@ -227,6 +228,14 @@ const char *sl_kube_place(const struct sl_pos *pos, char buf[SL_KUBE_PLACE]);
 
 /* A rule with one match and no host yet, at the end; NULL: no memory. */
 struct sl_match *sl_kube_rule(struct sl_policy *policy, enum sl_action action);
+/* Is every policy that may be about the pod among the objects? 0, or -EINVAL with those that
+ * could not be read. */
+int sl_kube_check_flaws(const struct sl_kube *kube, const struct sl_kube_pod *pod);
+/* Are its rules right, by themselves? 0, -EINVAL with the errors in diag, -ENOMEM. */
+int sl_kube_check_own(const struct sl_kube_own *own, struct sl_diag *diag);
+/* Does it select the pod? 0, or -EINVAL (reported): its namespace's labels are not known. */
+int sl_kube_own_selects(const struct sl_kube *kube, const struct sl_kube_own *own,
+			const struct sl_kube_pod *pod, bool *selected);
 /* What NetworkPolicies say, behind what stands in policy. */
 int sl_kube_emit(const struct sl_kube *kube, const struct sl_clauses *clauses,
 		 struct sl_policy *policy);

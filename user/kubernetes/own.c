@@ -54,8 +54,8 @@ int sl_kube_read_own(struct sl_kube *kube, const struct sl_node *node, struct sl
 
 /* ---- which, in which order ---- */
 
-static int selects(const struct sl_kube *kube, const struct sl_kube_own *own,
-		   const struct sl_kube_pod *pod, bool *selected)
+int sl_kube_own_selects(const struct sl_kube *kube, const struct sl_kube_own *own,
+			const struct sl_kube_pod *pod, bool *selected)
 {
 	*selected = sl_selector_matches(&own->pods, &pod->object.labels);
 	if (!*selected)
@@ -258,6 +258,17 @@ static int merge(const struct sl_kube_own *own, struct sl_policy *to, struct sl_
 	return err;
 }
 
+int sl_kube_check_own(const struct sl_kube_own *own, struct sl_diag *diag)
+{
+	struct sl_policy *policy = calloc(1, sizeof(*policy));
+	int err = policy ? merge(own, policy, diag) : -ENOMEM;
+
+	if (!err)
+		err = check_ids(policy, diag);
+	sl_policy_free(policy);
+	return err;
+}
+
 static int merge_all(const struct sl_kube *kube, const struct sl_kube_own **list, size_t n,
 		     struct sl_policy *policy)
 {
@@ -282,7 +293,7 @@ int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 
 	*n = 0;
 	for (size_t i = 0; i < kube->n_own && !err; i++) {
-		err = selects(kube, &kube->own[i], pod, &selected);
+		err = sl_kube_own_selects(kube, &kube->own[i], pod, &selected);
 		if (!err && selected)
 			list[(*n)++] = &kube->own[i];
 	}
