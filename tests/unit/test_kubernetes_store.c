@@ -373,7 +373,7 @@ static void a_tree_is_as_deep_as_a_text_may_be(void **state)
 {
 	static const char *const all[] = {"a", NULL};
 	struct sl_json_tree_options options = {all, "deep", true};
-	struct sl_json_tree tree;
+	struct sl_json_tree tree = {};
 
 	for (unsigned depth = 60; depth < 70; depth++) {
 		json_t *json = json_array(), *top = json_object();
@@ -399,7 +399,7 @@ static void a_place_is_cut(void **state)
 {
 	static const char *const all[] = {"a", NULL};
 	struct sl_json_tree_options options = {all, "Long x/y", true};
-	struct sl_json_tree tree;
+	struct sl_json_tree tree = {};
 	json_t *top = json_object(), *list = json_array(), *in = json_object();
 	char *key = malloc(100001);
 

@@ -132,12 +132,14 @@ static void note_left(void *context, const struct sl_target_view *view)
 		gone->id = view->target.cgroup_id;
 }
 
-/* What was removed while nobody followed it. */
-static void look_back(struct sl_cgroups *c, struct sl_state *state)
+/* What was removed while nobody followed it. True: nothing was. */
+static bool look_back(struct sl_cgroups *c, struct sl_state *state)
 {
-	if (!c->looked_back)
-		sl_state_targets(state, note_left, c);
+	if (c->looked_back)
+		return false;
+	sl_state_targets(state, note_left, c);
 	c->looked_back = true;
+	return !c->n_gone;
 }
 
 /* The kernel lets go of a removed cgroup some time later, and sockets may outlive it: what
@@ -147,7 +149,8 @@ static void sweep(struct sl_cgroups *c, struct sl_state *state)
 	__u32 slot;
 
 	c->sweep = false;
-	look_back(c, state);
+	if (look_back(c, state))
+		return;
 	sl_state_sweep(state);
 	for (size_t i = 0; i < c->n_gone;)
 		if (sl_cgroups_find(c, c->gone[i].id) ||
@@ -345,7 +348,6 @@ int sl_cgroups_open(struct sl_cgroups *c, int loop, struct sl_diag *diag)
 	}
 	c->source = (struct sl_loop_source){.fd = fd, .ready = on_news, .context = c};
 	c->scan_at_ns = sl_now_ns();
-	c->sweep = true;
 	sl_cgroup_found_by(sl_cgroups_where, c);
 	return sl_loop_add(loop, &c->source, EPOLLIN);
 }

@@ -507,6 +507,7 @@ void sl_pods_regroup(struct sl_daemon *d)
 		return;
 	}
 	p->on = true;
+	d->cgroups.sweep |= !d->cgroups.looked_back; /* pods that ended while nobody followed them */
 	d->cgroups.pods = &hooks;
 	d->cgroups.pods_context = d;
 	find_self(d);

@@ -137,6 +137,17 @@ static bool covers(bool any, const struct sl_addresses *hosts, const struct sl_c
 	return any;
 }
 
+bool sl_kube_asks_for_pods(const struct sl_kube_egress *egress)
+{
+	for (size_t i = 0; i < egress->n_peers; i++)
+		if (!egress->peers[i].is_block)
+			return true;
+	for (size_t i = 0; i < egress->n_ports; i++)
+		if (egress->ports[i].name)
+			return true;
+	return false;
+}
+
 /* ---- clauses ---- */
 
 static struct sl_clause *add_clause(struct sl_clauses *clauses,
@@ -284,7 +295,12 @@ static int add_rule(const struct sl_kube *kube, const struct sl_kube_netpol *net
 	const struct sl_kube_egress *egress = &netpol->egress[number];
 	struct rule r = {.clauses = clauses, .netpol = netpol, .egress = egress, .number = number,
 			 .any = !egress->n_peers};
-	int err = read_peers(kube, netpol, egress, &r.hosts);
+	int err;
+
+	if (kube->partial && sl_kube_asks_for_pods(egress))
+		return sl_error(kube->diag, &egress->pos, "it asks for pods of other nodes, and they "
+				"are not known (yet)");
+	err = read_peers(kube, netpol, egress, &r.hosts);
 
 	/* peers without one address: nothing, where no peers would be everything */
 	if (!err && (r.any || r.hosts.n))

@@ -13,7 +13,6 @@
 struct builder {
 	const struct sl_json_tree_options *options;
 	struct sl_json_tree *tree;
-	size_t capacity;	/* of the pool */
 	size_t name;		/* offset of the name in it */
 	char path[PATH_MAX_SHOWN + 8]; /* of keys alone: what keep is compared with */
 	char shown[PATH_MAX_SHOWN + 8]; /* with places in lists */
@@ -27,14 +26,14 @@ static int put(struct builder *b, const char *bytes, size_t n)
 {
 	struct sl_json_tree *tree = b->tree;
 
-	if (tree->len + n > b->capacity) {
+	if (tree->len + n > tree->pool_max) {
 		size_t capacity = (tree->len + n) * 3 / 2 + 256;
 		char *pool = realloc(tree->pool, capacity);
 
 		if (!pool)
 			return -ENOMEM;
 		tree->pool = pool;
-		b->capacity = capacity;
+		tree->pool_max = capacity;
 	}
 	memcpy(tree->pool + tree->len, bytes, n);
 	tree->len += n;
@@ -53,10 +52,26 @@ static int put_place(struct builder *b, size_t *offset)
 	return put(b, b->shown, strlen(b->shown) + 1);
 }
 
-/* Offsets until the pool has its size and place: see settle(). */
+static struct sl_node *add_node(struct sl_json_tree *tree)
+{
+	size_t max = tree->nodes_max ? tree->nodes_max * 2 : 64;
+	struct sl_node *nodes;
+
+	if (tree->n == tree->nodes_max) {
+		nodes = reallocarray(tree->nodes, max, sizeof(*nodes));
+		if (!nodes)
+			return NULL;
+		tree->nodes = nodes;
+		tree->nodes_max = max;
+	}
+	memset(&tree->nodes[tree->n], 0, sizeof(*tree->nodes));
+	return &tree->nodes[tree->n++];
+}
+
+/* Offsets until the pool has its place: see settle(). */
 static int add(struct builder *b, enum sl_yaml_type type, const char *text, size_t len, bool plain)
 {
-	struct sl_node *node = SL_ADD(b->tree->nodes, b->tree->n);
+	struct sl_node *node = add_node(b->tree);
 	char kind[2] = {(char)('a' + (int)type), plain ? 'p' : 'q'};
 	size_t at;
 
@@ -77,20 +92,32 @@ static int add(struct builder *b, enum sl_yaml_type type, const char *text, size
 	return 0;
 }
 
-static int settle(struct sl_json_tree *tree)
+static void settle(struct sl_json_tree *tree)
 {
-	char *pool = realloc(tree->pool, tree->len);
-
-	if (!pool)
-		return -ENOMEM;
-	tree->pool = pool;
 	for (size_t i = 0; i < tree->n; i++) {
 		struct sl_yaml_event *event = &tree->nodes[i].event;
 
-		event->pos.file = pool + (uintptr_t)event->pos.file;
+		event->pos.file = tree->pool + (uintptr_t)event->pos.file;
 		if (event->type == SL_YAML_SCALAR)
-			event->scalar = pool + (uintptr_t)event->scalar;
+			event->scalar = tree->pool + (uintptr_t)event->scalar;
 	}
+}
+
+int sl_json_tree_keep(struct sl_json_tree *tree, char **pool)
+{
+	char *copy = malloc(tree->len);
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, tree->pool, tree->len);
+	for (size_t i = 0; i < tree->n; i++) {
+		struct sl_yaml_event *event = &tree->nodes[i].event;
+
+		event->pos.file = copy + (event->pos.file - tree->pool);
+		if (event->type == SL_YAML_SCALAR)
+			event->scalar = copy + (event->scalar - tree->pool);
+	}
+	*pool = copy;
 	return 0;
 }
 
@@ -235,14 +262,12 @@ int sl_json_tree_make(const json_t *value, const struct sl_json_tree_options *op
 	struct builder b = {.options = options, .tree = tree};
 	int err;
 
-	memset(tree, 0, sizeof(*tree));
+	tree->n = tree->len = 0;
 	err = put(&b, options->name, strlen(options->name) + 1);
 	if (!err)
 		err = read_json(&b, value);
 	if (!err)
-		err = settle(tree);
-	if (err)
-		sl_json_tree_free(tree);
+		settle(tree);
 	return err;
 }
 

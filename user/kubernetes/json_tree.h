@@ -9,11 +9,11 @@
 
 struct sl_json_tree {
 	struct sl_node *nodes;	/* owned */
-	size_t n;
+	size_t n, nodes_max;
 	/* Owned: every node's kind and text in order, so two trees say the same if their pools
 	 * are the same bytes. The nodes' texts stand in it. */
 	char *pool;
-	size_t len;
+	size_t len, pool_max;
 };
 
 struct sl_json_tree_options {
@@ -27,9 +27,18 @@ struct sl_json_tree_options {
 	bool paths;
 };
 
-/* 0; -EINVAL: nested deeper than 64; -ENOMEM. *tree is to be freed in any case. */
+/*
+ * 0; -EINVAL: nested deeper than 64; -ENOMEM. *tree, zeroed before its first use, keeps its
+ * memory for the next one: of ten thousand objects that are read in turn each would else leave
+ * a hole in the heap that nothing fits.
+ */
 int sl_json_tree_make(const json_t *value, const struct sl_json_tree_options *options,
 		      struct sl_json_tree *tree);
+
+/* A copy of the pool, of its size, owned by the caller; the nodes' texts stand in it from here
+ * on. 0 or -ENOMEM. */
+int sl_json_tree_keep(struct sl_json_tree *tree, char **pool);
+
 void sl_json_tree_free(struct sl_json_tree *tree);
 
 #endif

@@ -59,6 +59,7 @@ struct sl_kube_pod {
 	struct sl_named_ports ports;
 	bool host_network, ended;
 	const char *uid;		/* as its cgroup is called on its node; NULL: none */
+	const char *node_name;		/* NULL: not known */
 	__s64 started_s;		/* Unix time at which its node took it up; 0: not known */
 };
 
@@ -202,6 +203,9 @@ struct sl_clauses {
 int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
 	     struct sl_addresses *list);
 
+/* A peer is chosen by its labels, or a port by its name: other pods decide. */
+bool sl_kube_asks_for_pods(const struct sl_kube_egress *egress);
+
 int sl_clauses_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		    struct sl_clauses *clauses);
 bool sl_clauses_allow(const struct sl_clauses *clauses, const struct sl_cidr *address,
@@ -232,7 +236,7 @@ struct sl_match *sl_kube_rule(struct sl_policy *policy, enum sl_action action);
  * could not be read. */
 int sl_kube_check_flaws(const struct sl_kube *kube, const struct sl_kube_pod *pod);
 /* Are its rules right, by themselves? 0, -EINVAL with the errors in diag, -ENOMEM. */
-int sl_kube_check_own(const struct sl_kube_own *own, struct sl_diag *diag);
+int sl_kube_own_check(const struct sl_kube_own *own, struct sl_diag *diag);
 /* Does it select the pod? 0, or -EINVAL (reported): its namespace's labels are not known. */
 int sl_kube_own_selects(const struct sl_kube *kube, const struct sl_kube_own *own,
 			const struct sl_kube_pod *pod, bool *selected);

@@ -258,7 +258,7 @@ static int merge(const struct sl_kube_own *own, struct sl_policy *to, struct sl_
 	return err;
 }
 
-int sl_kube_check_own(const struct sl_kube_own *own, struct sl_diag *diag)
+int sl_kube_own_check(const struct sl_kube_own *own, struct sl_diag *diag)
 {
 	struct sl_policy *policy = calloc(1, sizeof(*policy));
 	int err = policy ? merge(own, policy, diag) : -ENOMEM;

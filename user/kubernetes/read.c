@@ -167,6 +167,7 @@ static int read_pod(struct sl_kube *kube, const struct sl_node *node, struct sl_
 
 	pod->uid = read_uid(sl_node_map(node, "metadata", diag), diag);
 	pod->started_s = read_time(sl_node_text(status, "startTime", diag));
+	pod->node_name = sl_node_text(spec, "nodeName", diag);
 	pod->host_network = sl_node_bool(spec, "hostNetwork", diag);
 	pod->ended = sl_node_is(phase, "Succeeded") || sl_node_is(phase, "Failed");
 	err = read_containers(sl_node_list(spec, "containers", diag), false, &pod->ports, diag);

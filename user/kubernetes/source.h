@@ -59,6 +59,12 @@ struct sl_kube_source {
 	__s64 stale_since_s; /* objects() may be out of date since then; 0: they are current */
 	char why[256];	   /* of stale_since_s, in words: what is wrong, what to do */
 	json_t *errors;	   /* owned: [{file, line, column, message}] of why; NULL: none */
+
+	/* Set by the user of the source, or NULL: what became of the policy of this node's pod: 1: it
+	 * is in force; -1: it is not, *why (until the next call) says why; 2: not known yet; 0: not
+	 * to be told of. */
+	int (*fate)(void *context, const char *uid, const char **why);
+	void *fate_context;
 };
 
 /* ---- for the user of a source ---- */

@@ -17,6 +17,7 @@
 struct sl_store {
 	struct sl_kube *kube;
 	struct sl_diag diag;		/* kube's, between two reads */
+	struct sl_json_tree tree;	/* of what is being read */
 	struct sl_record **buckets;	/* owned, each chain owned */
 	size_t n_buckets, n;
 	size_t counts[SL_KUBE_KINDS], unreadable[SL_KUBE_KINDS];
@@ -31,10 +32,11 @@ struct sl_store {
 static const char *const keep_meta[] = {META, NULL};
 static const char *const keep_policy[] = {META, "spec", NULL};
 static const char *const keep_pod[] = {
-	META, "metadata.uid", "metadata.annotations.kubernetes.io/config.hash",
+	META, "metadata.uid", "metadata.annotations.kubernetes.io/config.mirror",
 	"spec.nodeName", "spec.hostNetwork", "spec.containers.name", "spec.containers.ports",
 	"spec.initContainers.name", "spec.initContainers.ports", "spec.initContainers.restartPolicy",
-	"status.phase", "status.podIP", "status.podIPs", "status.hostIP", "status.hostIPs", NULL,
+	"status.phase", "status.startTime", "status.podIP", "status.podIPs", "status.hostIP",
+	"status.hostIPs", NULL,
 };
 static const char *const keep_service[] = {
 	META, "spec.clusterIP", "spec.clusterIPs", "spec.ports.name", "spec.ports.protocol",
@@ -192,17 +194,6 @@ static int key_of(const json_t *object, char key[2 * NAME_MAX_LEN + 2], const ch
 
 /* ---- reading ---- */
 
-static bool needs_pods(const struct sl_kube_egress *egress)
-{
-	for (size_t i = 0; i < egress->n_peers; i++)
-		if (!egress->peers[i].is_block)
-			return true;
-	for (size_t i = 0; i < egress->n_ports; i++)
-		if (egress->ports[i].name)
-			return true;
-	return false;
-}
-
 static void look_at_netpols(struct sl_store *store)
 {
 	store->netpols_new = store->wants_all_pods = false;
@@ -211,7 +202,7 @@ static void look_at_netpols(struct sl_store *store)
 
 		for (size_t k = 0; k < netpol->n_egress && netpol->governs_egress; k++)
 			store->wants_all_pods = store->wants_all_pods ||
-				needs_pods(&netpol->egress[k]);
+				sl_kube_asks_for_pods(&netpol->egress[k]);
 	}
 }
 
@@ -251,7 +242,8 @@ static int fail(struct sl_store *store, struct sl_record *record, char *why)
 }
 
 /* The nodes, as elements. An EgressPolicy whose rules are wrong still says whom it is for. */
-static int read_nodes(struct sl_store *store, struct sl_record *record)
+static int read_nodes(struct sl_store *store, struct sl_record *record,
+		      const struct sl_node *nodes)
 {
 	struct sl_kube *kube = store->kube;
 	size_t first = sl_store_array_size(kube, record->kind);
@@ -260,7 +252,7 @@ static int read_nodes(struct sl_store *store, struct sl_record *record)
 
 	kube->diag = &diag;
 	kube->record = record;
-	err = sl_kube_read_kind(kube, record->nodes, record->kind);
+	err = sl_kube_read_kind(kube, nodes, record->kind);
 	kube->diag = &store->diag;
 	kube->record = NULL;
 	if (err || diag.n_errors) {
@@ -269,7 +261,7 @@ static int read_nodes(struct sl_store *store, struct sl_record *record)
 	} else {
 		err = sl_store_take(kube, record, first);
 		if (!err && is_own(record->kind))
-			err = sl_kube_check_own(&kube->own[first], &diag);
+			err = sl_kube_own_check(&kube->own[first], &diag);
 	}
 	if (err == -EINVAL)
 		err = fail(store, record, said(&diag));
@@ -281,33 +273,31 @@ static int read_record(struct sl_store *store, struct sl_record *record, const j
 {
 	char name[2 * NAME_MAX_LEN + 40];
 	struct sl_json_tree_options options = {keep[record->kind], name, is_policy(record->kind)};
-	struct sl_json_tree tree;
+	struct sl_json_tree *tree = &store->tree;
 	int err;
 
 	snprintf(name, sizeof(name), "%s %s", sl_kube_kinds[record->kind].kind,
 		 *record->key == '/' ? record->key + 1 : record->key);
-	err = sl_json_tree_make(object, &options, &tree);
+	err = sl_json_tree_make(object, &options, tree);
 	if (err == -ENOMEM)
 		return err;
-	if (!err && record->pool && record->len == tree.len &&
-	    !memcmp(record->pool, tree.pool, tree.len)) {
-		sl_json_tree_free(&tree);
+	if (!err && record->pool && record->len == tree->len &&
+	    !memcmp(record->pool, tree->pool, tree->len))
 		return 0;
-	}
 	clear(store, record);
 	changed(store, record->kind);
 	if (err)
 		return fail(store, record, strdup("it is nested too deep to be read"));
-	record->nodes = tree.nodes;
-	record->pool = tree.pool;
-	record->len = tree.len;
-	err = read_nodes(store, record);
-	if (!is_own(record->kind)) {
-		free(record->nodes);
-		record->nodes = NULL;
+	err = sl_json_tree_keep(tree, &record->pool);
+	if (!err)
+		record->len = tree->len;
+	if (!err && is_own(record->kind)) { /* its rules are read each time that it selects a pod */
+		record->nodes = calloc(tree->n, sizeof(*record->nodes));
+		if (!record->nodes)
+			return -ENOMEM;
+		memcpy(record->nodes, tree->nodes, tree->n * sizeof(*record->nodes));
 	}
-	changed(store, record->kind); /* with what it says now */
-	return err;
+	return err ? err : read_nodes(store, record, record->nodes ? record->nodes : tree->nodes);
 }
 
 static void note_own(struct sl_record *record, const json_t *object)
@@ -419,7 +409,7 @@ int sl_store_each(const struct sl_store *store, enum sl_kube_kind kind,
 			struct sl_stored stored = {
 				.kind = kind, .namespace = r->key, .name = slash + 1,
 				.error = r->error, .status = r->status,
-				.generation = r->generation,
+				.generation = r->generation, .times = &r->times,
 				.own = is_own(kind) && r->n_places ?
 					&store->kube->own[r->places[0]] : NULL,
 			};
@@ -461,6 +451,7 @@ void sl_store_free(struct sl_store *store)
 			remove_record(store, &store->buckets[i]);
 	free(store->buckets);
 	sl_kube_free(store->kube);
+	sl_json_tree_free(&store->tree);
 	sl_diag_free(&store->diag);
 	free(store);
 }

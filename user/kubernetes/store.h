@@ -18,6 +18,12 @@
 
 struct sl_store;
 
+/* When something is to be done about an object: whoever writes its status keeps it here. */
+struct sl_store_times {
+	__u64 node, conditions;		/* 0: never */
+	__u64 node_rest, conditions_rest; /* not before */
+};
+
 /* What is known of one object. */
 struct sl_stored {
 	enum sl_kube_kind kind;
@@ -26,6 +32,7 @@ struct sl_stored {
 	const json_t *status;		/* of EgressPolicies: as the server has it; NULL: none */
 	json_int_t generation;		/* of EgressPolicies */
 	const struct sl_kube_own *own;	/* of EgressPolicies that were read */
+	struct sl_store_times *times;
 };
 
 struct sl_store *sl_store_new(void);	/* NULL: no memory */
@@ -79,6 +86,7 @@ struct sl_record {
 	char *error;			/* owned */
 	json_t *status;			/* a reference */
 	json_int_t generation;
+	struct sl_store_times times;
 	struct sl_record *next_flaw, **flaw_at; /* of kube->flaws; NULL: not in it */
 };
 

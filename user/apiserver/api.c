@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* The source as a whole: what it asks for, when it says that something changed. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#define PAGE 200
+#define TELL_MS 100	/* changes of one moment are one change */
+#define NARROW_MS 600000 /* so that a policy that comes and goes costs no list each time */
+#define TICK_MS 1000
+
+static struct sl_api *api_of(const struct sl_kube_source *source)
+{
+	return (struct sl_api *)source;
+}
+
+bool sl_api_complete(const struct sl_api *api)
+{
+	bool complete = api->discovery.known;
+
+	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
+		complete = complete && (!api->follows[i].wanted || api->follows[i].synced);
+	return complete;
+}
+
+/* ---- pods of other nodes ---- */
+
+static void choose_pods(struct sl_api *api, __u64 now)
+{
+	struct sl_follow *pods = &api->follows[SL_KUBE_POD];
+	bool all = sl_store_wants_all_pods(api->store);
+
+	if (all)
+		api->narrow_at = 0;
+	else if (!pods->node_only && !api->narrow_at)
+		api->narrow_at = now + NARROW_MS;
+	if (all == pods->node_only && (all || now >= api->narrow_at)) {
+		pods->node_only = !all;
+		sl_follow_restart(pods);
+	}
+	api->partial = all && !pods->wide;
+	sl_store_objects(api->store)->partial = api->partial;
+}
+
+/* ---- telling ---- */
+
+/* Since when, and why, of the kind that has waited longest. */
+static void tell_trouble(struct sl_api *api)
+{
+	const struct sl_api_state *worst = &api->discovery.trouble;
+
+	for (unsigned i = 0; i < SL_KUBE_KINDS; i++) {
+		const struct sl_api_state *state = &api->follows[i].trouble;
+
+		if (state->since_s && (!worst->since_s || state->since_s < worst->since_s))
+			worst = state;
+	}
+	api->source.stale_since_s = worst->since_s;
+	snprintf(api->source.why, sizeof(api->source.why), "%s", worst->why);
+}
+
+static void tell_changes(struct sl_api *api, __u64 now)
+{
+	bool partial = api->partial != api->told_partial;
+
+	if (!api->complete && sl_api_complete(api)) {
+		api->complete = true;
+		api->complete_at = now;
+		api->tell_at = now;
+	}
+	if (!api->complete)
+		return;
+	if (!api->tell_at && (partial || sl_store_version(api->store) != api->told_version))
+		api->tell_at = now + TELL_MS;
+	if (!api->tell_at || now < api->tell_at)
+		return;
+	api->tell_at = 0;
+	api->told_version = sl_store_version(api->store);
+	api->told_partial = api->partial;
+	api->source.version++;
+	api->source.changed_s = time(NULL);
+}
+
+/* ---- the source ---- */
+
+static int source_fd(const struct sl_kube_source *source)
+{
+	return api_of(source)->http.epoll;
+}
+
+static int sooner(int wait, __u64 at, __u64 now)
+{
+	int left = at <= now ? 0 : at - now > TICK_MS ? TICK_MS : (int)(at - now);
+
+	return left < wait ? left : wait;
+}
+
+static int source_timeout(const struct sl_kube_source *source)
+{
+	const struct sl_api *api = api_of(source);
+	__u64 now = sl_api_now();
+	int wait = TICK_MS;
+
+	if (api->http.due)
+		wait = sooner(wait, api->http.due, now);
+	if (api->tell_at)
+		wait = sooner(wait, api->tell_at, now);
+	if (!api->discovery.request.active)
+		wait = sooner(wait, api->discovery.again, now);
+	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
+		if (api->follows[i].wanted && api->follows[i].state == SL_FOLLOW_WAIT)
+			wait = sooner(wait, api->follows[i].again, now);
+	return wait;
+}
+
+static void source_work(struct sl_kube_source *source)
+{
+	struct sl_api *api = api_of(source);
+	__u64 now = sl_api_now();
+
+	sl_account_refresh(&api->account, now);
+	sl_api_http_work(api);
+	sl_discovery_work(api, now);
+	choose_pods(api, now);
+	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
+		sl_follow_work(&api->follows[i], now);
+	tell_changes(api, now);
+	tell_trouble(api);
+	sl_report_work(api, now);
+}
+
+/* A watch that lost something is noticed by its server or by the next list. */
+static void source_reconcile(struct sl_kube_source *source)
+{
+	(void)source;
+}
+
+static struct sl_kube *source_objects(struct sl_kube_source *source)
+{
+	struct sl_api *api = api_of(source);
+
+	return api->complete ? sl_store_objects(api->store) : NULL;
+}
+
+
+static void source_free(struct sl_kube_source *source)
+{
+	struct sl_api *api = api_of(source);
+
+	if (!source)
+		return;
+	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
+		sl_follow_close(&api->follows[i]);
+	sl_discovery_close(&api->discovery);
+	sl_report_close(api);
+	sl_api_http_close(&api->http);
+	sl_account_close(&api->account);
+	sl_store_free(api->store);
+	json_decref(source->errors);
+	free(api->node);
+	free(api);
+}
+
+static const struct sl_kube_source_ops ops = {
+	.kind = "api",
+	.fd = source_fd,
+	.timeout = source_timeout,
+	.work = source_work,
+	.reconcile = source_reconcile,
+	.objects = source_objects,
+	.free = source_free,
+};
+
+/* ---- opening ---- */
+
+static char *node_name(const char *given)
+{
+	const char *name = given ? given : getenv("NODE_NAME");
+	char host[256] = "";
+
+	if (name && *name)
+		return strdup(name);
+	gethostname(host, sizeof(host) - 1);
+	for (char *c = host; *c; c++) /* as the kubelet calls it */
+		if (*c >= 'A' && *c <= 'Z')
+			*c += 'a' - 'A';
+	return strdup(host);
+}
+
+int sl_api_open(const struct sl_api_config *config, struct sl_kube_source **out,
+		struct sl_diag *diag)
+{
+	struct sl_api *api = calloc(1, sizeof(*api));
+	int err;
+
+	if (!api)
+		return -ENOMEM;
+	api->source.ops = &ops;
+	api->http.epoll = -1;
+	api->page = config->page ? config->page : PAGE;
+	api->node = node_name(config->node);
+	api->store = sl_store_new();
+	sl_discovery_open(api);
+	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
+		sl_follow_open(&api->follows[i], api, &sl_api_resources[i]);
+	err = api->node && api->store ? sl_account_open(&api->account, config, diag) : -ENOMEM;
+	if (!err)
+		err = sl_api_http_open(&api->http);
+	if (!err && !config->no_status)
+		err = sl_report_open(api);
+	if (err)
+		source_free(&api->source);
+	else
+		*out = &api->source;
+	return err;
+}
+
+/* ---- in JSON ---- */
+
+static json_t *time_json(__s64 seconds)
+{
+	char text[32];
+	struct tm tm;
+	time_t t = (time_t)seconds;
+
+	if (!seconds || !gmtime_r(&t, &tm))
+		return json_null();
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return json_string(text);
+}
+
+static json_t *failures_json(const struct sl_api_state *state)
+{
+	json_t *failures = json_object();
+
+	for (unsigned i = 1; i < SL_API_TROUBLES; i++)
+		if (state->failures[i])
+			json_object_set_new(failures, sl_api_trouble_words[i],
+					    json_integer((json_int_t)state->failures[i]));
+	return failures;
+}
+
+static json_t *kind_json(const struct sl_api *api, const struct sl_follow *f)
+{
+	static const char *const states[] = {[SL_FOLLOW_WAIT] = "waits",
+					     [SL_FOLLOW_LIST] = "lists",
+					     [SL_FOLLOW_WATCH] = "watches"};
+	enum sl_kube_kind kind = f->what->kind;
+	bool asked = f->state == SL_FOLLOW_WATCH && !f->request.answered;
+
+	return json_pack("{s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:s?, s:o}",
+			 "kind", f->what->plural, "state", asked ? "asks" : states[f->state], "synced", f->synced,
+			 "objects", (int)sl_store_count(api->store, kind), "unreadable",
+			 (int)sl_store_unreadable(api->store, kind), "events",
+			 (json_int_t)f->events, "lists", (json_int_t)f->lists, "expired",
+			 (json_int_t)f->expired, "bookmarks", (json_int_t)f->bookmarks,
+			 "failing_since", time_json(f->trouble.since_s), "why",
+			 *f->trouble.why ? f->trouble.why : NULL, "failures",
+			 failures_json(&f->trouble));
+}
+
+json_t *sl_api_json(const struct sl_kube_source *source)
+{
+	const struct sl_api *api = api_of(source);
+	json_t *kinds = json_array();
+
+	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
+		if (api->follows[i].wanted)
+			json_array_append_new(kinds, kind_json(api, &api->follows[i]));
+	return json_pack("{s:s, s:s, s:b, s:b, s:o, s:s?, s:I, s:s?, s:o, s:o, s:o}", "server",
+			 api->account.server, "node", api->node, "complete", api->complete,
+			 "all_pods", !api->follows[SL_KUBE_POD].node_only, "stale_since",
+			 time_json(source->stale_since_s), "why", *source->why ? source->why : NULL,
+			 "token_rotations", (json_int_t)api->account.rotations, "token_error",
+			 *api->account.why ? api->account.why : NULL, "discovery",
+			 failures_json(&api->discovery.trouble), "status", sl_report_json(api), "kinds",
+			 kinds);
+}
