@@ -11,6 +11,7 @@
  *   follow.c    one kind: list, watch, list again
  *   event.c     what a watch says, line by line
  *   report.c    what EgressPolicies are told of this node, in their status
+ *   view.c      status, metrics
  *   api.c       all of it together
  */
 #ifndef SLUICE_APISERVER_API_H
@@ -33,7 +34,39 @@ struct sl_api_config {
 int sl_api_open(const struct sl_api_config *config, struct sl_kube_source **out,
 		struct sl_diag *diag);
 
-/* For status and metrics: {server, node, connected, since, kinds: [...]}; NULL: no memory. */
+/* For metrics, of each kind that is followed; of "apis", what the server has, and "status", what it
+ * is told, only the failures, and of the latter what was written as events. Returns how many. */
+#define SL_API_NUMBERS (SL_KUBE_KINDS + 2)
+
+enum sl_api_trouble {
+	SL_API_FINE,
+	SL_API_UNREACHABLE, /* no connection, or a name that is none */
+	SL_API_CERTIFICATE,
+	SL_API_TOKEN,	    /* 401, or a file without one */
+	SL_API_RIGHTS,	    /* 403 */
+	SL_API_MISSING,	    /* 404 */
+	SL_API_BUSY,	    /* 429, 5xx */
+	SL_API_REFUSED,	    /* another status */
+	SL_API_CUT,	    /* an answer that ended before its end */
+	SL_API_SLOW,	    /* a time-out */
+	SL_API_GARBAGE,	    /* an answer that cannot be one */
+	SL_API_MEMORY,
+	SL_API_TROUBLES
+};
+
+extern const char *const sl_api_trouble_words[SL_API_TROUBLES]; /* labels of a metric */
+
+struct sl_api_numbers {
+	const char *kind;	/* static */
+	bool followed;
+	__u64 objects, unreadable;
+	__u64 events, lists, expired, failures[SL_API_TROUBLES]; /* since the start */
+};
+
+size_t sl_api_numbers(const struct sl_kube_source *source,
+		      struct sl_api_numbers out[SL_API_NUMBERS]);
+
+/* For status: {server, node, connected, since, kinds: [...]}; NULL: no memory. */
 json_t *sl_api_json(const struct sl_kube_source *source);
 
 #endif

@@ -15,24 +15,6 @@ __u64 sl_api_now(void);
 
 /* ---- trouble.c ---- */
 
-enum sl_api_trouble {
-	SL_API_FINE,
-	SL_API_UNREACHABLE, /* no connection, or a name that is none */
-	SL_API_CERTIFICATE,
-	SL_API_TOKEN,	    /* 401, or a file without one */
-	SL_API_RIGHTS,	    /* 403 */
-	SL_API_MISSING,	    /* 404 */
-	SL_API_BUSY,	    /* 429, 5xx */
-	SL_API_REFUSED,	    /* another status */
-	SL_API_CUT,	    /* an answer that ended before its end */
-	SL_API_SLOW,	    /* a time-out */
-	SL_API_GARBAGE,	    /* an answer that cannot be one */
-	SL_API_MEMORY,
-	SL_API_TROUBLES
-};
-
-extern const char *const sl_api_trouble_words[SL_API_TROUBLES]; /* labels of a metric */
-
 struct sl_api_state {
 	enum sl_api_trouble trouble;
 	char why[256];		/* and what to do; printable */
@@ -183,6 +165,7 @@ int sl_report_open(struct sl_api *api);
 void sl_report_work(struct sl_api *api, __u64 now);
 void sl_report_close(struct sl_api *api);
 json_t *sl_report_json(const struct sl_api *api);
+void sl_report_numbers(const struct sl_api *api, struct sl_api_numbers *out);
 
 /* ---- api.c ---- */
 

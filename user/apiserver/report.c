@@ -429,3 +429,11 @@ json_t *sl_report_json(const struct sl_api *api)
 	return json_pack("{s:I, s:s?}", "written", (json_int_t)r->written, "why",
 			 *r->trouble.why ? r->trouble.why : NULL);
 }
+
+void sl_report_numbers(const struct sl_api *api, struct sl_api_numbers *out)
+{
+	if (!api->report)
+		return;
+	out->events = api->report->written;
+	memcpy(out->failures, api->report->trouble.failures, sizeof(out->failures));
+}

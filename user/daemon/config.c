@@ -346,6 +346,10 @@ void sl_config_free(struct sl_config *config)
 	free_texts(config->kubernetes.node, config->kubernetes.n_node);
 	free(config->kubernetes.cri);
 	free(config->kubernetes.directory);
+	free(config->kubernetes.api.server);
+	free(config->kubernetes.api.ca);
+	free(config->kubernetes.api.token);
+	free(config->kubernetes.api.name);
 	free(config->kubernetes.policy);
 	free(config->path);
 	free(config->policies);

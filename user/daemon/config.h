@@ -56,9 +56,18 @@ struct sl_config_run {
 	struct sl_pos pos;
 };
 
+/* Where the API server is (docs/kubernetes.md). */
+struct sl_config_api {
+	bool present;
+	char *server, *ca, *token; /* owned; NULL: of the cluster that sluiced runs in */
+	char *name;		   /* of this node; owned; NULL: NODE_NAME, else the host's */
+	bool no_status;		   /* EgressPolicies are not told */
+};
+
 /* Pods of a node (docs/kubernetes.md). */
 struct sl_config_kubernetes {
 	bool present;
+	struct sl_config_api api;
 	char *cri;	 /* path of the runtime's socket; owned; NULL: the usual one */
 	char *directory; /* of objects; owned */
 	char *policy;	 /* of what is not known yet; owned; NULL: nothing passes */
@@ -158,11 +167,19 @@ enum {
 	SL_CONF_K_NODE,
 	SL_CONF_K_N
 };
+enum {
+	SL_CONF_A_SERVER,
+	SL_CONF_A_CA,
+	SL_CONF_A_TOKEN,
+	SL_CONF_A_NAME,
+	SL_CONF_A_STATUS,
+	SL_CONF_A_N
+};
 enum { SL_CONF_U_POLICIES, SL_CONF_U_LIMIT, SL_CONF_U_CGROUP, SL_CONF_U_N };
 enum { SL_CONF_D_CGROUP, SL_CONF_D_POLICY, SL_CONF_D_MODE, SL_CONF_D_N };
 
 extern const struct sl_key_table sl_config_top, sl_config_target, sl_config_match, sl_config_bind,
-	sl_config_default, sl_config_run, sl_config_runtimes, sl_config_kubernetes;
+	sl_config_default, sl_config_run, sl_config_runtimes, sl_config_kubernetes, sl_config_api;
 
 
 #endif

@@ -96,9 +96,10 @@ static const struct sl_key runtimes[] = {
 static const struct sl_key kubernetes[] = {
 	[SL_CONF_K_CRI] = {"cri", "the path of the runtime's socket",
 			   "/run/containerd/containerd.sock", BUILT, NULL, NULL},
-	[SL_CONF_K_DIRECTORY] = {"directory", "the path of a directory of objects", "required",
+	[SL_CONF_K_DIRECTORY] = {"directory", "the path of a directory of objects", "none",
 				 BUILT, NULL, NULL},
-	[SL_CONF_K_API] = {"api", "a mapping", "none", KUBERNETES, NULL, NULL},
+	[SL_CONF_K_API] = {"api", "in-cluster, or a mapping of server, ca, token and others",
+			   "none", BUILT, NULL, NULL},
 	[SL_CONF_K_CGROUP] = {"cgroup", "a path in the cgroup hierarchy, or a list of them",
 			      "kubepods, where kubelets make it", BUILT, NULL, NULL},
 	[SL_CONF_K_DEFAULT] = {"default", POLICY_TYPE, "nothing passes", BUILT, NULL, NULL},
@@ -106,6 +107,18 @@ static const struct sl_key kubernetes[] = {
 			      NULL, NULL},
 	[SL_CONF_K_NODE] = {"node", "an address of this node, or a list of them", "none", BUILT,
 			    NULL, NULL},
+};
+
+static const struct sl_key api[] = {
+	[SL_CONF_A_SERVER] = {"server", "https://HOST[:PORT]", "the pod's own cluster", BUILT, NULL,
+			      NULL},
+	[SL_CONF_A_CA] = {"ca", "the path of a file of CA certificates", "the pod's own", BUILT,
+			  NULL, NULL},
+	[SL_CONF_A_TOKEN] = {"token", "the path of a file with a bearer token", "the pod's own",
+			     BUILT, NULL, NULL},
+	[SL_CONF_A_NAME] = {"name", "this node's name in the cluster",
+			    "NODE_NAME of the environment, else the host's name", BUILT, NULL, NULL},
+	[SL_CONF_A_STATUS] = {"status", "true or false", "true", BUILT, NULL, NULL},
 };
 
 #define TABLE(name, keys, what, heading)                                                           \
@@ -120,10 +133,11 @@ TABLE(default, defaults, "a default", "A default");
 TABLE(run, runs, "run", "`run`");
 TABLE(runtimes, runtimes, "runtimes", "`runtimes`");
 TABLE(kubernetes, kubernetes, "kubernetes", "`kubernetes`");
+TABLE(api, api, "api", "`api`");
 
 const struct sl_key_table *const sl_config_tables[] = {
 	&sl_config_top,	 &sl_config_target,  &sl_config_match,
 	&sl_config_bind, &sl_config_default, &sl_config_run, &sl_config_runtimes,
-	&sl_config_kubernetes,
+	&sl_config_kubernetes, &sl_config_api,
 	NULL,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config_reader.h"
+#include "policy/text.h"
 
 static struct sl_config_kubernetes *of(void *object)
 {
@@ -20,12 +21,65 @@ static void directory_read(struct sl_parser *p, const struct sl_key *key, void *
 	sl_conf_place_read(p, key, &of(object)->directory);
 }
 
-/* That it is not enforced yet is recorded with its line. */
+/* ---- api ---- */
+
+static void server_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_config_api *api = object;
+
+	if (sl_copy_text(p, key, &api->server) && strncmp(api->server, "https://", 8))
+		sl_error(p->diag, &p->yaml.pos, "server '%s': https://HOST[:PORT] is wanted: without "
+			 "TLS everybody between would have the token", api->server);
+}
+
+static void ca_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	sl_conf_place_read(p, key, &((struct sl_config_api *)object)->ca);
+}
+
+static void token_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	sl_conf_place_read(p, key, &((struct sl_config_api *)object)->token);
+}
+
+static void name_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	sl_copy_text(p, key, &((struct sl_config_api *)object)->name);
+}
+
+static void status_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	static const char *const words[] = {"true", "false", NULL};
+
+	((struct sl_config_api *)object)->no_status = sl_word_read(p, key, words) == 1;
+}
+
+static sl_value_fn *const api_values[] = {
+	[SL_CONF_A_SERVER] = server_read, [SL_CONF_A_CA] = ca_read,
+	[SL_CONF_A_TOKEN] = token_read,	  [SL_CONF_A_NAME] = name_read,
+	[SL_CONF_A_STATUS] = status_read,
+};
+
+/* `in-cluster`, or where it is. */
 static void api_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
-	(void)key;
-	(void)object;
-	sl_yaml_skip(&p->yaml);
+	struct sl_config_api *api = &of(object)->api;
+	struct sl_pos pos = p->yaml.pos;
+	struct sl_map map;
+
+	api->present = true;
+	if (p->yaml.type == SL_YAML_SCALAR &&
+	    sl_text_is(p->yaml.scalar, p->yaml.scalar_len, "in-cluster"))
+		return;
+	if (p->yaml.type != SL_YAML_MAP) {
+		sl_wrong_value(p, key);
+		return;
+	}
+	sl_map_read(p, &sl_config_api, api_values, api, &map);
+	if (!map.faulty && map.lines[SL_CONF_A_SERVER] &&
+	    (!map.lines[SL_CONF_A_CA] || !map.lines[SL_CONF_A_TOKEN]))
+		sl_error(p->diag, &pos, "with \"server\" go \"ca\" and \"token\": without them nobody "
+			 "knows whom to trust, and the server not who asks");
 }
 
 /* Its cgroups are named one by one: a pod below a pattern of them could be of somebody's making. */
@@ -98,8 +152,12 @@ void sl_conf_kubernetes_read(struct sl_parser *p, const struct sl_key *key, void
 	of(object)->present = true;
 	of(object)->pos = pos;
 	sl_map_read(p, &sl_config_kubernetes, values, object, &map);
-	if (!map.faulty && p->yaml.type != SL_YAML_END && !map.lines[SL_CONF_K_DIRECTORY] &&
-	    !map.lines[SL_CONF_K_API])
-		sl_error(p->diag, &pos, "\"directory\" is missing in kubernetes: where the policies "
-			 "are, as a mounted ConfigMap");
+	if (map.faulty || p->yaml.type == SL_YAML_END)
+		return;
+	if (!map.lines[SL_CONF_K_DIRECTORY] == !map.lines[SL_CONF_K_API])
+		sl_error(p->diag, &pos, "kubernetes wants either \"api\" or \"directory\": the API "
+			 "server, or where the policies are, as a mounted ConfigMap");
+	if (map.lines[SL_CONF_K_API] && map.lines[SL_CONF_K_NODE])
+		sl_error(p->diag, &pos, "\"node\" goes with \"directory\": the API server says each "
+			 "pod's hostIP");
 }

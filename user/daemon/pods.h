@@ -48,7 +48,7 @@ struct sl_pods {
 	bool on;
 	struct sl_cri *cri;		/* NULL: the runtime is not asked */
 	struct sl_kube_source *source;	/* NULL: it could not be opened */
-	char *cri_path, *directory;	/* that these are of; owned */
+	char *cri_path, *source_of;	/* that these are of; owned */
 	struct sl_loop_source cri_news, source_news;
 	struct sl_pod *list; /* owned */
 	size_t n;

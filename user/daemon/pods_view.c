@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "apiserver/api.h"
 #include "audit/json.h"
 #include "daemon.h"
 
@@ -160,15 +161,18 @@ static json_t *pod_json(struct sl_daemon *d, const struct sl_pod *pod, json_t *w
 			 pod->started_s ? sl_view_time(pod->started_s, started) : NULL);
 }
 
-static json_t *source_json(const struct sl_pods *p)
+static json_t *source_json(const struct sl_daemon *d)
 {
+	const struct sl_pods *p = &d->pods;
 	const struct sl_kube_source *s = p->source;
+	bool api = d->config->kubernetes.api.present;
 	char changed[40], stale[40];
 
 	if (!s)
 		return json_null();
-	return json_pack("{s:s, s:o, s:o, s:s?, s:s?, s:o, s:O?}", "kind", s->ops->kind, "directory",
-			 sl_json_text(p->directory), "version", sl_json_number(s->version), "changed",
+	return json_pack("{s:s, s:o, s:o, s:o, s:s?, s:s?, s:o, s:O?}", "kind", s->ops->kind, "directory",
+			 api ? json_null() : sl_json_text(p->source_of), "api",
+			 api ? sl_api_json(s) : json_null(), "version", sl_json_number(s->version), "changed",
 			 s->changed_s ? sl_view_time(s->changed_s, changed) : NULL, "stale_since",
 			 s->stale_since_s ? sl_view_time(s->stale_since_s, stale) : NULL, "why",
 			 *s->why ? sl_json_text(s->why) : json_null(), "errors", s->errors);
@@ -226,7 +230,7 @@ json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
 	list = json_array();
 	for (size_t i = 0; i < p->n; i++)
 		json_array_append_new(list, pod_json(d, &p->list[i], warnings));
-	return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "source", source_json(p), "runtime",
+	return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "source", source_json(d), "runtime",
 			 runtime_json(p), "ready",
 			 p->walked && !counts.unknown && !counts.refused && !sl_pods_stale(p), "drift",
 			 sl_json_number(p->drift + (p->source ? p->source->drift : 0)), "left",

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "apiserver/api.h"
 #include "audit/json.h"
 #include "daemon.h"
 #include "policy/text.h"
@@ -93,6 +94,20 @@ static void read_pods(struct sl_daemon *daemon, struct sl_metrics_pods *out)
 	};
 }
 
+static void read_kubernetes(struct sl_daemon *daemon, struct sl_api_numbers *kinds,
+			    struct sl_metrics_kubernetes *out)
+{
+	const struct sl_kube_source *source = daemon->pods.source;
+
+	if (!source || !daemon->config || !daemon->config->kubernetes.api.present)
+		return;
+	*out = (struct sl_metrics_kubernetes){
+		.known = true, .complete = source->version, .stale_since_s = source->stale_since_s,
+		.kinds = kinds, .n_kinds = sl_api_numbers(source, kinds),
+		.reasons = sl_api_trouble_words,
+	};
+}
+
 static int make_text(struct sl_daemon *daemon, struct sl_sink_stats *stats, char **text,
 		     size_t *len)
 {
@@ -110,9 +125,11 @@ static int make_text(struct sl_daemon *daemon, struct sl_sink_stats *stats, char
 			   .failed = daemon->reload.failed,
 			   .loaded_s = (double)daemon->reload.loaded_s},
 	};
+	struct sl_api_numbers kinds[SL_API_NUMBERS];
 	int err;
 
 	read_pods(daemon, &shot.pods);
+	read_kubernetes(daemon, kinds, &shot.kubernetes);
 	err = sl_metrics_collect(daemon->metrics_targets, daemon->devices.state, &shot);
 
 	if (err)

@@ -293,6 +293,7 @@ static void put_all(struct sl_metrics *m, FILE *out, const struct sl_metrics_sna
 		shot->records);
 	put_config(s, out, &shot->config);
 	put_pods(s, out, &shot->pods);
+	sl_metrics_put_kubernetes(s, out, &shot->kubernetes);
 	put_sinks(s, out, shot);
 	put_info(s, out, shot);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)

@@ -58,6 +58,18 @@ struct sl_metrics_pods {
 	__u64 ended, drift;	/* since the start */
 };
 
+struct sl_api_numbers;
+
+/* The client of a cluster's API server. */
+struct sl_metrics_kubernetes {
+	bool known;		/* else the families are left out */
+	__s64 stale_since_s;	/* Unix time; 0: all is current */
+	bool complete;		/* all of it was listed once */
+	const struct sl_api_numbers *kinds;
+	size_t n_kinds;
+	const char *const *reasons; /* words for their failures */
+};
+
 struct sl_metrics_snapshot {
 	const char *version;
 	const struct sl_metrics_target *targets;
@@ -66,6 +78,7 @@ struct sl_metrics_snapshot {
 	size_t n_sinks;
 	struct sl_metrics_config_state config;
 	struct sl_metrics_pods pods;
+	struct sl_metrics_kubernetes kubernetes;
 	__u64 containers_announced; /* by a gate, before they started */
 	__u64 containers_unannounced; /* that run, found by their cgroups */
 	__u64 foreign_detaches;	/* programs that somebody took off, put back */
@@ -106,6 +119,11 @@ void sl_metrics_free(struct sl_metrics *metrics);
 /* The exposition (text format 0.0.4), owned by the caller; NULL: no memory. */
 char *sl_metrics_text(struct sl_metrics *metrics, const struct sl_metrics_snapshot *snapshot,
 		      size_t *len);
+
+/* kubernetes.c */
+struct sl_series;
+void sl_metrics_put_kubernetes(struct sl_series *s, FILE *out,
+			       const struct sl_metrics_kubernetes *k);
 
 /* ---- the server ---- */
 

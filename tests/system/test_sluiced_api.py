@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""Pods of containerd's CRI, judged by what an API server says, which is made up (apilab.py)."""
+import os
+import shutil
+import socket
+
+import pytest
+
+from apilab import Cluster, netpol
+from crilab import Node
+from lab import until
+from ocilab import ALL, NONE, SOME
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
+    pytest.mark.skipif(not shutil.which("containerd"), reason="needs containerd"),
+]
+CONFIG = """\
+sluiced: 1
+kubernetes:
+  api: {{server: "{url}", ca: {ca}, token: {token}, name: node-a}}
+  cgroup: [/{group}/kubepods, /{group}/kubepods.slice]
+  exempt: kube-*
+metrics: unix:{metrics}
+audit: [{{file: {audit}}}]
+"""
+HOSTS = ("192.0.2.1", "2001:db8::1")
+WIDE = ["no", "yes", "yes"] * 2
+
+
+def web(*ports, name="web", app="web"):
+    return {"metadata": {"name": name, "namespace": "shop"}, "spec": {
+        "podSelector": {"matchLabels": {"app": app}},
+        "rules": [{"allow": {"to": list(HOSTS), "ports": list(ports)}, "id": name}]}}
+
+
+@pytest.fixture(scope="module", name="machine")
+def machine_of_all(tmp_path_factory):
+    made = Node("sl-api", tmp_path_factory.mktemp("api"))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def node(machine, tmp_path):
+    machine.cluster = machine.within(lambda: Cluster(tmp_path))
+    machine.cluster.put("namespaces", {"metadata": {"name": "shop", "labels": {"tier": "prod"}}})
+    machine.cluster.put("egresspolicies", web(7001))
+    machine.token = tmp_path / "token"
+    machine.token.write_text("first\n")
+    machine.metrics = tmp_path / "m"
+    machine.configure(CONFIG.format(url=machine.cluster.url, ca=machine.cluster.ca, token=machine.token,
+                                    group=machine.group, metrics=machine.metrics,
+                                    audit=tmp_path / "audit.jsonl"))
+    machine.arrived()
+    yield machine
+    for pod in list(machine.pods):
+        pod.remove()
+    if machine.daemon:
+        machine.daemon.close()
+        machine.daemon = None
+    machine.sluice("detach", "--all")
+    machine.cluster.stop()
+
+
+def told(node, pod, **labels):
+    """The object of a pod, as its node's kubelet reports it."""
+    node.cluster.put("pods", {
+        "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "labels": labels},
+        "spec": {"nodeName": "node-a", "containers": [{"name": "c"}]},
+        "status": {"phase": "Running", "podIP": "10.244.0.200", "hostIP": "10.9.9.9"}})
+
+
+def up_again(node):
+    node.within(lambda: node.cluster.start(node.cluster.port))
+
+
+def becomes(pod, want):
+    said = []
+    assert until(lambda: said.append(pod.probe()) or said[-1] == want, 20), (said, want)
+
+
+def current(node):
+    return until(lambda: not node.kubernetes()["source"]["stale_since"], 30)
+
+
+def scrape(node):
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(node.metrics))
+        sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        data = b""
+        while part := sock.recv(65536):
+            data += part
+    return dict(line.rsplit(" ", 1) for line in data.decode().splitlines() if line.startswith("sluice_kube"))
+
+
+def test_judged_from_the_first_packet(node):
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start()
+    assert pod.probe() == SOME
+    assert node.arrived() == [0, 2, 0]
+    source = node.kubernetes()["source"]
+    assert source["kind"] == "api" and source["api"]["complete"] and not source["stale_since"]
+    assert node.kubernetes()["runtime"] is None and node.kubernetes()["ready"]
+    # labels and policies are followed, which a directory cannot do
+    told(node, pod, app="other")
+    becomes(pod, ALL)
+    told(node, pod, app="web")
+    becomes(pod, SOME)
+    node.cluster.put("egresspolicies", web(7001, 7002))
+    becomes(pod, WIDE)
+    node.cluster.delete("egresspolicies", "shop/web")
+    becomes(pod, ALL)
+
+
+def test_a_pod_that_the_server_has_not_named_is_denied(node):
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    pod.start()
+    assert pod.probe() == NONE and node.arrived() == [0, 0, 0]
+    node.known(pod, "unknown")
+    told(node, pod, app="web")
+    node.known(pod)
+    becomes(pod, SOME)
+
+
+def test_nothing_is_opened_before_all_kinds_are_known(node):
+    """A NetworkPolicy that nobody has listed yet may forbid what an EgressPolicy's absence allows."""
+    node.cluster.forbidden = {"networkpolicies"}
+    node.start_daemon()
+    pod = node.pod("free", labels={"app": "free"})
+    told(node, pod, app="free")
+    pod.start()
+    assert pod.probe() == NONE
+    assert until(lambda: any("list networkpolicies: not allowed (403)" in w and "deploy/kubernetes" in w
+                             for w in node.full_status()["warnings"]))
+    assert pod.probe() == NONE and node.arrived() == [0, 0, 0]
+    assert until(lambda: scrape(node)["sluice_kubernetes_up"] == "0")
+    node.cluster.forbidden = set()
+    becomes(pod, ALL)
+
+
+def test_peers_and_services_of_other_nodes(node):
+    node.cluster.put("pods", {"metadata": {"name": "db", "namespace": "shop", "uid": "u-db", "labels": {"app": "db"}},
+                              "spec": {"nodeName": "node-b", "containers": [{"name": "c"}]},
+                              "status": {"podIPs": [{"ip": ip} for ip in HOSTS], "hostIP": "10.9.9.8"}})
+    node.cluster.put("networkpolicies", netpol("np", {
+        "to": [{"podSelector": {"matchLabels": {"app": "db"}}}], "ports": [{"port": 7002}]}, app="front"))
+    node.start_daemon()
+    pod = node.pod("front", labels={"app": "front"})
+    told(node, pod, app="front")
+    node.known(pod)
+    pod.start()
+    assert pod.probe() == ["no", "no", "yes"] * 2
+    node.cluster.delete("pods", "shop/db")
+    becomes(pod, NONE)
+
+
+def test_the_server_is_away(node):
+    """What is enforced stays so; since when and why is said; sluiced may die meanwhile."""
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start()
+    assert pod.probe() == SOME
+    assert until(lambda: scrape(node)["sluice_kubernetes_up"] == "1")
+    node.cluster.stop()
+    assert until(lambda: node.kubernetes()["source"]["stale_since"])
+    assert until(lambda: any("cannot be reached" in w for w in node.full_status()["warnings"]))
+    assert pod.probe() == SOME
+    assert until(lambda: scrape(node)["sluice_kubernetes_up"] == "0")     # a text is a second old at most
+    numbers = scrape(node)
+    assert float(numbers["sluice_kubernetes_stale_since_timestamp_seconds"]) > 1e9
+    assert numbers['sluice_kubernetes_objects{kind="pods"}'] == "1"
+    assert any(name.startswith("sluice_kubernetes_failures_total") for name in numbers)
+    node.kill_daemon()
+    assert pod.probe() == SOME
+    node.start_daemon()
+    assert pod.probe() == SOME          # pinned, and not given up for what nobody can ask
+    node.cluster.put("egresspolicies", web(7001, 7002))
+    up_again(node)
+    becomes(pod, WIDE)
+    assert current(node)
+
+
+def test_a_wrong_token(node):
+    node.token.write_text("not-it\n")
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    assert until(lambda: any(f"does not know the token in {node.token} (401)" in w
+                             for w in node.full_status()["warnings"])), node.full_status()["warnings"]
+    pod.start()
+    assert pod.probe() == NONE
+    assert until(lambda: 'sluice_kubernetes_failures_total{kind="apis",reason="token"}' in scrape(node))
+    node.token.write_text("first\n")
+    becomes(pod, SOME)
+
+
+def test_status_of_a_policy(node):
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+
+    def condition(type_):
+        status = node.cluster.objects["egresspolicies"]["shop/web"].get("status", {})
+        return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
+    assert until(lambda: condition("Enforced").get("message") == "on 1 nodes, 1 pods", 30), condition("Enforced")
+    assert condition("Enforced")["status"] == condition("Valid")["status"] == "True"
+    # one that is wrong: the pod keeps what it had, and its policy says where
+    node.cluster.put("egresspolicies", {**web(7001), "spec": {**web(7001)["spec"], "rules": [{"allow": "x:y"}]}})
+    assert until(lambda: condition("Valid").get("status") == "False", 30)
+    assert "EgressPolicy shop/web spec.rules[0].allow" in condition("Valid")["message"]
+    assert condition("Enforced")["reason"] == "Invalid"
+    pod.start()
+    assert pod.probe() == SOME
+    assert node.known(pod, "refused")["why"].startswith("EgressPolicy shop/web spec.rules[0].allow")
+
+
+def test_the_source_is_changed_by_a_reload(node):
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start()
+    assert pod.probe() == SOME
+    path = node.folder / "etc" / "sluiced.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("name: node-a", "name: node-b"))
+    assert until(lambda: node.kubernetes()["source"]["api"]["node"] == "node-b")
+    assert pod.probe() == SOME          # of which node-b knows nothing: what it has stays
+    path.write_text(text)
+    assert until(lambda: node.kubernetes()["source"]["api"]["node"] == "node-a")
+    node.cluster.put("egresspolicies", web(7001, 7002))
+    becomes(pod, WIDE)

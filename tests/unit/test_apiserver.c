@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * What a watch says, under the sanitizers: cut into pieces of every size, cut off at and changed
+ * in each byte. What it is asked, and when: tests/system/test_apiserver.py.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "apiserver/internal.h"
+
+static const char stream[] =
+	"{\"type\":\"ADDED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"x\","
+	"\"resourceVersion\":\"11\"},\"spec\":{\"containers\":[{\"ports\":[{\"containerPort\":80}]}]},"
+	"\"status\":{\"podIP\":\"10.0.0.1\",\"hostIP\":\"192.168.0.1\"}}}\n"
+	"\n"
+	"{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\",\"namespace\":\"x\","
+	"\"resourceVersion\":\"12\",\"labels\":{\"app\":\"b\"}},\"status\":{\"podIP\":\"fd00::1\"}}}\n"
+	"{\"type\":\"DELETED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"x\","
+	"\"resourceVersion\":\"13\"}}}\n"
+	"{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"resourceVersion\":\"20\"}}}\n";
+
+struct fixture {
+	struct sl_api api;
+	struct sl_follow follow;
+};
+
+static void begin(struct fixture *f)
+{
+	memset(f, 0, sizeof(*f));
+	f->api.store = sl_store_new();
+	sl_follow_open(&f->follow, &f->api, &sl_api_resources[SL_KUBE_POD]);
+	f->follow.list_next = false;
+}
+
+static void end(struct fixture *f)
+{
+	sl_follow_close(&f->follow);
+	sl_store_free(f->api.store);
+}
+
+/* In pieces of n bytes. */
+static int feed(struct fixture *f, const char *text, size_t len, size_t n)
+{
+	int err = 0;
+
+	for (size_t at = 0; at < len && !err; at += n)
+		err = sl_event_take(&f->follow, text + at, len - at < n ? len - at : n);
+	return err;
+}
+
+static void pieces_of_every_size(void **state)
+{
+	struct fixture f;
+
+	for (size_t n = 1; n <= sizeof(stream); n++) {
+		begin(&f);
+		assert_int_equal(feed(&f, stream, sizeof(stream) - 1, n), 0);
+		assert_int_equal(f.follow.events, 3);
+		assert_int_equal(f.follow.bookmarks, 1);
+		assert_int_equal(f.follow.seen, 4);
+		assert_string_equal(f.follow.version, "20");
+		assert_int_equal(sl_store_count(f.api.store, SL_KUBE_POD), 1);
+		end(&f);
+	}
+	(void)state;
+}
+
+/* A line without its end is none, and the version is that of the last whole one. */
+static void cut_off_at_each_byte(void **state)
+{
+	struct fixture f;
+
+	for (size_t len = 0; len < sizeof(stream) - 1; len++) {
+		unsigned lines = 0;
+
+		for (size_t i = 0; i < len; i++)
+			lines += stream[i] == '\n' && i && stream[i - 1] != '\n';
+		begin(&f);
+		assert_int_equal(feed(&f, stream, len, 64), 0);
+		assert_int_equal(f.follow.seen, lines);
+		end(&f);
+	}
+	(void)state;
+}
+
+/* Whatever it makes of it, it is noted as garbage if it is refused, and nothing is overrun. */
+static void changed_in_each_byte(void **state)
+{
+	static const char with[] = {0, '"', '{', '}', '\\', '\n', (char)0xff, '9'};
+	char text[sizeof(stream)];
+	struct fixture f;
+	int err;
+
+	for (size_t at = 0; at < sizeof(stream) - 1; at++)
+		for (size_t i = 0; i < sizeof(with); i++) {
+			memcpy(text, stream, sizeof(text));
+			text[at] = with[i];
+			begin(&f);
+			err = feed(&f, text, sizeof(text) - 1, 100);
+			if (err && f.follow.request.trouble != SL_API_GARBAGE)
+				fail_msg("byte %zu: trouble %d", at, f.follow.request.trouble);
+			assert_true(sl_store_count(f.api.store, SL_KUBE_POD) <= 3);
+			end(&f);
+		}
+	(void)state;
+}
+
+static void an_error_in_the_stream(void **state)
+{
+	static const struct {
+		const char *line;
+		enum sl_api_trouble trouble;
+	} cases[] = {
+		{"{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n", SL_API_FINE},
+		{"{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":504}}\n", SL_API_BUSY},
+		{"{\"type\":\"ERROR\",\"object\":{}}\n", SL_API_BUSY},
+		{"{\"type\":\"ERROR\",\"object\":{\"code\":\"410\"}}\n", SL_API_BUSY},
+		{"{\"type\":\"ERROR\",\"object\":{\"code\":99999999999}}\n", SL_API_BUSY},
+		{"{\"type\":\"ERROR\"}\n", SL_API_GARBAGE},
+	};
+	struct fixture f;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		begin(&f);
+		assert_int_equal(feed(&f, cases[i].line, strlen(cases[i].line), 7), -EINVAL);
+		assert_int_equal(f.follow.request.trouble, cases[i].trouble);
+		assert_int_equal(f.follow.list_next, cases[i].trouble != SL_API_GARBAGE);
+		end(&f);
+	}
+	(void)state;
+}
+
+static void a_line_without_end(void **state)
+{
+	char *piece = malloc(1 << 20);
+	struct fixture f;
+	unsigned n = 0;
+	int err = 0;
+
+	memset(piece, 'x', 1 << 20);
+	begin(&f);
+	while (!err && n++ < 20)
+		err = sl_event_take(&f.follow, piece, 1 << 20);
+	assert_int_equal(err, -EINVAL);
+	assert_int_equal(n, 17);
+	assert_int_equal(f.follow.request.trouble, SL_API_GARBAGE);
+	end(&f);
+	free(piece);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pieces_of_every_size),
+		cmocka_unit_test(cut_off_at_each_byte),
+		cmocka_unit_test(changed_in_each_byte),
+		cmocka_unit_test(an_error_in_the_stream),
+		cmocka_unit_test(a_line_without_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
