@@ -28,14 +28,14 @@ KINDS = {
 }
 
 
-def make_ca(folder, name="ca"):
-    """A CA and a certificate of it for 127.0.0.1: paths of CA, certificate, key."""
+def make_ca(folder, name="ca", names="IP:127.0.0.1,DNS:localhost"):
+    """A CA and a certificate of it for names: paths of CA, certificate, key."""
     paths = {what: folder / f"{name}-{what}.pem" for what in ("ca", "ca-key", "cert", "key", "csr", "ext")}
     run = lambda *words: subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
     new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     run("req", "-x509", *new, "-keyout", paths["ca-key"], "-out", paths["ca"], "-days", "2", "-subj", f"/CN={name}")
     run("req", *new, "-keyout", paths["key"], "-out", paths["csr"], "-subj", "/CN=apiserver")
-    paths["ext"].write_text("subjectAltName=IP:127.0.0.1\n")
+    paths["ext"].write_text(f"subjectAltName={names}\n")
     run("x509", "-req", "-in", paths["csr"], "-CA", paths["ca"], "-CAkey", paths["ca-key"], "-CAcreateserial",
         "-out", paths["cert"], "-days", "2", "-extfile", paths["ext"])
     return paths["ca"], paths["cert"], paths["key"]

@@ -398,8 +398,11 @@ def test_a_ca_file_that_is_not_there(cluster, follow, folder):
     assert "certificate" in state["discovery"] and "nothing.pem" in state["why"]
 
 
-def test_a_name_that_the_certificate_has_not(cluster, follow):
-    client = follow(server=f"https://localhost:{cluster.port}")
+def test_a_name_that_the_certificate_has_not(cluster, follow, folder):
+    ca, *cert = apilab.make_ca(folder, "named", "DNS:elsewhere.example,IP:127.0.0.2")
+    cluster.stop()
+    cluster.start(cluster.port, cert=cert)
+    client = follow(ca=ca)
     assert "certificate" in client.until(lambda s: s["why"])["discovery"]
     assert not cluster.requests
 

@@ -203,6 +203,19 @@ def test_a_wrong_token(node):
     becomes(pod, SOME)
 
 
+def test_a_server_by_name(node):
+    """Looked up by threads of a sluiced that has given up its privileges."""
+    path = node.folder / "etc" / "sluiced.yaml"
+    path.write_text(path.read_text().replace("127.0.0.1", "localhost"))
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start()
+    assert pod.probe() == SOME
+    assert node.kubernetes()["source"]["api"]["server"] == f"https://localhost:{node.cluster.port}"
+
+
 def test_status_of_a_policy(node):
     node.start_daemon()
     pod = node.pod(labels={"app": "web"})

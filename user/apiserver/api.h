@@ -11,6 +11,7 @@
  *   follow.c    one kind: list, watch, list again
  *   event.c     what a watch says, line by line
  *   report.c    what EgressPolicies are told of this node, in their status
+ *   conditions.c  and of all nodes
  *   view.c      status, metrics
  *   api.c       all of it together
  */

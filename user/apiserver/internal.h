@@ -156,6 +156,27 @@ void sl_discovery_open(struct sl_api *api);
 void sl_discovery_work(struct sl_api *api, __u64 now);
 void sl_discovery_close(struct sl_discovery *discovery);
 
+/* ---- conditions.c ---- */
+
+#define SL_STATUS_MESSAGE 300
+
+/* What the elements of `nodes` say together, of the text that there is now. */
+struct sl_status_sum {
+	unsigned ok, failed;
+	json_int_t pods;
+	const char *name, *why; /* of a node where it failed */
+	unsigned before;	/* nodes whose name is before ours: who writes */
+	bool among;
+};
+
+/* The element of a list whose key has the value; NULL: none. */
+const json_t *sl_status_find(const json_t *list, const char *key, const char *value);
+void sl_status_add_up(const struct sl_api *api, const struct sl_stored *own,
+		      struct sl_status_sum *sum);
+/* What should stand there. *news: it is another than does. */
+json_t *sl_status_conditions(const struct sl_stored *own, const struct sl_status_sum *sum,
+			     bool *news);
+
 /* ---- report.c ---- */
 
 struct sl_report;

@@ -25,7 +25,7 @@
 #define REFUSED_MS 60000	/* without the right to */
 #define ASK_S 30
 #define MANAGER_MAX 128		/* metav1's limit of a field manager's name */
-#define MESSAGE_MAX 300
+#define MESSAGE_MAX SL_STATUS_MESSAGE
 
 struct sl_report {
 	struct sl_api_request request;
@@ -93,20 +93,6 @@ static json_t *make_element(struct sl_api *api, const struct sl_stored *own, con
 			 *fate.why ? fate.why : NULL);
 }
 
-static const json_t *find(const json_t *list, const char *key, const char *value)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item) {
-		const char *its = json_string_value(json_object_get(item, key));
-
-		if (its && !strcmp(its, value))
-			return item;
-	}
-	return NULL;
-}
-
 /* 0: the same; 1: of other pods alone; 2: of something that matters. */
 static int differs(const json_t *wanted, const json_t *there)
 {
@@ -124,105 +110,6 @@ static int differs(const json_t *wanted, const json_t *there)
 	return how;
 }
 
-/* ---- what the nodes say together ---- */
-
-struct sum {
-	unsigned ok, failed;
-	json_int_t pods;
-	const char *name, *why; /* of a node where it failed */
-	unsigned before;	/* nodes whose name is before ours: who writes */
-	bool among;
-};
-
-static void add_up(const struct sl_api *api, const struct sl_stored *own, struct sum *sum)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(json_object_get(own->status, "nodes"), i, item) {
-		const char *name = json_string_value(json_object_get(item, "name"));
-		const char *state = json_string_value(json_object_get(item, "state"));
-		const char *why = json_string_value(json_object_get(item, "message"));
-
-		if (!name || !state)
-			continue;
-		sum->before += strcmp(name, api->node) < 0;
-		sum->among = sum->among || !strcmp(name, api->node);
-		if (json_integer_value(json_object_get(item, "observedGeneration")) != own->generation)
-			continue; /* of an earlier text: the node will say, or is gone */
-		sum->pods += json_integer_value(json_object_get(item, "pods"));
-		if (!strcmp(state, "Enforced")) {
-			sum->ok++;
-			continue;
-		}
-		sum->failed++;
-		sum->name = name;
-		sum->why = why ? why : "";
-	}
-}
-
-static json_t *condition(const struct sl_stored *own, const char *type, bool is,
-			 const char *reason, const char *message)
-{
-	return json_pack("{s:s, s:s, s:s, s:s, s:I}", "type", type, "status", is ? "True" : "False",
-			 "reason", reason, "message", message, "observedGeneration",
-			 own->generation);
-}
-
-static json_t *make_conditions(const struct sl_stored *own, const struct sum *sum)
-{
-	char text[MESSAGE_MAX * 2], clean[MESSAGE_MAX * 2];
-	const char *reason = "Enforced";
-	bool is = sum->ok && !sum->failed && !own->error;
-
-	snprintf(clean, sizeof(clean), "%s", own->error ? own->error : "it can be read");
-	for (char *c = clean; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
-	snprintf(text, sizeof(text), "on %u nodes, %lld pods", sum->ok, (long long)sum->pods);
-	if (own->error) {
-		reason = "Invalid";
-		snprintf(text, sizeof(text), "pods keep what they had: see Valid");
-	} else if (sum->failed) {
-		reason = "Failed";
-		snprintf(text, sizeof(text), "not on %u of %u nodes; %.120s: %.300s", sum->failed,
-			 sum->ok + sum->failed, sum->name, sum->why);
-	} else if (!sum->ok) {
-		reason = "NoPods";
-		snprintf(text, sizeof(text), "it selects no pod that runs");
-	}
-	return json_pack("[o, o]", condition(own, "Valid", !own->error,
-					     own->error ? "Invalid" : "Read", clean),
-			 condition(own, "Enforced", is, reason, text));
-}
-
-/* With the time since when the status is what it is. True: something else differs. */
-static bool date_conditions(const struct sl_stored *own, json_t *conditions)
-{
-	const json_t *there = json_object_get(own->status, "conditions");
-	bool news = false;
-	char now[32];
-	time_t t = time(NULL);
-	struct tm tm;
-	json_t *item;
-	size_t i;
-
-	strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
-	json_array_foreach(conditions, i, item) {
-		const json_t *old = find(there, "type",
-					 json_string_value(json_object_get(item, "type")));
-		json_t *since = json_object_get(old, "lastTransitionTime");
-		bool same = json_equal(json_object_get(old, "status"), json_object_get(item, "status"));
-
-		if (same && json_is_string(since))
-			json_object_set(item, "lastTransitionTime", since);
-		else
-			json_object_set_new(item, "lastTransitionTime", json_string(now));
-		news = news || !json_equal(item, old);
-	}
-	return news;
-}
-
 /* ---- when ---- */
 
 static __u64 chance(__u64 below)
@@ -235,7 +122,7 @@ static __u64 chance(__u64 below)
 }
 
 /* Those of the nodes in turn; one that is not among them only if none of them does. */
-static __u64 wait_of(const struct sum *sum)
+static __u64 wait_of(const struct sl_status_sum *sum)
 {
 	__u64 wait = NODE_MS + sum->before * (__u64)RANK_MS;
 
@@ -300,7 +187,7 @@ static int patch(struct sl_api *api, const struct sl_stored *own, const char *ma
 /* 1: a request is under way. */
 static int look_at_node(struct sl_api *api, const struct sl_stored *own, __u64 now)
 {
-	const json_t *there = find(json_object_get(own->status, "nodes"), "name", api->node);
+	const json_t *there = sl_status_find(json_object_get(own->status, "nodes"), "name", api->node);
 	json_t *wanted = make_element(api, own, there), *status;
 	int how = differs(wanted, there);
 
@@ -318,13 +205,12 @@ static int look_at_node(struct sl_api *api, const struct sl_stored *own, __u64 n
 
 static int look_at_conditions(struct sl_api *api, const struct sl_stored *own, __u64 now)
 {
-	struct sum sum = {};
+	struct sl_status_sum sum = {};
 	json_t *conditions;
 	bool news;
 
-	add_up(api, own, &sum);
-	conditions = make_conditions(own, &sum);
-	news = date_conditions(own, conditions);
+	sl_status_add_up(api, own, &sum);
+	conditions = sl_status_conditions(own, &sum, &news);
 	if (!is_due(&own->times->conditions, own->times->conditions_rest, news, news ? wait_of(&sum) : 0, now)) {
 		api->report->waits |= news;
 		json_decref(conditions);
