@@ -48,6 +48,7 @@ class ApiServer:
         self.folder, self.programs = folder, pathlib.Path(programs)
         self.etcd_port, self.port, peer = free_port(), free_port(), free_port()
         self.daemons = {}
+        self.installed = False      # our kinds
         self.make_keys()
         self.start("etcd", "etcd", f"--data-dir={folder}/etcd", "--unsafe-no-fsync",
                    f"--listen-client-urls=http://127.0.0.1:{self.etcd_port}",
@@ -91,6 +92,10 @@ class ApiServer:
         while self.kubectl("get", "--raw", "/readyz", check=False).returncode:
             assert self.daemons["api"].poll() is None and time.monotonic() < end, \
                 (self.folder / "api.log").read_text()[-2000:]
+            time.sleep(0.2)
+        # kubectl remembers for ten minutes which kinds there are, and a new server names them late
+        while self.installed and "sluice.dev" not in self.kubectl("get", "--raw", "/apis").stdout:
+            assert time.monotonic() < end
             time.sleep(0.2)
 
     def stop(self, name):
@@ -140,6 +145,7 @@ def server():
         made = ApiServer(pathlib.Path(folder), programs)
         try:
             made.kubectl("apply", "-f", CRDS / "egresspolicies.yaml", "-f", CRDS / "clusteregresspolicies.yaml")
+            made.installed = True
             made.kubectl("wait", "--for=condition=established", "crd", "--all", f"--timeout={WAIT_S}s")
             made.apply(*RIGHTS, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
             yield made

@@ -53,6 +53,7 @@ class Cluster:
         self.tokens = {"first"}
         self.forbidden = set()              # plurals
         self.groups = {"networking.k8s.io": ["v1"], "discovery.k8s.io": ["v1"], "sluice.dev": ["v1alpha1"]}
+        self.hidden = {}                    # groups that are served, and not listed
         self.watch_faults = collections.defaultdict(list)   # plural: functions of the handler, each once
         self.list_faults = collections.defaultdict(list)
         self.requests = []                  # (method, path, query)
@@ -226,7 +227,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         plural = path.rsplit("/", 1)[1]
         group = path.split("/")[2]
-        if plural not in KINDS or (path.startswith("/apis/") and group not in self.cluster.groups):
+        if plural not in KINDS or (path.startswith("/apis/") and group not in {**self.cluster.groups, **self.cluster.hidden}):
             self.refuse(404, "the server could not find the requested resource")
         elif plural in self.cluster.forbidden:
             self.refuse(403, f'{plural} is forbidden: User "system:serviceaccount:sluice:sluice" cannot '

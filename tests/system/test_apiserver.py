@@ -427,8 +427,17 @@ def test_without_the_crds(cluster, follow):
     assert not client.state()["complete"]
     state = client.until(complete, timeout=40)
     assert not kind(state, "egresspolicies")
-    assert "EgressPolicy is not installed" in client.said()
+    assert "egresspolicies are not installed" in client.said()
     assert sum(path == "/apis" for _, path, _ in cluster.requests) >= 3
+
+
+def test_crds_that_are_served_and_not_named(cluster, follow):
+    """As by a server that has just started: what it has counts, not what it lists."""
+    kept = cluster.groups.pop("sluice.dev")
+    cluster.hidden = {"sluice.dev": kept}
+    cluster.put("egresspolicies", own("pay", {"deny": "203.0.113.0/24"}))
+    client = follow()
+    assert client.until(well)["counts"]["own"] == 1
 
 
 def test_crds_that_a_server_forgets_for_a_moment(cluster, follow):

@@ -56,7 +56,7 @@ static void tell_trouble(struct sl_api *api)
 	for (unsigned i = 0; i < SL_KUBE_KINDS; i++) {
 		const struct sl_api_state *state = &api->follows[i].trouble;
 
-		if (state->since_s && (!worst->since_s || state->since_s < worst->since_s))
+		if (state->since_s && !api->follows[i].absent && (!worst->since_s || state->since_s < worst->since_s))
 			worst = state;
 	}
 	api->source.stale_since_s = worst->since_s;

@@ -2,8 +2,8 @@
 /*
  * Which kinds the server has: EndpointSlices (v1, from Kubernetes 1.21 on) or Endpoints, and
  * whether our own are installed. They count as not installed only when the server has said so
- * three times in twenty seconds: one that has just started does not name them yet, and a node
- * that believed it would open what they close.
+ * three times in twenty seconds, and has answered 404 for them: one that has just started does
+ * not name them yet, and a node that believed it would open what they close.
  */
 #include <string.h>
 
@@ -47,9 +47,7 @@ static void count(struct sl_discovery *d, bool own)
 		d->lacking = 0;
 	} else if (d->lacking < PATIENCE && (!d->lacking || now >= d->counted + SOON_MS)) {
 		d->counted = now;
-		if (++d->lacking == PATIENCE)
-			fputs("sluiced: kubernetes: EgressPolicy is not installed: apply "
-			      "deploy/kubernetes/crds to have it\n", stderr);
+		d->lacking++;
 	}
 }
 
@@ -65,12 +63,14 @@ static void apply(struct sl_api *api, const json_t *groups)
 	want(api, SL_KUBE_SERVICE, true);
 	want(api, SL_KUBE_SLICE, d->has_slices);
 	want(api, SL_KUBE_ENDPOINTS, !d->has_slices);
+	want(api, SL_KUBE_OWN, true);
+	want(api, SL_KUBE_CLUSTER_OWN, true);
 	count(d, own);
-	if (own || d->lacking >= PATIENCE) {
-		want(api, SL_KUBE_OWN, own);
-		want(api, SL_KUBE_CLUSTER_OWN, own);
-		d->known = true;
+	if (d->lacking >= PATIENCE) {
+		sl_follow_missing(&api->follows[SL_KUBE_OWN]);
+		sl_follow_missing(&api->follows[SL_KUBE_CLUSTER_OWN]);
 	}
+	d->known = true;
 	d->again = sl_api_now() + (d->lacking && d->lacking < PATIENCE ? SOON_MS : LATER_MS);
 }
 

@@ -202,6 +202,7 @@ static void listed(struct sl_follow *f)
 	f->lists++;
 	sl_store_end_list(f->api->store, f->what->kind);
 	f->synced = true;
+	f->absent = false;
 	f->wide = !f->node_only;
 	f->list_next = false;
 	f->again = 0;
@@ -320,6 +321,17 @@ void sl_follow_restart(struct sl_follow *follow)
 	follow->state = SL_FOLLOW_WAIT;
 	follow->list_next = true;
 	follow->again = 0;
+}
+
+void sl_follow_missing(struct sl_follow *follow)
+{
+	if (follow->absent || follow->trouble.trouble != SL_API_MISSING)
+		return;
+	fprintf(stderr, "sluiced: kubernetes: %s are not installed: apply deploy/kubernetes/crds to "
+		"have them\n", follow->what->plural);
+	sl_store_begin_list(follow->api->store, follow->what->kind);
+	sl_store_end_list(follow->api->store, follow->what->kind);
+	follow->absent = follow->synced = true;
 }
 
 void sl_follow_want(struct sl_follow *follow, bool wanted)

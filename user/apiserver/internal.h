@@ -113,6 +113,7 @@ struct sl_follow {
 	enum sl_follow_state state;
 	bool wanted;		/* the server has it, and we ask for it */
 	bool synced;		/* one list was taken whole */
+	bool absent;		/* the server has no such kind: it counts as empty */
 	bool list_next;		/* and not the watch */
 	bool node_only;		/* pods: of this node */
 	bool wide;		/* the last list was of all nodes */
@@ -133,6 +134,8 @@ void sl_follow_close(struct sl_follow *follow);
 void sl_follow_work(struct sl_follow *follow, __u64 now);
 /* From here on: not asked for, and none of it is known. */
 void sl_follow_want(struct sl_follow *follow, bool wanted);
+/* The server names no such kind: if it has none either, there are no such objects. */
+void sl_follow_missing(struct sl_follow *follow);
 /* Lists again, and keeps what it has until then. */
 void sl_follow_restart(struct sl_follow *follow);
 

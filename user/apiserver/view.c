@@ -54,7 +54,7 @@ json_t *sl_api_json(const struct sl_kube_source *source)
 	json_t *kinds = json_array();
 
 	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
-		if (api->follows[i].wanted)
+		if (api->follows[i].wanted && !api->follows[i].absent)
 			json_array_append_new(kinds, kind_json(api, &api->follows[i]));
 	return json_pack("{s:s, s:s, s:b, s:b, s:o, s:s?, s:I, s:s?, s:o, s:o, s:o}", "server",
 			 api->account.server, "node", api->node, "complete", api->complete,
@@ -83,7 +83,7 @@ size_t sl_api_numbers(const struct sl_kube_source *source,
 	for (unsigned i = 0; i < SL_KUBE_KINDS; i++) {
 		const struct sl_follow *f = &api->follows[i];
 
-		if (!f->wanted)
+		if (!f->wanted || f->absent)
 			continue;
 		out[n] = (struct sl_api_numbers){
 			.kind = f->what->plural, .followed = true,
