@@ -5,12 +5,20 @@
  * layout. Everything else comes from the UAPI headers.
  *
  * Sources: include/linux/sched.h, include/linux/cred.h, include/linux/skbuff.h, include/linux/netdevice.h,
- * include/net/net_namespace.h, include/net/sock.h, include/linux/cgroup-defs.h, include/linux/kernfs.h.
+ * include/linux/mm_types.h, include/net/net_namespace.h, include/net/sock.h, include/linux/cgroup-defs.h,
+ * include/linux/kernfs.h.
  */
 #ifndef SLUICE_VMLINUX_H
 #define SLUICE_VMLINUX_H
 
 #include <linux/types.h>
+
+/* Of a name of our own, and not relocated: bio_vec in 6.1, skb_frag in 6.12, of one layout. */
+struct sl_skb_frag {
+	unsigned long page;
+	__u32 bytes;
+	__u32 offset;
+};
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -53,6 +61,22 @@ struct sk_buff {
 
 struct skb_shared_info {
 	__u8 flags;
+	__u8 nr_frags;
+	struct sl_skb_frag frags[0];
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct page {
+	void *mapping;
+	unsigned long compound_head;	/* of a page within a larger one: it, and 1 */
+	atomic_t _mapcount;		/* -1: in no address space */
+};
+
+enum pageflags {
+	PG_uptodate,			/* where it is in the kernel says its BTF */
 };
 
 struct kernfs_node {

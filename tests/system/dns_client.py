@@ -20,6 +20,7 @@ from liar import liar  # noqa: E402
 
 UDP_SEGMENT, SOL_UDP = 103, 17
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
+TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE = 19, 20, 2
 GAI = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
 
@@ -229,11 +230,19 @@ def pieces(r):
 
 def rewritten(r):
     """r["data"] out of a page of one's own (vmsplice, splice), of which r["then"] is made as soon
-    as it is sent: a datagram, or the beginning of a connection to an echo, which is returned."""
+    as it is sent: a datagram, or the beginning of a connection to an echo, which is returned.
+    r["before"]: what stands in a segment of the kernel's own before that page's. Both are given to TCP
+    as sent already (TCP_REPAIR), so it sends them again, in one segment; until r["flips"]
+    seconds later the page says now this, now that. r["plain"]: sent as usual, no page."""
     data, then = bytes.fromhex(r["data"]), bytes.fromhex(r["then"])
     kind = socket.SOCK_STREAM if r.get("stream") else socket.SOCK_DGRAM
     s = client.new(r, client.family(r["to"]), kind)
     client.call("connect", s.connect, (r["to"], r.get("port", 53)))
+    before = bytes.fromhex(r.get("before", ""))
+    if before:
+        client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE)
+        client.call("send", s.send, before)
     page, (out, into) = mmap.mmap(-1, mmap.PAGESIZE), os.pipe()
     page[:len(data)] = data
     place = ctypes.addressof(ctypes.c_char.from_buffer(page))
@@ -241,9 +250,19 @@ def rewritten(r):
     try:
         if ctypes.CDLL(None, use_errno=True).vmsplice(into, vector, 1, 0) != len(data):
             raise client.Failed("vmsplice", errno.errorcode[ctypes.get_errno()])
-        client.call("splice", os.splice, out, s.fileno(), len(data))
+        if r.get("plain"):
+            client.call("send", s.send, data)
+        else:
+            client.call("splice", os.splice, out, s.fileno(), len(data))
+        if before:
+            client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR, 0)
         page[:len(then)] = then
-        return exactly(s, len(data)).hex() if r.get("echo") else None
+        end = time.monotonic() + r.get("flips", 0)
+        while time.monotonic() < end:
+            for _ in range(500):
+                page[:len(data)] = data
+                page[:len(then)] = then
+        return exactly(s, len(before) + len(data)).hex() if r.get("echo") else None
     finally:
         os.close(out)
         os.close(into)
