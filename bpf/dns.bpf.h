@@ -215,6 +215,19 @@ __noinline int sl_dns_goes_to(struct __sk_buff *skb, const struct sl_flow *f, __
 }
 #endif
 
+/* Notes of a flow over loopback that the target speaks as its resolver. */
+static __always_inline void sl_note_resolver(const struct sl_packet *p)
+{
+	struct sl_flow_entry *e;
+
+	if (SL_ON_DEVICE || !p->flow.local || !p->flow.has_ports ||
+	    p->flow.source_port != SL_DNS_PORT)
+		return;
+	e = sl_flow_at(p->subject.slot, (int)p->flow.carrier - 1);
+	if (e && !(e->flags & SL_FLOW_ITSELF))
+		__sync_fetch_and_or(&e->flags, SL_FLOW_ITSELF);
+}
+
 /* A message that the flow lets pass: the verdict. The denial of a question is an
  * event with its name. inbound is a constant of the program, p->flow.inbound nothing that
  * the verifier knows: it need not walk what the other direction would do. */
@@ -224,6 +237,8 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 	struct sl_dns *d = NULL;
 	bool audit;
 
+	if (!inbound)
+		sl_note_resolver(p);
 	if (!sl_is_dns(p) || p->answer.deny) /* audit: reported already */
 		return SL_PASS;
 #if !SL_ON_DEVICE

@@ -29,6 +29,23 @@ __noinline int sl_alias_is_denied(const struct sl_subject *s, struct sl_dns *d, 
 	return a.rule != SL_NONE && a.deny;
 }
 
+/*
+ * Is it not the target's own word? A command may hold the resolver's address in a network
+ * namespace that it has made, and speak from it at home if it may bind port 53
+ * (ip_unprivileged_port_start). Over loopback both hooks see the packet: sl_note_resolver.
+ */
+static __always_inline bool sl_is_anothers_answer(const struct sl_packet *p)
+{
+	struct sl_flow_entry *e;
+
+	if (SL_ON_DEVICE)
+		return true;
+	if (p->flow.netns || !p->flow.local)
+		return !p->flow.netns;
+	e = sl_flow_at(p->subject.slot, (int)p->flow.carrier - 1);
+	return e && !(e->flags & SL_FLOW_ITSELF);
+}
+
 /* One answer, shape and question having been read. */
 static __always_inline int sl_judge_answer(struct sl_packet *p, struct sl_dns *d, int verdict)
 {
@@ -43,7 +60,8 @@ static __always_inline int sl_judge_answer(struct sl_packet *p, struct sl_dns *d
 	for (i = 0; i < SL_DNS_ALIASES_MAX && i < d->n_aliases; i++)
 		if (sl_alias_is_denied(&p->subject, d, i))
 			return SL_REASON_DNS_ANSWER;
-	sl_learn_all(&p->subject, d);
+	if (sl_is_anothers_answer(p))
+		sl_learn_all(&p->subject, d);
 	return SL_PARSED;
 }
 

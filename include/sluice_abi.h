@@ -173,6 +173,7 @@ enum sl_flow_flags {
 	SL_FLOW_STREAM = 1 << 14,	/* to a resolver: its segments follow each other */
 	SL_FLOW_LOGGED = 1 << 15,	/* its opening was an event: so is its end */
 	SL_FLOW_TOLD = 1 << 16,		/* its end was; what it carries since is told again */
+	SL_FLOW_ITSELF = 1 << 17,	/* its resolver is the target: what that says teaches nothing */
 };
 
 struct sl_flow_entry {

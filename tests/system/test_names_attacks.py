@@ -602,6 +602,29 @@ def test_a_resolver_on_this_machine(dnslab, family):
         assert reaches(agent, GOAL[family])
 
 
+@families
+@pytest.mark.parametrize("where", ["here", "elsewhere", "tun"])
+def test_a_resolver_of_ones_own(dnslab, family, where):
+    """A command that may bind port 53 of the resolver's address, or that makes a network namespace
+    and holds any address there, answers its own question: that says nothing about any name."""
+    to = WORKLOAD[family] if where == "here" else SAYS[family]
+    query = dnsmsg.query(ASKED, kind(family), 0x1234)
+    answer = dnsmsg.answer(query, [good(family)])
+    text = policy(GOOD).replace(f'"{REAL[family]}"', f'"{WORKLOAD[family]}"')
+    dnslab.sysctl(dnslab.workload, "net.ipv4.ip_unprivileged_port_start=0")
+    try:
+        for m in ("none", "run"):
+            with dnslab.workload_of(m, text) as agent:
+                got = agent.do("answers_itself", where=where, to=to, message=query.hex(),
+                               answer=answer.hex())["reply"]
+                assert got == answer.hex()
+                assert reaches(agent, GOAL[family]) == (m == "none")
+                if m != "none":
+                    honest(dnslab, agent, family)
+    finally:
+        dnslab.sysctl(dnslab.workload, "net.ipv4.ip_unprivileged_port_start=1024")
+
+
 DESTINATION_OPTIONS = b"\x11\0\x01\x04\0\0\0\0"         # next header UDP, PadN
 
 
