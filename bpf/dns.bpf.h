@@ -12,7 +12,7 @@
 #include "stream.bpf.h"
 #endif
 
-#define SL_DNS_MESSAGES 4		/* of one TCP segment */
+#define SL_DNS_MESSAGES 4 /* of one TCP segment */
 
 /* A question that is well formed: sl_judge_question is to be asked, by the hook, whose
  * stack has no room for both (6.1). */
@@ -29,8 +29,7 @@ __noinline int sl_judge_outbound(struct __sk_buff *skb, struct sl_packet *p, str
 	p->answer.rule = SL_NONE;
 	if (!sl_dns_load(skb, d, at, length))
 		return SL_REASON_DNS_MALFORMED;
-	return sl_dns_question(d) == SL_DNS_GOOD ? SL_DNS_IS_ASKED :
-						   SL_REASON_DNS_MALFORMED;
+	return sl_dns_question(d) == SL_DNS_GOOD ? SL_DNS_IS_ASKED : SL_REASON_DNS_MALFORMED;
 }
 
 __noinline int sl_judge_inbound(struct __sk_buff *skb, struct sl_packet *p, struct sl_dns *d,
@@ -57,8 +56,7 @@ __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subje
 	if (!f || !s || !a || !d)
 		return 0;
 	slot = s->slot;
-	verdict = !a->deny ? SL_EV_ALLOW :
-		  a->flags & SL_F_AUDIT ? SL_EV_AUDIT_DENY : SL_EV_DENY;
+	verdict = !a->deny ? SL_EV_ALLOW : a->flags & SL_F_AUDIT ? SL_EV_AUDIT_DENY : SL_EV_DENY;
 	stats = bpf_map_lookup_elem(&sl_stats, &slot);
 	if (!stats || !sl_count(stats, s, a, verdict))
 		return 0;
@@ -81,8 +79,7 @@ __noinline int sl_record_question(const struct sl_flow *f, const struct sl_subje
 /* A message, and if its question is allowed and that is logged, its event. (Of a segment
  * that another question denies, those before it have theirs all the same.) */
 static __always_inline int sl_judge_logged(struct __sk_buff *skb, struct sl_packet *p,
-					   struct sl_dns *d, __u32 at, __u32 length,
-					   bool inbound)
+					   struct sl_dns *d, __u32 at, __u32 length, bool inbound)
 {
 	int reason;
 
@@ -99,7 +96,7 @@ static __always_inline int sl_judge_logged(struct __sk_buff *skb, struct sl_pack
 
 /* The messages of a TCP segment, each behind its length. */
 static __always_inline int sl_judge_messages(struct __sk_buff *skb, struct sl_packet *p,
-					    struct sl_dns *d, bool inbound)
+					     struct sl_dns *d, bool inbound)
 {
 	__u32 at = p->flow.at, left;
 	__u8 bytes[2];
@@ -155,14 +152,13 @@ static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_pa
 {
 	if (p->flow.fragment)
 		return SL_REASON_FRAGMENT;
-	if (skb->gso_size)	/* the second segment would not be looked at */
+	if (skb->gso_size) /* the second segment would not be looked at */
 		return inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
-	if (sl_udp_end(skb, &p->flow) != p->flow.end)	/* bytes that nobody would read */
+	if (sl_udp_end(skb, &p->flow) != p->flow.end) /* bytes that nobody would read */
 		return inbound ? SL_REASON_DNS_ANSWER : SL_REASON_DNS_MALFORMED;
 	if (!inbound && !sl_payload_stays(skb, &p->flow, p->flow.end))
 		return SL_REASON_DNS_MALFORMED;
-	return sl_judge_logged(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8,
-			       inbound);
+	return sl_judge_logged(skb, p, d, p->flow.at + 8, p->flow.end - p->flow.at - 8, inbound);
 }
 
 /* A retransmission is the same attempt. (The note on a command's socket does not tell one
@@ -170,8 +166,7 @@ static __always_inline int sl_judge_datagram(struct __sk_buff *skb, struct sl_pa
 static __always_inline bool sl_is_dns_again(struct __sk_buff *skb, struct sl_packet *p)
 {
 #if SL_ON_DEVICE
-	return p->flow.protocol == IPPROTO_TCP &&
-	       sl_is_retransmission(skb, &p->flow, &p->subject);
+	return p->flow.protocol == IPPROTO_TCP && sl_is_retransmission(skb, &p->flow, &p->subject);
 #else
 	return false;
 #endif
@@ -196,7 +191,7 @@ __noinline int sl_dns_goes_to(struct __sk_buff *skb, const struct sl_flow *f, __
 		return SL_TO_RESOLVER;
 	if (!f || (!f->inbound && (!f->local || f->family != 4)))
 		return SL_TO_ANOTHER;
-	if (f->inbound)		/* no message of the command's */
+	if (f->inbound) /* no message of the command's */
 		return SL_TO_FORWARDER;
 	t.ipv4.saddr = bpf_htonl((__u32)f->source_low);
 	t.ipv4.daddr = bpf_htonl((__u32)f->destination_low);
@@ -252,8 +247,8 @@ static __always_inline int sl_judge_dns(struct __sk_buff *skb, struct sl_packet 
 		reason = SL_REASON_DNS_FORWARDER;
 	if (!d)
 		return sl_deny_shape(skb, p, reason);
-	reason = p->flow.protocol == IPPROTO_UDP ? sl_judge_datagram(skb, p, d, inbound) :
-						   sl_judge_segment(skb, p, d, inbound);
+	reason = p->flow.protocol == IPPROTO_UDP ? sl_judge_datagram(skb, p, d, inbound)
+						 : sl_judge_segment(skb, p, d, inbound);
 	if (reason == SL_PARSED) {
 		sl_scratch_give(d);
 		return SL_PASS;

@@ -33,6 +33,7 @@ __noinline int sl_alias_is_denied(const struct sl_subject *s, struct sl_dns *d, 
  * Is it not the target's own word? A command may hold the resolver's address in a network
  * namespace that it has made, and speak from it at home if it may bind port 53
  * (ip_unprivileged_port_start). Over loopback both hooks see the packet: sl_note_resolver.
+ * Which namespaces are its own is known of a command, but not of the containers in a cgroup.
  */
 static __always_inline bool sl_is_anothers_answer(const struct sl_packet *p)
 {
@@ -40,8 +41,12 @@ static __always_inline bool sl_is_anothers_answer(const struct sl_packet *p)
 
 	if (SL_ON_DEVICE)
 		return true;
-	if (p->flow.netns || !p->flow.local)
-		return !p->flow.netns;
+#if !SL_BY_CGROUP
+	if (p->flow.netns)
+		return false;
+#endif
+	if (!p->flow.local)
+		return true;
 	e = sl_flow_at(p->subject.slot, (int)p->flow.carrier - 1);
 	return e && !(e->flags & SL_FLOW_ITSELF);
 }
