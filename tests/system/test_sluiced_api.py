@@ -101,7 +101,7 @@ def test_judged_from_the_first_packet(node):
     pod = node.pod(labels={"app": "web"})
     told(node, pod, app="web")
     node.known(pod)
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == SOME
     assert node.arrived() == [0, 2, 0]
     source = node.kubernetes()["source"]
@@ -121,7 +121,7 @@ def test_judged_from_the_first_packet(node):
 def test_a_pod_that_the_server_has_not_named_is_denied(node):
     node.start_daemon()
     pod = node.pod(labels={"app": "web"})
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == NONE and node.arrived() == [0, 0, 0]
     node.known(pod, "unknown")
     told(node, pod, app="web")
@@ -135,7 +135,7 @@ def test_nothing_is_opened_before_all_kinds_are_known(node):
     node.start_daemon()
     pod = node.pod("free", labels={"app": "free"})
     told(node, pod, app="free")
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == NONE
     assert until(lambda: any("list networkpolicies: not allowed (403)" in w and "deploy/kubernetes" in w
                              for w in node.full_status()["warnings"]))
@@ -155,7 +155,7 @@ def test_peers_and_services_of_other_nodes(node):
     pod = node.pod("front", labels={"app": "front"})
     told(node, pod, app="front")
     node.known(pod)
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == ["no", "no", "yes"] * 2
     node.cluster.delete("pods", "shop/db")
     becomes(pod, NONE)
@@ -167,7 +167,7 @@ def test_the_server_is_away(node):
     pod = node.pod(labels={"app": "web"})
     told(node, pod, app="web")
     node.known(pod)
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == SOME
     assert until(lambda: scrape(node)["sluice_kubernetes_up"] == "1")
     node.cluster.stop()
@@ -196,7 +196,7 @@ def test_a_wrong_token(node):
     told(node, pod, app="web")
     assert until(lambda: any(f"does not know the token in {node.token} (401)" in w
                              for w in node.full_status()["warnings"])), node.full_status()["warnings"]
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == NONE
     assert until(lambda: 'sluice_kubernetes_failures_total{kind="apis",reason="token"}' in scrape(node))
     node.token.write_text("first\n")
@@ -211,7 +211,7 @@ def test_a_server_by_name(node):
     pod = node.pod(labels={"app": "web"})
     told(node, pod, app="web")
     node.known(pod)
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == SOME
     assert node.kubernetes()["source"]["api"]["server"] == f"https://localhost:{node.cluster.port}"
 
@@ -232,7 +232,7 @@ def test_status_of_a_policy(node):
     assert until(lambda: condition("Valid").get("status") == "False", 30)
     assert "EgressPolicy shop/web spec.rules[0].allow" in condition("Valid")["message"]
     assert condition("Enforced")["reason"] == "Invalid"
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == SOME
     assert node.known(pod, "refused")["why"].startswith("EgressPolicy shop/web spec.rules[0].allow")
 
@@ -242,7 +242,7 @@ def test_the_source_is_changed_by_a_reload(node):
     pod = node.pod(labels={"app": "web"})
     told(node, pod, app="web")
     node.known(pod)
-    pod.start()
+    pod.start(wait=False)
     assert pod.probe() == SOME
     path = node.folder / "etc" / "sluiced.yaml"
     text = path.read_text()
