@@ -18,6 +18,7 @@ import time
 
 import net
 import prefixes
+import wide
 from rows import Rows, plot
 
 
@@ -192,8 +193,12 @@ def network(table, build, folder, args):
     net.rows(table, build, folder, min(100_000, args.most), args.slices)
 
 
+def wide_destinations(table, build, folder, args):
+    wide.rows(table, build, folder, min(100_000, args.most), args.slices)
+
+
 PARTS = {"lookup": lookup, "ports": ports, "replace": replace, "worst": worst, "check": check,
-         "start": start, "net": network}
+         "start": start, "net": network, "wide": wide_destinations}
 
 
 def main():

@@ -54,6 +54,21 @@ def destinations(prefixes, family, n, seed=1):
     return out
 
 
+def allowed(prefixes, family, n, seed=1):
+    """n addresses, each in a prefix, none in the lab's own or on loopback."""
+    rng = random.Random(f"allowed/{seed}/{family}")
+    lab = ipaddress.ip_network(LAB[family])
+    out = {}
+    while len(out) < n:
+        first, length = rng.choice(prefixes)
+        if overlaps(first, length, family, lab) or (family == 4 and first >> 24 == 127):
+            continue
+        if length < WIDTH[family]:
+            first |= rng.getrandbits(WIDTH[family] - length)
+        out[first] = text(first, WIDTH[family], family).split("/")[0]
+    return list(out.values())
+
+
 def policy(folder, name, prefixes, family, ports=None):
     """A policy that allows the prefixes; its path."""
     (folder / f"{name}.txt").write_text("".join(text(*p, family) + "\n" for p in prefixes))
@@ -68,19 +83,22 @@ NFT_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 NFT_WORD = {4: "ip", 6: "ip6"}
 
 
-def nft(path, prefixes, family, kind):
-    """kind: set, conntrack, concat."""
+def nft(path, prefixes, family, kind, hook="output"):
+    """kind: set, conntrack, concat; netdev: a set at the ingress of device `hook`."""
     concat = kind == "concat"
     key = NFT_TYPE[family] + (" . inet_proto . inet_service" if concat else "")
     match = f"{NFT_WORD[family]} daddr" + (" . meta l4proto . th dport" if concat else "")
     suffixes = (" . tcp . 1-65535", " . udp . 1-65535") if concat else ("",)
     elements = ",\n".join(text(*p, family) + suffix for p in prefixes for suffix in suffixes)
     state = "ct state established,related accept\n" if kind == "conntrack" else ""
-    path.write_text(f"table inet bench {{\nset allowed {{\ntype {key}\nflags interval\n"
+    netdev = kind == "netdev"
+    where = f'ingress device "{hook}"' if netdev else hook
+    path.write_text(f"table {'netdev' if netdev else 'inet'} bench {{\nset allowed {{\n"
+                    f"type {key}\nflags interval\n"
                     f"elements = {{ {elements} }}\n}}\nchain out {{\n"
-                    f"type filter hook output priority 0; policy accept;\n{state}"
+                    f"type filter hook {where} priority 0; policy accept;\n{state}"
                     f"meta l4proto {{ tcp, udp }} {match} @allowed accept\n"
-                    f"meta l4proto {{ tcp, udp }} reject\n}}\n}}\n")
+                    f"meta l4proto {{ tcp, udp }} {'drop' if netdev else 'reject'}\n}}\n}}\n")
     return path
 
 

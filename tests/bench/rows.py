@@ -15,7 +15,7 @@ class Rows:
 
     def slices(self, name, unit, variants, n, better, note=""):
         """variants: name -> function that measures one slice. They take turns, in an order
-        that changes; a variant that cannot run says so and is left out."""
+        that changes. Returns the slices of each."""
         values = {variant: [] for variant in variants}
         order = list(variants)
         for turn in range(n):
@@ -23,6 +23,13 @@ class Rows:
             for variant in order:
                 values[variant].append(variants[variant]())
         self.add(name, unit, values, better, note)
+        return values
+
+    def added(self, name, unit, values, base, note=""):
+        """What each variant costs more than `base` in the same turn."""
+        self.add(f"{name}, added", unit,
+                 {variant: [a - b for a, b in zip(v, values[base])]
+                  for variant, v in values.items() if variant != base}, "lower", note)
 
     def add(self, name, unit, values, better="lower", note=""):
         """values: variant -> slices (of each the median counts)."""
