@@ -297,15 +297,16 @@ $(O)/tests/test_%: tests/unit/test_%.c $(O)/san/libsluice.a
 		-o $@ $< $(O)/san/libsluice.a -lcmocka $(LIBS)
 
 # Beside the products, which have a budget of the verifier's each.
-$(O)/bench/bench.bpf.o: tests/bench/bench.bpf.c
+$(O)/bench/%.bpf.o: tests/bench/%.bpf.c
 	$(call msg,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
 
-$(O)/bench/bench.skel.h: $(O)/bench/bench.bpf.o
+$(O)/bench/%.skel.h: $(O)/bench/%.bpf.o
 	$(call msg,SKEL,$@)
-	$(Q)$(BPFTOOL) gen skeleton $< name bench > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
 
 $(O)/tests/bench_lookup: | $(O)/bench/bench.skel.h
+$(O)/tests/bench_events: | $(O)/bench/events.skel.h
 
 $(O)/tests/%: tests/tools/%.c $(O)/libsluice.a
 	$(call msg,TOOL,$@)

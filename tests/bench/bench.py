@@ -3,7 +3,8 @@
 """tests/bench/bench.py BUILD [--only PART]... [--slices N] [--most PREFIXES] [--svg FILE]
 
 Sluice beside its peers, in one run: BUILD/bench.json, a table, and a plot of that JSON.
-Parts: lookup, ports, replace, worst, check, start, net. docs/BENCHMARKS.md explains the rows.
+Parts: lookup, ports, replace, worst, check, start, net, wide, events, reload, targets.
+docs/BENCHMARKS.md explains the rows.
 """
 import argparse
 import json
@@ -11,6 +12,7 @@ import os
 import pathlib
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,8 @@ import time
 
 import net
 import prefixes
+import reload
+import targets
 import wide
 from rows import Rows, plot
 
@@ -197,8 +201,29 @@ def wide_destinations(table, build, folder, args):
     wide.rows(table, build, folder, min(100_000, args.most), args.slices)
 
 
+def events(table, build, folder, args):
+    done = subprocess.run([build / "tests" / "bench_events", "0.4", str(min(args.slices, 5))],
+                          text=True, stdout=subprocess.PIPE, check=True)
+    got = json.loads(done.stdout)
+    unit, note = "M/s of CPU", "1 consumer; M/s by the clock: {:.3g}"
+    for what, name in (("counted", "events drained"), ("records", "events drained into JSON records")):
+        table.add(name, unit, {"sluice": got[what]}, "higher",
+                  note.format(statistics.median(got[f"{what}_by_clock"])))
+    table.add("events unaccounted", "events", {"sluice": got["unaccounted"]})
+
+
+def reloads(table, build, folder, args):
+    for part in (reload.under_fire, reload.live_flows, reload.freeing):
+        part(table, build, folder, args)
+
+
+def thousand(table, build, folder, args):
+    targets.rows(table, build, folder, args.slices)
+
+
 PARTS = {"lookup": lookup, "ports": ports, "replace": replace, "worst": worst, "check": check,
-         "start": start, "net": network, "wide": wide_destinations}
+         "start": start, "net": network, "wide": wide_destinations, "events": events,
+         "reload": reloads, "targets": thousand}
 
 
 def main():

@@ -39,7 +39,7 @@
 static struct sockaddr_storage to[MOST];
 static size_t n_to;
 static int fd, family;
-static socklen_t length;	/* of an address */
+static socklen_t length; /* of an address */
 static uint8_t frame[HEAD6 + 8 + PAYLOAD];
 
 static void die(const char *what)
@@ -66,8 +66,8 @@ static unsigned long cpu_ns(void)
 
 static void *address_of(struct sockaddr_storage *s)
 {
-	return family == AF_INET ? (void *)&((struct sockaddr_in *)s)->sin_addr :
-				   (void *)&((struct sockaddr_in6 *)s)->sin6_addr;
+	return family == AF_INET ? (void *)&((struct sockaddr_in *)s)->sin_addr
+				 : (void *)&((struct sockaddr_in6 *)s)->sin6_addr;
 }
 
 static void read_destinations(const char *path, unsigned short port)
@@ -80,7 +80,8 @@ static void read_destinations(const char *path, unsigned short port)
 	while (n_to < MOST && fgets(line, sizeof(line), in)) {
 		line[strcspn(line, "\n")] = 0;
 		family = strchr(line, ':') ? AF_INET6 : AF_INET;
-		length = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+		length = family == AF_INET ? sizeof(struct sockaddr_in)
+					   : sizeof(struct sockaddr_in6);
 		to[n_to].ss_family = family;
 		/* at the same place in both */
 		((struct sockaddr_in *)&to[n_to])->sin_port = htons(port);
@@ -236,7 +237,8 @@ int main(int argc, char **argv)
 
 	if (!tap && (argc != 5 || strcmp(argv[1], "socket"))) {
 		fputs("usage: wide_load socket DESTINATIONS PORT SECONDS\n"
-		      "       wide_load tap DESTINATIONS PORT SECONDS NAME SOURCE MAC ROUTER [empty]\n",
+		      "       wide_load tap DESTINATIONS PORT SECONDS NAME SOURCE MAC ROUTER "
+		      "[empty]\n",
 		      stderr);
 		return 2;
 	}
