@@ -177,6 +177,12 @@ SL_READER int sl_table_search(sl_table_ref t, __u64 section, __u32 key, __u64 *f
 	return 0;
 }
 
+/* 1 if an IPv6 address is less than another. */
+SL_INLINE __u64 sl_less6(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
+{
+	return sl_less(a_high, b_high) | ((sl_less(b_high, a_high) ^ 1) & sl_less(a_low, b_low));
+}
+
 /* The last word of a chunk that is <= key, by its place; the first one is. */
 SL_INLINE __u32 sl_chunk_search(const __u64 *chunk, __u64 key)
 {
@@ -208,68 +214,69 @@ SL_INLINE int sl_table_group(sl_table_map m, __u64 high, __u32 *group)
 	return i ? 0 : -1;
 }
 
-/* The ranges among which the address's is: a group, if there are levels, else the section. */
-SL_INLINE int sl_table_group6(sl_table_map m, __u64 section, __u64 a_high, __u64 a_low,
-			      __u64 *ranges)
+/* The class of an IPv6 address that is in a range of this group; section: SL_H_V6. 0, or -1 if it
+ * cannot be read; *found is SL_NO_CLASS if the group begins behind the address. */
+#define SL_NO_CLASS (~0ull)
+SL_INLINE int sl_group_class(sl_table_map m, __u64 section, __u32 group, __u64 high, __u64 low,
+			     __u64 *found)
 {
-	__u32 n = section >> 32, at, count = SL_V6_GROUP, group;
-	__u64 low;
+	__u32 word = (__u32)section + group * SL_V6_GROUP_WORDS, at = 0, half;
+	const __u64 *highs = sl_table_chunk(m, word), *lows = sl_table_chunk(m, word + SL_V6_GROUP);
 
-	*ranges = section;
-	if (sl_table_group(m, a_high, &group))
-		return 0;
-	at = group * SL_V6_GROUP;
-	if (at >= n || !sl_table_word(m, (__u32)section + 3 * at + 1, &low))
+	if (!highs || !lows || group >= SL_V6_GROUPS(section >> 32))
 		return -1;
-	if (count > n - at)
-		count = n - at;
-	/* If the group begins within the /64, maybe behind the address: from the first on. */
-	if (low <= a_low)
-		*ranges = (__u64)count << 32 | ((__u32)section + 3 * at);
-	else
-		*ranges = (__u64)(at + count) << 32 | (__u32)section;
+	*found = SL_NO_CLASS;
+	if (sl_less6(high, low, highs[0], lows[0]))
+		return 0;
+	for (half = SL_V6_GROUP / 2; half; half /= 2) {
+		at += half * (sl_less6(high, low, sl_chunk_word(highs, at + half),
+				       sl_chunk_word(lows, at + half)) ^ 1);
+		SL_BARRIER(at);
+	}
+	at += group * SL_V6_GROUP;
+	if (!sl_table_word(m, (__u32)section + SL_V6_CLASS_WORD(at, section >> 32), found))
+		return -1;
+	*found = SL_V6_CLASS(at, *found);
 	return 0;
 }
 
-/* Of ranges, as a section, those that are left when they have been halved SL_SPAN_STEPS times
- * towards the last that begins at or before the address; 0 if they cannot be read. */
-SL_READER __u64 sl_table_narrow6(sl_table_ref t, __u64 ranges, __u64 a_high, __u64 a_low)
+/* The class of an IPv6 address, by way of the levels; SL_NO_CLASS: they do not lead to it. This and
+ * sl_table_search6 call nobody, since the stack of 6.1 has no room below them. */
+SL_READER int sl_table_find6(sl_table_ref t, __u64 section, __u64 high, __u64 low, __u64 *found)
 {
-	__u32 first = (__u32)ranges, count = ranges >> 32, half;
 	sl_table_map m = sl_table_open(t);
-	__u64 high, low, after;
-	int i;
+	__u32 group = 0;
 
-	if (!m)
+	if (!m || !found)
+		return -1;
+	*found = SL_NO_CLASS;
+	if (section >> 32 > SL_V6_GROUP && sl_table_group(m, high, &group))
 		return 0;
-	for (i = 0; i < SL_SPAN_STEPS && count > 1; i++) {
-		half = count / 2;
-		if (!sl_table_word(m, first + 3 * half, &high) ||
-		    !sl_table_word(m, first + 3 * half + 1, &low))
-			return 0;
-		after = sl_less_mask(a_high, high) |
-			(~sl_less_mask(high, a_high) & sl_less_mask(a_low, low));
-		first += 3 * half & ~after;
-		count -= half;
-		SL_BARRIER(first);
-		SL_BARRIER(count);
-	}
-	return (__u64)count << 32 | first;
+	return sl_group_class(m, section, group, high, low, found);
 }
 
-/* The class of an IPv6 address: the last range that begins at or before it. section: SL_H_V6 */
-SL_READER int sl_table_find6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
-			     __u64 *found)
+/* The same without the levels. */
+SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
+			       __u64 *found)
 {
+	__u32 at = 0, count = SL_V6_GROUPS(section >> 32), half, word;
 	sl_table_map m = sl_table_open(t);
-	__u64 ranges;
+	__u64 high, low;
 	int i;
 
-	if (!m || !found || sl_table_group6(m, section, a_high, a_low, &ranges))
+	if (!m || !found || !count)
 		return -1;
-	for (i = 0; i < SL_SEARCH_STEPS / SL_SPAN_STEPS && ranges >> 32 > 1; i++)
-		ranges = sl_table_narrow6(t, ranges, a_high, a_low);
-	return ranges >> 32 == 1 && sl_table_word(m, (__u32)ranges + 2, found) ? 0 : -1;
+	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
+		half = count / 2;
+		word = (__u32)section + (at + half) * SL_V6_GROUP_WORDS;
+		if (!sl_table_word(m, word, &high) || !sl_table_word(m, word + SL_V6_GROUP, &low))
+			return -1;
+		at += half * (sl_less6(a_high, a_low, high, low) ^ 1);
+		count -= half;
+		SL_BARRIER(at);
+		SL_BARRIER(count);
+	}
+	return count <= 1 ? sl_group_class(m, section, at, a_high, a_low, found) : -1;
 }
 
 /* The part of the IPv4 ranges that an address is in; roots: SL_H_V4_ROOTS. */
@@ -368,6 +375,9 @@ SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const __u64 *head, 
 			return -1;
 	} else {
 		if (sl_table_find6(t, head[SL_H_V6], q->address_high, q->address_low, &class))
+			return -1;
+		if (class == SL_NO_CLASS &&
+		    sl_table_search6(t, head[SL_H_V6], q->address_high, q->address_low, &class))
 			return -1;
 	}
 	section = head[SL_H_CLASSES];

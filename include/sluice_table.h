@@ -19,7 +19,7 @@
 #include <linux/types.h>
 #include "sluice_reasons.h"
 
-#define SL_TABLE_MAGIC 0x534c554943450004ull	/* "SLUICE", layout 4 */
+#define SL_TABLE_MAGIC 0x534c554943450005ull	/* "SLUICE", layout 5 */
 #define SL_CHUNK_WORDS 8			/* words of one array element */
 #define SL_TABLE_WORDS_MAX (8u << 20)		/* 64 MiB */
 #define SL_CLASSES_MAX 65535u
@@ -35,7 +35,7 @@ enum sl_table_header {
 	SL_H_FLAGS,		/* SL_F_ */
 	SL_H_WORDS,		/* of the whole table */
 	SL_H_V4,		/* 1 word:  first address << 32 | class */
-	SL_H_V6,		/* 3 words: first address high, low; class */
+	SL_H_V6,		/* groups of ranges, see below; entries: ranges */
 	SL_H_CLASSES,		/* 1 word:  SL_C_ flags << 32 | row's first word */
 	SL_H_UIDS,		/* 1 word:  uid << 32 | view, ascending */
 	SL_H_BASE,		/* a row: what rules to `any` say */
@@ -52,14 +52,29 @@ enum sl_table_header {
 };
 
 /*
- * What leads to an IPv6 range. SL_V6_GROUP ranges from the first on are a group. The lowest
- * level has the upper half of each group's first address; each level above has the first word
- * of each chunk of the level below; the highest is one chunk and comes first in the header,
- * where 0 ends the list. Words behind the last of a level are ~0, which is never looked for:
- * whoever asks for that goes to the ranges without a level's help. No level: few ranges.
+ * IPv6 ranges. SL_V6_GROUP of them from the first on are a group of two chunks: the upper halves
+ * of their first addresses, the lower ones. Behind the last group are the classes of all, 16 bits
+ * each. Places behind the last range have the highest address, and its class.
+ *
+ * What leads to a group: the lowest level has the upper half of each group's first address; each
+ * level above has the first word of each chunk of the level below; the highest is one chunk and
+ * comes first in the header, where 0 ends the list. Words behind the last of a level are ~0, which
+ * is never looked for: whoever asks for that finds the group without a level's help. No level: there
+ * is one group.
  */
 #define SL_V6_LEVELS 8
 #define SL_V6_GROUP 8
+#define SL_V6_GROUP_WORDS (2 * SL_V6_GROUP)
+#define SL_V6_CLASSES_A_WORD 4
+#define SL_V6_GROUPS(n) (((n) + SL_V6_GROUP - 1) / SL_V6_GROUP)
+
+/* Words of the i-th of n ranges, from the first of them all on: its address, and what holds its
+ * class, SL_V6_CLASS(i, word). */
+#define SL_V6_HIGH(i) ((i) / SL_V6_GROUP * SL_V6_GROUP_WORDS + (i) % SL_V6_GROUP)
+#define SL_V6_LOW(i) (SL_V6_HIGH(i) + SL_V6_GROUP)
+#define SL_V6_CLASS_WORD(i, n) \
+	(SL_V6_GROUPS(n) * SL_V6_GROUP_WORDS + (i) / SL_V6_CLASSES_A_WORD)
+#define SL_V6_CLASS(i, word) ((word) >> 16 * ((i) % SL_V6_CLASSES_A_WORD) & 0xffff)
 
 enum sl_table_flags {
 	SL_F_AUDIT = 1 << 0,		/* let pass what the policy denies */

@@ -7,33 +7,35 @@
 /* The ranges of a family in a table, all of whose words are there. */
 struct ranges {
 	const __u64 *words;
-	size_t n, stride;
+	size_t n;
+	bool v6;
 };
 
 static bool ranges_of(const struct sl_table *t, int family, struct ranges *out)
 {
-	size_t stride = family == 4 ? 1 : 3;
-	__u64 section;
+	__u64 section, n, words;
 
 	if (t->n_words < SL_HEADER_WORDS)
 		return false;
 	section = t->words[family == 4 ? SL_H_V4 : SL_H_V6];
-	if (!(section >> 32) || (__u32)section + stride * (section >> 32) > t->n_words)
+	n = section >> 32;
+	words = family == 4 || !n ? n : SL_V6_CLASS_WORD(n - 1, n) + 1;
+	if (!n || (__u32)section + words > t->n_words)
 		return false;
-	*out = (struct ranges){t->words + (__u32)section, section >> 32, stride};
+	*out = (struct ranges){t->words + (__u32)section, n, family == 6};
 	return true;
 }
 
 static unsigned __int128 begin(const struct ranges *r, size_t i)
 {
-	const __u64 *w = r->words + i * r->stride;
-
-	return r->stride == 1 ? w[0] >> 32 : (unsigned __int128)w[0] << 64 | w[1];
+	if (!r->v6)
+		return r->words[i] >> 32;
+	return (unsigned __int128)r->words[SL_V6_HIGH(i)] << 64 | r->words[SL_V6_LOW(i)];
 }
 
 static __u32 class_at(const struct ranges *r, size_t i)
 {
-	return (__u32)r->words[(i + 1) * r->stride - 1];
+	return r->v6 ? SL_V6_CLASS(i, r->words[SL_V6_CLASS_WORD(i, r->n)]) : (__u32)r->words[i];
 }
 
 /* The last address of a range. */
@@ -41,7 +43,7 @@ static unsigned __int128 last(const struct ranges *r, size_t i)
 {
 	if (i + 1 < r->n)
 		return begin(r, i + 1) - 1;
-	return r->stride == 1 ? 0xffffffff : ~(unsigned __int128)0;
+	return r->v6 ? ~(unsigned __int128)0 : 0xffffffff;
 }
 
 /* Addresses of each class, less one a range so that all of IPv6 is a number too. */
@@ -77,8 +79,7 @@ static unsigned __int128 middle(const struct ranges *r, __u32 class)
 	return at;
 }
 
-bool sl_table_common_address(const struct sl_table *table, int family,
-			     struct sl_question *question)
+bool sl_table_common_address(const struct sl_table *table, int family, struct sl_question *question)
 {
 	size_t n_classes;
 	unsigned __int128 *sizes, at;

@@ -278,9 +278,9 @@ static __u32 range_begin(const __u64 *words, __u8 family, __u32 i, __u64 *high, 
 		*low = w[i] >> 32;
 		return (__u32)w[i];
 	}
-	*high = w[3 * i];
-	*low = w[3 * i + 1];
-	return (__u32)w[3 * i + 2];
+	*high = w[SL_V6_HIGH(i)];
+	*low = w[SL_V6_LOW(i)];
+	return SL_V6_CLASS(i, w[SL_V6_CLASS_WORD(i, words[SL_H_V6] >> 32)]);
 }
 
 static bool less(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)

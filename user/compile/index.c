@@ -65,11 +65,12 @@ static int write_level(struct words *t, size_t from, size_t n, size_t stride)
 
 int write_index6(struct words *t, __u64 h[SL_HEADER_WORDS])
 {
-	size_t from = (__u32)h[SL_H_V6], n = 3 * (h[SL_H_V6] >> 32), stride = 3 * SL_V6_GROUP;
+	size_t from = (__u32)h[SL_H_V6], n = SL_V6_GROUPS(h[SL_H_V6] >> 32) * SL_V6_GROUP_WORDS;
+	size_t stride = SL_V6_GROUP_WORDS;
 	__u64 levels[SL_V6_LEVELS];
 	size_t i, n_levels = 0;
 
-	if (n <= 2 * stride)
+	if (n <= stride)
 		return 0;
 	do {
 		if (n_levels == SL_V6_LEVELS)
