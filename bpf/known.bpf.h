@@ -1,25 +1,38 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The short way on a device. Most frames are plain and of a flow that is known: no VLAN
+ * The short way. Most packets are plain and of a flow that is known: on a device without a VLAN
  * tag, IPv4 without options or IPv6 without extension headers, whole, TCP past its
- * handshake or UDP, of no port that anything here reads. What docs/devices.md asks of
- * such a frame is asked here with a third of the calls; whatever is not plainly so is
- * left to the long way, which decides alone. So this can pass a frame, but not deny one.
+ * handshake or UDP, of no port that anything here reads. What the long way asks of
+ * such a packet is asked here with a third of the calls; whatever is not plainly so is
+ * left to it, which decides alone. So this can pass a packet, but not deny one.
  */
 #ifndef SLUICE_KNOWN_BPF_H
 #define SLUICE_KNOWN_BPF_H
 
+#include "packet_hook.bpf.h"
+#if SL_ON_DEVICE
 #include "link.bpf.h"
 #include "sum.bpf.h"
 #include "dhcp.bpf.h"
+
+#define SL_NETWORK_AT SL_ETHERNET_SIZE	/* where the packet begins */
+#else
+#define SL_NETWORK_AT 0
+#endif
 
 #define SL_TCP_KIND (SL_TCP_FIN | SL_TCP_SYN | SL_TCP_RST | SL_TCP_ACK | SL_TCP_URG)
 
 /* Ports behind which a packet is looked into, on either side. */
 static __always_inline bool sl_is_service(__u16 port)
 {
+#if SL_ON_DEVICE
 	return port == SL_DNS_PORT || port == SL_DHCP_SERVER || port == SL_DHCP_CLIENT ||
 	       port == SL_DHCP6_SERVER || port == SL_DHCP6_CLIENT;
+#elif SL_NAMES
+	return port == SL_DNS_PORT;
+#else
+	return false;
+#endif
 }
 
 /* f->at and f->end are set. */
@@ -60,8 +73,8 @@ static __always_inline bool sl_plain_ipv4(struct __sk_buff *skb, struct sl_flow 
 	f->protocol = ip->protocol;
 	f->source_low = bpf_ntohl(ip->source);
 	f->destination_low = bpf_ntohl(ip->destination);
-	f->at = SL_ETHERNET_SIZE + sizeof(*ip);
-	f->end = skb->gso_size ? skb->len : SL_ETHERNET_SIZE + length;
+	f->at = SL_NETWORK_AT + sizeof(*ip);
+	f->end = skb->gso_size ? skb->len : SL_NETWORK_AT + length;
 	return f->end <= skb->len && sl_plain_transport(skb, f, (const __u8 *)(ip + 1), data_end);
 }
 
@@ -78,11 +91,12 @@ static __always_inline bool sl_plain_ipv6(struct __sk_buff *skb, struct sl_flow 
 	f->source_low = bpf_be64_to_cpu(ip->source[1]);
 	f->destination_high = bpf_be64_to_cpu(ip->destination[0]);
 	f->destination_low = bpf_be64_to_cpu(ip->destination[1]);
-	f->at = SL_ETHERNET_SIZE + sizeof(*ip);
+	f->at = SL_NETWORK_AT + sizeof(*ip);
 	f->end = skb->gso_size ? skb->len : f->at + bpf_ntohs(ip->payload_length);
 	return f->end <= skb->len && sl_plain_transport(skb, f, (const __u8 *)(ip + 1), data_end);
 }
 
+#if SL_ON_DEVICE
 /* Is it the workload's, by the first chunk of its binding? */
 static __always_inline bool sl_plain_bound(const struct sl_subject *s, const struct sl_flow *f,
 					   const __u8 mac[6])
@@ -121,6 +135,66 @@ static __always_inline bool sl_is_plain(struct __sk_buff *skb, struct sl_packet 
 	       sl_plain_bound(&p->subject, f, f->inbound ? e->destination : e->source);
 }
 
+/* A checksum that the device is to write lies where no one is misled by it. */
+static __always_inline bool sl_has_plain_sum(struct __sk_buff *skb, const struct sl_flow *f)
+{
+	int sum = f->inbound ? SL_NO_SUM : sl_sum_place(skb);
+
+	return sum == SL_NO_SUM || sl_sum_is_harmless(f, sum);
+}
+#else
+/* The socket's part, as sl_packet_origin has it. */
+static __always_inline bool sl_plain_socket(struct __sk_buff *skb, struct sl_flow *f,
+					    struct sl_socket **note)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	f->local = skb->ifindex == SL_LOOPBACK_IFINDEX;
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (!sk)
+		return true;
+	if (sk->type == SL_SOCK_RAW)
+		return false;
+	*note = bpf_sk_storage_get(&sl_sockets, sk, 0, 0);
+	if (*note && ((*note)->flags & SL_SOCK_ELSEWHERE))
+		f->netns = (*note)->netns;
+	return true;
+}
+
+static __always_inline bool sl_is_plain(struct __sk_buff *skb, struct sl_packet *p)
+{
+	const void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
+	struct sl_flow *f = &p->flow;
+
+	if (skb->protocol == bpf_htons(SL_ETHERTYPE_IPV4)) {
+		if (!sl_plain_ipv4(skb, f, data, data_end))
+			return false;
+	} else if (skb->protocol != bpf_htons(SL_ETHERTYPE_IPV6) ||
+		   !sl_plain_ipv6(skb, f, data, data_end)) {
+		return false;
+	}
+#if SL_NAMES
+	/* nat.bpf.h: it may be a question to another port */
+	return f->inbound || f->family != 4 || f->destination_low >> 24 != 127;
+#else
+	return true;
+#endif
+}
+
+/* Nothing is to be noted on its socket, and a flow that a uid rule let out is the socket's: as
+ * sl_note_server and sl_is_anothers have it. */
+static __always_inline bool sl_is_sockets(const struct sl_socket *note, const struct sl_flow *f,
+					  const struct sl_flow_entry *e)
+{
+	if (!sl_is_opener(e, f))
+		return true;
+	if (f->inbound)
+		return f->protocol != IPPROTO_UDP || (note && (note->flags & SL_SOCK_SERVES));
+	return !(e->flags & SL_FLOW_HAS_UID) ||
+	       (note && (note->flags & SL_SOCK_UID) && note->uid == e->uid);
+}
+#endif
+
 /* Judged by the generation in force, for good, with nothing left to look at. */
 static __always_inline bool sl_is_settled(const struct sl_flow_entry *e, __u64 word)
 {
@@ -131,25 +205,32 @@ static __always_inline bool sl_is_settled(const struct sl_flow_entry *e, __u64 w
 static __always_inline bool sl_is_known(struct __sk_buff *skb, struct sl_packet *p)
 {
 	struct sl_flow_entry *e;
-	int sum, place;
 	__u64 now;
-
-	if ((p->subject.word & SL_WORD_SHAPED) || !sl_is_plain(skb, p))
+	int place;
+#if SL_ON_DEVICE
+	if ((p->subject.word & SL_WORD_SHAPED) || !sl_is_plain(skb, p) ||
+	    !sl_has_plain_sum(skb, &p->flow))
 		return false;
-	if (!p->flow.inbound) {
-		sum = sl_sum_place(skb);
-		if (sum != SL_NO_SUM && !sl_sum_is_harmless(&p->flow, sum))
-			return false;
-	}
+#else
+	struct sl_socket *note = NULL;
+
+	if ((p->subject.word & SL_WORD_SHAPED) || !sl_is_plain(skb, p) ||
+	    !sl_plain_socket(skb, &p->flow, &note))
+		return false;
+#endif
 	now = bpf_ktime_get_coarse_ns();
 	e = sl_flow_seek(&p->flow, p->subject.slot, now, &place);
 	if (!sl_is_settled(e, p->subject.word))
 		return false;
+#if !SL_ON_DEVICE
+	if (!sl_is_sockets(note, &p->flow, e))
+		return false;
+#endif
 	sl_flow_pass(p, e, place, now, skb->len);
 	return true;
 }
 
-/* Does the frame pass as one of a flow that is known? If not, *p is as it was. Not
+/* Does the packet pass as one of a flow that is known? If not, *p is as it was. Not
  * static: verified once, and off the hook's stack. */
 __noinline int sl_passes_as_known(struct __sk_buff *skb, struct sl_packet *p)
 {

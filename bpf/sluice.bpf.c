@@ -15,6 +15,7 @@
 #include "nat.bpf.h"
 #include "sni.bpf.h"
 #endif
+#include "known.bpf.h"
 #if SL_BY_CGROUP
 #include "meter.bpf.h"
 #include "stamp.bpf.h"
@@ -116,9 +117,34 @@ int sluice_sock_create(struct bpf_sock *ctx)
 	return SL_PASS;
 }
 
+/* The long way. */
+static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_packet *p, bool inbound)
+{
+	int reason, verdict;
+
+	sl_packet_origin(skb, &p->flow);
+	reason = sl_parse_packet(skb, p, 0);
+#if SL_NAMES
+	if (!inbound && reason == SL_PARSED && sl_reads_dns(&p->subject))
+		sl_undo_nat(skb, &p->flow);
+#endif
+	verdict = reason == SL_PARSED ? sl_judge_fragments(skb, p) : sl_deny_shape(skb, p, reason);
+#if SL_NAMES
+	if (verdict == SL_PASS)
+		verdict = sl_judge_dns(skb, p, inbound);
+	if (verdict == SL_PASS)
+		verdict = sl_judge_sni(skb, p, inbound);
+#endif
+	if (verdict == SL_PASS)
+		verdict = sl_shape(skb, p, inbound);
+	if (verdict != SL_PASS)
+		sl_uncarry(&p->flow, p->subject.slot, skb->len);
+	return verdict;
+}
+
 static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, __u8 hook)
 {
-	int slot = sl_slot_of_packet(skb), reason, verdict;
+	int slot = sl_slot_of_packet(skb), verdict = SL_PASS;
 	struct sl_packet p = {};
 
 	if (slot == SL_NOBODYS)
@@ -127,23 +153,8 @@ static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, _
 		return SL_REFUSE;
 	p.flow.inbound = inbound;
 	p.flow.hook = hook;
-	sl_packet_origin(skb, &p.flow);
-	reason = sl_parse_packet(skb, &p, 0);
-#if SL_NAMES
-	if (!inbound && reason == SL_PARSED && sl_reads_dns(&p.subject))
-		sl_undo_nat(skb, &p.flow);
-#endif
-	verdict = reason == SL_PARSED ? sl_judge_fragments(skb, &p) : sl_deny_shape(skb, &p, reason);
-#if SL_NAMES
-	if (verdict == SL_PASS)
-		verdict = sl_judge_dns(skb, &p, inbound);
-	if (verdict == SL_PASS)
-		verdict = sl_judge_sni(skb, &p, inbound);
-#endif
-	if (verdict == SL_PASS)
-		verdict = sl_shape(skb, &p, inbound);
-	if (verdict != SL_PASS)
-		sl_uncarry(&p.flow, p.subject.slot, skb->len);
+	if (!sl_passes_as_known(skb, &p))
+		verdict = sl_judge_packet(skb, &p, inbound);
 #if SL_BY_CGROUP
 	sl_meter_packet(skb, p.subject.slot, inbound, verdict == SL_PASS);
 #endif

@@ -212,6 +212,17 @@ def test_a_flow_of_one_uid_is_not_anothers(lab, v6):
     assert agent.do("forked", uid=1001, action=ping)["reply"]["errno"] == refused
 
 
+@pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
+def test_a_datagram_flow_of_one_uid_is_not_anothers(lab, v6):
+    """The same by UDP, whose known flows take the short way (bpf/known.bpf.h)."""
+    to = PEER6 if v6 else PEER4
+    agent = lab.sluice(policy(f'allow: {{to: "{to}", protocol: udp, uid: 1000}}'), KEEP)
+    send = {"kind": "udp_connected", "to": to, "port": ECHO, "bind": ["::" if v6 else "0.0.0.0", 4099],
+            "times": 3}
+    for uid, wanted in ((1001, "EPERM"), (1000, None), (1001, "EPERM"), (1000, None)):
+        assert agent.do("forked", uid=uid, action=send)["reply"]["errno"] == wanted
+
+
 def test_too_many_flows_are_denied_with_a_reason(lab):
     """No room is no reason to let one pass, and what is known goes on."""
     agent = lab.sluice(ONLY_PROBE)
