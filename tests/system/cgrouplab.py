@@ -85,8 +85,11 @@ class Cgroups:
 
     def listens(self):
         """It has a signalfd: from now on its end is orderly, and drains."""
-        fds = pathlib.Path(f"/proc/{self.monitor.pid}/fd")
-        return any("[signalfd]" in os.readlink(fd) for fd in fds.iterdir())
+        for fd in pathlib.Path(f"/proc/{self.monitor.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):    # it was closed meanwhile
+                if "[signalfd]" in os.readlink(fd):
+                    return True
+        return False
 
     def events(self):
         """All that were written, once the monitor has ended."""
