@@ -257,6 +257,12 @@ char *sl_match_canonical(const struct sl_match *match)
 	return finish(out, &text);
 }
 
+static void print_rule(const struct sl_rule *rule, FILE *out)
+{
+	fputs(rule->action == SL_ALLOW ? "allow: " : "deny: ", out);
+	sl_print_matches(rule->matches, rule->n_matches, out);
+}
+
 char *sl_rule_canonical(const struct sl_rule *rule)
 {
 	char *text = NULL;
@@ -265,18 +271,35 @@ char *sl_rule_canonical(const struct sl_rule *rule)
 
 	if (!out)
 		return NULL;
-	fputs(rule->action == SL_ALLOW ? "allow: " : "deny: ", out);
-	sl_print_matches(rule->matches, rule->n_matches, out);
+	print_rule(rule, out);
 	return finish(out, &text);
+}
+
+static ssize_t hash_written(void *hash, const char *text, size_t n)
+{
+	*(__u64 *)hash = sl_hash_more(*(__u64 *)hash, text, n);
+	return (ssize_t)n;
+}
+
+/* Of each rule: its text is hashed as it is printed, and kept nowhere. */
+static __u64 canonical_hash(const struct sl_rule *rule)
+{
+	__u64 hash = SL_HASH_EMPTY;
+	char buffer[256];
+	FILE *out = fopencookie(&hash, "w", (cookie_io_functions_t){.write = hash_written});
+
+	if (!out)
+		return 0;
+	setvbuf(out, buffer, _IOFBF, sizeof(buffer));
+	print_rule(rule, out);
+	return fclose(out) ? 0 : hash;
 }
 
 void sl_rule_default_id(const struct sl_rule *rule, char *buf, size_t size)
 {
 	const char *action = rule->action == SL_ALLOW ? "allow" : "deny";
-	char *text = sl_rule_canonical(rule);
-	__u64 hash = text ? sl_hash(text) : 0;
+	__u64 hash = canonical_hash(rule);
 
-	free(text);
 	snprintf(buf, size, "%s-%06x", action,
 		 (unsigned)((hash ^ hash >> 24 ^ hash >> 48) & 0xffffff));
 }

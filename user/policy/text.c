@@ -155,13 +155,16 @@ const char *sl_nearest(const char *text, size_t len, const char *const *words)
 	return nearest;
 }
 
-__u64 sl_hash(const char *text)
+__u64 sl_hash_more(__u64 hash, const char *text, size_t n)
 {
-	__u64 hash = 0xcbf29ce484222325;
-
-	for (; *text; text++)
+	for (; n; n--, text++)
 		hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
 	return hash;
+}
+
+__u64 sl_hash(const char *text)
+{
+	return sl_hash_more(SL_HASH_EMPTY, text, strlen(text));
 }
 
 void *sl_grow(void *array, size_t n, size_t size)

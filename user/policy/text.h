@@ -36,7 +36,10 @@ bool sl_text_name(const char *text, size_t len, bool upper);
 const char *sl_nearest(const char *text, size_t len, const char *const *words);
 
 /* FNV-1a, 64 bits (draft-eastlake-fnv). */
+#define SL_HASH_EMPTY 0xcbf29ce484222325ull
 __u64 sl_hash(const char *text);
+/* The hash of what was hashed and n more bytes. */
+__u64 sl_hash_more(__u64 hash, const char *text, size_t n);
 
 /*
  * SL_ADD(array, n): appends a zeroed element, counts it and returns its address;

@@ -93,12 +93,14 @@ static uint64_t hash_string(const char *s)
 	return hash ^ hash >> 32;
 }
 
-/* The entry of key, or the free slot where it would stand. */
-static struct sl_strtab_entry *slot_of(const struct sl_strtab *tab, const char *key)
+/* The entry of key, or the free slot where it would stand. Who has another hash is not read:
+ * each text is a miss of the caches. */
+static struct sl_strtab_entry *slot_of(const struct sl_strtab *tab, const char *key, __u64 hash)
 {
-	size_t i = hash_string(key) & (tab->cap - 1);
+	size_t i = hash & (tab->cap - 1);
 
-	while (tab->slots[i].key && strcmp(tab->slots[i].key, key))
+	while (tab->slots[i].key &&
+	       (tab->slots[i].hash != hash || strcmp(tab->slots[i].key, key)))
 		i = (i + 1) & (tab->cap - 1);
 	return &tab->slots[i];
 }
@@ -109,7 +111,7 @@ struct sl_strtab_entry *sl_strtab_find(const struct sl_strtab *tab, const char *
 
 	if (!tab->cap)
 		return NULL;
-	entry = slot_of(tab, key);
+	entry = slot_of(tab, key, hash_string(key));
 	return entry->key ? entry : NULL;
 }
 
@@ -122,7 +124,7 @@ static int strtab_grow(struct sl_strtab *tab)
 		return -ENOMEM;
 	for (size_t i = 0; i < tab->cap; i++)
 		if (tab->slots[i].key)
-			*slot_of(&grown, tab->slots[i].key) = tab->slots[i];
+			*slot_of(&grown, tab->slots[i].key, tab->slots[i].hash) = tab->slots[i];
 	free(tab->slots);
 	*tab = grown;
 	return 0;
@@ -130,9 +132,11 @@ static int strtab_grow(struct sl_strtab *tab)
 
 int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value)
 {
+	__u64 hash = hash_string(key);
+
 	if (tab->n >= tab->cap / 2 && strtab_grow(tab))
 		return -ENOMEM;
-	*slot_of(tab, key) = (struct sl_strtab_entry){key, value};
+	*slot_of(tab, key, hash) = (struct sl_strtab_entry){key, value, hash};
 	tab->n++;
 	return 0;
 }

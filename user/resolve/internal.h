@@ -42,6 +42,7 @@ bool sl_index_list_has(const struct sl_index_list *list, unsigned ifindex);
 struct sl_strtab_entry {
 	const char *key;
 	void *value;
+	__u64 hash;
 };
 
 struct sl_strtab {
