@@ -93,6 +93,28 @@ def test_a_policy_that_changes(host, prober):
     assert prober.arrives("198.51.100.1")
 
 
+def test_a_configuration_in_a_kubernetes_volume(host):
+    """sluiced.yaml is a link to ..data/sluiced.yaml, and what is put in place is ..data"""
+    host.veth("vnet0")
+    host.configure(b="sluice: 1\nname: b\n")
+    folder = host.folder / "etc"
+
+    def publish(version, text):
+        (folder / version).mkdir()
+        (folder / version / "sluiced.yaml").write_text(text, encoding="utf-8")
+        (folder / "..data_tmp").symlink_to(version)
+        (folder / "..data_tmp").rename(folder / "..data")
+
+    (folder / "sluiced.yaml").unlink()
+    publish("..1", CONFIG)
+    (folder / "sluiced.yaml").symlink_to("..data/sluiced.yaml")
+    host.start_daemon()
+    host.attached("vnet0", policy="agent")
+    for version, name in (("..2", "b"), ("..3", "agent")):
+        publish(version, CONFIG.replace("policy: agent", f"policy: {name}"))
+        host.attached("vnet0", policy=name)
+
+
 def test_only_what_means_something_else_gets_a_generation(host):
     host.veth("vnet0")
     host.veth("tap0")

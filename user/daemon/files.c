@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon.h"
@@ -62,14 +63,30 @@ static void follow(struct sl_files *files, const char *path, const char *only)
 	snprintf(dir->only, sizeof(dir->only), "%s", only ? only : "");
 }
 
-static void follow_file(struct sl_files *files, const char *path)
+static void follow_name(struct sl_files *files, const char *path, bool alone)
 {
 	const char *slash = strrchr(path, '/');
 	char dir[PATH_MAX];
 
 	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) + 1 : 2,
 		 slash ? path : "./");
-	follow(files, dir, slash ? slash + 1 : path);
+	follow(files, dir, !alone ? NULL : slash ? slash + 1 : path);
+}
+
+/*
+ * A file of a Kubernetes volume is a link to ..data/FILE, and the link ..data is what is put
+ * in the old one's place: with a link, all that happens beside it is news, and what becomes of
+ * the file that it leads to.
+ */
+static void follow_file(struct sl_files *files, const char *path)
+{
+	char target[PATH_MAX];
+	struct stat st;
+	bool link = !lstat(path, &st) && S_ISLNK(st.st_mode);
+
+	follow_name(files, path, !link);
+	if (link && realpath(path, target))
+		follow_name(files, target, true);
 }
 
 /* Lists of addresses and fragments may stand in folders below. */
