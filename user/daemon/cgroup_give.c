@@ -234,8 +234,9 @@ void sl_cgroup_give(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 	struct sl_diag diag = {};
 	__u64 generation = 0;
 	__u32 slot = 0;
+	int err = open_cgroup(c, w, &cgroup, &diag);
 
-	if (!open_cgroup(c, w, &cgroup, &diag)) {
+	if (!err) {
 		if (!sl_state_find_cgroup(state, w->id, &slot) &&
 		    is_anothers(c, state, w, slot, &generation)) {
 			if (w->state != SL_WATCHED_LEFT)
@@ -246,7 +247,11 @@ void sl_cgroup_give(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 			settle(c, state, w, &cgroup, slot, generation, &diag);
 		}
 		sl_cgroup_close_target(&cgroup);
-	} /* else it is gone: the next walk finds out */
+	} else if (err != -ENOENT) { /* that would be gone: the next walk finds out */
+		w->state = SL_WATCHED_FAILED;
+		complain(c, w, "failed", err, &diag);
+		retry_later(c);
+	}
 	sl_diag_free(&diag);
 }
 

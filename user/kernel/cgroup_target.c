@@ -161,6 +161,10 @@ int sl_cgroup_open_target(const char *path, struct sl_cgroup_target *out, struct
 		sl_error(diag, NULL, "cgroup '%s': its mount does not show the root of the "
 			 "hierarchy, so its place in it is not known; use a mount that does (`mount "
 			 "-t cgroup2 none DIR` outside of a cgroup namespace)", path);
+	else if (err == -EPERM)
+		sl_error(diag, NULL, "cgroup '%s': its id cannot be asked for (name_to_handle_at): a "
+			 "seccomp profile refuses that; give sluice one that does not (Kubernetes: "
+			 "seccompProfile Unconfined)", path);
 	else
 		sl_error(diag, NULL, "cgroup '%s': %s", path, strerror(-err));
 	close(c.fd);
