@@ -65,7 +65,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps demo test test-guests test-kernels unit tools oracle oracle-frames bench bench-device \
+.PHONY: all help deps demo test test-guests test-kernels test-kubernetes unit tools oracle oracle-frames bench bench-device \
 	next verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-alerts fuzz-dns fuzz-forward lint format clean install
 
@@ -76,6 +76,7 @@ help:
 	@echo 'sudo make test      build and run every test'
 	@echo 'sudo make test-guests    of these, a real guest on a bridge, and libvirt itself'
 	@echo 'sudo make test-kernels   the programs and a suite on Debian 6.1, 6.12 and this kernel'
+	@echo 'sudo make test-kubernetes  Kubernetes, built from Debian'"'"'s source once, and its pods'
 	@echo 'make                build $(O)/sluice, $(O)/sluiced and $(O)/sluice-alerts'
 	@echo 'make unit           unit tests (ASan, UBSan); no privilege needed'
 	@echo 'make oracle         SEED= TIME=   the engine against a naive evaluator'
@@ -125,6 +126,11 @@ test-kernels:
 	@tools/install-deps kernels
 	$(Q)$(MAKE) --no-print-directory -j2 all tools
 	@tools/test-kernels $(O)
+
+test-kubernetes:
+	@tools/install-deps kubernetes
+	$(Q)$(MAKE) --no-print-directory -j2 all tools
+	@tools/run-tests $(O) cluster
 
 unit: $(UNIT_BIN)
 	@set -e; for t in $(UNIT_BIN); do $$t; done

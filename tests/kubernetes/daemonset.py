@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""deploy/kubernetes on the cluster: the DaemonSet with the image of this build."""
+import json
+import pathlib
+import re
+import time
+
+import image
+import settings
+from cluster import ROOT
+from lab import SLUICE, until
+
+DEPLOY = ROOT / "deploy" / "kubernetes"
+SYSTEM = ("-n", "sluice-system")
+SLUICED = "/usr/local/sbin/sluiced"
+
+
+def config_map(name, files):
+    return {"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "sluice-system"}, "data": files}
+
+
+class DaemonSet:
+    """Applied as a user would, then configured for this cluster's cgroups."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        cluster.load(settings.SLUICE, image.sluice(pathlib.Path(SLUICE).resolve().parent),
+                     Entrypoint=[SLUICED])
+        self.deploy(".")
+
+    def deploy(self, folder):
+        """As a user would: `kubectl apply -k`."""
+        self.cluster.kubectl("apply", "-k", DEPLOY / folder)
+        self.wait_ready()
+
+    def configure(self, text, **policies):
+        """sluiced.yaml, and the policies; returns once sluiced has it in force."""
+        files = {f"{name}.yaml": policy for name, policy in policies.items()}
+        head = "sluiced: 1\npolicies: /etc/sluice-policies\nmetrics: loopback\n"
+        mark = f"# {time.monotonic_ns()}\n"     # so that it always is another one
+        self.cluster.apply([config_map("sluice-policies", files)])
+        before = self.reloads()
+        self.cluster.apply([config_map("sluice", {"sluiced.yaml": head + text + mark})])
+        assert until(lambda: self.reloads() > before and self.is_right(), 60, 0.2), self.said()
+
+    def reloads(self):
+        return self.status()["daemon"]["config"]["reloads"] if self.is_ready() else -1
+
+    def is_right(self):
+        """What sluiced has read is what was applied: files come one by one."""
+        wanted = self.cluster.get(*SYSTEM, "configmap", "sluice")["data"]["sluiced.yaml"]
+        return self.inside("/bin/cat", "/etc/sluice/sluiced.yaml").stdout == wanted and \
+            self.status()["daemon"]["config"]["ok"]
+
+    def inside(self, *words, check=True):
+        return self.cluster.kubectl(*SYSTEM, "exec", "ds/sluice", "--", *words, check=check)
+
+    def sluice(self, *words, check=True):
+        return self.inside("/usr/local/bin/sluice", *words, check=check)
+
+    def status(self):
+        return json.loads(self.sluice("status", "-o", "json").stdout)
+
+    def local_status(self):
+        """Without the API server: by the socket on the node."""
+        return json.loads(self.cluster.run(SLUICE, "status", "-o", "json").stdout)
+
+    def targets(self):
+        return [t for t in self.status()["targets"] if t["attached"]]
+
+    def said(self):
+        return self.cluster.kubectl(*SYSTEM, "logs", "ds/sluice", check=False).stdout[-3000:]
+
+    def is_ready(self):
+        status = self.cluster.get(*SYSTEM, "daemonset", "sluice")["status"]
+        return status.get("numberReady") == status.get("desiredNumberScheduled") == 1 and \
+            status.get("updatedNumberScheduled") == 1
+
+    def exists(self):
+        return bool(self.cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice"))
+
+    def wait_ready(self):
+        assert until(self.is_ready, 120, 0.2), self.cluster.kubectl(*SYSTEM, "describe", "pods")
+
+    def pinned(self):
+        """Ids of the cgroups of which something is pinned."""
+        found = self.cluster.run("find", "/sys/fs/bpf/sluice", check=False).stdout
+        return {int(number) for number in re.findall(r"/cgroups/(\d+)$", found, re.MULTILINE)}
+
+    def has_only(self, *pods):
+        """Nothing is there but for these pods, its own and what is above all pods."""
+        targets = self.targets()
+        theirs = {t["pod"]["uid"] for t in targets if "pod" in t}
+        wanted = {made["metadata"]["uid"] for made in pods}
+        wanted |= {made["metadata"]["uid"] for made in self.cluster.get(*SYSTEM, "pods")["items"]}
+        return theirs <= wanted and {t["cgroup"] for t in targets} == self.pinned() and \
+            len(targets) <= len(wanted) + 1
+
+    def reset(self):
+        """No configuration, and nothing that one has left."""
+        self.configure("")
+        self.sluice("detach", "--all")

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""What a pod does first of all: datagrams to what no policy here allows, then connections to
+both ports on both families. What arrived is counted outside."""
+from lab import until
+from outside import ALLOWED, DENIED, HERE4, HERE6, TCP, UDP
+
+ONCE = "\n".join(
+    [f"echo x | netcat -u -q 0 -w 1 {a} {DENIED} >/dev/null 2>&1" for a in (HERE4, HERE6)] +
+    [f"netcat -z -w 5 {a} {p} && echo yes {a} {p} || echo no {a} {p}"
+     for a in (HERE4, HERE6) for p in (ALLOWED, DENIED)])
+AGAIN = f"while :; do\n{ONCE}\nsleep 0.5\ndone"
+FAMILIES = (4, 6)
+ALL = {(f, TCP, p) for f in FAMILIES for p in (ALLOWED, DENIED)} | \
+      {(f, UDP, DENIED) for f in FAMILIES}
+ONLY_ALLOWED = {(f, TCP, ALLOWED) for f in FAMILIES}
+ONLY_DENIED = {(f, TCP, DENIED) for f in FAMILIES}
+
+
+def addresses(pod):
+    return {entry["ip"] for entry in pod["status"]["podIPs"]}
+
+
+def ended(pod):
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def running(pod):
+    return pod["status"].get("phase") == "Running" and len(pod["status"].get("podIPs", ())) == 2
+
+
+def sends(cluster, made, want, seconds=60):
+    """From now on, and until then, what arrives of a pod that probes without end becomes want."""
+    def look():
+        cluster.outside.forget()
+        until(lambda: set(cluster.outside.arrived(addresses(made))) >= want, 8, 0.1)
+        return set(cluster.outside.arrived(addresses(made))) == want
+    return until(look, seconds)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""What only the API server tells: Services, where a policy is enforced; and what is when it is away."""
+import pytest
+
+from lab import until
+from outside import ALLOWED, DENIED, HERE4
+from pods_modes import Api
+from probes import AGAIN, ONLY_ALLOWED, ONLY_DENIED, sends
+
+
+@pytest.fixture(scope="module")
+def api(sluice):
+    made = Api(sluice)
+    yield made
+    made.close()
+
+
+def test_a_policy_says_where_it_is_enforced(cluster, api, start):
+    start("told", "sh", "-c", AGAIN, labels={"app": "cart"})
+    assert until(lambda: (api.condition("Enforced") or {}).get("status") == "True", 60, 0.5), \
+        cluster.get("egp", "cart")
+    assert "1 pod" in api.condition("Enforced")["message"]
+
+
+def test_enforcement_goes_on_without_the_api_server(cluster, api, start):
+    made = start("alone", "sh", "-c", AGAIN, labels={"app": "cart"})
+    assert sends(cluster, made, ONLY_ALLOWED)
+    cluster.stop("kube-apiserver")
+    try:
+        assert sends(cluster, made, ONLY_ALLOWED)
+        assert until(lambda: api.daemon.local_status()["kubernetes"]["source"]["stale_since"], 60, 1)
+        assert sends(cluster, made, ONLY_ALLOWED)
+    finally:
+        cluster.start_program("kube-apiserver")
+    api.allow(DENIED)
+    assert sends(cluster, made, ONLY_DENIED, 120)
+    api.allow(ALLOWED)
+    assert sends(cluster, made, ONLY_ALLOWED)
+
+
+def service(name, *ports):
+    """At the world outside: one endpoint a port."""
+    return [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+             "spec": {"ports": [{"port": 80, "targetPort": 80}]}},
+            {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name},
+             "subsets": [{"addresses": [{"ip": HERE4}], "ports": [{"port": port}]}
+                         for port in ports]}]
+
+
+def test_a_service_is_what_its_endpoints_are(cluster, api, start):
+    """of a NetworkPolicy that allows one port: allowed, denied, and denied where only some are"""
+    cluster.apply([*service("good", ALLOWED), *service("bad", DENIED),
+                   *service("mixed", ALLOWED, DENIED),
+                   {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                    "metadata": {"name": "one"},
+                    "spec": {"podSelector": {"matchLabels": {"app": "np"}}, "policyTypes": ["Egress"],
+                             "egress": [{"to": [{"ipBlock": {"cidr": f"{HERE4}/32"}}],
+                                         "ports": [{"port": ALLOWED}]}]}}])
+    at = {name: cluster.get("service", name)["spec"]["clusterIP"]
+          for name in ("good", "bad", "mixed")}
+    asks = "; ".join(f"netcat -z -w 2 {ip} 80 && echo {name}" for name, ip in at.items())
+    script = f"while :; do {asks}; echo end; sleep 0.3; done"
+
+    def reaches(name):
+        lines = cluster.log_of(name).split("end")
+        return set(lines[-2].split()) if len(lines) > 2 else None
+    try:
+        start("np-none", "sh", "-c", script, labels={"app": "none"})
+        start("np-one", "sh", "-c", script, labels={"app": "np"})
+        assert until(lambda: reaches("np-none") == {"good", "bad", "mixed"}, 60, 0.5)
+        assert until(lambda: reaches("np-one") == {"good"}, 60, 0.5), reaches("np-one")
+    finally:
+        cluster.kubectl("delete", "networkpolicy", "one")
+        cluster.kubectl("delete", "service", *at)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""What the DaemonSet may do: it is enough, and each part of it is needed."""
+import copy
+import pathlib
+
+import pytest
+
+from daemonset import SLUICED, SYSTEM, config_map
+from lab import cgroup2, until
+
+DENY = "sluice: 1\nname: deny\nrules: []\n"
+
+
+def capability(name):
+    return lambda container: container["securityContext"]["capabilities"]["add"].remove(name)
+
+
+def seccomp(container):
+    container["securityContext"]["seccompProfile"] = {"type": "RuntimeDefault"}
+
+
+def read_only(container):
+    next(m for m in container["volumeMounts"] if m["name"] == "bpf")["readOnly"] = True
+
+
+# What is taken away; whether sluiced then runs and enforces; what it says.
+LESS = {
+    "whole": (lambda container: None, True, "sluiced: ready; 1 targets configured"),
+    "bpf": (capability("BPF"), False, "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed"),
+    "perfmon": (capability("PERFMON"), False, "the device programs cannot be loaded"),
+    "net-admin": (capability("NET_ADMIN"), False, "CAP_NET_ADMIN and CAP_PERFMON are needed"),
+    "net-bind-service": (capability("NET_BIND_SERVICE"), False, "cannot give up its privileges"),
+    "setpcap": (capability("SETPCAP"), True, "metrics: the server does not start"),
+    "setuid": (capability("SETUID"), True, "metrics: the server does not start"),
+    "setgid": (capability("SETGID"), True, "metrics: the server does not start"),
+    "seccomp": (seccomp, False, "(name_to_handle_at): a seccomp profile refuses that"),
+    "read-only-bpf": (read_only, False, "cannot be made: Read-only file system"),
+}
+
+
+class Less:
+    """Pods as the DaemonSet's, each with one thing less, on a cgroup of their own."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.group = f"{cluster.cgroup}/less"
+        self.spec = cluster.get(*SYSTEM, "daemonset", "sluice")["spec"]["template"]["spec"]
+        pathlib.Path(cgroup2() + self.group).mkdir()
+        files, pods = {"deny.yaml": DENY}, []
+        for port, (name, (change, _, _)) in enumerate(LESS.items(), 9500):
+            files[f"{name}.yaml"] = (
+                f"sluiced: 1\npolicies: /etc/sluice\nmetrics: 127.0.0.1:{port}\n"
+                f"defaults:\n  - {{cgroup: {self.group}, policy: deny}}\n")
+            pods.append(self.pod(name, change))
+        cluster.apply([config_map("less", files), *pods])
+
+    def pod(self, name, change):
+        spec = copy.deepcopy(self.spec)
+        container = spec["containers"][0]
+        container["command"] = [SLUICED, "-c", f"/etc/sluice/{name}.yaml", "--socket",
+                                f"/run/sluice/{name}.sock", "--state", f"/sys/fs/bpf/{name}"]
+        del container["readinessProbe"]
+        next(v for v in spec["volumes"] if v["name"] == "config")["configMap"]["name"] = "less"
+        change(container)
+        return {"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": f"less-{name}", "namespace": "sluice-system"},
+                "spec": {**spec, "restartPolicy": "Never"}}
+
+    def said(self, name):
+        return self.cluster.kubectl(*SYSTEM, "logs", f"less-{name}", check=False).stdout
+
+    def attached(self, name):
+        return f"sluiced: attached {self.group}: policy deny" in self.said(name)
+
+    def close(self):
+        self.cluster.kubectl(*SYSTEM, "delete", "--force", "--grace-period=0", "pods",
+                             *(f"less-{name}" for name in LESS))
+        for name in LESS:
+            self.cluster.run("rm", "-rf", f"/sys/fs/bpf/{name}")
+
+
+@pytest.fixture(scope="module")
+def less(cluster, sluice):
+    made = Less(cluster)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", LESS)
+def test_less_would_not_do(less, name):
+    _, enforces, says = LESS[name]
+    assert until(lambda: says in less.said(name), 60, 0.5), less.said(name)
+    assert until(lambda: less.attached(name), 30, 0.5) if enforces else not less.attached(name)
+    assert (name == "whole") == ("error: " not in less.said(name))
+
+
+def test_the_root_is_read_only(sluice):
+    done = sluice.inside("/bin/sh", "-c", "echo > /x", check=False)
+    assert done.returncode and "Read-only file system" in done.stderr
