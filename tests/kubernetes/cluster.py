@@ -220,7 +220,8 @@ class Cluster:
         memory = next((top for top in self.hierarchies() if top.name == "memory"), None)
         while memory and not self.over.wait(0.3):
             for path in self.cgroups():
-                if not (memory / path.removeprefix(cgroup2()).strip("/")).exists():
+                if "/kubepods/" in path and \
+                        not (memory / path.removeprefix(cgroup2()).strip("/")).exists():
                     removed(path)
 
     def gone(self, made):
