@@ -183,6 +183,26 @@ def test_a_default_holds_until_it_is_known(host):
     by_cgroup(host, known, policy="open")
 
 
+def test_a_default_that_comes_later_decides_nothing_below(host):
+    """The nearest target decides, also when the one above is the younger; and without both the
+    child's programs alone are left."""
+    one = make(host, "agents/one")
+    configured(host, f"{{match: {{cgroup: {host.group}/agents/one}}, policy: open}}")
+    host.start_daemon()
+    host.attached(str(one), policy="open")
+    assert probe(host, one) == (True, False)
+    configured(host, f"{{match: {{cgroup: {host.group}/agents/one}}, policy: open}}",
+               defaults=[f"{{cgroup: {host.group}/agents, policy: shut}}"])
+    host.attached(str(one.parent), policy="shut")
+    other = make(host, "agents/other")
+    assert probe(host, other) == (False, False)
+    assert probe(host, one) == (True, False)
+    configured(host, f"{{match: {{cgroup: {host.group}/agents/one}}, policy: open}}")
+    assert host.sluice("detach", "--cgroup", one.parent).returncode == 0
+    assert until(lambda: probe(host, other) == (True, True))
+    assert probe(host, one) == (True, False)
+
+
 def test_reload_kill_and_adoption(host):
     cgroup = make(host, "a1")
     configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: open}}')
