@@ -15,6 +15,11 @@ KINDS = pytest.mark.parametrize("kind", ["tap", "veth"])
 PROBE = rules(f'allow: ["{PEER4}:{ECHO}", "[{PEER6}]:{ECHO}"]')
 
 
+def of_a_bridge(event):
+    """What it says to everybody now and then: queries for listeners."""
+    return event["destination"]["address"] in ("224.0.0.1", "ff02::1")
+
+
 @KINDS
 def test_audit_lets_everything_pass_and_says_it(device_labs, kind):
     """Every case that is denied in enforce mode arrives in audit mode, with an event of
@@ -35,7 +40,7 @@ def test_audit_lets_everything_pass_and_says_it(device_labs, kind):
         arrived = arrived(5)
         # Not what the peer answers to what it would never have seen.
         hook = "tc-egress" if case.name.startswith("in-") else "tc-ingress"
-        events = [event for event in events if event["hook"] == hook and
+        events = [event for event in events if event["hook"] == hook and not of_a_bridge(event) and
                   (event["reason"] != "unsolicited" or "unsolicited" in reasons)]
         found = [event["reason"] for event in events]
         if not arrived or found != reasons or \
@@ -133,7 +138,8 @@ def test_decisions_add_up(device_labs, kind):
     assert after["lost"] == before["lost"]
     submitted = after["submitted"] - before["submitted"]
     assert 4000 <= submitted <= 5001 + 1000 * took + noise
-    assert after["over_budget"] - before["over_budget"] == sent + noise - submitted
+    over = after["over_budget"] - before["over_budget"]
+    assert sent <= submitted + over <= sent + noise         # the same noise again has no event
 
     def printed():
         records = lab.guard.monitor.between(start, lab.mark())

@@ -371,7 +371,7 @@ def test_a_named_section_that_goes_leaves_pods_as_they_are(node):
 
 def test_the_configuration_is_refused_with_its_place(node):
     for wrong, said in [("directory: objects", "absolute"), ("cgroup: /kube*", "without patterns"),
-                        ("node: here", "address"), ("api: {}", "not enforced yet"),
+                        ("node: here", "address"), ("api: nowhere", "in-cluster"),
                         ("default: none-such", "none-such"), ("sources: x", "sources")]:
         text = f"sluiced: 1\nkubernetes:\n  {wrong}\n"
         if not wrong.startswith(("directory", "api")):
