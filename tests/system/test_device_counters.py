@@ -17,7 +17,8 @@ PROBE = rules(f'allow: ["{PEER4}:{ECHO}", "[{PEER6}]:{ECHO}"]')
 
 def of_a_bridge(event):
     """What it says to everybody now and then: queries for listeners."""
-    return event["destination"]["address"] in ("224.0.0.1", "ff02::1")
+    return event["hook"] == "tc-egress" and event["reason"] == "unsolicited" and \
+        event["destination"]["address"] in ("224.0.0.1", "ff02::1")
 
 
 @KINDS
