@@ -127,7 +127,7 @@ static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned de
 	}
 	/* before it is read: what comes meanwhile is news */
 	snprintf(real, sizeof(real), "%s%s", c->mount, path);
-	inotify_add_watch(c->source.fd, real, IN_CREATE | IN_DELETE | IN_ONLYDIR);
+	inotify_add_watch(c->source.fd, real, SL_CGROUPS_NEWS);
 	dir = fdopendir(dir_fd);
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
@@ -171,16 +171,6 @@ static void forget_gone(struct sl_cgroups *c)
 		}
 		sl_cgroups_drop(c, w);
 	}
-}
-
-void sl_cgroups_follow(struct sl_cgroups *c, const char *path)
-{
-	char real[PATH_MAX + 64];
-	int n = snprintf(real, sizeof(real), "%s%.*s", c->mount, (int)(strrchr(path, '/') - path),
-			 path);
-
-	if (n < (int)sizeof(real))
-		inotify_add_watch(c->source.fd, real, IN_CREATE | IN_DELETE | IN_ONLYDIR);
 }
 
 static bool is_by_hand(const struct sl_cgroups *c)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* The cgroups that match: when something is to be done. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "cgroups.h"
@@ -28,6 +28,17 @@ struct sl_watched_cgroup *sl_cgroups_find(struct sl_cgroups *c, __u64 id)
 	return NULL;
 }
 
+/* Its parent's directory is listened to, that no pattern may lead to: its end is news. */
+static void follow(const struct sl_cgroups *c, const char *path)
+{
+	char real[PATH_MAX + 64];
+	int n = snprintf(real, sizeof(real), "%s%.*s", c->mount, (int)(strrchr(path, '/') - path),
+			 path);
+
+	if (n < (int)sizeof(real))
+		inotify_add_watch(c->source.fd, real, SL_CGROUPS_NEWS);
+}
+
 struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *c, const char *path, __u64 id,
 					 struct sl_target_group *group)
 {
@@ -43,6 +54,7 @@ struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *c, const char *path,
 	w->id = id;
 	w->group = sl_target_group_get(group);
 	w->seen = true;
+	follow(c, copy);
 	return w;
 }
 

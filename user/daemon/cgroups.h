@@ -14,11 +14,16 @@
 
 #include <sys/stat.h>
 
+#include <sys/inotify.h>
+
 #include "container/container.h"
 #include "devices.h"
 #include "forwarders.h"
 #include "loop.h"
 #include "target/cgroup_policy.h"
+
+/* Of a directory of cgroups, for inotify. */
+#define SL_CGROUPS_NEWS (IN_CREATE | IN_DELETE | IN_ONLYDIR)
 
 struct sl_watched_cgroup {
 	char *path;			/* in the hierarchy: /a/b; owned */
@@ -107,7 +112,7 @@ void sl_cgroups_work(struct sl_cgroups *cgroups, const struct sl_state *state);
 int sl_cgroups_timeout(const struct sl_cgroups *cgroups);
 
 struct sl_watched_cgroup *sl_cgroups_find(struct sl_cgroups *cgroups, __u64 id);
-/* Adds one that no pattern names; NULL: no memory. */
+/* Adds one, and listens for its end, also where no pattern leads; NULL: no memory. */
 struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *cgroups, const char *path, __u64 id,
 					 struct sl_target_group *group);
 void sl_cgroups_drop(struct sl_cgroups *cgroups, struct sl_watched_cgroup *watched);
@@ -125,8 +130,6 @@ bool sl_cgroups_may_be_below(const struct sl_cgroups *cgroups, const char *path)
 /* Walks what may hold one that matches; new ones are added, what is gone is dropped. news:
  * inotify had some. */
 void sl_cgroups_walk(struct sl_cgroups *cgroups, bool news);
-/* What becomes of it is told although no pattern leads there. */
-void sl_cgroups_follow(struct sl_cgroups *cgroups, const char *path);
 /* A sl_cgroup_finder; context: struct sl_cgroups. */
 char *sl_cgroups_where(void *context, __u64 id, bool *removed);
 /* Takes the container over: *container is empty afterwards. 0 or -ENOMEM. */

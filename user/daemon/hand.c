@@ -205,10 +205,8 @@ static bool restore_cgroup(struct sl_daemon *d, __u64 id, const char *where, con
 	group = load(record, true, where);
 	w = group ? sl_cgroups_add(&d->cgroups, where, id, group) : NULL;
 	sl_target_group_put(group);
-	if (w) {
+	if (w)
 		w->by_hand = true;
-		sl_cgroups_follow(&d->cgroups, w->path);
-	}
 	return true;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "devices.h"
+#include "forward/pass.h"
 #include "forward/server.h"
 #include "lookout.h"
 #include "lookout_filter.h"
@@ -67,27 +68,6 @@ static void answer(enum operation operation, const int fds[N_FDS])
 
 /* ---- the lookout ---- */
 
-/* false: nobody will ask any more. */
-static bool receive(int from, enum operation *operation, int fds[N_FDS])
-{
-	char byte, control[CMSG_SPACE(N_FDS * sizeof(int))];
-	struct iovec part = {.iov_base = &byte, .iov_len = 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
-				 .msg_controllen = sizeof(control)};
-	struct cmsghdr *rights;
-	ssize_t n;
-
-	do
-		n = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	rights = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
-	if (!rights || rights->cmsg_len != CMSG_LEN(N_FDS * sizeof(int)))
-		return false;
-	memcpy(fds, CMSG_DATA(rights), N_FDS * sizeof(int));
-	*operation = byte ? UIDS : ENVIRONMENT;
-	return true;
-}
-
 /* Without one of them it sees less: what it may not is said of the policy that needs it. */
 static int keep_capabilities(void)
 {
@@ -121,8 +101,8 @@ static void serve(int from) __attribute__((noreturn));
 
 static void serve(int from)
 {
-	enum operation operation;
 	int fds[N_FDS];
+	char operation;
 
 	sl_forward_leave_terminal("sluice-lookout");
 	signal(SIGTERM, SIG_DFL);
@@ -130,9 +110,9 @@ static void serve(int from)
 	signal(SIGCHLD, SIG_IGN);	/* none is waited for */
 	if (give_up_most(from))
 		_exit(1);
-	while (receive(from, &operation, fds)) {
+	while (!sl_pass_receive(from, &operation, fds, N_FDS)) {
 		if (!fork())
-			answer(operation, fds);
+			answer(operation == UIDS ? UIDS : ENVIRONMENT, fds);
 		for (int i = 0; i < N_FDS; i++)
 			close(fds[i]);
 	}
@@ -140,22 +120,6 @@ static void serve(int from)
 }
 
 /* ---- sluiced's end ---- */
-
-static int ask(int lookout_fd, enum operation operation, int cgroup_fd, int answer_fd)
-{
-	char byte = operation == UIDS, control[CMSG_SPACE(N_FDS * sizeof(int))] = {};
-	struct iovec part = {.iov_base = &byte, .iov_len = 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
-				 .msg_controllen = sizeof(control)};
-	struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-
-	rights->cmsg_level = SOL_SOCKET;
-	rights->cmsg_type = SCM_RIGHTS;
-	rights->cmsg_len = CMSG_LEN(N_FDS * sizeof(int));
-	memcpy(CMSG_DATA(rights), (int[N_FDS]){[CGROUP] = cgroup_fd, [ANSWER] = answer_fd},
-	       N_FDS * sizeof(int));
-	return sendmsg(lookout_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -errno;
-}
 
 /* To the end of what the other side writes. */
 static int read_sight(int fd, struct sl_sight *sight)
@@ -206,7 +170,8 @@ static int see(const struct sl_lookout *ops, enum operation operation, int cgrou
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -errno;
-	err = ask(lookout->fd, operation, cgroup_fd, pair[1]);
+	err = sl_pass(lookout->fd, (char)operation, (int[N_FDS]){[CGROUP] = cgroup_fd,
+		      [ANSWER] = pair[1]}, N_FDS);
 	close(pair[1]);
 	if (!err)
 		err = read_sight(pair[0], sight);

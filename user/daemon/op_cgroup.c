@@ -80,7 +80,6 @@ static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup,
 		sl_cgroups_drop(&d->cgroups, w);
 	if (err)
 		return err;
-	sl_cgroups_follow(&d->cgroups, w->path); /* no pattern may lead there: its end is news */
 	sl_hand_note_cgroup(d, w, request);
 	*answer = attached_json(d, cgroup, w, diag);
 	return 0;

@@ -76,7 +76,6 @@ static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup, co
 		return -ENOMEM;
 	d->cgroups.announced++;
 	w->announced = true;
-	sl_cgroups_follow(&d->cgroups, path);
 	err = sl_cgroups_name(w, container);
 	if (!err && !w->by_hand)
 		err = give(d, w, group, diag);

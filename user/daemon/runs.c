@@ -52,7 +52,6 @@ int sl_runs_enforce(struct sl_daemon *d, const char *path, __u64 id, struct sl_t
 		return -ENOMEM;
 	w->by_hand = true;
 	w->state = SL_WATCHED_FAILED; /* until it has something */
-	sl_cgroups_follow(&d->cgroups, path);
 	err = sl_change_lock(d, diag);
 	if (!err) {
 		err = sl_cgroup_give_now(&d->cgroups, d->devices.state, w, diag);

@@ -43,12 +43,12 @@ int sl_sight_of_environment(const struct sl_environment *env, __u64 netns, struc
 
 int sl_sight_of_uids(const struct sl_uid_map *map, struct sl_sight *out)
 {
-	const __u64 state = map->state;
+	const __u64 head[] = {map->state, map->n};
 	FILE *to = open_memstream(&out->bytes, &out->len);
 
 	if (!to)
 		return -ENOMEM;
-	fwrite(&state, sizeof(state), 1, to);
+	fwrite(head, sizeof(head), 1, to);
 	fwrite(map->ranges, sizeof(*map->ranges), map->n, to);
 	return finish(to);
 }
@@ -135,20 +135,21 @@ int sl_sight_environment(const struct sl_sight *sight, struct sl_environment *en
 
 int sl_sight_uids(const struct sl_sight *sight, struct sl_uid_map *map)
 {
-	size_t at = sizeof(__u64), count;
-	__u64 state;
+	__u64 head[2]; /* the state, how many ranges */
+	size_t at = sizeof(head);
 	int err;
 
-	if (sight->len < sizeof(state))
+	if (sight->len < sizeof(head))
 		return -EBADMSG;
-	memcpy(&state, sight->bytes, sizeof(state));
-	count = (sight->len - at) / sizeof(*map->ranges);
-	if (state >= SL_UID_MAP_STATES || at + count * sizeof(*map->ranges) != sight->len)
+	memcpy(head, sight->bytes, sizeof(head));
+	if (head[0] >= SL_UID_MAP_STATES)
 		return -EBADMSG;
-	err = take(sight, &at, count, sizeof(*map->ranges), &map->ranges);
+	err = take(sight, &at, head[1], sizeof(*map->ranges), &map->ranges);
+	if (!err && at != sight->len)
+		err = -EBADMSG;
 	if (!err) {
-		map->n = count;
-		map->state = (enum sl_uid_map_state)state;
+		map->n = head[1];
+		map->state = (enum sl_uid_map_state)head[0];
 	}
 	return err;
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pass.h"
 #include "policy/print.h"
 #include "policy/text.h"
 #include "server.h"
@@ -95,26 +96,6 @@ static void become_forwarder(const int fds[N_FDS])
 	_exit(1);
 }
 
-/* 0; -ECONNRESET: nobody will ask any more. */
-static int receive_task(int from, int fds[N_FDS])
-{
-	char byte, control[CMSG_SPACE(N_FDS * sizeof(int))];
-	struct iovec part = {.iov_base = &byte, .iov_len = 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
-				 .msg_controllen = sizeof(control)};
-	struct cmsghdr *rights;
-	ssize_t n;
-
-	do
-		n = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	rights = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
-	if (!rights || rights->cmsg_len != CMSG_LEN(N_FDS * sizeof(int)))
-		return -ECONNRESET;
-	memcpy(fds, CMSG_DATA(rights), N_FDS * sizeof(int));
-	return 0;
-}
-
 static int give_up_most(int kept_fd)
 {
 	if (kept_fd > 3)
@@ -132,13 +113,14 @@ static void keep(int from) __attribute__((noreturn));
 static void keep(int from)
 {
 	int fds[N_FDS];
+	char byte;
 
 	sl_forward_leave_terminal("sluice-keeper");
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGCHLD, SIG_IGN);	/* none is waited for */
 	if (give_up_most(from))
 		_exit(1);
-	while (!receive_task(from, fds)) {
+	while (!sl_pass_receive(from, &byte, fds, N_FDS)) {
 		if (!fork())
 			become_forwarder(fds);
 		for (int i = 0; i < N_FDS; i++)
@@ -166,23 +148,14 @@ int sl_keeper_start(void)
 
 int sl_keeper_make(int keeper_fd, const struct sl_keeper_task *task)
 {
-	char byte = 0, control[CMSG_SPACE(N_FDS * sizeof(int))] = {};
-	struct iovec part = {.iov_base = &byte, .iov_len = 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
-				 .msg_controllen = sizeof(control)};
-	struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-	int pair[2], err = 0;
+	int fds[N_FDS] = {[UDP] = task->udp_fd, [TCP] = task->tcp_fd, [GATE] = task->gate_fd,
+			  [TEXT] = task->text_fd};
+	int pair[2], err;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -errno;
-	rights->cmsg_level = SOL_SOCKET;
-	rights->cmsg_type = SCM_RIGHTS;
-	rights->cmsg_len = CMSG_LEN(N_FDS * sizeof(int));
-	memcpy(CMSG_DATA(rights), (int[N_FDS]){[UDP] = task->udp_fd, [TCP] = task->tcp_fd,
-	       [GATE] = task->gate_fd, [LIFE] = pair[1], [TEXT] = task->text_fd},
-	       N_FDS * sizeof(int));
-	if (sendmsg(keeper_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
-		err = -errno;
+	fds[LIFE] = pair[1];
+	err = sl_pass(keeper_fd, 0, fds, N_FDS);
 	close(pair[1]);
 	if (!err)
 		return pair[0];
