@@ -83,8 +83,7 @@ static char *make_id(const struct sl_policy *policy, const struct nw_entry *entr
 
 static int put(struct emitter *e, const struct nw_entry *entry, const struct nw_box *box, bool pass)
 {
-	struct sl_item *item;
-	struct sl_match *match;
+	struct sl_rule *rule;
 	char *id;
 	int err;
 
@@ -92,21 +91,16 @@ static int put(struct emitter *e, const struct nw_entry *entry, const struct nw_
 		return 0;
 	err = push(&e->done, box);
 	id = err ? NULL : make_id(e->policy, entry);
-	item = id ? SL_ADD(e->policy->items, e->policy->n_items) : NULL;
-	if (item)
-		item->rule = calloc(1, sizeof(*item->rule));
-	if (!item || !item->rule) {
+	rule = id ? sl_policy_add_rule(e->policy, pass ? SL_ALLOW : SL_DENY) : NULL;
+	if (!rule) {
 		free(id);
 		return -ENOMEM;
 	}
-	item->rule->action = pass ? SL_ALLOW : SL_DENY;
-	item->rule->id = id;
-	item->rule->id_written = true;
-	if (entry->rule && entry->rule->comment &&
-	    !(item->rule->reason = strdup(entry->rule->comment)))
+	rule->id = id;
+	rule->id_written = true;
+	if (entry->rule && entry->rule->comment && !(rule->reason = strdup(entry->rule->comment)))
 		return -ENOMEM;
-	match = SL_ADD(item->rule->matches, item->rule->n_matches);
-	return match ? nw_match_fill(match, box, box->remote) : -ENOMEM;
+	return nw_match_fill(&rule->matches[0], box, box->remote);
 }
 
 static struct nw_box icmp_part(const struct nw_box *box)

@@ -113,25 +113,14 @@ static int add_port(struct sl_match *match, __u16 port)
 static struct sl_match *add_rule(struct sl_policy *policy, enum sl_action action,
 				 struct sl_host host)
 {
-	struct sl_item *item = SL_ADD(policy->items, policy->n_items);
-	struct sl_match *match;
-	struct sl_host *slot;
+	struct sl_rule *rule = sl_policy_add_rule(policy, action);
+	struct sl_match *match = rule ? rule->matches : NULL;
+	struct sl_host *slot = match ? SL_ADD(match->hosts, match->n_hosts) : NULL;
 
-	if (!item)
+	if (!slot)
 		return NULL;
-	item->rule = calloc(1, sizeof(*item->rule));
-	if (!item->rule) {
-		policy->n_items--;
-		return NULL;
-	}
-	item->rule->action = action;
-	match = SL_ADD(item->rule->matches, item->rule->n_matches);
-	if (!match)
-		return NULL;
-	slot = SL_ADD(match->hosts, match->n_hosts);
-	if (slot)
-		*slot = host;
-	return slot ? match : NULL;
+	*slot = host;
+	return match;
 }
 
 static int add_dns(struct sl_policy *policy)

@@ -102,20 +102,13 @@ static int read_lines(struct reader *r, const char *text, size_t len)
 /* A rule with its id, without hosts; NULL: no memory. */
 static struct sl_rule *add_rule(struct sl_policy *policy, enum sl_action action, const char *id)
 {
-	struct sl_item *item = SL_ADD(policy->items, policy->n_items);
+	struct sl_rule *rule = sl_policy_add_rule(policy, action);
 
-	if (!item)
+	if (!rule)
 		return NULL;
-	item->rule = calloc(1, sizeof(*item->rule));
-	if (!item->rule) {
-		policy->n_items--;
-		return NULL;
-	}
-	item->rule->action = action;
-	item->rule->id = strdup(id);
-	item->rule->id_written = true;
-	return item->rule->id && SL_ADD(item->rule->matches, item->rule->n_matches) ? item->rule
-										    : NULL;
+	rule->id = strdup(id);
+	rule->id_written = true;
+	return rule->id ? rule : NULL;
 }
 
 /* The hosts from..to of a line as a rule; takes them over. No hosts: no rule. */

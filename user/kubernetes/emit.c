@@ -10,19 +10,12 @@
 
 /* ---- rules ---- */
 
-struct sl_match *sl_kube_rule(struct sl_policy *policy, enum sl_action action)
+/* The match of a new rule; NULL: no memory. */
+static struct sl_match *add_rule(struct sl_policy *policy, enum sl_action action)
 {
-	struct sl_item *item = SL_ADD(policy->items, policy->n_items);
+	struct sl_rule *rule = sl_policy_add_rule(policy, action);
 
-	if (!item)
-		return NULL;
-	item->rule = calloc(1, sizeof(*item->rule));
-	if (!item->rule) {
-		policy->n_items--;
-		return NULL;
-	}
-	item->rule->action = action;
-	return SL_ADD(item->rule->matches, item->rule->n_matches);
+	return rule ? rule->matches : NULL;
 }
 
 static int add_host(struct sl_match *match, enum sl_host_kind kind, const struct sl_cidr *cidr)
@@ -126,7 +119,7 @@ static int put_reason(struct sl_policy *policy, const struct sl_clause *clause)
 
 static int emit_clause(const struct sl_clause *clause, struct sl_policy *policy)
 {
-	struct sl_match *match = sl_kube_rule(policy, SL_ALLOW);
+	struct sl_match *match = add_rule(policy, SL_ALLOW);
 	int err = match ? add_protocol(match, clause->protocol) : -ENOMEM;
 
 	if (!err && clause->any)
@@ -231,7 +224,7 @@ static int emit_service_port(const struct sl_kube *kube, const struct sl_kube_se
 	/* what the clauses say of the address itself may be the same */
 	if (allow == sl_clauses_allow(clauses, address, port->protocol, port->port))
 		return 0;
-	match = sl_kube_rule(policy, allow ? SL_ALLOW : SL_DENY);
+	match = add_rule(policy, allow ? SL_ALLOW : SL_DENY);
 	err = match ? add_prefix_hosts(match, address) : -ENOMEM;
 	if (!err)
 		err = add_protocol(match, port->protocol);
@@ -293,7 +286,7 @@ static char *policy_name(const struct sl_kube_pod *pod)
 
 static int allow_all(struct sl_policy *policy)
 {
-	struct sl_match *match = sl_kube_rule(policy, SL_ALLOW);
+	struct sl_match *match = add_rule(policy, SL_ALLOW);
 	int err = match ? add_any_hosts(match) : -ENOMEM;
 
 	policy->default_action = SL_ALLOW;

@@ -230,8 +230,6 @@ int sl_kube_check_own(const struct sl_kube *kube);
 /* `line 7`, or what an object of the API server has instead of lines. Returns buf. */
 const char *sl_kube_place(const struct sl_pos *pos, char buf[SL_KUBE_PLACE]);
 
-/* A rule with one match and no host yet, at the end; NULL: no memory. */
-struct sl_match *sl_kube_rule(struct sl_policy *policy, enum sl_action action);
 /* Is every policy that may be about the pod among the objects? 0, or -EINVAL with those that
  * could not be read. */
 int sl_kube_check_flaws(const struct sl_kube *kube, const struct sl_kube_pod *pod);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 void sl_match_clear(struct sl_match *match)
 {
 	for (size_t i = 0; i < match->n_hosts; i++)
@@ -53,6 +55,22 @@ void sl_rule_free(struct sl_rule *rule)
 	free(rule->id);
 	free(rule->reason);
 	free(rule);
+}
+
+struct sl_rule *sl_policy_add_rule(struct sl_policy *policy, enum sl_action action)
+{
+	struct sl_rule *rule = calloc(1, sizeof(*rule));
+	struct sl_item *item = NULL;
+
+	if (rule && SL_ADD(rule->matches, rule->n_matches))
+		item = SL_ADD(policy->items, policy->n_items);
+	if (!item) {
+		sl_rule_free(rule);
+		return NULL;
+	}
+	rule->action = action;
+	item->rule = rule;
+	return rule;
 }
 
 void sl_set_free(struct sl_set *set)

@@ -264,6 +264,10 @@ int sl_policy_parse_events(const struct sl_yaml_event *events, size_t n, struct 
 			   struct sl_diag *diag);
 void sl_policy_free(struct sl_policy *policy);
 
+/* A rule with one empty match (matches[0]) and no id, at the end of the policy, which owns it.
+ * NULL: no memory; the policy is as it was. */
+struct sl_rule *sl_policy_add_rule(struct sl_policy *policy, enum sl_action action);
+
 /* Turns each entry of policy->unenforced into an error. 0 if there is none. */
 int sl_policy_refuse_unenforced(const struct sl_policy *policy, struct sl_diag *diag);
 
