@@ -7,6 +7,7 @@ namespace of its own; and sluice on the workload's device.
 on the workload's). Every wait is bounded."""
 import contextlib
 import itertools
+import json
 import os
 import pathlib
 import socket
@@ -14,7 +15,7 @@ import struct
 
 from deviceguard import Guard
 from deviceport import PLAIN, Capture, Guest, Tap, Veth, packet_socket
-from lab import ECHO, PEER4, PEER6, PEER_ROUTES, WAIT, WORKLOAD4, WORKLOAD6, Lab, sh
+from lab import ECHO, PEER4, PEER6, PEER_ROUTES, WAIT, WORKLOAD4, WORKLOAD6, Lab, sh, until
 
 GUEST_MAC, PEER_MAC, BRIDGE_MAC = "52:54:00:12:34:56", "52:54:00:00:00:02", "52:54:00:00:00:fe"
 ANOTHER_MAC = "52:54:00:12:34:57"
@@ -141,7 +142,16 @@ class DeviceLab(Lab):
             self.give_addresses(port, *addresses)
         if up:
             self.join(device)
+            carries = [(self.host, device)] + [(inside, "w0")] * (self.kind == "veth")
+            assert until(lambda: all(self.is_up(*end) for end in carries)), device
         return port
+
+    @staticmethod
+    def is_up(ns, device):
+        """The kernel sees to a carrier when it has time; until then frames fall."""
+        link = json.loads(sh("ip", "-n", ns, "-j", "-d", "link", "show", device))[0]
+        port = link.get("linkinfo", {}).get("info_slave_data", {})
+        return link["operstate"] != "DOWN" and port.get("state", "forwarding") == "forwarding"
 
     def give_addresses(self, port, v4, v6):
         self.address(port.inside, "w0", v4 + "/24", v6 + "/64")

@@ -400,7 +400,8 @@ def test_addresses_are_followed(host, prober):
 def test_isolated_until_its_policy_can_be_resolved(host):
     host.configure(agent='sluice: 1\nname: agent\nrules:\n  - allow: "@gateway"\n')
     host.start_daemon()
-    host.veth("vnet0")
+    host.veth("vnet0", up=False)
+    host.ip("link set vnet0 addrgenmode none")       # what the host has there is a gateway
     target = host.attached("vnet0", state="isolated")
     assert target["policy"] == "sluiced-isolated" and "@gateway" in target["why"]
     host.ip("addr add 192.0.2.1/24 dev vnet0")

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -47,6 +48,7 @@ static struct sockaddr_in udp_address, tcp_address;
 static struct sl_cgroup2 hierarchy;
 static struct stage *staged; /* for cleaning up */
 static pid_t parent, server = -1;
+static _Atomic int *served; /* connections that the server has; shared with it */
 
 static void clean_up(void)
 {
@@ -184,7 +186,9 @@ static int close_and_open_streams(void)
 
 	for (i = 0; i < CONNECTIONS; i++)
 		close(streams[i]);
-	usleep(200000);
+	for (i = 0; i < 500 && *served; i++)
+		usleep(10000);
+	usleep(100000); /* its last segments */
 	return open_streams();
 }
 
@@ -241,11 +245,13 @@ static __attribute__((noreturn)) void serve(int listener)
 			if (fds[i].revents && read(fds[i].fd, &byte, 1) <= 0) {
 				close(fds[i].fd);
 				fds[i] = fds[--n];
+				--*served;
 			}
 		if (fds[0].revents && n < sizeof(fds) / sizeof(*fds)) {
 			fds[n] = (struct pollfd){.fd = accept(listener, NULL, NULL),
 						 .events = POLLIN};
 			n++;
+			++*served;
 		}
 	}
 }
@@ -254,6 +260,10 @@ static void start_server(void)
 {
 	int listener = bound_socket(SOCK_STREAM, &tcp_address);
 
+	served = mmap(NULL, sizeof(*served), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	if (served == MAP_FAILED)
+		die("mmap", NULL);
 	bound_socket(SOCK_DGRAM, &udp_address); /* stays open, is never read */
 	server = fork();
 	if (server < 0)
