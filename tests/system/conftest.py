@@ -66,6 +66,16 @@ def tally(request):
     return count
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):      # one of several processes (pytest-xdist)
+        session.config.workeroutput["tally"] = dict(TALLY)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    TALLY.update(getattr(node, "workeroutput", {}).get("tally", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
     if TALLY["tried"]:
         terminalreporter.write_line(
@@ -80,6 +90,24 @@ def uring(tmp_path_factory):
     out = tmp_path_factory.mktemp("uring") / "uring"
     subprocess.run(["gcc", "-O2", "-o", str(out), str(lab_module.URING), "-luring"], check=True)
     return str(out)
+
+
+@pytest.fixture(scope="module", name="tree_of_module")
+def make_tree(request):
+    """Cgroups of the file's own: over the lab that it names (TREE_OVER), or `lab`."""
+    import cgrouplab
+    lab_of_file = request.getfixturevalue(getattr(request.module, "TREE_OVER", "lab"))
+    made = cgrouplab.Cgroups(request.module.__name__.removeprefix("test_"), lab_of_file)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def tree(tree_of_module):
+    yield tree_of_module
+    tree_of_module.reset()
 
 
 @pytest.fixture(scope="module")

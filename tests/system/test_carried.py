@@ -5,7 +5,6 @@ import subprocess
 
 import pytest
 
-import cgrouplab
 from cgrouplab import policy
 from devicelab import BINDING, datagram, rules as device_rules
 from lab import ECHO, PEER4, PEER6, PYTHON, WAIT, until
@@ -39,22 +38,6 @@ def connection(source, n, reset):
 for reset in (True, True, False):
     connection(source, n, reset)
 """
-
-
-@pytest.fixture(scope="module", name="tree")
-def tree_of_module(lab):
-    made = cgrouplab.Cgroups("carried", lab)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(autouse=True)
-def clean(request):
-    yield
-    if "tree" in request.fixturenames:
-        request.getfixturevalue("tree").reset()
 
 
 def peer(v6):

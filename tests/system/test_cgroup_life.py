@@ -12,7 +12,6 @@ import time
 
 import pytest
 
-import cgrouplab
 from bpfobjects import PinnedMap, snapshot
 from cgrouplab import policy
 from lab import ECHO, PEER4, SLUICE, sh, until
@@ -21,21 +20,6 @@ from test_cgroups import NOTHING, PEERS, Prober, pass_on, reaches
 CGROUPS, SECONDS, KILLS = 500, 30, 24
 CGROUP_PROGRAMS = 48            # its place in struct sl_info
 OUTER = {"sl_tables": 8192, "sl_flows": 4096, "sl_names": 8192}  # arrays of maps: places
-
-
-@pytest.fixture(scope="module", name="tree")
-def tree_of_module(lab):
-    made = cgrouplab.Cgroups("cglife", lab)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(autouse=True)
-def clean(tree):
-    yield
-    tree.reset()
 
 
 def targets(tree):

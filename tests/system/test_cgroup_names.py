@@ -12,25 +12,11 @@ from dnslab import GOOD, SAYS, WEB, policy
 from lab import PEER4, PYTHON, matching, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
+TREE_OVER = "dnslab"
 
 NAMES = [f"h{i}.good.example" for i in range(4)] + [
     "chain.good.example", "many.good.example", "one.good.example", "six.good.example"]
 ALLOW_BAD = 'allow: "*.bad.example:7", id: bad'
-
-
-@pytest.fixture(scope="module", name="tree")
-def tree_of_module(dnslab):
-    made = cgrouplab.Cgroups("cgn", dnslab)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(autouse=True)
-def clean(tree):
-    yield
-    tree.reset()
 
 
 def client(tree, path, *lines):

@@ -9,7 +9,6 @@ import subprocess
 
 import pytest
 
-import cgrouplab
 from cgrouplab import policy
 from lab import ECHO, PEER4, PEER6, PYTHON, WAIT, matching, total, until
 
@@ -26,21 +25,6 @@ WAYS = [
     ("ping", "EPERM", {}),
     ("raw_icmp", "EPERM", {}),
 ]
-
-
-@pytest.fixture(scope="module", name="tree")
-def tree_of_module(lab):
-    made = cgrouplab.Cgroups("cg", lab)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(autouse=True)
-def clean(tree):
-    yield
-    tree.reset()
 
 
 def peer(v6):

@@ -10,7 +10,6 @@ import subprocess
 import pytest
 
 import bpfsys
-import cgrouplab
 from bpfobjects import bpf as bpf_of
 from cgrouplab import policy
 from devicelab import BINDING, datagram, rules as device_rules
@@ -22,22 +21,6 @@ MAP_GET_FD_BY_ID = 14
 # and expires_ns.
 WAYS, TAGS, ENTRY, PROTOCOL, EXPIRES = 8, 64, 152, 37, 64
 ALLOW = f'allow: ["{PEER4}", "{PEER6}"], id: peers'
-
-
-@pytest.fixture(scope="module", name="tree")
-def tree_of_module(lab):
-    made = cgrouplab.Cgroups("close", lab)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(autouse=True)
-def clean(request):
-    yield
-    if "tree" in request.fixturenames:
-        request.getfixturevalue("tree").reset()
 
 
 class Log:

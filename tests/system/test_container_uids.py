@@ -4,28 +4,12 @@ import pathlib
 
 import pytest
 
-import cgrouplab
 from cgrouplab import policy
 from lab import ECHO, PEER4, PEER6, until
 
 FAMILIES = pytest.mark.parametrize("to", [PEER4, PEER6], ids=["v4", "v6"])
 FIRST, COUNT = 100000, 65536        # what the container's root is, and how many it has
 INNER = policy(f'allow: {{to: ["{PEER4}", "{PEER6}"], uid: {{container: 1000}}}}')
-
-
-@pytest.fixture(scope="module", name="tree")
-def tree_of_module(lab):
-    made = cgrouplab.Cgroups("uids", lab)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(autouse=True)
-def clean(tree):
-    yield
-    tree.reset()
 
 
 def done(agent, kind, **request):

@@ -155,9 +155,9 @@ def ask(text, *words):
     ("", "no OCI state"), ("[]", '"id"'), ("{", "no OCI state"), ("{}", 'it has no "id"'),
     ('{"id": "../x", "pid": 1}', "'../x'"), ('{"id": "a", "pid": 0}', 'no "pid"'),
     ('{"id": "a", "pid": 4194399}', "no cgroup"),
-    ('{"id": "a", "pid": %d}' % os.getpid(), "no cgroup of its own")])
+    ('{"id": "a", "pid": OWN}', "no cgroup of its own")])
 def test_what_is_no_state(state, says):
-    done = ask(state, "--socket", "/nonexistent/s")
+    done = ask(state.replace("OWN", str(os.getpid())), "--socket", "/nonexistent/s")
     assert done.returncode == 1 and says in done.stderr, done
     assert "does not start" in done.stderr
 

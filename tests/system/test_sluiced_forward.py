@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-import cgrouplab
 import dnslab as base
 import dnsmsg
 import forwardlab as fw
@@ -21,6 +20,7 @@ from test_forward_upstream import (  # noqa: F401
 from test_names import NAMES
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
+TREE_OVER = "dnslab"
 AT, ELSEWHERE = "127.64.0.53", "127.64.0.54"
 NAME = "x.good.example"
 BLOCKED = 15
@@ -119,15 +119,6 @@ class Sluiced:
     def close(self):
         self.stop()
         self.tree.env.pop("SLUICE_SOCKET")
-
-
-@pytest.fixture(scope="module", name="tree")
-def tree_of_module(dnslab):
-    made = cgrouplab.Cgroups("sfw", dnslab)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(name="daemon")
