@@ -45,6 +45,37 @@ void sl_yaml_stop(struct sl_yaml *yaml, int error)
 	yaml->type = SL_YAML_END;
 }
 
+#define BYTES8(c) (0x0101010101010101ull * (c))
+
+static __u64 load8(const char *text)
+{
+	__u64 bytes;
+
+	memcpy(&bytes, text, sizeof(bytes));
+	return bytes;
+}
+
+/* Is each of eight bytes one of 0x20 to 0x7e? */
+static bool is_printable8(__u64 bytes)
+{
+	return !((bytes | (bytes + BYTES8(1)) | (bytes - BYTES8(0x20))) & BYTES8(0x80));
+}
+
+/* Is one of eight bytes c? No byte may be above 0x7f. */
+static bool has8(__u64 bytes, unsigned char c)
+{
+	__u64 x = bytes ^ BYTES8(c);
+
+	return (x - BYTES8(1)) & ~x & BYTES8(0x80);
+}
+
+/* Is one of eight bytes a bracket? */
+static bool has_bracket8(__u64 bytes)
+{
+	bytes |= BYTES8(0x20);	/* [ is then {, ] is } */
+	return has8(bytes, '{') || has8(bytes, '}');
+}
+
 /* The first byte that no policy holds, or len. libfyaml drops some control
  * characters without a word, and takes a lone CR for a line break although most
  * editors do not show one: a rule could hide in a comment. */
@@ -56,6 +87,10 @@ static size_t bad_byte(const char *text, size_t len)
 		__u32 cp;
 		int n;
 
+		if (len - i >= 8 && is_printable8(load8(text + i))) {
+			i += 8;
+			continue;
+		}
 		if (text[i] >= 0x20 && text[i] < 0x7f) {
 			i++;
 			continue;
@@ -106,6 +141,10 @@ static void check_brackets(struct sl_yaml *yaml)
 	struct sl_pos pos;
 
 	for (size_t i = 0; i < yaml->len; i++) {
+		if (yaml->len - i >= 8 && !has_bracket8(load8(yaml->text + i))) {
+			i += 7;
+			continue;
+		}
 		if (yaml->text[i] == '[' || yaml->text[i] == '{')
 			open++;
 		else if (open && (yaml->text[i] == ']' || yaml->text[i] == '}'))
@@ -120,7 +159,32 @@ static void check_brackets(struct sl_yaml *yaml)
 	}
 }
 
-static int start(struct sl_yaml *yaml)
+/* Does a line's first word stand here? */
+static bool begins_line(const struct sl_yaml *yaml, const char *at)
+{
+	while (at > yaml->text && strchr(" \t-?", at[-1]))
+		at--;
+	return at == yaml->text || at[-1] == '\n';
+}
+
+/* A key of several lines, which no policy has: libfyaml 0.7 dies of "? a:", a tab and "|". */
+static void check_long_keys(struct sl_yaml *yaml)
+{
+	const char *end = yaml->text + yaml->len, *at = yaml->text;
+	struct sl_pos pos;
+
+	for (; (at = memchr(at, '?', (size_t)(end - at))); at++) {
+		if ((at + 1 < end && !strchr(" \t\r\n", at[1])) || !begins_line(yaml, at))
+			continue;
+		pos = sl_yaml_locate(yaml, (size_t)(at - yaml->text));
+		sl_error(yaml->diag, &pos, "? begins a key of several lines in YAML: policies have "
+			 "none; within a text begin the line with another word");
+		sl_yaml_stop(yaml, -EINVAL);
+		return;
+	}
+}
+
+static int start_parser(struct sl_yaml *yaml)
 {
 	struct fy_diag_cfg diag_cfg;
 	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_JSON_NONE};
@@ -139,11 +203,18 @@ static int start(struct sl_yaml *yaml)
 	return fy_parser_set_string(yaml->parser, yaml->text, yaml->len) ? -ENOMEM : 0;
 }
 
-void sl_yaml_open(struct sl_yaml *yaml, const char *text, size_t len, const char *file,
-		  struct sl_diag *diag)
+static void start(struct sl_yaml *yaml)
 {
-	int err;
+	int err = start_parser(yaml);
 
+	if (err)
+		sl_yaml_stop(yaml, err);
+}
+
+/* True if there is something to read. */
+static bool prepare(struct sl_yaml *yaml, const char *text, size_t len, const char *file,
+		    struct sl_diag *diag)
+{
 	memset(yaml, 0, sizeof(*yaml));
 	yaml->diag = diag;
 	yaml->text = text;
@@ -154,23 +225,34 @@ void sl_yaml_open(struct sl_yaml *yaml, const char *text, size_t len, const char
 		yaml->pos.line = yaml->pos.column = 0;
 		sl_error(diag, &yaml->pos, "larger than 64 MiB; move addresses into set files");
 		sl_yaml_stop(yaml, -EINVAL);
-		return;
+		return false;
 	}
 	check_bytes(yaml);
 	if (!yaml->error)
 		check_brackets(yaml);
-	if (yaml->error || !len)
+	if (!yaml->error && len)
+		check_long_keys(yaml);
+	return !yaml->error && len;
+}
+
+void sl_yaml_open(struct sl_yaml *yaml, const char *text, size_t len, const char *file,
+		  struct sl_diag *diag)
+{
+	if (!prepare(yaml, text, len, file, diag))
 		return;
-	err = start(yaml);
-	if (err)
-		sl_yaml_stop(yaml, err);
+	sl_plain_open(yaml);
+	if (!yaml->plain_text.on)
+		start(yaml);
 }
 
 void sl_yaml_open_stream(struct sl_yaml *yaml, const char *text, size_t len, const char *file,
 			 struct sl_diag *diag)
 {
-	sl_yaml_open(yaml, text, len, file, diag);
+	bool any = prepare(yaml, text, len, file, diag);
+
 	yaml->many = true;
+	if (any)
+		start(yaml);
 }
 
 void sl_yaml_replay(struct sl_yaml *yaml, const struct sl_yaml_event *events, size_t n,
@@ -330,11 +412,9 @@ static void replay_next(struct sl_yaml *yaml)
 		yaml->depth--;
 }
 
-void sl_yaml_next(struct sl_yaml *yaml)
+static void parser_next(struct sl_yaml *yaml)
 {
 	yaml->type = SL_YAML_END;
-	if (!yaml->error && yaml->n_kept)
-		replay_next(yaml);
 	if (yaml->error || !yaml->parser)
 		return;
 	do {
@@ -345,6 +425,34 @@ void sl_yaml_next(struct sl_yaml *yaml)
 			return;
 		}
 	} while (!take(yaml));
+}
+
+/* libfyaml reads from the beginning, what was given out once more; the last event, which is not
+ * given out yet, is the next. */
+static void leave_plain(struct sl_yaml *yaml)
+{
+	size_t given = yaml->plain_text.n_events;
+
+	yaml->plain_text.on = false;
+	yaml->depth = 0;
+	yaml->pos = (struct sl_pos){yaml->pos.file, 1, 1};
+	start(yaml);
+	do {
+		parser_next(yaml);
+	} while (given-- && yaml->type != SL_YAML_END);
+}
+
+void sl_yaml_next(struct sl_yaml *yaml)
+{
+	yaml->type = SL_YAML_END;
+	if (yaml->error)
+		return;
+	if (yaml->n_kept)
+		replay_next(yaml);
+	else if (!yaml->plain_text.on)
+		parser_next(yaml);
+	else if (!sl_plain_next(yaml))
+		leave_plain(yaml);
 }
 
 void sl_yaml_skip(struct sl_yaml *yaml)

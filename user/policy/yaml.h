@@ -2,7 +2,8 @@
 /*
  * The YAML that a policy may be written in, as a stream of events: one document,
  * no anchors, aliases or tags, bounded depth. A thin layer over libfyaml's event
- * parser; its document tree would cost kilobytes a rule.
+ * parser (its document tree would cost kilobytes a rule), and over yaml_plain.h, which reads
+ * what is simple.
  */
 #ifndef SLUICE_POLICY_YAML_H
 #define SLUICE_POLICY_YAML_H
@@ -11,6 +12,7 @@
 #include <stddef.h>
 
 #include "diag.h"
+#include "yaml_plain.h"
 
 struct fy_parser;
 struct fy_diag;
@@ -59,6 +61,7 @@ struct sl_yaml {
 	bool many;			/* documents */
 	const struct sl_yaml_event *kept; /* of a replay: the next one, and how many are left */
 	size_t n_kept;
+	struct sl_plain plain_text;	/* while it is on there is no parser */
 };
 
 /* Checks the text as a whole and starts the stream, before the first event.
