@@ -25,6 +25,7 @@
 #include "policy/address.h"
 #include "policy/keys.h"
 #include "policy/policy.h"
+#include "policy/text.h"
 
 #define GOLDEN TESTS_DIR "/golden/policy/"
 
@@ -734,6 +735,44 @@ static void default_ids_follow_the_match_alone(void **state)
 }
 
 /* As a resolution leaves them, with a built-in set expanded in place. */
+/* What makes the id of most rules without a stream writes what the stream would. */
+static void default_ids_are_hashes_of_the_canonical_text(void **state)
+{
+	static const char *const texts[] = {
+		"any", "any:443", "any/tcp", "10.0.0.0/8", "10.20.30.40", "255.255.255.255:1-65535/udp",
+		"0.0.0.0/0", "2001:db8::/32", "[2001:db8::1]:443/tcp", "[::]:1,2,3-4/sctp", "::/0",
+		"1.2.3.4:1,2,3,4,5,6,7,65535", "1.2.3.4:1,2,3,4,5,6,7,8,9", "::1/icmpv6",
+		"[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:60000-60001,60010-60011,60020-60021,"
+		"60030-60031,60040-60041,60050-60051,60060-60061,60070-60071/any", "@private:22",
+		"*.example:443", "100.64.0.0/10/icmp",
+	};
+	struct sl_diag diag = {};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2 * sizeof(texts) / sizeof(*texts); i++) {
+		struct sl_match match = {};
+		struct sl_rule rule = {.action = i % 2 ? SL_DENY : SL_ALLOW, .matches = &match,
+				       .n_matches = 1};
+		char id[16], wanted[16];
+		char *canonical;
+		__u64 hash;
+
+		if (sl_match_parse(texts[i / 2], (struct sl_pos){}, &match, &diag))
+			fail_msg("%s", texts[i / 2]);
+		canonical = sl_rule_canonical(&rule);
+		assert_non_null(canonical);
+		hash = sl_hash(canonical);
+		snprintf(wanted, sizeof(wanted), "%s-%06x", i % 2 ? "deny" : "allow",
+			 (unsigned int)((hash ^ hash >> 24 ^ hash >> 48) & 0xffffff));
+		sl_rule_default_id(&rule, id, sizeof(id));
+		assert_string_equal(id, wanted);
+		free(canonical);
+		sl_match_clear(&match);
+	}
+	sl_diag_free(&diag);
+}
+
 static void several_hosts_in_a_list_print_as_shorthands(void **state)
 {
 	struct sl_host hosts[3] = {{.kind = SL_HOST_CIDR}, {.kind = SL_HOST_CIDR}, {0}};
@@ -811,6 +850,7 @@ int main(void)
 		cmocka_unit_test(set_files_name_each_wrong_line),
 		cmocka_unit_test(cidrs_contain_each_other),
 		cmocka_unit_test(default_ids_follow_the_match_alone),
+		cmocka_unit_test(default_ids_are_hashes_of_the_canonical_text),
 		cmocka_unit_test(several_hosts_in_a_list_print_as_shorthands),
 		cmocka_unit_test(failure_leaves_outputs_untouched),
 		cmocka_unit_test(diagnostics_are_bounded_and_show_no_control_characters),

@@ -295,11 +295,80 @@ static __u64 canonical_hash(const struct sl_rule *rule)
 	return fclose(out) ? 0 : hash;
 }
 
+/* ---- the same of most rules, without a stream: a policy may have a hundred thousand ---- */
+
+#define PLAIN_PORTS_MAX 8
+#define PLAIN_TEXT (sizeof("allow: \"[]\"/icmpv6") + SL_CIDR_TEXT + PLAIN_PORTS_MAX * 12)
+
+/* A shorthand of one address. */
+static bool is_plain_rule(const struct sl_rule *rule)
+{
+	const struct sl_match *match = rule->matches;
+
+	return rule->n_matches == 1 && is_short(match) && match->n_hosts == 1 &&
+	       (match->hosts->kind == SL_HOST_CIDR || match->hosts->kind == SL_HOST_ANY) &&
+	       match->n_ports <= PLAIN_PORTS_MAX;
+}
+
+static char *put(char *at, const char *text)
+{
+	return stpcpy(at, text);
+}
+
+static char *put_plain_host(char *at, const struct sl_host *host, bool bracket)
+{
+	if (host->kind == SL_HOST_ANY)
+		return put(at, "any");
+	if (host->cidr.family == 4 || !bracket)
+		return at + strlen(sl_cidr_format(&host->cidr, at));
+	*at++ = '[';
+	at += strlen(sl_cidr_format(&host->cidr, at));
+	return put(at, "]");
+}
+
+/* As print_rule. */
+static size_t plain_rule(const struct sl_rule *rule, char text[PLAIN_TEXT])
+{
+	const struct sl_match *match = rule->matches;
+	char *at = put(text, rule->action == SL_ALLOW ? "allow: \"" : "deny: \"");
+
+	at = put_plain_host(at, match->hosts, match->n_ports || match->n_protocols);
+	for (size_t i = 0; i < match->n_ports; i++) {
+		*at++ = i ? ',' : ':';
+		at = sl_put_number(at, match->ports[i].low);
+		if (match->ports[i].low == match->ports[i].high)
+			continue;
+		*at++ = '-';
+		at = sl_put_number(at, match->ports[i].high);
+	}
+	if (match->n_protocols)
+		at = put(put(at, "/"), sl_protocol_name(match->protocols[0]));
+	return (size_t)(put(at, "\"") - text);
+}
+
+static __u64 rule_hash(const struct sl_rule *rule)
+{
+	char text[PLAIN_TEXT];
+
+	return is_plain_rule(rule) ? sl_hash_more(SL_HASH_EMPTY, text, plain_rule(rule, text)) :
+				     canonical_hash(rule);
+}
+
+static char *put_hex6(char *at, unsigned int number)
+{
+	for (int shift = 20; shift >= 0; shift -= 4)
+		*at++ = "0123456789abcdef"[number >> shift & 15];
+	*at = 0;
+	return at;
+}
+
 void sl_rule_default_id(const struct sl_rule *rule, char *buf, size_t size)
 {
-	const char *action = rule->action == SL_ALLOW ? "allow" : "deny";
-	__u64 hash = canonical_hash(rule);
+	const char *action = rule->action == SL_ALLOW ? "allow-" : "deny-";
+	__u64 hash = rule_hash(rule);
+	char id[sizeof("allow-123456")];
 
-	snprintf(buf, size, "%s-%06x", action,
-		 (unsigned)((hash ^ hash >> 24 ^ hash >> 48) & 0xffffff));
+	put_hex6(put(id, action), (hash ^ hash >> 24 ^ hash >> 48) & 0xffffff);
+	if (size > strlen(id))
+		put(buf, id);
 }

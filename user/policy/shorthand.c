@@ -8,20 +8,12 @@
 #include "parser.h"
 #include "text.h"
 
-static size_t span(const char *text, size_t len, const char *accept)
+/* Up to one of two bytes. */
+static size_t span_until(const char *text, size_t len, const char stop[2])
 {
 	size_t n = 0;
 
-	while (n < len && text[n] && strchr(accept, text[n]))
-		n++;
-	return n;
-}
-
-static size_t span_until(const char *text, size_t len, const char *stop)
-{
-	size_t n = 0;
-
-	while (n < len && !(text[n] && strchr(stop, text[n])))
+	while (n < len && text[n] != stop[0] && text[n] != stop[1])
 		n++;
 	return n;
 }
@@ -31,25 +23,37 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_ipv6(char c)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
+}
+
 /* Length of the IPv6 address that text begins with, judged by its colons. */
 static size_t ipv6_span(const char *text, size_t len)
 {
-	size_t n = span(text, len, "0123456789abcdefABCDEF:.");
 	int colons = 0;
+	size_t n;
 
+	for (n = 0; n < len && is_ipv6(text[n]); n++)
+		colons += text[n] == ':';
 	if (n < len && text[n] != '/' && text[n] != '%')
 		return 0;
-	for (size_t i = 0; i < n; i++)
-		colons += text[i] == ':';
-	return colons >= 2 ? n + (n < len && text[n] == '%' ? span_until(text + n, len - n, "/")
+	return colons >= 2 ? n + (n < len && text[n] == '%' ? span_until(text + n, len - n, "//")
 							    : 0) : 0;
 }
 
 /* The same for IPv4; also for what can only be meant as one. */
 static size_t ipv4_span(const char *text, size_t len)
 {
-	size_t n = span(text, len, "0123456789.");
+	size_t n = 0;
 
+	while (n < len && (is_digit(text[n]) || text[n] == '.'))
+		n++;
 	return n == len || text[n] == ':' || text[n] == '/' ? n : 0;
 }
 
@@ -92,7 +96,7 @@ static int split_rest(const char *text, size_t len, const char *rest, size_t lef
 {
 	if (left && *rest == ':') {
 		parts->ports = rest + 1;
-		parts->ports_len = span_until(rest + 1, left - 1, "/");
+		parts->ports_len = span_until(rest + 1, left - 1, "//");
 		left -= parts->ports_len + 1;
 		rest += parts->ports_len + 1;
 	}
@@ -116,16 +120,18 @@ static int split_rest(const char *text, size_t len, const char *rest, size_t lef
 int sl_parts_split(const char *text, size_t len, bool prefixes, const struct sl_pos *pos,
 		   struct sl_parts *parts, struct sl_diag *diag)
 {
-	size_t used;
+	size_t used, spaces = 0;
 
 	memset(parts, 0, sizeof(*parts));
 	if (!len)
 		return sl_error(diag, pos, "an empty text; it wants HOST:PORTS/PROTO, as "
 				"192.0.2.1:443/tcp");
-	if (memmem(text, len, "://", 3))
+	if (memchr(text, ':', len) && memmem(text, len, "://", 3))
 		return sl_error(diag, pos, "\"%.*s\" is a URL; write host and port alone, as "
 				"example.com:443", SL_Q(text, len));
-	if (span_until(text, len, " \t\r\n") < len)
+	for (size_t i = 0; i < len; i++)
+		spaces += is_space(text[i]);
+	if (spaces)
 		return sl_error(diag, pos, "\"%.*s\" has a space in it; several hosts are written "
 				"as a list", SL_Q(text, len));
 	if (text[0] == '[') {
@@ -180,7 +186,7 @@ static int ports_parse(const char *text, size_t len, const struct sl_pos *pos,
 
 	for (;;) {
 		struct sl_port_range *range = SL_ADD(match->ports, match->n_ports);
-		size_t n = span_until(text, (size_t)(end - text), ",");
+		size_t n = span_until(text, (size_t)(end - text), ",,");
 
 		if (!range)
 			return -ENOMEM;

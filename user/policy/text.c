@@ -86,6 +86,18 @@ bool sl_text_number(const char *text, size_t len, __u64 max, __u64 *out)
 	return true;
 }
 
+char *sl_put_number(char *at, unsigned int number)
+{
+	unsigned int power = 1;
+
+	while (number / power > 9)
+		power *= 10;
+	for (; power; power /= 10)
+		*at++ = (char)('0' + number / power % 10);
+	*at = 0;
+	return at;
+}
+
 bool sl_text_name(const char *text, size_t len, bool upper)
 {
 	if (!len || len > SL_ID_MAX)

@@ -29,6 +29,9 @@ bool sl_text_is(const char *text, size_t len, const char *word);
 /* A decimal number without sign or leading zeros, at most max. */
 bool sl_text_number(const char *text, size_t len, __u64 max, __u64 *out);
 
+/* Writes it in decimal, and a NUL; the NUL's address. */
+char *sl_put_number(char *at, unsigned int number);
+
 /* 1 to SL_ID_MAX characters of `0-9 . _ -`, a-z, and A-Z if upper. */
 bool sl_text_name(const char *text, size_t len, bool upper);
 

@@ -89,9 +89,13 @@ static int resolve_set(struct sl_resolver *r, const struct sl_frame *frame,
 static int resolve_hosts(struct sl_resolver *r, const struct sl_frame *frame,
 			 const struct sl_match *src, bool empty_ok, struct sl_match *dst)
 {
-	size_t cap = 0;
+	size_t cap = src->n_hosts;
 	int err = 0;
 
+	/* most matches have one */
+	dst->hosts = cap ? reallocarray(NULL, cap, sizeof(*dst->hosts)) : NULL;
+	if (cap && !dst->hosts)
+		return -ENOMEM;
 	for (size_t i = 0; !err && i < src->n_hosts; i++) {
 		const struct sl_host *host = &src->hosts[i];
 
