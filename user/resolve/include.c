@@ -127,7 +127,7 @@ static int add_fragment(struct sl_resolver *r, struct sl_frame *child, const cha
 		return err == -EINVAL ? 0 : err;
 	if (sl_policy_refuse_unenforced(fragment, r->diag))
 		r->failed = true;
-	child->policy = fragment;
+	child->policy = child->ours = fragment;
 	err = sl_sets_add(r, child);
 	if (!err)
 		err = sl_items_add(r, child);

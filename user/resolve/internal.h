@@ -122,10 +122,16 @@ void sl_resolvconf_free(struct sl_resolvconf *conf);
 
 /* ---- resolve.c and its parts ---- */
 
+/* sl_resolve of a policy that is freed next: rules that resolve to themselves move to *out. */
+int sl_resolve_ours(struct sl_policy *policy, const char *path,
+		    const struct sl_resolve_options *options, struct sl_policy **out,
+		    struct sl_diag *diag);
+
 /* A file that is being resolved: the policy, or a fragment under it. */
 struct sl_frame {
 	const struct sl_frame *up;	/* the includer; NULL: the policy */
 	const struct sl_policy *policy;
+	struct sl_policy *ours;		/* the same, if its rules may be taken out of it */
 	const char *file;		/* path as diagnostics show it; NULL: stdin */
 	struct stat st;			/* st_ino 0: unknown */
 	unsigned depth;

@@ -24,7 +24,7 @@ int sl_policy_load(const char *path, const struct sl_resolve_options *options,
 	free(text);
 	if (err)
 		return err;
-	err = sl_resolve(policy, is_stdin ? NULL : path, options, out, diag);
+	err = sl_resolve_ours(policy, is_stdin ? NULL : path, options, out, diag);
 	sl_policy_free(policy);
 	return err;
 }

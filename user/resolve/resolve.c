@@ -133,24 +133,23 @@ static int resolve_all(struct sl_resolver *r, struct sl_frame *frame, const char
 	return err;
 }
 
-int sl_resolve(const struct sl_policy *policy, const char *path,
-	       const struct sl_resolve_options *options, struct sl_policy **out,
-	       struct sl_diag *diag)
+static int resolve(struct sl_frame *frame, const struct sl_resolve_options *options,
+		   struct sl_policy **out, struct sl_diag *diag)
 {
 	static const struct sl_resolve_options defaults;
-	struct sl_frame frame = {.policy = policy, .file = path};
+	const char *path = frame->file;
 	struct sl_resolver r = {
 		.options = options ? options : &defaults,
 		.diag = diag,
-		.root = policy,
+		.root = frame->policy,
 	};
 	int err;
 
 	r.now_s = r.options->now_s ? r.options->now_s : time(NULL);
-	if (path && stat(path, &frame.st))
-		frame.st.st_ino = 0;
+	if (path && stat(path, &frame->st))
+		frame->st.st_ino = 0;
 	r.out = calloc(1, sizeof(*r.out));
-	err = r.out ? resolve_all(&r, &frame, path) : -ENOMEM;
+	err = r.out ? resolve_all(&r, frame, path) : -ENOMEM;
 	if (err) {
 		sl_policy_free(r.out);
 	} else {
@@ -158,10 +157,28 @@ int sl_resolve(const struct sl_policy *policy, const char *path,
 		sl_sets_prune(r.out);
 		*out = r.out;
 	}
-	sl_strtab_free(&frame.sets);
+	sl_strtab_free(&frame->sets);
 	sl_strtab_free(&r.set_names);
 	for (size_t i = 0; i < SL_N_BUILTINS; i++)
 		free(r.builtins[i].cidrs.v);
 	sl_environment_free(&r.own_env);
 	return err;
+}
+
+int sl_resolve(const struct sl_policy *policy, const char *path,
+	       const struct sl_resolve_options *options, struct sl_policy **out,
+	       struct sl_diag *diag)
+{
+	struct sl_frame frame = {.policy = policy, .file = path};
+
+	return resolve(&frame, options, out, diag);
+}
+
+int sl_resolve_ours(struct sl_policy *policy, const char *path,
+		    const struct sl_resolve_options *options, struct sl_policy **out,
+		    struct sl_diag *diag)
+{
+	struct sl_frame frame = {.policy = policy, .ours = policy, .file = path};
+
+	return resolve(&frame, options, out, diag);
 }

@@ -17,15 +17,18 @@ static int copy_string(char **to, const char *from)
 
 /* The default id is that of the rule as written: what @gateway is today must
  * not rename the rule. */
-static int copy_id(const struct sl_rule *src, struct sl_rule *dst)
+static int default_id(const struct sl_rule *src, struct sl_rule *dst)
 {
 	char id[DEFAULT_ID_BYTES];
 
-	dst->id_written = src->id_written;
-	if (src->id)
-		return copy_string(&dst->id, src->id);
 	sl_rule_default_id(src, id, sizeof(id));
 	return copy_string(&dst->id, id);
+}
+
+static int copy_id(const struct sl_rule *src, struct sl_rule *dst)
+{
+	dst->id_written = src->id_written;
+	return src->id ? copy_string(&dst->id, src->id) : default_id(src, dst);
 }
 
 static int resolve_matches(struct sl_resolver *r, const struct sl_frame *frame,
@@ -76,8 +79,42 @@ static int resolve_rule(struct sl_resolver *r, const struct sl_frame *frame,
 	return err;
 }
 
-static int add_rule(struct sl_resolver *r, const struct sl_frame *frame, const struct sl_item *item)
+static bool match_stays(const struct sl_match *match)
 {
+	for (size_t i = 0; i < match->n_hosts; i++)
+		if (match->hosts[i].kind == SL_HOST_SET)
+			return false;
+	for (size_t i = 0; i < match->n_uids; i++)
+		if (match->uids[i].kind != SL_UID_NUMBER)
+			return false;
+	return match->n_hosts;
+}
+
+/* Would its resolution be a copy of it? */
+static bool rule_stays(const struct sl_rule *rule)
+{
+	for (size_t i = 0; i < rule->n_matches; i++)
+		if (!match_stays(&rule->matches[i]))
+			return false;
+	return rule->expiry == SL_EXPIRES_NEVER;
+}
+
+/* Out of the frame's policy. */
+static int take_rule(const struct sl_frame *frame, size_t i, struct sl_rule **out)
+{
+	struct sl_rule *rule = frame->ours->items[i].rule;
+	int err = rule->id ? 0 : default_id(rule, rule);
+
+	if (err)
+		return err;
+	*out = rule;
+	frame->ours->items[i].rule = NULL;
+	return 0;
+}
+
+static int add_rule(struct sl_resolver *r, const struct sl_frame *frame, size_t i)
+{
+	const struct sl_item *item = &frame->policy->items[i];
 	struct sl_item *grown;
 	struct sl_rule *rule = NULL;
 	int err;
@@ -86,7 +123,10 @@ static int add_rule(struct sl_resolver *r, const struct sl_frame *frame, const s
 	if (!grown)
 		return -ENOMEM;
 	r->out->items = grown;
-	err = resolve_rule(r, frame, item->rule, &rule);
+	if (frame->ours && rule_stays(item->rule))
+		err = take_rule(frame, i, &rule);
+	else
+		err = resolve_rule(r, frame, item->rule, &rule);
 	if (!err)
 		grown[r->out->n_items++] = (struct sl_item){.rule = rule, .pos = item->pos};
 	return err;
@@ -99,7 +139,7 @@ int sl_items_add(struct sl_resolver *r, const struct sl_frame *frame)
 	for (size_t i = 0; !err && i < frame->policy->n_items; i++) {
 		const struct sl_item *item = &frame->policy->items[i];
 
-		err = item->rule ? add_rule(r, frame, item) : sl_include_add(r, frame, item);
+		err = item->rule ? add_rule(r, frame, i) : sl_include_add(r, frame, item);
 	}
 	return err;
 }
