@@ -209,6 +209,8 @@ def events(table, build, folder, args):
     for what, name in (("counted", "events drained"), ("records", "events drained into JSON records")):
         table.add(name, unit, {"sluice": got[what]}, "higher",
                   note.format(statistics.median(got[f"{what}_by_clock"])))
+    table.add("events drained from a full ring", "M/s", {"sluice": got["full_by_clock"]}, "higher",
+              "by the clock; nobody adds to it meanwhile")
     table.add("events unaccounted", "events", {"sluice": got["unaccounted"]})
 
 

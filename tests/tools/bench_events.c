@@ -2,8 +2,9 @@
 /*
  * bench_events SECONDS SLICES: one CPU makes events as fast as it can (tests/bench/events.bpf.c),
  * one consumer drains them: in turn counting alone (what a ring can give), and as `monitor` does,
- * bursts as one record, each record as a line of JSON. Prints one JSON object: million events for
- * each second of the consumer's CPU time, by the clock, and how many decisions are neither drained,
+ * bursts as one record, each record as a line of JSON. And a ring that is full, which nobody adds
+ * to meanwhile. Prints one JSON object: million events for each second of the consumer's CPU time,
+ * by the clock (of what was full by the clock alone), and how many decisions are neither drained,
  * suppressed nor lost, which is never any.
  */
 #include <bpf/bpf.h>
@@ -158,6 +159,30 @@ static void slice(double length, bool records, json_t *cpu, json_t *clock, json_
 	events__destroy(b.skel);
 }
 
+/* What one consumer can drain, whatever the producer can make. */
+static void full(json_t *clock, json_t *left)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options);
+	struct bench b = {.end = 1e300};
+	char packet[64] = {};
+	double began;
+
+	open_bench(&b);
+	options.data_in = packet;
+	options.data_size_in = sizeof(packet);
+	options.repeat = RING_BYTES / sizeof(struct sl_event);
+	if (bpf_prog_test_run_opts(bpf_program__fd(b.skel->progs.events_record), &options))
+		die("test run");
+	began = seconds(CLOCK_MONOTONIC);
+	if (ring_buffer__consume(b.ring) < 0)
+		die("the ring does not become empty");
+	json_array_append_new(clock, json_real((double)b.drained /
+					       (seconds(CLOCK_MONOTONIC) - began) / 1e6));
+	json_array_append_new(left, json_integer(unaccounted(&b)));
+	ring_buffer__free(b.ring);
+	events__destroy(b.skel);
+}
+
 static json_t *list(json_t *in, const char *name)
 {
 	json_t *made = json_array();
@@ -171,14 +196,17 @@ int main(int argc, char **argv)
 	json_t *out = json_object(), *left = list(out, "unaccounted");
 	json_t *cpu[] = {list(out, "counted"), list(out, "records")};
 	json_t *clock[] = {list(out, "counted_by_clock"), list(out, "records_by_clock")};
+	json_t *full_by_clock = list(out, "full_by_clock");
 
 	if (argc != 3) {
 		fputs("usage: bench_events SECONDS SLICES\n", stderr);
 		return 2;
 	}
-	for (int i = 0; i < atoi(argv[2]); i++)
+	for (int i = 0; i < atoi(argv[2]); i++) {
+		full(full_by_clock, left);
 		for (int records = 0; records < 2; records++)
 			slice(atof(argv[1]), records, cpu[records], clock[records], left);
+	}
 	json_dumpf(out, stdout, 0);
 	putchar('\n');
 	json_decref(out);
