@@ -160,7 +160,7 @@ static int list_push(struct range_list *list, struct range r)
 	struct range *v;
 
 	if (list->n == list->cap) {
-		list->cap = list->cap ? list->cap * 2 : 8;
+		list->cap = list->cap ? list->cap * 2 : 1;	/* most rules have one */
 		v = realloc(list->v, list->cap * sizeof(*v));
 		if (!v)
 			return -ENOMEM;

@@ -59,7 +59,8 @@ static void merge_keys(struct entry *e)
 {
 	size_t i, out = 0;
 
-	qsort(e->keys, e->n_keys, sizeof(*e->keys), compare_keys);
+	if (e->n_keys > 1)
+		qsort(e->keys, e->n_keys, sizeof(*e->keys), compare_keys);
 	for (i = 1; i < e->n_keys; i++) {
 		if (e->keys[i].low <= e->keys[out].high + 1) {
 			if (e->keys[i].high > e->keys[out].high)

@@ -70,6 +70,24 @@ static int compare_u32(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* A class has a handful, which qsort takes longer to begin with. */
+static void sort_keys(__u32 *keys, size_t n)
+{
+	size_t i, k;
+	__u32 key;
+
+	if (n > 16) {
+		qsort(keys, n, sizeof(*keys), compare_u32);
+		return;
+	}
+	for (i = 1; i < n; i++) {
+		key = keys[i];
+		for (k = i; k && keys[k - 1] > key; k--)
+			keys[k] = keys[k - 1];
+		keys[k] = key;
+	}
+}
+
 /* Cuts the key space at the boundaries of the visible entries. */
 static int cut(struct painter *p, const __u32 *entries, size_t n_entries, __u32 view)
 {
@@ -107,7 +125,7 @@ static int cut(struct painter *p, const __u32 *entries, size_t n_entries, __u32 
 		}
 	}
 	p->work += n;
-	qsort(p->keys, n, sizeof(*p->keys), compare_u32);
+	sort_keys(p->keys, n);
 	for (i = 1; i < n; i++)
 		if (p->keys[i] != p->keys[out] && p->keys[i] < KEY_END)
 			p->keys[++out] = p->keys[i];

@@ -115,9 +115,9 @@ struct sl_strtab_entry *sl_strtab_find(const struct sl_strtab *tab, const char *
 	return entry->key ? entry : NULL;
 }
 
-static int strtab_grow(struct sl_strtab *tab)
+static int strtab_grow(struct sl_strtab *tab, size_t cap)
 {
-	struct sl_strtab grown = {.n = tab->n, .cap = tab->cap ? tab->cap * 2 : 64};
+	struct sl_strtab grown = {.n = tab->n, .cap = cap};
 
 	grown.slots = calloc(grown.cap, sizeof(*grown.slots));
 	if (!grown.slots)
@@ -130,15 +130,36 @@ static int strtab_grow(struct sl_strtab *tab)
 	return 0;
 }
 
-int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value)
+int sl_strtab_reserve(struct sl_strtab *tab, size_t n)
+{
+	size_t cap = tab->cap ? tab->cap : 64;
+
+	while (cap / 2 <= n)
+		cap *= 2;
+	return cap == tab->cap ? 0 : strtab_grow(tab, cap);
+}
+
+int sl_strtab_put(struct sl_strtab *tab, const char *key, void *value, bool *was_there)
 {
 	__u64 hash = hash_string(key);
+	struct sl_strtab_entry *slot;
 
-	if (tab->n >= tab->cap / 2 && strtab_grow(tab))
+	if (tab->n >= tab->cap / 2 && strtab_grow(tab, tab->cap ? tab->cap * 2 : 64))
 		return -ENOMEM;
-	*slot_of(tab, key, hash) = (struct sl_strtab_entry){key, value, hash};
+	slot = slot_of(tab, key, hash);
+	*was_there = slot->key;
+	if (slot->key)
+		return 0;
+	*slot = (struct sl_strtab_entry){key, value, hash};
 	tab->n++;
 	return 0;
+}
+
+int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value)
+{
+	bool was_there;
+
+	return sl_strtab_put(tab, key, value, &was_there);
 }
 
 void sl_strtab_free(struct sl_strtab *tab)

@@ -96,11 +96,14 @@ static int take_default(struct sl_resolver *r, struct sl_strtab *ids)
 
 	for (size_t i = 0; !err && i < r->out->n_items; i++) {
 		struct sl_rule *rule = r->out->items[i].rule;
+		bool taken;
 
 		if (rule->id_written)
 			continue;
-		if (sl_strtab_find(ids, rule->id))
-			err = number_id(ids, &counts, rule);
+		err = sl_strtab_put(ids, rule->id, rule, &taken);
+		if (err || !taken)
+			continue;
+		err = number_id(ids, &counts, rule);
 		if (!err)
 			err = sl_strtab_add(ids, rule->id, rule);
 	}
@@ -111,8 +114,10 @@ static int take_default(struct sl_resolver *r, struct sl_strtab *ids)
 int sl_ids_assign(struct sl_resolver *r)
 {
 	struct sl_strtab ids = {0};
-	int err = take_written(r, &ids);
+	int err = sl_strtab_reserve(&ids, r->out->n_items);
 
+	if (!err)
+		err = take_written(r, &ids);
 	if (!err)
 		err = take_default(r, &ids);
 	sl_strtab_free(&ids);

@@ -53,6 +53,10 @@ struct sl_strtab {
 struct sl_strtab_entry *sl_strtab_find(const struct sl_strtab *tab, const char *key);
 /* The key must not be there yet. 0 or -ENOMEM. */
 int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value);
+/* Adds it if it is not there; both with one look. 0 or -ENOMEM. */
+int sl_strtab_put(struct sl_strtab *tab, const char *key, void *value, bool *was_there);
+/* Makes room for n keys, so that it need not grow as they come. 0 or -ENOMEM. */
+int sl_strtab_reserve(struct sl_strtab *tab, size_t n);
 void sl_strtab_free(struct sl_strtab *tab);
 
 /* ---- file.c ---- */
