@@ -132,15 +132,30 @@ static void close_first(struct first *f)
 			close(fds[i]);
 }
 
-static int load_object(struct sl_kernel *k)
+/* It reads the kernel's types, which takes 10 ms: while the others are verified. */
+static int load_stamp(void *context)
+{
+	struct sl_kernel *k = context;
+	int err;
+
+	k->stamp = stamp__open();
+	if (!k->stamp)
+		return -errno;
+	err = bpf_map__reuse_fd(k->stamp->maps.sl_sockets,
+				bpf_map__fd(map_of(k, "sl_sockets")));
+	return err ? err : stamp__load(k->stamp);
+}
+
+static int load_object(struct sl_kernel *k, bool uids)
 {
 	size_t size;
 	const void *elf = k->named ? named__elf_bytes(&size) : sluice__elf_bytes(&size);
 
-	return sl_parts_load(&k->parts, k->object, elf, size, k->named);
+	return sl_parts_load(&k->parts, k->object, elf, size, k->named,
+			     uids ? load_stamp : NULL, k);
 }
 
-static int load_with_first(struct sl_kernel *k, const struct first *f)
+static int load_with_first(struct sl_kernel *k, const struct first *f, bool uids)
 {
 	const struct {
 		const char *name;
@@ -168,21 +183,9 @@ static int load_with_first(struct sl_kernel *k, const struct first *f)
 						      .fd = outers[i].inner};
 	}
 	sl_outer_begin(first, n);
-	err = load_object(k);
+	err = load_object(k, uids);
 	linked = sl_outer_wait(first, n);
 	return err ? err : linked;
-}
-
-static int load_stamp(struct sl_kernel *k)
-{
-	int err;
-
-	k->stamp = stamp__open();
-	if (!k->stamp)
-		return -errno;
-	err = bpf_map__reuse_fd(k->stamp->maps.sl_sockets,
-				bpf_map__fd(map_of(k, "sl_sockets")));
-	return err ? err : stamp__load(k->stamp);
 }
 
 /* A row for each rule and reason of one policy, twice over; the map's own size, 2 MiB of empty
@@ -242,12 +245,10 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options, in
 	if (!err)
 		err = make_first(options, &first, &buckets);
 	if (!err)
-		err = load_with_first(k, &first);
+		err = load_with_first(k, &first, options->uids);
 	close_first(&first);
 	if (no_btf >= 0)
 		close(no_btf);
-	if (!err && options->uids)
-		err = load_stamp(k);
 	if (!err)
 		err = write_target(k, options, buckets);
 	if (!err)

@@ -98,15 +98,38 @@ static int load_maps(struct bpf_object *maps)
 	return err ? err : bpf_object__load(maps);
 }
 
-int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
-		  bool types)
+struct beside {
+	int (*call)(void *context);
+	void *context;
+	pthread_t thread;
+	bool begun;
+	int err;
+};
+
+static void *call_beside(void *context)
+{
+	struct beside *b = context;
+
+	b->err = b->call(b->context);
+	return NULL;
+}
+
+static void begin_beside(struct beside *b)
+{
+	if (!b->call)
+		return;
+	b->begun = !pthread_create(&b->thread, NULL, call_beside, b);
+	if (!b->begun)
+		call_beside(b);
+}
+
+static int load_all(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
+		    bool types)
 {
 	struct part p[SL_PARTS];
-	int err = load_maps(maps);
 	unsigned int i;
+	int err = 0;
 
-	if (err)
-		return err;
 	for (i = 0; i < SL_PARTS; i++) {
 		p[i] = (struct part){.object = &parts->objects[i], .maps = maps, .elf = elf,
 				     .size = size, .last = i + 1 == SL_PARTS,
@@ -124,6 +147,21 @@ int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *e
 			err = p[i].err;
 	}
 	return err;
+}
+
+int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
+		  bool types, int (*beside)(void *context), void *context)
+{
+	struct beside b = {.call = beside, .context = context};
+	int err = load_maps(maps);
+
+	if (err)
+		return err;
+	begin_beside(&b);
+	err = load_all(parts, maps, elf, size, types);
+	if (b.begun)
+		pthread_join(b.thread, NULL);
+	return err ? err : b.err;
 }
 
 int sl_parts_each(const struct sl_parts *parts,

@@ -22,10 +22,11 @@ struct sl_parts {
  * Loads the maps of an object that is open, and its programs in parts. elf is what the object
  * was opened from (borrowed). Every map must have its size, every internal one its values.
  * types: sluice_egress, and no other program, reads structures of the kernel.
- * -errno on failure; sl_parts_close() frees in either case.
+ * beside (NULL: nothing) is called meanwhile, in a thread of its own, when the maps are there.
+ * -errno on failure, also of beside; sl_parts_close() frees in either case.
  */
 int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
-		  bool types);
+		  bool types, int (*beside)(void *context), void *context);
 
 /* Calls visit for each program that is loaded, until it returns other than 0: that. */
 int sl_parts_each(const struct sl_parts *parts,
