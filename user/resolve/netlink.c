@@ -292,7 +292,8 @@ int sl_net_view_read(struct sl_net_view *view, bool with_ports)
 	 * up would be read as the answer to the next. */
 	for (int i = 0; i < DUMP_TRIES && (err == -EINTR || err == -ENOBUFS); i++) {
 		sl_net_view_free(view);
-		usleep(i * DUMP_PAUSE_US);
+		if (i)
+			usleep(i * DUMP_PAUSE_US);
 		err = dump_all(view, with_ports);
 	}
 	sl_index_list_sort(&view->ifindexes);
