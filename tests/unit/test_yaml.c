@@ -181,11 +181,14 @@ static bool both_refuse(struct sl_yaml *a, const struct sl_yaml *b)
 static bool compare(const struct text *t, bool *valid)
 {
 	struct sl_diag ours = {}, theirs = {};
+	char *exact = malloc(t->len ? t->len : 1);	/* the sanitizer sees who reads past it */
 	struct sl_yaml a, b;
 	bool same;
 
-	sl_yaml_open(&a, t->bytes, t->len, "t", &ours);
-	sl_yaml_open_stream(&b, t->bytes, t->len, "t", &theirs);
+	assert_non_null(exact);
+	memcpy(exact, t->bytes, t->len);
+	sl_yaml_open(&a, exact, t->len, "t", &ours);
+	sl_yaml_open_stream(&b, exact, t->len, "t", &theirs);
 	b.many = false;
 	do {
 		sl_yaml_next(&a);
@@ -204,6 +207,7 @@ static bool compare(const struct text *t, bool *valid)
 	sl_yaml_close(&b);
 	sl_diag_free(&ours);
 	sl_diag_free(&theirs);
+	free(exact);
 	return same;
 }
 

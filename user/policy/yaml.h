@@ -92,6 +92,8 @@ const char *sl_yaml_describe(const struct sl_yaml *yaml, char *buf, size_t size)
 /* True if the current event is a value that was left out, or null. */
 bool sl_yaml_is_null(const struct sl_yaml *yaml);
 
+/* yaml_check.c: stops the stream before its first event if the text holds what none may. */
+void sl_yaml_check(struct sl_yaml *yaml);
 /* yaml_error.c: reports what libfyaml refused, in our words. */
 void sl_yaml_report(struct sl_yaml *yaml);
 /* yaml_error.c: reports the alias that begins at offset: most likely a `*` that
