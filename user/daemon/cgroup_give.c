@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cgroups.h"
+#include "first_look.h"
 #include "policy/print.h"
 #include "policy/text.h"
 
@@ -189,6 +190,7 @@ static int resolve(const struct sl_cgroups *c, struct sl_watched_cgroup *w,
 
 	options.lookout = c->lookout;
 	sl_cgroup_environment(c->lookout, cgroup, &env);
+	sl_first_look_holds(c, w->id, &env);
 	err = sl_cgroup_resolve(cgroup, &options, &env, out, diag);
 	if (!err && options.enforce)
 		(*out)->mode = SL_MODE_ENFORCE;

@@ -381,5 +381,6 @@ void sl_cgroups_close(struct sl_cgroups *c, int loop)
 	for (size_t i = 0; i < c->n_groups; i++)
 		sl_target_group_put(c->groups[i]);
 	free(c->groups);
+	free(c->looks);
 	free(c->mount);
 }

@@ -75,6 +75,7 @@ struct sl_cgroups {
 	const struct sl_lookout *lookout; /* who sees their processes; NULL: this process */
 	struct sl_target_group **groups; /* owned, a reference each */
 	size_t n_groups;
+	char *looks;			/* first_look.h: a directory; owned; NULL: none */
 	char *mount;			/* of cgroup2; owned; NULL: nothing is followed */
 	struct sl_loop_source source;	/* inotify; fd -1 */
 	struct sl_watched_cgroup *list; /* owned */

@@ -12,6 +12,7 @@
 
 #include "audit/json.h"
 #include "daemon.h"
+#include "first_look.h"
 #include "hand.h"
 #include "notify.h"
 #include "server.h"
@@ -211,6 +212,7 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 	if (!err)
 		open_cgroups(daemon);
 	if (!err) {
+		sl_first_look_open(daemon);
 		sl_hand_open(daemon);
 		sl_hand_restore(daemon);
 		sl_runs_open(daemon);

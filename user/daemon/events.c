@@ -9,6 +9,7 @@
 
 #include "audit/json.h"
 #include "daemon.h"
+#include "first_look.h"
 #include "hand.h"
 #include "policy/text.h"
 #include "server.h"
@@ -88,8 +89,11 @@ static void tell_cgroup(void *context, const char *change, const struct sl_watch
 	bool lost = !strcmp(change, "lost");
 	char *name;
 
-	if (w->by_hand && !strcmp(change, "gone"))
-		sl_hand_forget_cgroup(daemon, w->id);
+	if (!strcmp(change, "gone")) {
+		sl_first_look_forget(&daemon->cgroups, w->id);
+		if (w->by_hand)
+			sl_hand_forget_cgroup(daemon, w->id);
+	}
 	if (asprintf(&name, "%s%s", daemon->cgroups.mount, w->path) < 0)
 		return;
 	fprintf(stderr, "sluiced: %s ", change);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "audit/json.h"
+#include "first_look.h"
 #include "hand.h"
 #include "op_change.h"
 
@@ -113,6 +114,7 @@ json_t *sl_change_release_cgroup(struct sl_daemon *d, const struct sl_target *t)
 		return sl_json_text(t->name);
 	name = json_sprintf("%s%s", d->cgroups.mount, w->path);
 	sl_hand_forget_cgroup(d, w->id);
+	sl_first_look_forget(&d->cgroups, w->id);
 	if (w->by_hand || w->orphan) {
 		sl_cgroups_drop(&d->cgroups, w);
 	} else {

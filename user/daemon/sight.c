@@ -10,7 +10,7 @@
 enum { GATEWAY, SUBNET, HOST, RESOLVERS, SEARCH, N_COUNTS };
 
 struct head {
-	__u64 netns;
+	__u64 netns, own_conf;
 	__u64 counts[N_COUNTS];
 };
 
@@ -24,6 +24,7 @@ static int finish(FILE *out)
 int sl_sight_of_environment(const struct sl_environment *env, __u64 netns, struct sl_sight *out)
 {
 	const struct head head = {.netns = netns,
+				  .own_conf = env->own_conf,
 				  .counts = {[GATEWAY] = env->n_gateway, [SUBNET] = env->n_subnet,
 					     [HOST] = env->n_host, [RESOLVERS] = env->n_resolvers,
 					     [SEARCH] = env->n_search}};
@@ -126,10 +127,12 @@ int sl_sight_environment(const struct sl_sight *sight, struct sl_environment *en
 		err = take_search(sight, &at, head.counts[SEARCH], env);
 	if (!err && at != sight->len)
 		err = -EBADMSG;
-	if (err)
+	if (err) {
 		sl_environment_free(env);
-	else
-		*netns = head.netns;
+		return err;
+	}
+	env->own_conf = head.own_conf;
+	*netns = head.netns;
 	return err;
 }
 

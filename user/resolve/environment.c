@@ -221,6 +221,44 @@ int sl_environment_read_device(unsigned ifindex, const char *resolv_conf,
 	return err;
 }
 
+static void drop_conf(struct sl_environment *env)
+{
+	free(env->resolvers);
+	for (size_t i = 0; i < env->n_search; i++)
+		free(env->search[i]);
+	free(env->search);
+}
+
+int sl_environment_take_conf(const char *resolv_conf, struct sl_environment *env)
+{
+	struct sets sets = {0};
+	int err = take_resolvers(resolv_conf, &sets);
+
+	if (err) {
+		sl_resolvconf_free(&sets.conf);
+		return err;
+	}
+	drop_conf(env);
+	env->resolvers = sets.conf.servers.v;
+	env->n_resolvers = sets.conf.servers.n;
+	env->search = sets.conf.search;
+	env->n_search = sets.conf.n_search;
+	return 0;
+}
+
+void sl_environment_print_conf(const struct sl_environment *env, FILE *out)
+{
+	char text[SL_CIDR_TEXT];
+
+	for (size_t i = 0; i < env->n_resolvers; i++) {
+		sl_cidr_format(&env->resolvers[i], text);
+		fprintf(out, "nameserver %s\n", text);
+	}
+	for (size_t i = 0; i < env->n_search; i++)
+		fprintf(out, "%s%s", i ? " " : "search ", env->search[i]);
+	fputs("\n", out);
+}
+
 void sl_environment_free(struct sl_environment *env)
 {
 	free(env->gateway);

@@ -32,6 +32,7 @@ struct sl_environment {
 	size_t n_gateway, n_subnet, n_host, n_resolvers;
 	char **search;		/* owned, each owned: domains of its resolv.conf */
 	size_t n_search;
+	bool own_conf;		/* resolvers and search are of a file of the target's own */
 	bool of_device;		/* then errors about what is empty speak of it */
 	int err;		/* -errno: it could not be read, and who needs it is told */
 };
@@ -63,6 +64,12 @@ int sl_environment_read(int netns_fd, const char *resolv_conf,
 int sl_environment_read_device(unsigned ifindex, const char *resolv_conf,
 			       struct sl_environment *env);
 void sl_environment_free(struct sl_environment *env);
+
+/* Resolvers and search domains of another resolv.conf in place of those that it has; NULL:
+ * /etc/resolv.conf. */
+int sl_environment_take_conf(const char *resolv_conf, struct sl_environment *env);
+/* Writes them as a resolv.conf. */
+void sl_environment_print_conf(const struct sl_environment *env, FILE *out);
 
 /* The Unix time at which the rule of that id first took effect: its duration of
  * `expires` counts from there. now_s for one that is new. */

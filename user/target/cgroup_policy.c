@@ -96,8 +96,10 @@ int sl_cgroup_look(int cgroup_fd, struct sl_environment *env, __u64 *netns)
 	sl_each_process(cgroup_fd, look_at, &v);
 	snprintf(conf, sizeof(conf), "/proc/self/fd/%d", v.conf_fd);
 	err = v.err ? v.err : sl_environment_read(v.netns_fd, v.conf_fd < 0 ? NULL : conf, env);
-	if (!err)
+	if (!err) {
+		env->own_conf = v.conf_fd >= 0;
 		*netns = v.netns_fd < 0 ? 0 : sl_netns_cookie_of(v.netns_fd);
+	}
 	close_view(&v);
 	return err;
 }
