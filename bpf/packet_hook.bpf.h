@@ -354,8 +354,8 @@ static __always_inline int sl_pass_known(struct __sk_buff *skb, struct sl_packet
 
 #if SL_NAMES
 /* May a connection begin with this packet, if its rule wants to see a server's name? One
- * that was there before, or whose SYN has data (RFC 7413), cannot be followed. Notes where
- * its data begins. */
+ * that was there before, or whose SYN has data (RFC 7413) or offers MPTCP, cannot be followed.
+ * Notes where its data begins. */
 static __always_inline bool sl_sni_begins(struct __sk_buff *skb, struct sl_packet *p)
 {
 	struct sl_segment s;
@@ -364,7 +364,7 @@ static __always_inline bool sl_sni_begins(struct __sk_buff *skb, struct sl_packe
 		return true;
 	if ((p->flow.tcp_flags & (SL_TCP_SYN | SL_TCP_ACK)) != SL_TCP_SYN ||
 	    p->flow.fragment != SL_FRAGMENT_NONE || !sl_segment_read(skb, &p->flow, 0, &s) ||
-	    s.bytes)
+	    s.bytes || ((SL_ON_DEVICE || p->flow.raw) && sl_offers_multipath(skb, &p->flow)))
 		return false;
 	p->flow.isn = s.offset + 1;
 	return true;

@@ -32,4 +32,36 @@ static __always_inline bool sl_segment_read(struct __sk_buff *skb, const struct 
 	return true;
 }
 
+/*
+ * Does a SYN offer MPTCP (RFC 8684; MP_JOIN too)? With it the segments themselves say where in
+ * the whole their data belongs, so that the server reads other bytes than those that follow each
+ * other here. Only a kernel's own TCP is believed not to. What cannot be walked counts as well.
+ * Not static: verified once, its frame does not add to the hook's.
+ */
+#define SL_TCP_OPTIONS_MAX 40
+
+__noinline int sl_offers_multipath(struct __sk_buff *skb, const struct sl_flow *f)
+{
+	__u8 words, kind, bytes;
+	__u32 at, end, i;
+
+	if (!f || bpf_skb_load_bytes(skb, f->at + 12, &words, 1))
+		return 1;
+	at = f->at + 20;
+	end = f->at + (words >> 4) * 4;
+	for (i = 0; i < SL_TCP_OPTIONS_MAX && at < end; i++) {
+		if (bpf_skb_load_bytes(skb, at, &kind, 1))
+			return 1;
+		if (kind == 0)
+			return 0;
+		bytes = 1;
+		if (kind != 1 && (bpf_skb_load_bytes(skb, at + 1, &bytes, 1) || bytes < 2))
+			return 1;
+		if (kind == 30)
+			return 1;
+		at += bytes;
+	}
+	return 0;
+}
+
 #endif

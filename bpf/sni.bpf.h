@@ -207,7 +207,11 @@ __noinline int sl_sni_look(struct __sk_buff *skb, struct sl_packet *p)
 		return SL_PARSED;
 	}
 	if (p->flow.tcp_flags & SL_TCP_SYN)	/* another beginning is another connection */
-		return s.offset + 1 || s.bytes ? SL_SNI_AGAIN : SL_PARSED;
+		return s.offset + 1 || s.bytes ||
+				       ((SL_ON_DEVICE || p->flow.raw) &&
+					sl_offers_multipath(skb, &p->flow))
+			       ? SL_SNI_AGAIN
+			       : SL_PARSED;
 	if (!s.bytes || (e->sni_end && (__s32)(s.offset - e->sni_end) >= 0))
 		return SL_PARSED;
 	d = sl_scratch_take();

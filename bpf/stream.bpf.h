@@ -105,6 +105,8 @@ __noinline int sl_stream_follows(struct __sk_buff *skb, struct sl_packet *p, str
 		sl_stream_begin(e, &p->flow, s.acknowledged + next);
 		return SL_STREAM_NEXT;
 	}
+	if ((p->flow.tcp_flags & SL_TCP_SYN) && sl_offers_multipath(skb, &p->flow))
+		return SL_REASON_DNS_MALFORMED;
 	if (!s.bytes) {
 		if ((p->flow.tcp_flags & SL_TCP_SYN) && !(e->flags & SL_FLOW_STREAM))
 			sl_stream_ask(e, s.offset + next + 1);

@@ -65,9 +65,9 @@ class Says:
             self.places[address, port] = s
         return self.places[address, port]
 
-    def bound(self, address, port, kind):
+    def bound(self, address, port, kind, protocol=0):
         v6 = ":" in address
-        s = self.lab.socket(self.lab.peer, socket.AF_INET6 if v6 else socket.AF_INET, kind)
+        s = self.lab.socket(self.lab.peer, socket.AF_INET6 if v6 else socket.AF_INET, kind, protocol)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if v6:
             s.setsockopt(socket.IPPROTO_IPV6, base.IPV6_FREEBIND, 1)
@@ -75,7 +75,11 @@ class Says:
         return s
 
     def stream(self, address):
-        s = self.bound(address, 53, socket.SOCK_STREAM)
+        """By MPTCP too, as what is written in Go listens, if the kernel has it."""
+        try:
+            s = self.bound(address, 53, socket.SOCK_STREAM, base.MPTCP)
+        except OSError:
+            s = self.bound(address, 53, socket.SOCK_STREAM)
         s.listen(16)
         return s
 

@@ -3,6 +3,7 @@
 """A TCP of one's own, by raw sockets, of either family: what a guest can send, whatever a
 kernel would. Part of dns_client.py."""
 import contextlib
+import hashlib
 import select
 import socket
 import struct
@@ -19,10 +20,12 @@ def packed(address):
     return socket.inet_pton(client.family(address), address)
 
 
-def segment(r, sequence, acknowledged, flags, data=b"", bad=0):
+def segment(r, sequence, acknowledged, flags, data=b"", bad=0, options=b""):
     """A whole packet; bad: what its checksum is off by."""
+    options += b"\x01" * (-len(options) % 4)
     head = struct.pack("!HHIIBBHHH", r["sport"], r.get("port", 53), sequence & 0xffffffff,
-                       acknowledged, 0x50, flags, 8192, 0, len(data) if flags & URG else 0)
+                       acknowledged, 0x50 + len(options) * 4, flags, 8192, 0,
+                       len(data) if flags & URG else 0) + options
     source, to, length = packed(r["source"]), packed(r["to"]), len(head) + len(data)
     right = client.checksum(source + to + struct.pack("!II", length, TCP) + head + data) ^ bad
     head = head[:16] + struct.pack("!H", right) + head[18:]
@@ -71,6 +74,7 @@ class Peer:
         """The number that the other side's data begins with."""
         for found in self.segments(2):
             if found[13] == SYN | ACK:
+                self.options = found[20:(found[12] >> 4) * 4]
                 return struct.unpack_from("!I", found, 4)[0] + 1
         raise client.Failed("synack", "timeout")
 
@@ -81,8 +85,33 @@ class Peer:
             self.said.update(enumerate(data, struct.unpack_from("!I", found, 4)[0]))
 
 
+class Multipath:
+    """MPTCP's options (RFC 8684): each segment says where in the whole its data belongs."""
+    SYN = b"\x1e\4\1\1"
+    KEY = b"a client"
+
+    def __init__(self, options):
+        at = options.find(b"\x1e\x0c\1")
+        if at < 0:
+            raise client.Failed("synack", "no MPTCP")
+        self.their = options[at + 4:at + 12]
+
+    def ack(self):
+        return b"\x1e\x14\1\1" + self.KEY + self.their
+
+    @staticmethod
+    def begins(key):
+        return (int.from_bytes(hashlib.sha256(key).digest()[-8:], "big") + 1) & (1 << 64) - 1
+
+    def data(self, place, offset, length):
+        return b"\x1e\x1a\x20\x0f" + struct.pack(
+            "!QQIH", self.begins(self.their), self.begins(self.KEY) + place & (1 << 64) - 1,
+            offset + 1, length)
+
+
 def liar(r):
-    """Connects, then sends [offset, data, flags, xor of the checksum]s; what came back."""
+    """Connects, then sends [offset, data, flags, xor of the checksum]s; what came back.
+    r["places"]: by MPTCP, each says [place in the whole, offset, length]."""
     to, family = (r["to"], 0), client.family(r["to"])
     peer = Peer(r)
     keeper = client.new(r, family, socket.SOCK_STREAM)
@@ -92,13 +121,19 @@ def liar(r):
     with without_kernels_resets(r):
         if "decoy" in r:
             s.sendto(segment(r, BEGIN + r["decoy"], 0, SYN, bad=BAD_SUM), to)
-        s.sendto(segment(r, BEGIN, 0, SYN), to)
+        paths, places = None, r.get("places")
+        if "plain_decoy" in r:
+            s.sendto(segment(r, BEGIN, 0, SYN, bad=BAD_SUM), to)
+        s.sendto(segment(r, BEGIN, 0, SYN, options=Multipath.SYN if places else b""), to)
         their = peer.synack()
-        s.sendto(segment(r, BEGIN + 1, their, ACK), to)
-        for offset, data, *more in r["segments"]:
+        if places:
+            paths = Multipath(peer.options)
+        s.sendto(segment(r, BEGIN + 1, their, ACK, options=paths.ack() if paths else b""), to)
+        for i, (offset, data, *more) in enumerate(r["segments"]):
             flags, bad = more + [24, 0][len(more):]
+            options = paths.data(*places[i]) if paths else b""
             s.sendto(segment(r, BEGIN + 1 + offset, their if flags & ACK else 0, flags,
-                             bytes.fromhex(data), bad), to)
+                             bytes.fromhex(data), bad, options), to)
             peer.listen(0.1)
             their = max([their, *(k + 1 for k in peer.said)])
         peer.listen(r.get("listen", 0))

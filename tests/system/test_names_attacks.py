@@ -12,7 +12,7 @@ import client
 import dnsmsg
 from dnslab import FOREIGN, GOOD, REAL, SAYS, WEB, policy
 from dnsmsg import A, AAAA, CNAME
-from lab import WORKLOAD4, WORKLOAD6, matching, total, until
+from lab import MPTCP, WORKLOAD4, WORKLOAD6, matching, total, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
@@ -710,6 +710,42 @@ def test_overlapping_segments(dnslab, family):
             assert m != "none" or until(lambda: hidden[2:] in dnslab.says.asked)
             dnslab.wire.settle()
             assert (hidden[2:] in dnslab.says.asked) == (m == "none")
+
+
+@families
+@pytest.mark.parametrize("decoy", [False, True])
+def test_multipath(dnslab, family, decoy):
+    """By MPTCP each segment says where in the whole its data belongs: both are whole allowed
+    questions, but for the resolver all is old that stands before a question in OPT's bytes."""
+    if not has_multipath():
+        pytest.skip("this kernel has no MPTCP sockets: EPROTONOSUPPORT")
+    first = framed("first.good.example")
+    for i, m in enumerate(("none", "device")):
+        inner = fresh_ident() + q("t.evil.ex")[2:]
+        hidden = struct.pack("!H", len(inner)) + inner
+        second = q("second.good.example", tail=dnsmsg.opt(
+            b"\0\x0a" + struct.pack("!H", len(hidden)) + hidden))
+        both = first + struct.pack("!H", len(second)) + second
+        begin = len(both) - len(hidden)
+        more = {"plain_decoy": True} if decoy else {}
+        with dnslab.workload_of(m, policy(GOOD)) as agent:
+            said = agent.do("liar", source=WORKLOAD[family], to=SAYS[family], **more,
+                            sport=4302 + i + 2 * decoy,
+                            segments=[[0, first.hex()], [len(first), both[len(first):].hex()]],
+                            places=[[-begin, 0, len(both)]] * 2)
+            assert said["errno"] in (None, "timeout"), said
+            assert m != "none" or until(lambda: inner in dnslab.says.asked)
+            dnslab.wire.settle()
+            assert (inner in dnslab.says.asked) == (m == "none")
+            honest(dnslab, agent, family)
+
+
+def has_multipath():
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP).close()
+    except OSError:
+        return False
+    return True
 
 
 def framed(name):

@@ -349,6 +349,26 @@ def test_the_same_again_from_a_tcp_of_its_own(dnslab, family):
 
 
 @families
+@pytest.mark.parametrize("decoy", [False, True])
+def test_multipath(dnslab, family, decoy):
+    """By MPTCP each segment says where in the whole its data belongs: a hello that the server
+    takes for one that it has, and then another. Or a SYN without it before, that never arrives."""
+    n = len(GOOD_HELLO)
+    segments = [[0, GOOD_HELLO.hex()], [n, EVIL.hex()]]
+    port = GOOD.replace(":7", ":8")
+    for sport, rule, arrived in ((6350, port, True), (6351, port + ", sni: verify", False)):
+        with dnslab.workload_of("device", policy(rule)) as agent:
+            learn(agent, family)
+            more = {"plain_decoy": True} if decoy else {}
+            said = agent.do("liar", wait=8, source=WORKLOAD[family], to=ADDRESS[family], port=8,
+                            sport=sport + 2 * decoy, segments=segments, listen=0.6, **more,
+                            places=[[-5000, 0, n], [0, n, n]])
+            assert said["errno"] in (None, "timeout"), said
+            assert (said["reply"] == EVIL.hex()) == arrived, said
+            assert arrives(sent(agent, family, GOOD_HELLO, port=8), GOOD_HELLO)
+
+
+@families
 def test_another_beginning(dnslab, family):
     """A SYN that never arrives, then the real one with another number: what is looked at
     would be elsewhere than what the server reads."""
