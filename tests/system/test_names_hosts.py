@@ -3,12 +3,14 @@
 status say of who else resolves."""
 import json
 import os
+import pathlib
+import socket
 import subprocess
 
 import pytest
 
 from dnslab import GOOD, policy
-from lab import SLUICE, matching
+from lab import PYTHON, SLUICE, matching
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
@@ -55,6 +57,46 @@ def test_private_addresses_of_the_file_need_the_rules_word(dnslab):
     with dnslab.workload_of("run", text, hosts=HOSTS) as agent:
         assert reached(agent, "inner.good.example") == NAMES["inner.good.example"]
         assert reached(agent, "listed.good.example") == NAMES["listed.good.example"]
+
+
+# ---- sockets of who else resolves ----
+
+PLACES = {"/run/systemd/resolve": "io.systemd.Resolve", "/run/nscd": "socket"}
+REACHED = "import os, socket, sys\nfor p in sys.argv[1:]:\n with socket.socket(socket.AF_UNIX) as s:\n" \
+    "  print(int(not s.connect_ex(p)))"
+
+
+def listening(folder):
+    """Such sockets, made anew as a daemon does that starts again."""
+    made = []
+    for path, name in PLACES.items():
+        at = folder / pathlib.Path(path).name / name
+        at.unlink(missing_ok=True)
+        made.append(socket.socket(socket.AF_UNIX))
+        made[-1].bind(str(at))
+        at.chmod(0o666)
+        made[-1].listen()
+    return made
+
+
+@pytest.mark.parametrize("mode", ["none", "run"])
+def test_sockets_that_are_made_anew_stay_covered(dnslab, mode):
+    folder = dnslab.new_folder()
+    for path in PLACES:
+        (folder / pathlib.Path(path).name).mkdir()
+    (folder / "resolve" / "stub-resolv.conf").write_text("nameserver 192.0.2.2\n", encoding="ascii")
+    before = ["unshare", "-m", "--propagation", "private", "sh", "-ec", "mount -t tmpfs none /run; " + "; ".join(
+        f"mkdir -p {p}; mount --bind $0/{pathlib.Path(p).name} {p}" for p in PLACES) + '; exec "$@"', str(folder)]
+    sockets = listening(folder)
+    with dnslab.workload_of(mode, policy(GOOD), before=before) as agent:
+        for _ in range(2):
+            said = agent.do("command", argv=[PYTHON, "-c", REACHED, *(f"{p}/{n}" for p, n in PLACES.items())])
+            assert said["reply"].split() == ["1" if mode == "none" else "0"] * 2
+            sockets += listening(folder)
+        said = agent.do("command", argv=["cat", "/run/systemd/resolve/stub-resolv.conf"])
+        assert said["reply"].strip() == "nameserver 192.0.2.2"
+    for s in sockets:
+        s.close()
 
 
 # ---- doctor and status ----

@@ -24,7 +24,26 @@
 #define RESOLVERS "/etc/resolv.conf"
 #define COPY_BYTES_MAX 65536
 
-/* Sockets that answer for names; those that are there are covered. */
+/*
+ * Where sockets stand that answer for names. A socket that was covered alone would be seen again
+ * when its daemon makes it anew: the kernel takes off what is mounted on a file that is
+ * removed. So the folders are covered, of those that are there.
+ */
+static const struct {
+	const char *path, *name; /* in our file system */
+} folders[] = {
+	{"/run/nscd", "nscd"},
+	{"/run/systemd/resolve", "resolve"},
+	{"/run/avahi-daemon", "avahi"},
+	{"/run/nslcd", "nslcd"},
+};
+
+/* What /etc/resolv.conf may lead to, in the second of them: as it is now, and as the policy's
+ * resolvers are those of now. */
+static const char *const resolved_files[] = {"resolve/resolv.conf", "resolve/stub-resolv.conf"};
+#define RESOLVED "/run/systemd/"
+
+/* Elsewhere, and what is in no folder of its own. */
 static const char *const sockets[] = {
 	"/run/nscd/socket", "/var/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve",
 	"/run/avahi-daemon/socket", "/run/nslcd/socket",
@@ -44,7 +63,7 @@ static int make_mount(void)
 
 	if (fs < 0)
 		return -errno;
-	if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", "128k", 0) ||
+	if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", "512k", 0) ||
 	    syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0555", 0) ||
 	    syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
 		fd = -errno;
@@ -157,6 +176,41 @@ static int cover_resolvers(int files, const struct sl_cidr *resolver)
 	return err;
 }
 
+static bool is_none(const char *line)
+{
+	(void)line;
+	return false;
+}
+
+static int copy_resolved(int files)
+{
+	char from[64];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(resolved_files) / sizeof(*resolved_files); i++) {
+		snprintf(from, sizeof(from), RESOLVED "%s", resolved_files[i]);
+		if (!access(from, R_OK))
+			err = write_copy(files, resolved_files[i], from, is_none, "");
+	}
+	return err;
+}
+
+static int cover_folders(int files)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(folders) / sizeof(*folders); i++) {
+		if (access(folders[i].path, F_OK))
+			continue;
+		err = mkdirat(files, folders[i].name, 0755) ? -errno : 0;
+		if (!err && !strcmp(folders[i].name, "resolve"))
+			err = copy_resolved(files);
+		if (!err)
+			err = cover(files, folders[i].name, folders[i].path);
+	}
+	return err;
+}
+
 static int make_empty(int files)
 {
 	int fd = openat(files, "empty", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
@@ -179,6 +233,8 @@ int sl_confine_names(const struct sl_cidr *resolver)
 		err = make_empty(files);
 	if (!err && !access(SWITCH, F_OK))
 		err = cover(files, "nsswitch.conf", SWITCH);
+	if (!err)
+		err = cover_folders(files);
 	for (i = 0; !err && i < sizeof(sockets) / sizeof(*sockets); i++)
 		if (!access(sockets[i], F_OK))
 			err = cover(files, "empty", sockets[i]);
