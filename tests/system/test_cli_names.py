@@ -217,3 +217,17 @@ def test_dns_over_tls_by_rules(write):
         assert explain(path, "192.0.2.54:853")["rule"] == ("dns-gate" if rule == "dns-gate" else None)
         said = sluice("explain", "--trust-clock", "-p", path, "192.0.2.54:80").stdout
         assert ("port is 80, not 53 or 853" in said) == (rule == "dns-gate"), said
+
+
+@pytest.mark.parametrize("dns, rule, warned", [
+    ("", "sni: verify", True), ("", "sni: observe", True), ("", "sni: off", False),
+    (", types: [A, AAAA, CNAME]", "sni: verify", False), (", types: [A, HTTPS]", "sni: verify", True),
+    (", mode: forward, strip: [ech]", "sni: verify", False),
+    (", mode: forward, strip: [hints]", "sni: verify", True)])
+def test_check_warns_of_names_that_clients_can_hide(write, dns, rule, warned):
+    """Keys for an Encrypted ClientHello come in HTTPS records."""
+    path = write(f"sluice: 1\ndns: {{resolvers: [192.0.2.53], search: []{dns}}}\nrules:\n"
+                 f"  - {{allow: \"*.a.example:443\", {rule}}}\n")
+    result = sluice("check", path)
+    assert result.returncode == 0, result.stderr
+    assert ("which clients hide" in result.stderr) == warned, result.stderr

@@ -63,10 +63,12 @@ static bool has_every_name(const struct sl_match *match)
 /* The record that carries the keys of an Encrypted ClientHello (RFC 9460). */
 #define TYPE_HTTPS 65
 
-static bool asks_for_https(const struct sl_policy *p)
+static bool gets_keys(const struct sl_policy *p)
 {
 	size_t i;
 
+	if (p->dns.forward && (p->dns.strip & SL_STRIP_ECH))
+		return false;
 	for (i = 0; i < p->dns.n_types; i++)
 		if (p->dns.types[i] == TYPE_HTTPS)
 			return true;
@@ -80,13 +82,12 @@ static void review_servers(struct compiler *c)
 	for (i = 0; i < c->n_rules; i++) {
 		const struct sl_rule *rule = c->rules[i].rule;
 
-		if (!rule || rule->sni == SL_SNI_OFF || !asks_for_https(c->policy))
+		if (!rule || rule->sni == SL_SNI_OFF || !gets_keys(c->policy))
 			continue;
 		sl_warn(c->diag, &rule->pos,
 			"rule '%s' looks at servers' names, which clients hide "
 			"if an HTTPS record gives them a key: `dns: {types: [A, AAAA, CNAME]}` "
-			"keeps "
-			"those records from them",
+			"keeps those records from them, `dns: {mode: forward, strip: [ech]}` the key",
 			c->rules[i].id);
 		return;
 	}
