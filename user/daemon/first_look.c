@@ -32,7 +32,7 @@ static int note(const struct sl_cgroups *c, const char *path, const struct sl_en
 			close(fd);
 		return err;
 	}
-	if (env->own_conf)
+	if (env->conf == SL_CONF_OWN)
 		sl_environment_print_conf(env, out);
 	err = ferror(out) ? -EIO : 0;
 	if (fclose(out) && !err)
@@ -50,7 +50,7 @@ static int look_first(const struct sl_cgroups *c, __u64 id, const char *path,
 		return 0;
 	fprintf(stderr, "sluiced: %s: %s: cgroup %llu has the host's resolvers, not those of its own "
 		"resolv.conf\n", path, strerror(-err), (unsigned long long)id);
-	return env->own_conf ? sl_environment_take_conf(NULL, env) : 0;
+	return env->conf == SL_CONF_OWN ? sl_environment_take_conf(NULL, env) : 0;
 }
 
 void sl_first_look_holds(const struct sl_cgroups *c, __u64 id, struct sl_environment *env)
@@ -62,8 +62,8 @@ void sl_first_look_holds(const struct sl_cgroups *c, __u64 id, struct sl_environ
 	if (env->err || !c->looks || !path_of(c, id, path))
 		return;
 	if (lstat(path, &st))
-		err = look_first(c, id, path, env);
-	else if (st.st_size || env->own_conf)
+		err = env->conf == SL_CONF_HOSTS ? 0 : look_first(c, id, path, env);
+	else if (st.st_size || env->conf == SL_CONF_OWN)
 		err = sl_environment_take_conf(st.st_size ? path : NULL, env);
 	if (!err)
 		return;

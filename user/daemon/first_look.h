@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Whom a cgroup may ask (`resolvers: system`, @resolvers) and what its resolver puts behind a
- * name stand in a file that the workload may write. So the first look at it counts, for as
+ * name stand in a file that the workload may write. So the first look that finds a process counts, for as
  * long as it is a target, for the next sluiced too: a file each, beside the socket. Where that
  * found no file of its own, the host's counts, as it is now.
  */

@@ -10,7 +10,7 @@
 enum { GATEWAY, SUBNET, HOST, RESOLVERS, SEARCH, N_COUNTS };
 
 struct head {
-	__u64 netns, own_conf;
+	__u64 netns, conf;
 	__u64 counts[N_COUNTS];
 };
 
@@ -24,7 +24,7 @@ static int finish(FILE *out)
 int sl_sight_of_environment(const struct sl_environment *env, __u64 netns, struct sl_sight *out)
 {
 	const struct head head = {.netns = netns,
-				  .own_conf = env->own_conf,
+				  .conf = env->conf,
 				  .counts = {[GATEWAY] = env->n_gateway, [SUBNET] = env->n_subnet,
 					     [HOST] = env->n_host, [RESOLVERS] = env->n_resolvers,
 					     [SEARCH] = env->n_search}};
@@ -115,6 +115,8 @@ int sl_sight_environment(const struct sl_sight *sight, struct sl_environment *en
 	if (sight->len < sizeof(head))
 		return -EBADMSG;
 	memcpy(&head, sight->bytes, sizeof(head));
+	if (head.conf > SL_CONF_OWN)
+		return -EBADMSG;
 	err = take_cidrs(sight, &at, head.counts[GATEWAY], &env->gateway, &env->n_gateway);
 	if (!err)
 		err = take_cidrs(sight, &at, head.counts[SUBNET], &env->subnet, &env->n_subnet);
@@ -131,7 +133,7 @@ int sl_sight_environment(const struct sl_sight *sight, struct sl_environment *en
 		sl_environment_free(env);
 		return err;
 	}
-	env->own_conf = head.own_conf;
+	env->conf = (enum sl_conf)head.conf;
 	*netns = head.netns;
 	return err;
 }

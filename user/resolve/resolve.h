@@ -27,12 +27,18 @@
  * For a device: see sl_environment_read_device.
  * gateway, subnet and host are sorted and hold nothing twice.
  */
+enum sl_conf {
+	SL_CONF_HOSTS,	/* the caller's; also where the target has no process yet */
+	SL_CONF_SHARED, /* the caller's: a process of the target has none of its own */
+	SL_CONF_OWN,	/* a file that the target may write */
+};
+
 struct sl_environment {
 	struct sl_cidr *gateway, *subnet, *host, *resolvers; /* owned */
 	size_t n_gateway, n_subnet, n_host, n_resolvers;
 	char **search;		/* owned, each owned: domains of its resolv.conf */
 	size_t n_search;
-	bool own_conf;		/* resolvers and search are of a file of the target's own */
+	enum sl_conf conf;	/* whose resolv.conf: resolvers and search */
 	bool of_device;		/* then errors about what is empty speak of it */
 	int err;		/* -errno: it could not be read, and who needs it is told */
 };

@@ -27,6 +27,7 @@ static __s64 clock_ns(clockid_t id)
 /* What is looked at of a process; -1: the same as the caller's. */
 struct view {
 	int netns_fd, conf_fd;
+	bool looked;
 	int err;
 };
 
@@ -84,6 +85,7 @@ static bool look_at(void *context, int proc_fd)
 		v->netns_fd = -1;
 	}
 	v->conf_fd = open_conf(proc_fd);
+	v->looked = true;
 	return true;
 }
 
@@ -97,7 +99,8 @@ int sl_cgroup_look(int cgroup_fd, struct sl_environment *env, __u64 *netns)
 	snprintf(conf, sizeof(conf), "/proc/self/fd/%d", v.conf_fd);
 	err = v.err ? v.err : sl_environment_read(v.netns_fd, v.conf_fd < 0 ? NULL : conf, env);
 	if (!err) {
-		env->own_conf = v.conf_fd >= 0;
+		env->conf = v.conf_fd >= 0 ? SL_CONF_OWN : v.looked ? SL_CONF_SHARED :
+									SL_CONF_HOSTS;
 		*netns = v.netns_fd < 0 ? 0 : sl_netns_cookie_of(v.netns_fd);
 	}
 	close_view(&v);
