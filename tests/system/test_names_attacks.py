@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Attacks on names (docs/names.md): each is first shown to work where nobody watches, then
 to fail under `run` and behind a device, in both families; with an honest lookup beside it."""
+import errno
 import itertools
 import os
 import socket
@@ -717,8 +718,7 @@ def test_overlapping_segments(dnslab, family):
 def test_multipath(dnslab, family, decoy):
     """By MPTCP each segment says where in the whole its data belongs: both are whole allowed
     questions, but for the resolver all is old that stands before a question in OPT's bytes."""
-    if not has_multipath():
-        pytest.skip("this kernel has no MPTCP sockets: EPROTONOSUPPORT")
+    needs_multipath()
     first = framed("first.good.example")
     for i, m in enumerate(("none", "device")):
         inner = fresh_ident() + q("t.evil.ex")[2:]
@@ -740,12 +740,11 @@ def test_multipath(dnslab, family, decoy):
             honest(dnslab, agent, family)
 
 
-def has_multipath():
+def needs_multipath():
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP).close()
-    except OSError:
-        return False
-    return True
+    except OSError as e:
+        pytest.skip(f"this kernel has no MPTCP sockets: {errno.errorcode[e.errno]}")
 
 
 def framed(name):

@@ -85,12 +85,14 @@ def test_sockets_that_are_made_anew_stay_covered(dnslab, mode):
     for path in PLACES:
         (folder / pathlib.Path(path).name).mkdir()
     (folder / "resolve" / "stub-resolv.conf").write_text("nameserver 192.0.2.2\n", encoding="ascii")
-    before = ["unshare", "-m", "--propagation", "private", "sh", "-ec", "mount -t tmpfs none /run; " + "; ".join(
-        f"mkdir -p {p}; mount --bind $0/{pathlib.Path(p).name} {p}" for p in PLACES) + '; exec "$@"', str(folder)]
+    mounts = "".join(f"mkdir -p {p}; mount --bind $0/{pathlib.Path(p).name} {p}; " for p in PLACES)
+    before = ["unshare", "-m", "--propagation", "private", "sh", "-ec",
+              f'mount -t tmpfs none /run; {mounts} exec "$@"', str(folder)]
     sockets = listening(folder)
     with dnslab.workload_of(mode, policy(GOOD), before=before) as agent:
         for _ in range(2):
-            said = agent.do("command", argv=[PYTHON, "-c", REACHED, *(f"{p}/{n}" for p, n in PLACES.items())])
+            said = agent.do("command", argv=[PYTHON, "-c", REACHED,
+                                             *(f"{p}/{n}" for p, n in PLACES.items())])
             assert said["reply"].split() == ["1" if mode == "none" else "0"] * 2
             sockets += listening(folder)
         said = agent.do("command", argv=["cat", "/run/systemd/resolve/stub-resolv.conf"])

@@ -11,6 +11,7 @@ import pytest
 
 from dnslab import GOOD, policy
 from lab import WORKLOAD4, WORKLOAD6, matching, total, until
+from test_names_attacks import needs_multipath
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
@@ -353,6 +354,7 @@ def test_the_same_again_from_a_tcp_of_its_own(dnslab, family):
 def test_multipath(dnslab, family, decoy):
     """By MPTCP each segment says where in the whole its data belongs: a hello that the server
     takes for one that it has, and then another. Or a SYN without it before, that never arrives."""
+    needs_multipath()
     n = len(GOOD_HELLO)
     segments = [[0, GOOD_HELLO.hex()], [n, EVIL.hex()]]
     port = GOOD.replace(":7", ":8")
