@@ -33,7 +33,8 @@ __noinline int sl_alias_is_denied(const struct sl_subject *s, struct sl_dns *d, 
  * Is it not the target's own word? A command may hold the resolver's address in a network
  * namespace that it has made, and speak from it at home if it may bind port 53
  * (ip_unprivileged_port_start). Over loopback both hooks see the packet: sl_note_resolver.
- * Which namespaces are its own is known of a command, but not of the containers in a cgroup.
+ * Which namespaces are its own is known of a command; in a cgroup there may be containers, and
+ * what an answer teaches is known in the namespace where it came, and nowhere else.
  */
 static __always_inline bool sl_is_anothers_answer(const struct sl_packet *p)
 {
@@ -41,7 +42,10 @@ static __always_inline bool sl_is_anothers_answer(const struct sl_packet *p)
 
 	if (SL_ON_DEVICE)
 		return true;
-#if !SL_BY_CGROUP
+#if SL_BY_CGROUP
+	if (!p->subject.where)
+		return false;
+#else
 	if (p->flow.netns)
 		return false;
 #endif

@@ -185,15 +185,15 @@ static __always_inline __u64 sl_is_forgotten(const struct sl_learned *l, __u32 n
 	return live ^ 1;
 }
 
-static __always_inline __u64 sl_learned_differs(const struct sl_learned *l, __u32 family,
+static __always_inline __u64 sl_learned_differs(const struct sl_learned *l, __u64 place,
 						__u64 high, __u64 low)
 {
-	return (l->family ^ family) | (l->high ^ high) | (l->low ^ low);
+	return (l->place ^ place) | (l->high ^ high) | (l->low ^ low);
 }
 
 /* The way of an address in a bucket, or of a place for it: way, + 16 if it is there;
  * 32: neither. No branches. */
-static __always_inline __u64 sl_learned_way(const struct sl_learned_bucket *b, __u32 family,
+static __always_inline __u64 sl_learned_way(const struct sl_learned_bucket *b, __u64 place,
 					    __u64 high, __u64 low, __u32 now)
 {
 	__u64 best = 32, own, there;
@@ -201,7 +201,7 @@ static __always_inline __u64 sl_learned_way(const struct sl_learned_bucket *b, _
 
 #pragma unroll
 	for (i = 0; i < SL_LEARNED_WAYS; i++) {
-		there = sl_is_zero(sl_learned_differs(&b->ways[i], family, high, low));
+		there = sl_is_zero(sl_learned_differs(&b->ways[i], place, high, low));
 		own = sl_is_forgotten(&b->ways[i], now);
 		best ^= (best ^ i) * (own & sl_less63(31, best));
 		best ^= (best ^ (i + 16)) * there;
@@ -210,7 +210,7 @@ static __always_inline __u64 sl_learned_way(const struct sl_learned_bucket *b, _
 }
 
 /* The way of an address in a bucket; SL_LEARNED_WAYS: it is not there. No branches. */
-static __always_inline __u32 sl_learned_where(const struct sl_learned_bucket *b, __u32 family,
+static __always_inline __u32 sl_learned_where(const struct sl_learned_bucket *b, __u64 place,
 					      __u64 high, __u64 low)
 {
 	__u64 best = SL_LEARNED_WAYS;
@@ -219,7 +219,7 @@ static __always_inline __u32 sl_learned_where(const struct sl_learned_bucket *b,
 #pragma unroll
 	for (i = 0; i < SL_LEARNED_WAYS; i++)
 		best ^= (best ^ i) *
-			sl_is_zero(sl_learned_differs(&b->ways[i], family, high, low));
+			sl_is_zero(sl_learned_differs(&b->ways[i], place, high, low));
 	return best;
 }
 
@@ -271,9 +271,9 @@ static __always_inline bool sl_lesson_address(const struct sl_dns_address *a, bo
  * to be; -1: no room. Not static: verified once. */
 __noinline int sl_learn(const struct sl_subject *s, struct sl_dns *d, __u32 i, int lesson)
 {
-	__u32 slot, name = lesson & (SL_KNOWN_NAMES - 1), now, until, family;
+	__u32 slot, name = lesson & (SL_KNOWN_NAMES - 1), now, until;
 	struct sl_learned_bucket *one, *two;
-	__u64 hash, high, low, way, other;
+	__u64 hash, place, high, low, way, other;
 	struct sl_flow_lock *lock;
 	struct sl_learned *l;
 	bool added;
@@ -284,10 +284,10 @@ __noinline int sl_learn(const struct sl_subject *s, struct sl_dns *d, __u32 i, i
 	if (!sl_lesson_address(&d->addresses[i], lesson & SL_LESSON_PRIVATE, &high, &low))
 		return 0;
 	slot = s->slot;
-	family = d->addresses[i].family;
+	place = SL_LEARNED_PLACE(d->addresses[i].family, s->where);
 	until = sl_dns_until(s, d->addresses[i].ttl_s);
 	sl_name_keep(slot, name + 1, (__u64)until * SL_SECOND);
-	hash = sl_address_hash(family, high, low);
+	hash = sl_address_hash(place, high, low);
 	lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
 	one = sl_learned_at(slot, hash, false);
 	two = sl_learned_at(slot, hash, true);
@@ -295,8 +295,8 @@ __noinline int sl_learn(const struct sl_subject *s, struct sl_dns *d, __u32 i, i
 		return -1;
 	now = bpf_ktime_get_coarse_ns() / SL_SECOND;
 	bpf_spin_lock(&lock->lock);
-	way = sl_learned_way(one, family, high, low, now);
-	other = sl_learned_way(two, family, high, low, now);
+	way = sl_learned_way(one, place, high, low, now);
+	other = sl_learned_way(two, place, high, low, now);
 	if (way == 32 || (way < 16 && other >= 16 && other < 32)) {
 		one = two;
 		way = other;
@@ -307,10 +307,10 @@ __noinline int sl_learn(const struct sl_subject *s, struct sl_dns *d, __u32 i, i
 	}
 	l = sl_learned_pick(one, (__u32)way);
 	if (way < 16) {
-		WRITE_ONCE(l->family, 0);
+		WRITE_ONCE(l->place, 0);
 		l->high = high;
 		l->low = low;
-		WRITE_ONCE(l->family, family);
+		WRITE_ONCE(l->place, place);
 	}
 	added = sl_owner_add(l, d->hash, name, until, now);
 	bpf_spin_unlock(&lock->lock);
@@ -318,22 +318,22 @@ __noinline int sl_learn(const struct sl_subject *s, struct sl_dns *d, __u32 i, i
 }
 
 /* The address as it is learned, or NULL. */
-static __always_inline struct sl_learned *sl_learned_seek(__u32 slot, __u32 family, __u64 high,
+static __always_inline struct sl_learned *sl_learned_seek(__u32 slot, __u64 place, __u64 high,
 							  __u64 low)
 {
-	__u64 hash = sl_address_hash(family, high, low);
+	__u64 hash = sl_address_hash(place, high, low);
 	struct sl_learned_bucket *b = sl_learned_at(slot, hash, false);
 	__u32 way;
 
 	if (!b)
 		return NULL;
-	way = sl_learned_where(b, family, high, low);
+	way = sl_learned_where(b, place, high, low);
 	if (way < SL_LEARNED_WAYS)
 		return sl_learned_pick(b, way);
 	b = sl_learned_at(slot, hash, true);
 	if (!b)
 		return NULL;
-	way = sl_learned_where(b, family, high, low);
+	way = sl_learned_where(b, place, high, low);
 	return way < SL_LEARNED_WAYS ? sl_learned_pick(b, way) : NULL;
 }
 
@@ -379,9 +379,9 @@ static __always_inline __u32 sl_owner_of_class(const struct sl_subject *s,
 __noinline int sl_learn_merged(const struct sl_subject *s, struct sl_dns *d, __u32 i, int lesson,
 			       int learned)
 {
-	__u32 slot, family, class, at, ends;
+	__u32 slot, class, at, ends;
 	struct sl_flow_lock *lock;
-	__u64 high, low, tag;
+	__u64 place, high, low, tag;
 	struct sl_owner mine = {};
 	struct sl_learned *l;
 	bool taken;
@@ -392,14 +392,14 @@ __noinline int sl_learn_merged(const struct sl_subject *s, struct sl_dns *d, __u
 		return -1;
 	i &= SL_DNS_ADDRESSES_MAX - 1;
 	slot = s->slot;
-	family = d->addresses[i].family;
+	place = SL_LEARNED_PLACE(d->addresses[i].family, s->where);
 	if (!sl_lesson_address(&d->addresses[i], lesson & SL_LESSON_PRIVATE, &high, &low))
 		return 0;
 	mine.tag = d->hash;
 	mine.name = lesson & (SL_KNOWN_NAMES - 1);
 	mine.until_s = sl_dns_until(s, d->addresses[i].ttl_s);
 	lock = bpf_map_lookup_elem(&sl_flow_locks, &slot);
-	l = sl_learned_seek(slot, family, high, low);
+	l = sl_learned_seek(slot, place, high, low);
 	if (!lock || !l)
 		return -1;	/* no room for the address at all */
 	class = sl_owner_class(s, &mine);
@@ -415,7 +415,7 @@ __noinline int sl_learn_merged(const struct sl_subject *s, struct sl_dns *d, __u
 	if (ends >= mine.until_s)
 		return 0;
 	bpf_spin_lock(&lock->lock);
-	taken = !sl_learned_differs(l, family, high, low) && l->owners[at].tag == tag;
+	taken = !sl_learned_differs(l, place, high, low) && l->owners[at].tag == tag;
 	if (taken)
 		sl_owner_put(&l->owners[at], mine.tag, mine.name, mine.until_s);
 	bpf_spin_unlock(&lock->lock);

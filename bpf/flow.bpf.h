@@ -65,8 +65,8 @@ struct sl_subject {
 	__u64 word;		/* the generation, read once for one decision */
 	__u32 slot;
 	__u32 uid;
-	__u32 has_uid;
-	__u32 reserved;
+	__u64 has_uid : 1;
+	__u64 where : 56;	/* the network namespace whose answers count, a cookie (names.bpf.h) */
 };
 
 enum { SL_FRAGMENT_NONE, SL_FRAGMENT_FIRST, SL_FRAGMENT_LATER };

@@ -17,6 +17,10 @@
 #include "dns.bpf.h"
 #include "sluice_forward.h"
 
+/* Who asks a cgroup's forwarder is in the forwarder's network namespace, since that listens on
+ * loopback: its cookie. 0: a command's, which learns in one alone. */
+const volatile __u64 sl_listens_in = 0;
+
 static __always_inline struct sl_ask *sl_ask_of(struct __sk_buff *skb)
 {
 	struct sl_ask *ask = (void *)(long)skb->data;
@@ -121,6 +125,7 @@ int sluice_forward(struct __sk_buff *skb)
 
 	if (!ask || !sl_subject_init(&p.subject, sl_slot))
 		return SL_ASK_BUSY;
+	p.subject.where = sl_listens_in;
 	what = ask->what;
 	sl_ask_flow(ask, &p.flow);
 	if (what == SL_ASK_QUESTION &&

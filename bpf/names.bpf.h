@@ -74,9 +74,9 @@ __noinline __u32 sl_owner_class(const struct sl_subject *s, const struct sl_owne
 
 /* ---- learned addresses ---- */
 
-static __always_inline __u64 sl_address_hash(__u32 family, __u64 high, __u64 low)
+static __always_inline __u64 sl_address_hash(__u64 place, __u64 high, __u64 low)
 {
-	__u64 h = (high ^ sl_seed ^ family) * 0x9e3779b97f4a7c15ull;
+	__u64 h = (high ^ sl_seed ^ place * 0xc4ceb9fe1a85ec53ull) * 0x9e3779b97f4a7c15ull;
 
 	h = (h ^ h >> 31 ^ low) * 0xff51afd7ed558ccdull;
 	return h ^ h >> 29;
@@ -90,28 +90,29 @@ static __always_inline struct sl_learned_bucket *sl_learned_at(__u32 slot, __u64
 	return map ? bpf_map_lookup_elem(map, &at) : NULL;
 }
 
-static __always_inline bool sl_is_learned_as(const struct sl_learned *l, __u32 family, __u64 high,
+static __always_inline bool sl_is_learned_as(const struct sl_learned *l, __u64 place, __u64 high,
 					     __u64 low)
 {
-	return l->family == family && l->high == high && l->low == low;
+	return l->place == place && l->high == high && l->low == low;
 }
 
 /* Not static: verified once. Where the address is: bucket half << 8 | way, or -1. */
-__noinline int sl_learned_find(const struct sl_flow *f, __u32 slot)
+__noinline int sl_learned_find(const struct sl_flow *f, const struct sl_subject *s)
 {
 	struct sl_learned_bucket *b;
-	__u64 hash;
+	__u64 hash, place;
 	int half, i;
 
-	if (!f)
+	if (!f || !s)
 		return -1;
-	hash = sl_address_hash(f->family, f->destination_high, f->destination_low);
+	place = SL_LEARNED_PLACE(f->family, s->where);
+	hash = sl_address_hash(place, f->destination_high, f->destination_low);
 	for (half = 0; half < 2; half++) {
-		b = sl_learned_at(slot, hash, half);
+		b = sl_learned_at(s->slot, hash, half);
 		if (!b)
 			return -1;
 		for (i = 0; i < SL_LEARNED_WAYS; i++)
-			if (sl_is_learned_as(&b->ways[i], f->family, f->destination_high,
+			if (sl_is_learned_as(&b->ways[i], place, f->destination_high,
 					     f->destination_low))
 				return half << 8 | i;
 	}
@@ -120,17 +121,19 @@ __noinline int sl_learned_find(const struct sl_flow *f, __u32 slot)
 
 /* The owner of a learned address; 0: there is none in that place, or its time is over. Not
  * static: verified once, and not for each owner. */
-__noinline int sl_owner_at(const struct sl_flow *f, __u32 slot, int found, __u32 i,
+__noinline int sl_owner_at(const struct sl_flow *f, const struct sl_subject *s, int found, __u32 i,
 			   struct sl_owner *out)
 {
 	struct sl_learned_bucket *b;
 	struct sl_owner *o;
 	__u32 way = found & (SL_LEARNED_WAYS - 1);
+	__u64 place;
 
-	if (!f || !out || found < 0)
+	if (!f || !s || !out || found < 0)
 		return 0;
-	b = sl_learned_at(slot, sl_address_hash(f->family, f->destination_high,
-						f->destination_low), found >> 8);
+	place = SL_LEARNED_PLACE(f->family, s->where);
+	b = sl_learned_at(s->slot, sl_address_hash(place, f->destination_high, f->destination_low),
+			  found >> 8);
 	if (!b)
 		return 0;
 	barrier_var(way);
@@ -143,8 +146,7 @@ __noinline int sl_owner_at(const struct sl_flow *f, __u32 slot, int found, __u32
 	out->name = READ_ONCE(o->name);
 	out->until_s = READ_ONCE(o->until_s);
 	return out->tag && out->until_s > bpf_ktime_get_coarse_ns() / SL_SECOND &&
-	       sl_is_learned_as(&b->ways[way], f->family, f->destination_high,
-				f->destination_low);
+	       sl_is_learned_as(&b->ways[way], place, f->destination_high, f->destination_low);
 }
 
 /* Not static: verified once, and off the callers' frames. */
@@ -203,9 +205,9 @@ __noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject
 	c.key = (__u32)f->protocol << 16 | f->key;
 	if (a->flags & SL_F_DEADLINES)
 		c.now_ns = bpf_ktime_get_boot_ns();
-	found = sl_learned_find(f, s->slot);
+	found = sl_learned_find(f, s);
 	for (i = 0; found >= 0 && i < SL_OWNERS; i++)
-		if (sl_owner_at(f, s->slot, found, i, &o))
+		if (sl_owner_at(f, s, found, i, &o))
 			sl_owner_decides(s, &o, &c, a);
 	if (!f->name)
 		return 0;

@@ -124,6 +124,10 @@ static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_pack
 
 	sl_packet_origin(skb, &p->flow);
 	reason = sl_parse_packet(skb, p, 0);
+#if SL_BY_CGROUP
+	if (reason == SL_PARSED && (sl_generation_flags(p->subject.word) & SL_F_NAMES))
+		p->subject.where = sl_netns_of_packet(skb);
+#endif
 #if SL_NAMES
 	if (!inbound && reason == SL_PARSED && sl_reads_dns(&p->subject))
 		sl_undo_nat(skb, &p->flow);

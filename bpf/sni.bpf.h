@@ -95,9 +95,9 @@ __noinline int sl_sni_is_allowed(const struct sl_packet *p, __u32 rule)
 		return 1;
 	c.key = IPPROTO_TCP << 16 | p->flow.destination_port;
 	c.now_ns = bpf_ktime_get_boot_ns();
-	found = sl_learned_find(&p->flow, p->subject.slot);
+	found = sl_learned_find(&p->flow, &p->subject);
 	for (i = 0; found >= 0 && i < SL_OWNERS; i++) {
-		if (!sl_owner_at(&p->flow, p->subject.slot, found, i, &o))
+		if (!sl_owner_at(&p->flow, &p->subject, found, i, &o))
 			continue;
 		if (o.tag == d->hash)
 			return 1;

@@ -174,8 +174,12 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	else
 		sl_verdict(f, &s, &a);
 #if SL_NAMES
-	if (a.flags & SL_F_NAMES)
+	if (a.flags & SL_F_NAMES) {
+#if SL_BY_CGROUP
+		s.where = bpf_get_netns_cookie(ctx);
+#endif
 		sl_names_verdict(f, &s, &a);
+	}
 #endif
 	if (sl_task_is_foreign(ctx, &s)) {
 		a.deny = 1;

@@ -90,6 +90,22 @@ static __always_inline struct cgroup *sl_cgroup_of(const void *socket)
 	return BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 }
 
+/* The cookie of its network namespace, which not every note of a socket tells: one may be
+ * older than the programs. */
+static __always_inline __u64 sl_netns_of(const void *socket)
+{
+	struct sock_common *sk = NULL;
+
+	bpf_probe_read_kernel(&sk, sizeof(sk), &socket);
+	return BPF_CORE_READ(sk, skc_net.net, net_cookie);
+}
+
+/* Not static: verified once, and off the hook's stack. */
+__noinline __u64 sl_netns_of_packet(struct __sk_buff *skb)
+{
+	return skb->sk ? sl_netns_of(skb->sk) : 0;
+}
+
 static __always_inline __u64 sl_ancestor_of(struct cgroup *cgroup, __u32 level)
 {
 	void *ancestors = (void *)cgroup + bpf_core_field_offset(cgroup->ancestors);

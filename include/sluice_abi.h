@@ -235,10 +235,15 @@ struct sl_owner {
 	__u32 until_s;		/* coarse monotonic time, seconds */
 };
 
+/* Where an address was learned: of a cgroup, in which network namespace (its cookie; 0:
+ * an answer counts wherever the target is). Nobody has the address in another one. Of a version
+ * that knew no namespaces: family alone, which a cgroup never finds. */
+#define SL_LEARNED_PLACE(family, netns) ((__u64)(netns) << 8 | (family))
+#define SL_LEARNED_FAMILY(place) ((__u32)(place) & 0xff)
+
 struct sl_learned {
 	__u64 high, low;	/* host byte order; IPv4 in the low 32 bits */
-	__u32 family;		/* 0: never used */
-	__u32 reserved;
+	__u64 place;		/* SL_LEARNED_PLACE; 0: never used */
 	struct sl_owner owners[SL_OWNERS];
 };
 

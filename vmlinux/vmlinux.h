@@ -93,6 +93,10 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 };
 
+struct sock_common {
+	possible_net_t skc_net;
+};
+
 struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 };

@@ -277,7 +277,8 @@ def answers_itself(r):
     """A question to r["to"], r["message"], that this program answers itself with r["answer"] (both
     hex), in r["where"]: "here", at an address of this machine's; "elsewhere", in a network namespace
     of its own where the address is its own; "tun", in such a one where the address is behind a
-    tun device, whose other end it is. What the asker gets."""
+    tun device, whose other end it is; "tun here", the same in the namespace that it is in. The
+    asker may be a socket that is held (r["use"]). What the asker gets."""
     out, into = os.pipe()
     child = os.fork()
     if not child:
@@ -293,14 +294,16 @@ def answers_itself(r):
 
 def answered(r):
     to = r["to"]
-    if r["where"] != "here" and ctypes.CDLL(None).unshare(CLONE_NEWUSER | CLONE_NEWNET):
+    if r["where"] in ("elsewhere", "tun") and \
+            ctypes.CDLL(None).unshare(CLONE_NEWUSER | CLONE_NEWNET):
         return b""
     if r["where"] == "elsewhere":
         holds("lo", to)
-    with socket.socket(client.family(to), socket.SOCK_DGRAM) as asker:
+    with client.held.get(r.get("use")) or \
+            socket.socket(client.family(to), socket.SOCK_DGRAM) as asker:
         asker.settimeout(0.5)
         answer, message = bytes.fromhex(r["answer"]), bytes.fromhex(r["message"])
-        if r["where"] == "tun":
+        if r["where"].startswith("tun"):
             return by_tun(asker, to, message, answer)
         with socket.socket(client.family(to), socket.SOCK_DGRAM) as resolver:
             resolver.settimeout(0.5)
@@ -363,6 +366,19 @@ def by_tun(asker, to, message, answer):
     return b""
 
 
+def made(r):
+    """A socket that is held, for later."""
+    client.new(r, client.family(r["to"]), getattr(socket, r["type"]))
+
+
+def talk_held(r):
+    """An echo by a held socket that is not connected yet."""
+    s = client.held[r["use"]]
+    client.call("connect", s.connect, (r["to"], r.get("port", 7)))
+    client.call("send", s.send, b"again")
+    return client.call("recv", s.recv, 16)
+
+
 def talk_again(r):
     """A connection that is held: opened if it is not there, then one echo."""
     if r["use"] not in client.held:
@@ -376,7 +392,7 @@ def talk_again(r):
 
 client.KINDS.update({f.__name__: f for f in (
     resolve, lookups, parallel, connect_times, ask, send_held, askers, hear, ask_stream,
-    pieces_echoed, super_frame, pieces, rewritten, answers_itself, talk_again, liar)})
+    pieces_echoed, super_frame, pieces, rewritten, answers_itself, made, talk_held, talk_again, liar)})
 
 if __name__ == "__main__":
     client.main()

@@ -105,6 +105,7 @@ static int load_over_state(struct forward *skel, const struct sl_state *s, __u32
 
 	skel->rodata->sl_slot = slot;
 	skel->rodata->sl_seed = s->info.seed;
+	skel->rodata->sl_listens_in = s->netns;
 	bpf_object__for_each_map(map, skel->obj)
 		if (!err && !bpf_map__is_internal(map))
 			err = share_one(s, map);

@@ -44,7 +44,7 @@ static void tell_owners(int known, const struct sl_learned *learned, sl_lesson_h
 			void *context)
 {
 	struct sl_lesson lesson = {.high = learned->high, .low = learned->low,
-				   .family = learned->family};
+				   .family = SL_LEARNED_FAMILY(learned->place)};
 	__u32 now = now_s();
 
 	for (int i = 0; i < SL_OWNERS; i++) {
@@ -69,7 +69,7 @@ int sl_state_learned(const struct sl_state *s, __u32 slot, sl_lesson_handler han
 		if (bpf_map_lookup_elem(learned, &i, &bucket))
 			err = -errno;
 		for (int way = 0; !err && way < SL_LEARNED_WAYS; way++)
-			if (bucket.ways[way].family)
+			if (bucket.ways[way].place)
 				tell_owners(known, &bucket.ways[way], handler, context);
 	}
 	if (learned >= 0)
