@@ -2,6 +2,7 @@
 """Who may teach a cgroup's target which addresses a name has (docs/names.md, "Answers"): nobody
 himself. A workload that answers its own question, in network namespaces of its own, is first shown to
 reach the address where nobody watches."""
+import json
 import os
 
 import pytest
@@ -124,3 +125,29 @@ def test_each_namespace_learns_for_itself(tree, family):
     assert not reaches(two, WEB[family])
     honest(tree, two, family)
     assert reaches(one, WEB[family])
+
+
+@families
+@pytest.mark.parametrize("drop, told", [
+    ("", ["CAP_NET_ADMIN and CAP_NET_RAW"]), ("-net_raw", ["CAP_NET_ADMIN"]),
+    ("-net_admin", ["CAP_NET_RAW"]), ("-net_admin,-net_raw", []), ("", None)])
+def test_status_says_who_can(tree, family, drop, told):
+    """CAP_NET_ADMIN over the namespace that has the way out: no program of a cgroup's can tell, so
+    `status` does. Not for who has it in a user namespace of his own."""
+    path = tree.make("mighty")
+    words = ["setpriv", f"--bounding-set={drop}"] if drop else []
+    if told is None:
+        words = ["unshare", "--user", "--map-root-user"]
+    agent = workload(tree, path, *words)
+    agent.do("cgroup")
+    tree.attach(path, policy(GOOD))
+    if told and "CAP_NET_ADMIN" in told[0]:
+        answers_itself(agent, family, "tun here")
+        assert reaches(agent, GOAL[family])
+    warnings = [w for w in json.loads(tree.sluice("status", "-o", "json").stdout)["warnings"]
+                if "questions of its own" in w]
+    pid = (path / "cgroup.procs").read_text().split()[0]
+    assert [w.split(": it can")[0] for w in warnings] == [
+        f"{path}: process {pid} has {what}" for what in told or []]
+    tree.attach(path, cgrouplab.policy("allow: any"))
+    assert "questions of its own" not in tree.sluice("status").stdout

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import socket
 import struct
+import subprocess
 import sys
 
 import pytest
@@ -105,6 +106,27 @@ def test_by_path_as_they_come_and_go(host):
     came = make(host, "a2")                         # another one of the same name
     assert came.stat().st_ino != number
     by_cgroup(host, came, policy="open", decided=0)
+
+
+def test_status_says_who_can_answer_himself(host):
+    """sluiced, which may not look into processes, sees their capabilities all the same."""
+    there = make(host, "a1")
+    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: named}}',
+               named="sluice: 1\nname: named\ndns: {resolvers: [192.0.2.53]}\n"
+                     "rules:\n  - allow: \"*.example:443\"\n")
+    host.start_daemon()
+    by_cgroup(host, there, policy="named")
+
+    def told():
+        return [w for w in host.full_status()["warnings"] if "questions of its own" in w]
+    assert not told()
+    with subprocess.Popen(["sh", "-c", 'echo $$ > "$0/cgroup.procs"; echo; exec sleep 100', there],
+                          stdout=subprocess.PIPE) as mighty:
+        try:
+            mighty.stdout.readline()
+            assert f"process {mighty.pid} has CAP_NET_ADMIN" in told()[0]
+        finally:
+            mighty.kill()
 
 
 def test_star_stays_in_its_part(host):

@@ -10,6 +10,7 @@
 
 #include "audit/json.h"
 #include "resolve/lookup.h"
+#include "target/powers.h"
 #include "view.h"
 
 const char *sl_view_time(__s64 seconds, char buf[40])
@@ -191,6 +192,23 @@ static void add_warnings(json_t *warnings, const struct sl_target_view *v, const
 		warn(warnings, name, "some decisions are not counted by rule: no room");
 }
 
+/* A policy with names believes a resolver that such a process can be itself. */
+static void warn_of_powers(json_t *warnings, const char *path, const char *name)
+{
+	struct sl_powers has;
+
+	sl_powers_look(path, &has);
+	if (has.pid)
+		json_array_append_new(
+			warnings,
+			json_sprintf("%s: process %d has %s%s%s: it can answer questions of its own, and so "
+				     "reach any address at the ports of a rule by name; take that from it, or "
+				     "judge its container's veth, too (docs/SECURITY.md)",
+				     name, has.pid, has.admin ? "CAP_NET_ADMIN" : "",
+				     has.admin && has.raw ? " and " : "",
+				     has.raw ? "CAP_NET_RAW" : ""));
+}
+
 static void add_target(void *context, const struct sl_target_view *v)
 {
 	bool is_cgroup = v->target.kind == SL_TARGET_CGROUP;
@@ -213,6 +231,8 @@ static void add_target(void *context, const struct sl_target_view *v)
 		add_numbers(j, v);
 	json_array_append_new(all->targets, j);
 	add_warnings(all->warnings, v, escaped ? escaped : "?", unjudged);
+	if (path && (v->flags & SL_F_NAMES))
+		warn_of_powers(all->warnings, path, escaped ? escaped : "?");
 	all->names |= v->flags & SL_F_NAMES;
 	free(table.words);
 	free(escaped);
