@@ -94,6 +94,28 @@ static __always_inline int sl_judge_logged(struct __sk_buff *skb, struct sl_pack
 	return reason;
 }
 
+/*
+ * Does a command's socket continue its own connection? Its kernel's TCP sends what follows, but
+ * one in repair (TCP_REPAIR) takes over another's without a SYN, at a number of its choice: of a
+ * question that goes back over the one before the resolver reads the rest alone. Not
+ * static: verified once, and off the hook's stack.
+ */
+__noinline int sl_stream_is_its_own(struct __sk_buff *skb, const struct sl_packet *p)
+{
+	struct sl_socket *note;
+
+	if (SL_ON_DEVICE || !p)		/* stream.bpf.h */
+		return SL_ON_DEVICE;
+	if (!(p->flow.tcp_flags & SL_TCP_SYN)) {
+		note = sl_packet_note(skb, 0);
+		return note && (note->flags & SL_SOCK_BEGAN);
+	}
+	note = sl_packet_note(skb, BPF_SK_STORAGE_GET_F_CREATE);
+	if (note && !(note->flags & SL_SOCK_BEGAN))
+		note->flags |= SL_SOCK_BEGAN;
+	return !!note;
+}
+
 /* The messages of a TCP segment, each behind its length. */
 static __always_inline int sl_judge_messages(struct __sk_buff *skb, struct sl_packet *p,
 					     struct sl_dns *d, bool inbound)
@@ -105,6 +127,9 @@ static __always_inline int sl_judge_messages(struct __sk_buff *skb, struct sl_pa
 	if (bpf_skb_load_bytes(skb, at + 12, bytes, 1))
 		return SL_REASON_DNS_MALFORMED;
 	at += (bytes[0] >> 4) * 4;
+	if (!inbound && (at < p->flow.end || (p->flow.tcp_flags & SL_TCP_SYN)) &&
+	    !sl_stream_is_its_own(skb, p))
+		return SL_REASON_DNS_MALFORMED;
 	for (i = 0; i < SL_DNS_MESSAGES && at < p->flow.end; i++) {
 		if (bpf_skb_load_bytes(skb, at, bytes, sizeof(bytes)))
 			return SL_REASON_DNS_MALFORMED;

@@ -163,12 +163,16 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	int slot = sl_slot_of_socket(ctx);
 	struct sl_subject s = {};
 	struct sl_answer a = {};
+	struct sl_socket *note;
 
 	if (slot == SL_NOBODYS)
 		return SL_PASS;
 	if (!sl_subject_init(&s, slot) || !ctx->sk)
 		return SL_REFUSE;
-	sl_subject_stamp(&s, bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0));
+	note = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0);
+	sl_subject_stamp(&s, note);
+	if (note && f->protocol == IPPROTO_TCP)	/* a socket in repair connects without a SYN */
+		note->flags &= ~SL_SOCK_BEGAN;
 	if (ipv4)
 		sl_verdict4(f, &s, &a);
 	else

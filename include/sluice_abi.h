@@ -259,6 +259,7 @@ enum sl_socket_flags {
 	SL_SOCK_SERVES = 1 << 3,	/* UDP: an admitted flow reached this socket */
 	SL_SOCK_ELSEWHERE = 1 << 4,	/* made in another network namespace: netns */
 	SL_SOCK_FORWARDER = 1 << 5,	/* the forwarder's: questions may go there */
+	SL_SOCK_BEGAN = 1 << 6,		/* TCP: it sent the SYN of its connection to a resolver */
 };
 
 /* Who made an attempt, as far as is known. */

@@ -21,7 +21,9 @@ from liar import liar  # noqa: E402
 
 UDP_SEGMENT, SOL_UDP = 103, 17
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
-TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE = 19, 20, 2
+TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_WINDOW = 19, 20, 21, 29
+TCP_RECV_QUEUE, TCP_SEND_QUEUE = 1, 2
+TCPI_OPT_SYN_DATA = 32
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFDSTADDR = 0x8914, 0x8916, 0x8918
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 1, 0x1000
@@ -273,6 +275,61 @@ def rewritten(r):
         s.close()
 
 
+def sequence(s, queue, number=None):
+    """The next byte of a queue of a socket in repair, or what it is to be."""
+    s.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, queue)
+    if number is None:
+        return s.getsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ) & 0xffffffff
+    s.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, struct.pack("I", number & 0xffffffff))
+    return number
+
+
+def repaired(r):
+    """A connection on which r["data"] is sent, if any, and r["first"] bytes of an answer are read; then
+    another socket takes it over in silence (TCP_REPAIR), and sends r["then"] (all hex) r["back"]
+    bytes before the end of what was sent. r["same"]: it is the same socket, which lets go and
+    connects again. What comes then."""
+    fam = client.family(r["to"])
+    s = client.new(r, fam, socket.SOCK_STREAM)
+    client.call("connect", s.connect, (r["to"], r["port"]))
+    client.call("send", s.sendall, bytes.fromhex(r["data"]))
+    exactly(s, r["first"])
+    here, there = s.getsockname(), s.getpeername()
+    client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    sent, got = sequence(s, TCP_SEND_QUEUE), sequence(s, TCP_RECV_QUEUE)
+    if r.get("same"):
+        unspec = struct.pack("=H14x", socket.AF_UNSPEC)
+        client.call("disconnect", ctypes.CDLL(None).connect, s.fileno(), unspec, len(unspec))
+    else:
+        s.close()               # in repair: without a word
+        s = client.new(r, fam, socket.SOCK_STREAM)
+    client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.call("bind", s.bind, here)
+    sequence(s, TCP_SEND_QUEUE, sent - r["back"])
+    sequence(s, TCP_RECV_QUEUE, got)
+    client.call("connect", s.connect, there)
+    window = struct.pack("5I", got, 65535, 65535, 65535, got)
+    client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR_WINDOW, window)
+    client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR, -1)    # no probe
+    client.call("send", s.sendall, bytes.fromhex(r["then"]))
+    return client.call("recv", s.recv, 4096).hex()
+
+
+def fast_opened(r):
+    """r["data"] (hex) on the SYN (RFC 7413): what comes, and whether the server took it so."""
+    with client.new(r, client.family(r["to"]), socket.SOCK_STREAM) as s:
+        s.settimeout(None)      # without blocking it is EINPROGRESS
+        limit = struct.pack("ll", int(r["timeout"]), int(r["timeout"] % 1 * 1e6))
+        for which in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            s.setsockopt(socket.SOL_SOCKET, which, limit)
+        client.call("sendto", s.sendto, bytes.fromhex(r["data"]), socket.MSG_FASTOPEN,
+                    (r["to"], r["port"]))
+        got = client.call("recv", s.recv, 4096).hex()
+        options = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[5]
+        return {"got": got, "taken": bool(options & TCPI_OPT_SYN_DATA)}
+
+
 def answers_itself(r):
     """A question to r["to"], r["message"], that this program answers itself with r["answer"] (both
     hex), in r["where"]: "here", at an address of this machine's; "elsewhere", in a network namespace
@@ -392,7 +449,8 @@ def talk_again(r):
 
 client.KINDS.update({f.__name__: f for f in (
     resolve, lookups, parallel, connect_times, ask, send_held, askers, hear, ask_stream,
-    pieces_echoed, super_frame, pieces, rewritten, answers_itself, made, talk_held, talk_again, liar)})
+    pieces_echoed, super_frame, pieces, rewritten, repaired, fast_opened, answers_itself, made,
+    talk_held, talk_again, liar)})
 
 if __name__ == "__main__":
     client.main()
