@@ -423,6 +423,13 @@ def by_tun(asker, to, message, answer):
     return b""
 
 
+def shout(r):
+    """One datagram with r["data"], to whatever address."""
+    with socket.socket(client.family(r["to"]), socket.SOCK_DGRAM) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        client.call("sendto", s.sendto, r["data"].encode(), (r["to"], r["port"]))
+
+
 def made(r):
     """A socket that is held, for later."""
     client.new(r, client.family(r["to"]), getattr(socket, r["type"]))
@@ -449,7 +456,7 @@ def talk_again(r):
 
 client.KINDS.update({f.__name__: f for f in (
     resolve, lookups, parallel, connect_times, ask, send_held, askers, hear, ask_stream,
-    pieces_echoed, super_frame, pieces, rewritten, repaired, fast_opened, answers_itself, made,
+    pieces_echoed, super_frame, pieces, rewritten, repaired, fast_opened, answers_itself, shout, made,
     talk_held, talk_again, liar)})
 
 if __name__ == "__main__":

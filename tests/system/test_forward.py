@@ -15,7 +15,8 @@ import forwardlab as fw
 from dnslab import BIG, GOOD, MANY, REAL, SAYS, WEB
 from forwardlab import ask, policy, rcode, workload
 from lab import matching, total, until
-from test_names import NAMES, NEVER, PRIVATE, SEARCH, learned_of
+from test_names import NAMES, SEARCH, learned_of
+from test_names_special import NEVER, PRIVATE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 BLOCKED = 15

@@ -359,36 +359,6 @@ def test_queries_any(dnslab, mode):
         assert agent.do("tcp", to="198.51.100.10", port=7)["errno"] is None
 
 
-PRIVATE = ["10.1.2.3", "100.64.1.1", "169.254.7.7", "172.16.9.9", "192.168.1.1", "192.0.0.9",
-           "198.18.3.3", "fd12::7", "fec0::7", "fe80::9", "100::1"]
-NEVER = ["0.1.2.3", "127.0.0.1", "224.0.0.5", "169.254.169.254", "169.254.170.2", "169.254.170.23",
-         "168.63.129.16", "100.100.100.200", "255.255.255.255", "::1", "::", "::192.0.2.7",
-         "::ffff:198.51.100.9", "::ffff:0:c633:6409", "64:ff9b::c633:6409", "64:ff9b:1::1", "2001::1", "2002:c633:6409::1",
-         "ff02::5", "fd00:ec2::254"]
-
-
-@watched
-@pytest.mark.parametrize("private", [False, True])
-def test_special_addresses(dnslab, mode, private):
-    """Never learned; with resolves_to: private those of private networks are. By the event's
-    name: a learned destination has one, whether or not its ports are allowed."""
-    rule = GOOD + (", resolves_to: private" if private else "")
-    text = policy(rule)
-    with dnslab.workload_of(mode, text, says(), watch=True) as agent:
-        for to in PRIVATE + NEVER + [WEB[4], WEB[6]]:
-            kind = dnsmsg.AAAA if ":" in to else dnsmsg.A
-            dnslab.says.handler = lambda q: [dnsmsg.answer(q, [dnsmsg.record(None, kind, to)])]
-            asked = dnsmsg.query("x.good.example", kind).hex()
-            got = agent.do("ask", to=SAYS[4], messages=[asked])
-            assert got["reply"] and dnsmsg.read_addresses(bytes.fromhex(got["reply"][0])) == [to]
-            agent.do("udp", to=to, port=9, no_reply=True)       # no rule: an event
-        end = agent.do("udp", to="198.51.100.253", port=9, no_reply=True)
-        named = learned_of(dnslab, mode, agent, "198.51.100.253")
-    assert end["errno"] == ("EHOSTUNREACH" if mode == "run" else None)
-    want = {WEB[4], WEB[6]} | (set(PRIVATE) if private else set())
-    assert {a for a in named if a not in ("fe80::9",)} == want - {"fe80::9"}
-
-
 def learned_of(dnslab, mode, agent, last):
     """The destinations of events that have a name, once the event for `last` is there."""
     events = (lambda: dnslab.device.events()) if mode == "device" else agent.events
