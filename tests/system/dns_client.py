@@ -23,6 +23,7 @@ UDP_SEGMENT, SOL_UDP = 103, 17
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_WINDOW = 19, 20, 21, 29
 TCP_RECV_QUEUE, TCP_SEND_QUEUE = 1, 2
+SOL_PACKET, PACKET_RX_RING = 263, 5
 TCPI_OPT_SYN_DATA = 32
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFDSTADDR = 0x8914, 0x8916, 0x8918
@@ -234,8 +235,50 @@ def pieces(r):
     return answers(s, 1, r.get("timeout", 1.0))
 
 
+def memory(area, at=0):
+    """A page of a mapping: how to write to it, how to put its first bytes into a pipe."""
+    place = ctypes.addressof(ctypes.c_char.from_buffer(area)) + at
+
+    def put(data):
+        area[at:at + len(data)] = data
+
+    def fill(into, count):
+        vector = (ctypes.c_size_t * 2)(place, count)
+        if ctypes.CDLL(None, use_errno=True).vmsplice(into, vector, 1, 0) != count:
+            raise client.Failed("vmsplice", errno.errorcode[ctypes.get_errno()])
+    return put, fill
+
+
+def file_page():
+    """In no address space at all."""
+    file = os.memfd_create("page")
+    return (lambda data: os.pwrite(file, data, 0),
+            lambda into, count: client.call("splice", os.splice, file, into, count, 0))
+
+
+def huge_page():
+    """A page within a larger one."""
+    area = mmap.mmap(-1, 4 << 20)
+    area.madvise(mmap.MADV_HUGEPAGE)
+    begin = -ctypes.addressof(ctypes.c_char.from_buffer(area)) % (2 << 20)
+    area[begin] = 1
+    return memory(area, begin + mmap.PAGESIZE)
+
+
+def ring_page():
+    """The kernel's own, which it shows: the ring of a packet socket."""
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    s.setsockopt(SOL_PACKET, PACKET_RX_RING, struct.pack("4I", mmap.PAGESIZE, 1, 2048, 2))
+    client.held["ring"] = s
+    return memory(mmap.mmap(s.fileno(), mmap.PAGESIZE))
+
+
+PAGES = {"anonymous": lambda: memory(mmap.mmap(-1, mmap.PAGESIZE)), "file": file_page,
+         "huge": huge_page, "ring": ring_page}
+
+
 def rewritten(r):
-    """r["data"] out of a page of one's own (vmsplice, splice), of which r["then"] is made as soon
+    """r["data"] out of a page of one's own (r["page"]; vmsplice, splice), of which r["then"] is made as soon
     as it is sent: a datagram, or the beginning of a connection to an echo, which is returned.
     r["before"]: what stands in a segment of the kernel's own before that page's. Both are given to TCP
     as sent already (TCP_REPAIR), so it sends them again, in one segment; until r["flips"]
@@ -249,25 +292,22 @@ def rewritten(r):
         client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR, 1)
         client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE)
         client.call("send", s.send, before)
-    page, (out, into) = mmap.mmap(-1, mmap.PAGESIZE), os.pipe()
-    page[:len(data)] = data
-    place = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    vector = (ctypes.c_size_t * 2)(place, len(data))
+    (put, fill), (out, into) = PAGES[r.get("page", "anonymous")](), os.pipe()
+    put(data)
     try:
-        if ctypes.CDLL(None, use_errno=True).vmsplice(into, vector, 1, 0) != len(data):
-            raise client.Failed("vmsplice", errno.errorcode[ctypes.get_errno()])
+        fill(into, len(data))
         if r.get("plain"):
             client.call("send", s.send, data)
         else:
             client.call("splice", os.splice, out, s.fileno(), len(data))
         if before:
             client.call("repair", s.setsockopt, socket.IPPROTO_TCP, TCP_REPAIR, 0)
-        page[:len(then)] = then
+        put(then)
         end = time.monotonic() + r.get("flips", 0)
         while time.monotonic() < end:
             for _ in range(500):
-                page[:len(data)] = data
-                page[:len(then)] = then
+                put(data)
+                put(then)
         return exactly(s, len(before) + len(data)).hex() if r.get("echo") else None
     finally:
         os.close(out)
