@@ -5,6 +5,7 @@ device with `sluice attach`, or is not watched at all: the same client in all th
 
 "Arrived" is what a resolver received; the wire of a device is seen before its gate."""
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -179,7 +180,7 @@ class Device:
         self.mount.mkdir()
         sh("mount", "-t", "bpf", "none", str(self.mount))
         self.env = base.environment({"SLUICE_STATE": str(self.mount / "sluice")})
-        self.monitor, self.log = None, None
+        self.monitor, self.log, self.since = None, None, ""
 
     def sluice(self, *words, check=True):
         done = subprocess.run(self.lab.inside(self.lab.peer) + [SLUICE, *words], env=self.env,
@@ -189,8 +190,10 @@ class Device:
         return done
 
     def attach(self, text, *options):
+        """What an earlier target's events are is nobody's business here: nobody may have read them."""
         path = self.lab.new_folder() / "policy.yaml"
         path.write_text(text, encoding="utf-8")
+        self.since = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")
         return self.sluice("attach", "--dev", "p0", "-p", str(path), *options)
 
     def watch(self):
@@ -202,7 +205,8 @@ class Device:
 
     def events(self):
         lines = self.log.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        return [e for e in events if e["time"] >= self.since]
 
     def detach(self):
         if self.monitor:
