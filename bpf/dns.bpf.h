@@ -104,7 +104,7 @@ __noinline int sl_stream_is_its_own(struct __sk_buff *skb, const struct sl_packe
 {
 	struct sl_socket *note;
 
-	if (SL_ON_DEVICE || !p)		/* stream.bpf.h */
+	if (SL_ON_DEVICE || !p) /* stream.bpf.h */
 		return SL_ON_DEVICE;
 	if (!(p->flow.tcp_flags & SL_TCP_SYN)) {
 		note = sl_packet_note(skb, 0);

@@ -12,6 +12,7 @@ import dnsmsg
 import lab as base
 from dnslab import GOOD, REAL, SAYS, WEB, policy
 from lab import PYTHON, WORKLOAD4, WORKLOAD6
+from test_names_attacks import inject, ip_packet
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
@@ -151,3 +152,22 @@ def test_status_says_who_can(tree, family, drop, told):
         f"{path}: process {pid} has {what}" for what in told or []]
     tree.attach(path, cgrouplab.policy("allow: any"))
     assert "questions of its own" not in tree.sluice("status").stdout
+
+
+@families
+def test_a_frame_on_lo(tree, family):
+    """What CAP_NET_RAW can where the resolver is an IPv6 address of this namespace: no hook sees who
+    sent the answer, so `status` says who has it. IPv4 takes its own address on a frame for a martian."""
+    path, lab, own = tree.make("raw"), tree.lab, WORKLOAD[family]
+    agent = workload(tree, path, "setpriv", "--bounding-set=-net_admin")
+    tree.attach(path, policy(GOOD).replace(f'"{REAL[family]}"', f'"{own}"'))
+    query, answer = asks(family, "x.good.example", GOAL[family])
+    with lab.bound_in(lab.workload, own) as resolver:
+        agent.do("ask", to=own, messages=[query.hex()], hold="s", timeout=0.1)
+        _, peer = resolver.recvfrom(512)
+        assert not reaches(agent, GOAL[family])
+        inject(lab, lab.workload, "lo", ip_packet(own, peer[0], answer, dport=peer[1]))
+        heard = agent.do("hear", use="s", timeout=0.5)["reply"]
+        assert heard == ([answer.hex()] if family == 6 else [])
+        assert reaches(agent, GOAL[family]) == (family == 6)
+    assert "has CAP_NET_RAW: it can send past" in tree.sluice("status").stdout

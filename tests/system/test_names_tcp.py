@@ -74,19 +74,20 @@ def asked(name, ident, option=b""):
 def test_a_question_within_another(tree, mode, family, same):
     """The resolver has the first question, and of the second one, which goes back over its end, reads
     only what stands in its option: a question of its own."""
-    hidden = stream(asked("a.evil.example", 0x4444))
-    option = struct.pack("!HH", 10, len(hidden)) + hidden
-    one, two = stream(asked("x.good.example", 0x1111)), stream(asked("y.good.example", 0x2222, option))
-    back = len(two) - len(hidden)
     says = tree.lab.says
     for m in ("none", mode):
+        ident = next(IDENTS)
+        hidden = stream(asked("a.evil.example", ident))
+        option = struct.pack("!HH", 10, len(hidden)) + hidden
+        one, two = (stream(asked("x.good.example", 1)), stream(asked("y.good.example", 2, option)))
+        back = len(two) - len(hidden)
         with workload(tree, m, policy(GOOD)) as agent:
             before = len(says.asked)
             plain = agent.do("ask_stream", to=SAYS[family], segments=[one.hex()])
             assert plain["reply"], plain
             said = agent.do("repaired", to=SAYS[family], port=53, data=one.hex(), first=12, back=back,
                             then=two.hex(), same=same, timeout=0.4)
-            found = [q for q in says.asked[before:] if q[:2] == b"\x44\x44"]
+            found = [q for q in says.asked[before:] if q[:2] == struct.pack("!H", ident)]
             assert bool(found) == (m == "none"), (said, says.asked[before:])
 
 

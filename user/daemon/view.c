@@ -201,9 +201,10 @@ static void warn_of_powers(json_t *warnings, const char *path, const char *name)
 	if (has.pid)
 		json_array_append_new(
 			warnings,
-			json_sprintf("%s: process %d has %s%s%s: it can answer questions of its own, and so "
-				     "reach any address at the ports of a rule by name; take that from it, or "
-				     "judge its container's veth, too (docs/SECURITY.md)",
+			json_sprintf("%s: process %d has %s%s%s: it can send past the hooks of sockets, or "
+				     "answer questions of its own and so reach any address at the ports "
+				     "of a rule by name; take that from it, or judge its container's "
+				     "veth, too (docs/SECURITY.md)",
 				     name, has.pid, has.admin ? "CAP_NET_ADMIN" : "",
 				     has.admin && has.raw ? " and " : "",
 				     has.raw ? "CAP_NET_RAW" : ""));

@@ -9,10 +9,10 @@
 #include "powers.h"
 #include "processes.h"
 
-#define MAP_BYTES 4096	/* a map that is longer is not ours */
+#define MAP_BYTES 4096 /* a map that is longer is not ours */
 
 struct look {
-	char own[MAP_BYTES];	/* our uid_map */
+	char own[MAP_BYTES]; /* our uid_map */
 	struct sl_powers *out;
 };
 

@@ -10,8 +10,8 @@
 #include <stdbool.h>
 
 struct sl_powers {
-	int pid;		/* of the first that has one; 0: nobody */
-	bool admin, raw;	/* what that one has */
+	int pid;	 /* of the first that has one; 0: nobody */
+	bool admin, raw; /* what that one has */
 };
 
 /*
