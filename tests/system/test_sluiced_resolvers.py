@@ -5,24 +5,15 @@ import signal
 
 import pytest
 
-import cgrouplab
 import dnsmsg
 from dnslab import FOREIGN, REAL, SAYS
 from lab import sh, until
 from test_sluiced_forward import Sluiced, client
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
+TREE_OVER = "dnslab"
 AGENT = 'sluice: 1\nname: agent\ndns: {DNS}\nrules:\n  - allow: "*.good.example:7"\n'
 NEW = "192.0.2.201"
-
-
-@pytest.fixture(scope="module", name="tree")
-def tree_of_module(dnslab):
-    made = cgrouplab.Cgroups("sln", dnslab)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(name="daemon")
@@ -33,7 +24,6 @@ def daemon_of_test(tree):
         yield made
     finally:
         made.close()
-        tree.reset()
         sh(*tree.lab.inside(), "ip", "address", "delete", f"{NEW}/32", "dev", "lo", check=False)
 
 
