@@ -31,6 +31,7 @@ soname      = $(shell readelf -d "$$($(CC) -print-file-name=lib$(1).so)" | sed -
 LATE_NAMES  = -DSL_SONAME_XML='"$(call soname,xml2)"' -DSL_SONAME_DNS='"$(call soname,ldns)"' \
 	      -DSL_SONAME_TLS='"$(call soname,ssl)"' -DSL_SONAME_HTTP='"$(call soname,microhttpd)"' \
 	      -DSL_SONAME_CRYPT='"$(call soname,crypt)"'
+MOUNTS_CAPS := $(shell sed -n 's/.*SL_MOUNTS_CAPABILITIES "\(.*\)"/\1/p' user/target/private.h)
 # sluice-alerts and sluiced alone: what it links would cost every other program 6 ms at its start.
 ALERT_LIBS := -lcurl -lcrypto
 CRI_LIBS   := -lcurl -lprotobuf-c
@@ -69,7 +70,8 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 	next verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-alerts fuzz-dns fuzz-forward lint format clean install
 
-all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook
+all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook \
+	$(O)/sluice-mounts
 
 help:
 	@echo 'sudo make demo      install what is missing, build, show allowed and blocked connections'
@@ -255,6 +257,11 @@ $(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson
 
+# It starts with capabilities, and with every run of a member: no more is linked than it needs.
+$(O)/sluice-mounts: $(O)/user/programs/mounts.o $(O)/libsluice.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -Wl,-z,now -o $@ $^ -lseccomp
+
 $(O)/tests/test_alerts: LIBS += $(ALERT_LIBS)
 $(O)/tests/test_cri $(O)/tests/test_apiserver $(O)/tests/follow_cluster: LIBS += $(CRI_LIBS)
 
@@ -323,6 +330,10 @@ install: all
 	install -D -m 755 $(O)/sluice-alerts $(DESTDIR)$(PREFIX)/bin/sluice-alerts
 	install -D -m 755 $(O)/sluiced $(DESTDIR)$(PREFIX)/sbin/sluiced
 	install -D -m 755 $(O)/sluice-oci-hook $(DESTDIR)$(PREFIX)/libexec/sluice-oci-hook
+	install -D -m 755 $(O)/sluice-mounts $(DESTDIR)$(PREFIX)/libexec/sluice-mounts
+	setcap $(MOUNTS_CAPS) $(DESTDIR)$(PREFIX)/libexec/sluice-mounts || \
+		echo 'no capabilities for sluice-mounts: users have no policies with names until' \
+		     '`setcap $(MOUNTS_CAPS) $(PREFIX)/libexec/sluice-mounts`'
 	install -D -m 644 deploy/oci/sluice.json $(DESTDIR)$(PREFIX)/share/sluice/oci/sluice.json
 	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/share/sluice/oci/sluice.json
 	install -D -m 644 deploy/systemd/sluiced.service $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service

@@ -164,7 +164,7 @@ def test_more_at_once_than_the_limit(host):
 
 
 def test_the_configuration_refuses(host):
-    for text, says in (("{policies: [named]}", "has names"),
+    for text, says in (("{policies: [named]}", "mode: forward"),
                        ("{policies: [open], limit: 0}", "limit 0"),
                        ("{policies: [open], limit: 257}", "limit"),
                        ("{policies: [open], cgroup: /a*}", "without patterns"),
@@ -172,7 +172,8 @@ def test_the_configuration_refuses(host):
                        ("{limit: 2}", '"policies" is missing'),
                        ("{policies: [absent]}", 'policy "absent" cannot be loaded')):
         host.configure(f"sluiced: 1\nrun: {text}\n",
-                       named="sluice: 1\ndns: {resolvers: [192.0.2.53]}\nrules:\n"
+                       named="sluice: 1\ndns: {mode: forward, listen: 127.64.0.53, "
+                             "resolvers: [192.0.2.53]}\nrules:\n"
                              "  - allow: 'a.example:443'\n")
         done = host.sluice("apply")
         assert done.returncode == 1 and says in done.stderr and "sluiced.yaml:" in done.stderr, done

@@ -5,15 +5,14 @@
  * job control and the exit status are the command's own, and sluiced sees its end.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "control.h"
 #include "policy/text.h"
 #include "run.h"
+#include "target/private.h"
 
 static bool ends_in(const char *text, const char *end)
 {
@@ -66,8 +65,9 @@ static bool is_moved(const json_t *answer)
 	return moved;
 }
 
-/* The control socket is closed by exec. */
-static int move(const struct sl_run_options *o)
+/* *names: the policy has names, and the command needs mounts of its own. The control socket
+ * is closed by exec. */
+static int move(const struct sl_run_options *o, bool *names)
 {
 	struct sl_control *control;
 	json_t *answer;
@@ -89,24 +89,9 @@ static int move(const struct sl_run_options *o)
 	if (o->verbose)
 		fprintf(stderr, "sluice: policy %s, in %s; what is blocked: `sluice monitor`\n",
 			o->policy, json_string_value(json_object_get(answer, "name")));
+	*names = json_is_true(json_object_get(answer, "names"));
 	json_decref(answer);
 	return 0;
-}
-
-/* All that takes no privilege. Private mounts do: docs/sluiced.md says what that leaves. */
-static int confine(const struct sl_fds *fds)
-{
-	int err = sl_fds_close(fds);
-
-	if (err < 0)
-		return complain("closing inherited descriptors", err);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return complain("no_new_privs", -errno);
-	err = sl_confine_scope();
-	if (err < 0)
-		return complain("Landlock scope", err);
-	err = sl_confine_seccomp();
-	return err < 0 ? complain("system call filter", err) : 0;
 }
 
 static void tell_fds(const struct sl_run_options *o, const struct sl_fds *fds)
@@ -121,6 +106,7 @@ int sl_run_by_daemon(const struct sl_run_options *o)
 	const char *option = unsupported(o);
 	struct sl_diag diag = {};
 	struct sl_fds fds = {};
+	bool names = false;
 	int err, status;
 
 	if (option)
@@ -133,17 +119,15 @@ int sl_run_by_daemon(const struct sl_run_options *o)
 	sl_diag_free(&diag);
 	if (err)
 		return diag.n_errors ? SL_EXIT_RUN : complain("inherited descriptors", err);
-	status = move(o);
+	status = move(o, &names);
 	if (!status) {
 		tell_fds(o, &fds);
-		status = confine(&fds);
+		err = sl_fds_close(&fds);
+		if (err < 0)
+			status = complain("closing inherited descriptors", err);
 	}
 	sl_fds_free(&fds);
 	if (status)
 		return status;
-	signal(SIGPIPE, SIG_DFL);
-	execvp(o->command[0], o->command);
-	err = errno;
-	complain(o->command[0], -err);
-	return err == ENOENT ? 127 : 126;
+	return names ? sl_private_become_with_mounts(o->command) : sl_private_become(o->command);
 }

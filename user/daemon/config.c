@@ -94,6 +94,7 @@ static int load_policy(const struct sl_config *config, const struct sl_config_ta
 		.managed = true,
 		.binding = t->binding,
 		.trust_clock = config->trust_clock,
+		.hosts = t->hosts,
 	};
 	int err = path ? sl_given_load(given, &options, diag) : -ENOMEM;
 
@@ -183,17 +184,16 @@ static int add_groups(struct sl_config *config, const struct sl_config_target *t
 	return result ? result : err;
 }
 
-/* Resolvers' sockets of the host are covered by mounts of the command's own, which it takes
- * privileges to make: through them names would be asked past the gate. */
+/* Each of the cgroups that are kept ready would have a forwarder of its own at that address. */
 static int check_run(const struct sl_config *config, const struct sl_target_group *group,
 		     struct sl_diag *diag)
 {
-	if (!group->given.has_names)
+	if (!group->given.attach.parsed->dns.forward)
 		return 0;
 	return sl_error(diag, &config->run.pos,
-			"run: policy \"%s\" has names, and a command that sluiced starts has no "
-			"mounts of its own, which names need; leave it out, and use "
-			"`sudo sluice run -p %s`",
+			"run: policy \"%s\" has `dns: {mode: forward}`, and the resolv.conf of a "
+			"command that sluiced starts names no forwarder of the run's; take the mode "
+			"out (the kernel then reads DNS as it passes), or use `sudo sluice run -p %s`",
 			group->policy, group->given.path);
 }
 
@@ -203,7 +203,7 @@ static int load_run(struct sl_config *config, char *name, const struct sl_config
 	char pattern[80], *patterns[] = {pattern};
 	struct sl_config_target t = {.kind = SL_CONFIG_PARENT, .patterns = patterns,
 				     .n_patterns = 1, .policy = name, .line = config->run.pos.line,
-				     .policy_pos = config->run.pos};
+				     .policy_pos = config->run.pos, .hosts = "/etc/hosts"};
 	struct sl_target_group *group = sl_target_group_new();
 	struct sl_target_group **added = group ? SL_ADD(config->runs, config->n_runs) : NULL;
 	int err;

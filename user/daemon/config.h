@@ -43,6 +43,7 @@ struct sl_config_target {
 	size_t n_choice;
 	enum sl_config_mode mode;
 	struct sl_binding_spec binding;
+	const char *hosts; /* its hosts file; borrowed; NULL: not known */
 	unsigned line;
 	struct sl_pos policy_pos; /* for errors while it is read */
 };

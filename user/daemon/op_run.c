@@ -81,9 +81,10 @@ void sl_op_run(struct sl_caller *client, const json_t *request)
 	r = start(client, group, pidfd, &diag);
 	if (r)
 		sl_answer(client,
-			  json_pack("{s:s, s:o, s:o, s:o}", "policy", group->policy, "name",
+			  json_pack("{s:s, s:o, s:o, s:o, s:b}", "policy", group->policy, "name",
 				    json_sprintf("%s%s", d->cgroups.mount, r->path), "path",
-				    sl_json_text(r->path), "cgroup", sl_json_number(r->id)));
+				    sl_json_text(r->path), "cgroup", sl_json_number(r->id),
+				    "names", group->given.has_names));
 	else
 		sl_answer_diag(client, "denied", &diag, -EINVAL);
 	sl_diag_free(&diag);

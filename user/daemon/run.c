@@ -200,23 +200,31 @@ struct sl_run *sl_run_open(struct sl_daemon *d, const char *path)
 	return r;
 }
 
+/* For the next sluiced. */
+static void note(const struct sl_run *r, const char *name, const char *value, const char *what)
+{
+	if (fsetxattr(r->dir_fd, name, value, strlen(value), 0))
+		fprintf(stderr, "sluiced: %s: %s cannot be noted: %s\n", r->path, what,
+			strerror(errno));
+}
+
 int sl_run_start(struct sl_run *r, uid_t uid, pid_t pid, int pidfd)
 {
 	struct sl_watched_cgroup *w = sl_cgroups_find(&r->daemon->cgroups, r->id);
 	char text[16];
-	int n = snprintf(text, sizeof(text), "%u", uid), err;
+	int err;
 
 	r->state = SL_RUN_STARTED;
 	r->uid = uid;
 	r->pid = pid;
 	r->slot = w ? w->slot : r->slot;
-	if (fsetxattr(r->dir_fd, SL_RUN_OWNER, text, (size_t)n, 0))
-		fprintf(stderr, "sluiced: %s: whose it is cannot be noted: %s\n", r->path,
-			strerror(errno));
-	if (r->group && fsetxattr(r->dir_fd, SL_RUN_POLICY, r->group->policy,
-				  strlen(r->group->policy), 0))
-		fprintf(stderr, "sluiced: %s: its policy cannot be noted: %s\n", r->path,
-			strerror(errno));
+	r->names = r->group && r->group->given.has_names;
+	snprintf(text, sizeof(text), "%u", uid);
+	note(r, SL_RUN_OWNER, text, "whose it is");
+	if (r->group)
+		note(r, SL_RUN_POLICY, r->group->policy, "its policy");
+	if (r->names)
+		note(r, SL_RUN_NAMES, "1", "that it has names");
 	err = watch(r, &r->process, pidfd, EPOLLIN, on_process_end);
 	if (!err)
 		sl_daemon_record_of(r->daemon, uid, record_of(r, "started"), false);

@@ -68,6 +68,9 @@ static void follow(struct sl_daemon *d, struct sl_run *r)
 
 	if (fgetxattr(r->dir_fd, SL_RUN_POLICY, policy, sizeof(policy) - 1) > 0)
 		r->group = sl_runs_group(d, policy);
+	r->names = fgetxattr(r->dir_fd, SL_RUN_NAMES, NULL, 0) >= 0;
+	if (r->group && !sl_run_may_follow(r, r->group))
+		r->group = NULL; /* as if its policy were listed no more */
 	if (!r->group || sl_cgroups_find(&d->cgroups, r->id))
 		return;
 	sl_target_group_get(r->group);

@@ -217,6 +217,12 @@ struct sl_target_group *sl_runs_group(const struct sl_daemon *d, const char *pol
 	return NULL;
 }
 
+/* Names could be asked past the gate by a command that has no mounts of its own. */
+bool sl_run_may_follow(const struct sl_run *r, const struct sl_target_group *group)
+{
+	return r->state == SL_RUN_READY || r->names || !group->given.has_names;
+}
+
 /* A run follows its policy's file; one whose policy is listed no more keeps what it has. */
 static void regroup(struct sl_daemon *d, struct sl_run *r)
 {
@@ -226,6 +232,12 @@ static void regroup(struct sl_daemon *d, struct sl_run *r)
 	if (!group) {
 		if (r->state == SL_RUN_READY)
 			sl_run_remove(r);
+		return;
+	}
+	if (!sl_run_may_follow(r, group)) {
+		fprintf(stderr, "sluiced: %s keeps what it has: policy \"%s\" has names now, and its "
+			"command was started without the mounts that they need\n", r->path,
+			group->policy);
 		return;
 	}
 	sl_target_group_put(r->group);

@@ -28,6 +28,7 @@
 /* On the cgroup, for the next sluiced: whose run it is, and under which policy. */
 #define SL_RUN_OWNER "user.sluice.uid"
 #define SL_RUN_POLICY "user.sluice.policy"
+#define SL_RUN_NAMES "user.sluice.names" /* its command has mounts of its own, which names need */
 
 struct sl_daemon;
 
@@ -48,6 +49,7 @@ struct sl_run {
 	__u32 slot;
 	uid_t uid;
 	pid_t pid;
+	bool names; /* once started: its command has the mounts that names need */
 	struct sl_loop_source process; /* a pidfd; -1: not known */
 	struct sl_loop_source events;  /* cgroup.events */
 	struct sl_run *next;
@@ -105,6 +107,8 @@ void sl_run_forget(struct sl_run *run);
 int sl_runs_open_place(struct sl_daemon *daemon, struct sl_diag *diag);
 /* The group of a policy that is listed; borrowed, NULL: it is not. */
 struct sl_target_group *sl_runs_group(const struct sl_daemon *daemon, const char *policy);
+/* May it follow that policy, or what it has become? */
+bool sl_run_may_follow(const struct sl_run *run, const struct sl_target_group *group);
 /* The cgroup obeys the policy, by hand: no pattern of the configuration takes it over. */
 int sl_runs_enforce(struct sl_daemon *daemon, const char *path, __u64 id,
 		    struct sl_target_group *group, struct sl_diag *diag);

@@ -163,6 +163,7 @@ int sl_cgroup_resolve(const struct sl_cgroup_target *cgroup,
 {
 	struct uids uids = {.lookout = options->lookout, .cgroup_fd = cgroup ? cgroup->fd : -1};
 	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = env,
+					     .hosts = options->hosts,
 					     .since = options->since,
 					     .since_context = options->since_context,
 					     .host_uid = cgroup ? host_uid : NULL,

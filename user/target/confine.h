@@ -48,7 +48,6 @@
 
 #include "policy/diag.h"
 
-struct sl_cidr;
 struct sl_identity;
 struct sl_cgroup2;
 
@@ -86,9 +85,9 @@ int sl_confine_mounts(void);
  * covered; for a policy with names. resolver: its resolv.conf names that address in the
  * stead of all others; NULL: it stays. After sl_confine_mounts. 0 or -errno; -ENOENT: no
  * resolv.conf is there to be covered. */
-int sl_confine_names(const struct sl_cidr *resolver);
+int sl_confine_names(const char *resolver);
 /* The same for a command that keeps its privileges: in mounts of its own. */
-int sl_confine_names_alone(const struct sl_cidr *resolver);
+int sl_confine_names_alone(const char *resolver);
 /* Needs no_new_privs. 0 also where the kernel has no such Landlock. */
 int sl_confine_scope(void);
 /* Sets no_new_privs. Last: it also binds the steps that come after. */

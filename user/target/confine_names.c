@@ -17,7 +17,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "policy/policy.h"
 #include "target/confine.h"
 
 #define SWITCH "/etc/nsswitch.conf"
@@ -63,8 +62,10 @@ static int make_mount(void)
 
 	if (fs < 0)
 		return -errno;
+	/* Its owner may write: who mounts it may be no root (sluice-mounts). What is seen of it
+	 * are its files, each read-only. */
 	if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", "512k", 0) ||
-	    syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0555", 0) ||
+	    syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0755", 0) ||
 	    syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
 		fd = -errno;
 	else
@@ -161,14 +162,14 @@ static int write_switch(int files)
 }
 
 /* Its search domains and options stay. It may be a link: its end is covered. */
-static int cover_resolvers(int files, const struct sl_cidr *resolver)
+static int cover_resolvers(int files, const char *resolver)
 {
-	char text[SL_CIDR_TEXT], last[SL_CIDR_TEXT + 16], *path = realpath(RESOLVERS, NULL);
+	char last[80], *path = realpath(RESOLVERS, NULL);
 	int err;
 
 	if (!path)
 		return -errno;
-	snprintf(last, sizeof(last), "nameserver %s", sl_cidr_format(resolver, text));
+	snprintf(last, sizeof(last), "nameserver %s", resolver);
 	err = write_copy(files, "resolv.conf", path, is_nameserver, last);
 	if (!err)
 		err = cover(files, "resolv.conf", path);
@@ -221,7 +222,7 @@ static int make_empty(int files)
 	return 0;
 }
 
-int sl_confine_names(const struct sl_cidr *resolver)
+int sl_confine_names(const char *resolver)
 {
 	int files = make_files(), err;
 	size_t i;
@@ -246,7 +247,7 @@ int sl_confine_names(const struct sl_cidr *resolver)
 	return err;
 }
 
-int sl_confine_names_alone(const struct sl_cidr *resolver)
+int sl_confine_names_alone(const char *resolver)
 {
 	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL))
 		return -errno;

@@ -63,6 +63,7 @@ struct sl_attach_options {
 	bool audit, enforce;	/* whatever the policy says; at most one */
 	bool managed, by_hand;	/* marks the table: SL_F_MANAGED, SL_F_BY_HAND */
 	bool trust_clock;
+	const char *hosts;	/* the workload's hosts file, borrowed (cgroups only); NULL: unknown */
 	bool forwarder;		/* somebody hosts one for `mode: forward` (cgroups only) */
 	struct sl_binding_spec binding;
 	const struct sl_lookout *lookout; /* borrowed: of cgroups only; target/lookout.h */

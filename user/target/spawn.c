@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "policy/policy.h"
 #include "target/cgroup.h"
 #include "target/confine.h"
 #include "target/identity.h"
@@ -49,11 +50,19 @@ static void must(int report, enum sl_spawn_step step, int err)
 		child_fail(report, step, err);
 }
 
+/* The address as resolv.conf has it; NULL: none. */
+static const char *resolver_of(const struct sl_spawn_options *o, char text[SL_CIDR_TEXT])
+{
+	return o->resolver ? sl_cidr_format(o->resolver, text) : NULL;
+}
+
 static void child_confine(const struct sl_spawn_options *o, int report)
 {
+	char text[SL_CIDR_TEXT];
+
 	must(report, SL_SPAWN_MOUNTS, sl_confine_mounts());
 	if (o->names)
-		must(report, SL_SPAWN_MOUNTS, sl_confine_names(o->resolver));
+		must(report, SL_SPAWN_MOUNTS, sl_confine_names(resolver_of(o, text)));
 	must(report, SL_SPAWN_BOUNDING, sl_identity_drop_bounding());
 	must(report, SL_SPAWN_USER, sl_identity_switch(o->identity));
 	must(report, SL_SPAWN_CAPABILITIES, sl_identity_drop_capabilities());
@@ -87,8 +96,8 @@ static void child_main(const struct sl_spawn_options *o, const struct sl_child *
 static void child_main(const struct sl_spawn_options *o, const struct sl_child *c, struct wires *w)
 {
 	int report = w->report[1];
+	char byte, text[SL_CIDR_TEXT];
 	ssize_t len;
-	char byte;
 
 	close(w->go[1]);
 	do
@@ -101,7 +110,7 @@ static void child_main(const struct sl_spawn_options *o, const struct sl_child *
 	if (!o->keep_privileges)
 		child_confine(o, report);
 	else if (o->names)
-		must(report, SL_SPAWN_MOUNTS, sl_confine_names_alone(o->resolver));
+		must(report, SL_SPAWN_MOUNTS, sl_confine_names_alone(resolver_of(o, text)));
 	if (o->keep_privileges && o->identity->source != SL_IDENTITY_CALLER)
 		must(report, SL_SPAWN_USER, sl_identity_switch(o->identity));
 	must(report, SL_SPAWN_ENVIRONMENT, sl_identity_set_env(o->identity));

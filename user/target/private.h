@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * From a process without privileges to the command that it becomes: `sluice run` through
+ * sluiced, itself or by way of sluice-mounts (user/programs/mounts.c).
+ */
+#ifndef SLUICE_PRIVATE_H
+#define SLUICE_PRIVATE_H
+
+/* What the file of sluice-mounts has: to mount, and to find the mounts of others. */
+#define SL_MOUNTS_CAPABILITIES "cap_sys_admin,cap_dac_read_search=ep"
+/* Before the name of each variable of its environment: the loader takes some away from a
+ * program with capabilities (LD_LIBRARY_PATH, TMPDIR), which are the command's to have. */
+#define SL_MOUNTS_SIGN '~'
+
+/* All that takes no privilege (no_new_privs, Landlock's scope, the system call filter), and
+ * exec. Returns an exit status, having said why, if it cannot. */
+int sl_private_become(char *const *argv);
+
+/* The same by way of sluice-mounts, which stands beside this program or in ../libexec. */
+int sl_private_become_with_mounts(char *const *argv);
+
+#endif
