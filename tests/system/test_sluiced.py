@@ -217,6 +217,70 @@ def test_a_duration_goes_on_over_reloads(host, prober):
     assert not prober.arrives("198.51.100.1")
 
 
+def begun(host):
+    """What sluiced has noted, by the rules' ids."""
+    return {id: since for one in json.loads((host.folder / "run" / "begins").read_text())
+            for id, since in one["begins"].items()}
+
+
+def shift(host, seconds):
+    """As if all of it had begun earlier, or later."""
+    path = host.folder / "run" / "begins"
+    text = path.read_text()
+    for since in set(begun(host).values()):
+        text = text.replace(str(since), str(since + seconds))
+    path.write_text(text)
+
+
+def test_a_duration_goes_on_over_restarts(host, prober):
+    """`expires: 2h` counts from the first load, whoever loads it since; a rule that is new, or
+    of a target that is new, from now."""
+    policy = AGENT + "  - allow: 198.51.100.1\n    id: soon\n    expires: 2h\n"
+    host.configure(agent=policy)
+    host.start_daemon("--trust-clock")
+    host.attached("vnet0")
+    first = begun(host)
+    assert set(first) == {"soon"} and prober.arrives("198.51.100.1")
+
+    def again(arrives, *words):
+        host.kill_daemon()
+        for step in words:
+            step()
+        host.start_daemon("--trust-clock")
+        host.attached("vnet0")
+        assert prober.arrives("198.51.100.1") == arrives
+    again(True)
+    assert begun(host) == first
+    again(True, lambda: shift(host, -3600))     # an hour ago: an hour is left
+    assert begun(host) == {"soon": first["soon"] - 3600}
+    later = policy + "  - allow: 203.0.113.9\n    id: later\n    expires: 2h\n"
+    again(False, lambda: shift(host, -3660), lambda: host.put("policies.d/agent.yaml", later))
+    assert begun(host)["soon"] == first["soon"] - 7260 and begun(host)["later"] >= first["soon"]
+    # the same over an invalid configuration, which loads nothing and forgets nothing
+    host.kill_daemon()
+    host.put("sluiced.yaml", "sluiced: 2\n")
+    host.start_daemon("--trust-clock", wait=False).wait_error("sluiced: ")
+    host.put("sluiced.yaml", CONFIG)
+    assert host.sluice("apply").returncode == 0
+    assert begun(host)["soon"] == first["soon"] - 7260 and not prober.arrives("198.51.100.1")
+    # another target's is its own; and this one's begins anew when it comes back
+    host.configure(CONFIG.replace("vnet*", "vnet[0-9]"), agent=later)
+    assert host.sluice("apply").returncode == 0
+    assert begun(host)["soon"] >= first["soon"]
+    assert until(lambda: prober.arrives("198.51.100.1", 0.1))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '[{"target": {}, "begins": 7}]', "\0" * 100])
+def test_what_is_noted_is_spoiled(host, text):
+    """It says so, and the durations count from now."""
+    host.configure(agent=AGENT + "  - allow: 198.51.100.1\n    id: soon\n    expires: 2h\n")
+    (host.folder / "run").mkdir(exist_ok=True)
+    (host.folder / "run" / "begins").write_text(text)
+    host.start_daemon("--trust-clock")
+    assert any("count from now on" in line for line in host.daemon.errors), host.daemon.errors
+    assert set(begun(host)) == {"soon"}
+
+
 # ---- commands through it ----
 
 def test_attach_and_detach_by_hand(host, prober):

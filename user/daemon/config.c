@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "begins.h"
 #include "config.h"
 #include "pod_cgroup.h"
 #include "policy/text.h"
@@ -135,6 +136,8 @@ static int fill_group(struct sl_config *config, const struct sl_config_target *t
 			     : carry_begins(group, old->cgroups, old->n_cgroups);
 	if (!err && old)
 		err = carry_begins(group, old->runs, old->n_runs);
+	if (!err && !old)
+		err = sl_begins_recall(config->memory, group);
 	return err ? err : load_policy(config, t, policy, &group->given, diag);
 }
 
@@ -281,7 +284,7 @@ static int load_policies(struct sl_config *config, const struct sl_config *old,
 }
 
 int sl_config_load(const char *path, bool trust_clock, const struct sl_config *old,
-		   struct sl_config **out, struct sl_diag *diag)
+		   const json_t *memory, struct sl_config **out, struct sl_diag *diag)
 {
 	struct sl_config *config;
 	size_t len;
@@ -295,9 +298,11 @@ int sl_config_load(const char *path, bool trust_clock, const struct sl_config *o
 	if (err)
 		return err;
 	config->trust_clock = trust_clock;
+	config->memory = memory;
 	err = complete(config, path);
 	if (!err)
 		err = load_policies(config, old, diag);
+	config->memory = NULL;
 	if (err)
 		sl_config_free(config);
 	else

@@ -11,6 +11,8 @@
 #ifndef SLUICE_DAEMON_CONFIG_H
 #define SLUICE_DAEMON_CONFIG_H
 
+#include <jansson.h>
+
 #include "devices.h"
 #include "metrics/metrics.h"
 #include "policy/keys.h"
@@ -95,6 +97,7 @@ struct sl_config {
 	size_t n_sinks;
 	struct sl_config_kubernetes kubernetes;
 	char *runtimes[SL_CONF_R_N]; /* their directories; owned, NULL: the usual one */
+	const json_t *memory; /* while it is loaded; borrowed */
 	__s64 meter_s; /* between two `meter` records */
 	bool has_metrics;
 	struct sl_metrics_listen metrics;
@@ -108,11 +111,12 @@ struct sl_config {
 
 /*
  * Reads the file and the policies that it names. Durations go on from where those of old
- * (may be NULL) began, for a target with the same patterns. 0, or -errno with the reasons
+ * began, for a target with the same patterns; with old NULL from where memory says
+ * (begins.h; may be NULL, too). 0, or -errno with the reasons
  * in diag, each with file, line and column; *out untouched.
  */
 int sl_config_load(const char *path, bool trust_clock, const struct sl_config *old,
-		   struct sl_config **out, struct sl_diag *diag);
+		   const json_t *memory, struct sl_config **out, struct sl_diag *diag);
 /* The text alone: no policy is read. */
 int sl_config_parse(const char *text, size_t len, const char *file, struct sl_config **out,
 		    struct sl_diag *diag);

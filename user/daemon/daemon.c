@@ -367,7 +367,8 @@ int sl_daemon_check(const struct sl_daemon_options *options)
 {
 	struct sl_config *config = NULL;
 	struct sl_diag diag = {};
-	int err = sl_config_load(options->config, options->trust_clock, NULL, &config, &diag);
+	int err = sl_config_load(options->config, options->trust_clock, NULL, NULL, &config,
+				 &diag);
 
 	if (err && !diag.n_errors)
 		sl_error(&diag, NULL, "%s: %s", options->config, strerror(-err));

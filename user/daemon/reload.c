@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "audit/json.h"
+#include "begins.h"
 #include "daemon.h"
 
 static void note_failure(struct sl_daemon *daemon, struct sl_diag *diag, int err)
@@ -85,15 +86,18 @@ int sl_daemon_reload(struct sl_daemon *daemon)
 {
 	struct sl_config *config = NULL;
 	struct sl_diag diag = {};
+	json_t *memory = daemon->config ? NULL : sl_begins_read(daemon->options);
 	int err = sl_config_load(daemon->options->config, daemon->options->trust_clock,
-				 daemon->config, &config, &diag);
+				 daemon->config, memory, &config, &diag);
 
 	daemon->reload_at_ns = 0;
+	json_decref(memory);
 	if (!err)
 		err = hand_over(daemon, config);
 	if (!err) {
 		sl_config_free(daemon->config);
 		daemon->config = config;
+		sl_begins_keep(daemon->options, config);
 		sl_runs_regroup(daemon);
 		sl_pods_regroup(daemon);
 		sl_daemon_set_sinks(daemon);
