@@ -183,3 +183,43 @@ def test_nothing_stays_behind():
 def test_bad_usage_is_2(words):
     done = run(*words)
     assert done.returncode == 2 and done.stdout == "" and "usage: sluice doctor" in done.stderr
+
+
+# ---- commands of users ----
+
+MOUNTS = "cap_sys_admin,cap_dac_read_search=ep"
+
+
+@as_root
+def test_moves_between_cgroups():
+    """Never switched by a test: from 6.18 on it cannot be taken back."""
+    quick = any("favordynmods" in line.partition(" - ")[2]
+                for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+                if " - cgroup2 " in line)
+    feature = examine()[1]["quick starts by sluiced"]
+    assert feature["status"] == ("ok" if quick else "degraded")
+    assert "favordynmods" in feature["detail"] and "favordynmods" in feature["hint"]
+
+
+@as_root
+def test_names_in_runs_of_members(readable_sluice):
+    beside = pathlib.Path(SLUICE).with_name("sluice-mounts")
+
+    def status():
+        feature = examine()[1]["names in runs by sluiced"]
+        return feature["status"], feature["detail"], feature["hint"]
+    missing, detail, _ = status()
+    assert missing == "missing" and "not installed" in detail
+    shutil.copy(BUILD / "sluice-mounts", beside)
+    missing, detail, hint = status()
+    assert missing == "missing" and str(beside) in detail and MOUNTS in hint
+    for half in ("cap_sys_admin=ep", "cap_sys_admin,cap_dac_read_search=p"):
+        subprocess.run(["setcap", half, beside], check=True)
+        assert status()[0] == "missing"
+    subprocess.run(["setcap", MOUNTS, beside], check=True)
+    assert status()[:2] == ("ok", str(beside))
+    # where file capabilities do not count
+    nosuid = ["unshare", "-m", "sh", "-c",
+              'mount --bind "$0" "$0" && mount -o remount,bind,nosuid "$0" && exec "$@"',
+              str(beside.parent)]
+    assert examine(nosuid)[1]["names in runs by sluiced"]["status"] == "missing"

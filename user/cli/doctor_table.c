@@ -5,6 +5,7 @@
 
 #include "doctor.h"
 #include "kernel/probe.h"
+#include "target/private.h"
 
 #define CGROUP_BPF "a kernel 6.1 or later with CONFIG_CGROUP_BPF"
 #define ROOT "run it as root: sudo"
@@ -172,6 +173,17 @@ const struct sl_feature sl_features[] = {
 	{"resolver of names", false, "`dns: {resolvers: system}`",
 	 "questions are judged on their way to it; what it asks in turn is its own traffic",
 	 "docs/names.md, \"Stubs\"", sl_try_resolver, 0, 0},
+	{"quick starts by sluiced", false,
+	 "`sluice run` of members of its group: the kernel moves a process into another cgroup",
+	 "each start waits 4 to 20 ms for the whole system (a grace period)",
+	 "mount -o remount,favordynmods of cgroup2: forks cost more, and from 6.18 on it stays "
+	 "until a reboot (docs/sluiced.md)",
+	 sl_try_moves, 0, 0},
+	{"names in runs by sluiced", false,
+	 "`sluice run` of members of its group, policies with names",
+	 "these are refused; root's `sluice run` has them",
+	 "make install, or: setcap " SL_MOUNTS_CAPABILITIES " .../libexec/sluice-mounts",
+	 sl_try_run_names, 0, 0},
 	{"clock", false, "`expires` in policies", "a policy with `expires` is refused",
 	 "start a time service (systemd-timesyncd, chrony), or give --trust-clock", sl_try_clock, 0,
 	 0},

@@ -48,7 +48,7 @@ int sl_private_become(char *const *argv)
 
 /* ---- with mounts ---- */
 
-static int find_program(char path[PATH_MAX])
+int sl_private_find_mounts(char path[PATH_MAX])
 {
 	static const char *const places[] = {"", "/../libexec"};
 	char self[PATH_MAX];
@@ -101,7 +101,7 @@ static char **behind(const char *program, char *const *argv)
 int sl_private_become_with_mounts(char *const *argv)
 {
 	char path[PATH_MAX];
-	int err = find_program(path);
+	int err = sl_private_find_mounts(path);
 	char **words = behind(path, argv), **env = signed_environment();
 
 	if (err) {
