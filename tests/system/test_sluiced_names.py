@@ -14,7 +14,7 @@ import dnsmsg
 import lab as base
 from dnslab import GOOD, REAL, SAYS, WEB, policy
 from lab import PYTHON, SLUICE, cgroup2, until
-from runslab import GROUP, USER
+from runslab import ASK, GROUP, USER
 from sluicedlab import SLUICED, WAIT
 from test_names_attacks import ASKED, GOAL, WORKLOAD, good, honest, kind, reaches
 from test_names_hosts import HOSTS, NAMES as LISTED, reached
@@ -290,6 +290,16 @@ def test_without_its_capabilities_nothing_starts(runs):
     done = runs.done("setpriv", "--no-new-privs", runs.sluice, "run", "-p", "agent", "--", "true")
     assert done.returncode == 125 and "no_new_privs" in done.stderr, done
     assert runs.run("true").returncode == 0
+
+
+def test_a_client_that_makes_no_mounts(runs):
+    """As one of before would: it is not moved, and starts nothing."""
+    runs.apply(policy(GOOD))
+    for more, granted in (({}, False), ({"mounts": False}, False), ({"mounts": True}, True)):
+        done = runs.done(PYTHON, "-c", ASK + f"print(ask('run', policy='agent', **{more}), own())",
+                         runs.env["SLUICE_SOCKET"])
+        assert (runs.place.name in done.stdout.rsplit("}", 1)[1]) == granted, done
+        assert granted or "private mounts" in done.stdout
 
 
 def test_sluice_mounts_alone_gives_nothing(runs):

@@ -78,7 +78,8 @@ static int move(const struct sl_run_options *o, bool *names)
 				"and this needs root: `sudo sluice run -p FILE`\n");
 	if (err)
 		return SL_EXIT_RUN;
-	answer = sl_control_get(control, "run", json_pack("{s:s}", "policy", o->policy));
+	answer = sl_control_get(control, "run",
+				json_pack("{s:s, s:b}", "policy", o->policy, "mounts", 1));
 	if (!answer)
 		return SL_EXIT_RUN;
 	if (!is_moved(answer)) {

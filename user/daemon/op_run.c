@@ -16,9 +16,17 @@ static struct sl_target_group *find_listed(const struct sl_daemon *d, const char
 	return NULL;
 }
 
-/* NULL: answered. A renewal that is due is done first: nobody starts under an old policy. */
-static struct sl_target_group *ask_leave(struct sl_caller *client, const char *policy)
+/* One that knows nothing of them would start the command without (the client's word: whoever
+ * asks could have the names elsewhere, and what he starts could not). */
+static bool makes_mounts(const json_t *request)
 {
+	return json_is_true(json_object_get(request, "mounts"));
+}
+
+/* NULL: answered. A renewal that is due is done first: nobody starts under an old policy. */
+static struct sl_target_group *ask_leave(struct sl_caller *client, const json_t *request)
+{
+	const char *policy = json_string_value(json_object_get(request, "policy"));
 	struct sl_daemon *d = client->daemon;
 	struct sl_target_group *group = find_listed(d, policy);
 
@@ -28,6 +36,11 @@ static struct sl_target_group *ask_leave(struct sl_caller *client, const char *p
 		sl_answer_error(client, "denied",
 				"policy \"%.63s\" is not listed for runs (\"run\" in %s)", policy,
 				d->options->config);
+	else if (group->given.has_names && !makes_mounts(request))
+		sl_answer_error(client, "denied",
+				"policy \"%.63s\" has names, which need private mounts, and this client "
+				"does not say that it makes them (\"mounts\": true): use the `sluice` of "
+				"this sluiced, " SLUICE_VERSION, policy);
 	else if (sl_runs_count(d, client->uid) >= d->config->run.limit)
 		sl_answer_error(client, "busy", "uid %u has %u runs, as many as it may at once",
 				client->uid, d->config->run.limit);
@@ -73,7 +86,7 @@ void sl_op_run(struct sl_caller *client, const json_t *request)
 		sl_diag_free(&diag);
 		return;
 	}
-	group = ask_leave(client, json_string_value(json_object_get(request, "policy")));
+	group = ask_leave(client, request);
 	if (!group) {
 		close(pidfd);
 		return;
