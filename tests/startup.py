@@ -9,6 +9,7 @@ a run does.
 import os
 import pathlib
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,27 +34,41 @@ def milliseconds(*command, **who):
     return 1000 * elapsed, 1000 * cpu
 
 
+def with_mounts(sluice, folder):
+    """Copies of sluice and of sluice-mounts, which has its capabilities as `make install` gives
+    them."""
+    for name in ("sluice", "sluice-mounts"):
+        shutil.copy(sluice.with_name(name), folder / name)
+    subprocess.run(["setcap", "cap_sys_admin,cap_dac_read_search=ep", folder / "sluice-mounts"],
+                   check=True)
+    return folder / "sluice"
+
+
 def through_sluiced(sluice):
-    """What is added: (in the middle, at its least, of a CPU of the caller's in the middle)."""
+    """What is added, without names and with: (in the middle, at its least, of a CPU of the
+    caller's in the middle) each."""
     os.environ["SLUICE"] = str(pathlib.Path(sluice).resolve())
     sys.path.insert(0, str(pathlib.Path(__file__).parent / "system"))
     # pylint: disable-next=import-outside-toplevel
     from runslab import GROUP, USER, RunsHost
-    host, took, alone = RunsHost(), [], []
+    host, taken = RunsHost(), {None: [], "open": [], "named": []}
     try:
+        sluice = with_mounts(pathlib.Path(sluice), host.folder)
+        host.say(policies="[open, named]", named=NAMES_POLICY.replace("startup", "named"))
         host.start_daemon()
         who = {"user": USER, "group": USER, "extra_groups": [GROUP],
                "env": {**os.environ, **host.env}}
         for _ in range(DAEMON_RUNS):
-            host.ready()
-            alone.append(milliseconds("true", **who))
-            took.append(milliseconds(sluice, "run", "-q", "-p", "open", "--", "true",
-                                     **who))
+            for policy, times in taken.items():
+                host.ready()
+                before = [sluice, "run", "-q", "-p", policy, "--"] if policy else []
+                times.append(milliseconds(*before, "true", **who))
     finally:
         host.close()
-    middle = [statistics.median(column) for column in zip(*took)]
-    base = [statistics.median(column) for column in zip(*alone)]
-    return middle[0] - base[0], min(took)[0] - min(alone)[0], middle[1] - base[1]
+    base, *middles = ([statistics.median(column) for column in zip(*times)]
+                      for times in taken.values())
+    least = [min(times)[0] for times in taken.values()]
+    return [(m[0] - base[0], l - least[0], m[1] - base[1]) for m, l in zip(middles, least[1:])]
 
 
 def main(sluice):
@@ -70,11 +85,11 @@ def main(sluice):
     plain, uids, names = ("{:.1f} ms ({:.1f} of a CPU)".format(*(a - b for a, b in zip(times, base)))
                           for times in medians[1:])
     least = min(elapsed for elapsed, _ in taken[NAMES_POLICY]) - base[0]
-    through, least_through, cpu = through_sluiced(sluice)
+    through, with_names = ("{:.1f} ms ({:.1f} of a CPU), at best {:.1f} ms".format(
+        middle, cpu, best) for middle, best, cpu in through_sluiced(sluice))
     print(f"sluice run -- true adds {plain} to true ({base[0]:.1f} ms); with uid rules {uids}, with "
           f"names {names}, at best {least:.1f} ms; medians of {RUNS}; "
-          f"through sluiced {through:.1f} ms ({cpu:.1f} of a CPU), at best {least_through:.1f} ms "
-          f"({DAEMON_RUNS} runs)")
+          f"through sluiced {through}; with names {with_names} ({DAEMON_RUNS} runs)")
 
 
 if __name__ == "__main__":
