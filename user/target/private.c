@@ -78,8 +78,10 @@ static char **signed_environment(void)
 		n++;
 	out = calloc(n + 1, sizeof(*out));
 	for (size_t i = 0; out && i < n; i++)
-		if (asprintf(&out[i], "%c%s", SL_MOUNTS_SIGN, environ[i]) < 0)
+		if (asprintf(&out[i], "%c%s", SL_MOUNTS_SIGN, environ[i]) < 0) {
+			free(out);
 			return NULL;
+		}
 	return out;
 }
 
@@ -101,18 +103,23 @@ static char **behind(const char *program, char *const *argv)
 int sl_private_become_with_mounts(char *const *argv)
 {
 	char path[PATH_MAX];
-	int err = sl_private_find_mounts(path);
-	char **words = behind(path, argv), **env = signed_environment();
+	char **words, **env;
+	int err = -ENOMEM;
 
-	if (err) {
+	if (sl_private_find_mounts(path)) {
 		fputs("sluice run: the policy has names, and sluice-mounts, which makes the "
 		      "private mounts that they need, is neither beside this program nor in "
 		      "../libexec: `sudo make install` puts it there\n",
 		      stderr);
 		return EXIT_FAILED;
 	}
-	if (!words || !env)
-		return complain("sluice-mounts", -ENOMEM);
-	execve(path, words, env);
-	return complain(path, -errno);
+	words = behind(path, argv);
+	env = signed_environment();
+	if (words && env) {
+		execve(path, words, env);
+		err = -errno;
+	}
+	free(words);
+	free(env);
+	return complain(path, err);
 }
