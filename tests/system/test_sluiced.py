@@ -359,27 +359,6 @@ def test_detached_by_hand_stays_open_until_apply(host, prober):
     assert not prober.arrives("198.51.100.1")
 
 
-def test_rules_with_what_was_not_used(host, prober):
-    host.configure(agent=AGENT + "  - deny: {to: 203.0.113.0/24}\n    id: never\n")
-    host.start_daemon()
-    host.attached("vnet0")
-    assert prober.arrives("192.0.2.1")
-
-    def rules(*words):
-        done = host.sluice("rules", "--dev", "vnet0", "-o", "json", *words)
-        assert done.returncode == 0, done
-        return {r["rule"]: r for r in map(json.loads, done.stdout.splitlines())}
-    used = [r for r in rules().values() if r["count"]]
-    assert used and all(r["last"] for r in used) and rules()["never"]["count"] == 0
-    assert max(r["bytes"]["out"] for r in used) > 0     # sluiced may run the program that adds
-    assert rules()["never"]["bytes"] == {"out": 0, "in": 0}
-    assert set(rules("--unused", "30d")) == {"never"}
-    time.sleep(2.1)
-    assert set(rules("--unused", "1s")) == {"never", *(r["rule"] for r in used)}
-    done = host.sluice("rules", "--dev", "none")
-    assert done.returncode == 1 and "has no policy" in done.stderr
-
-
 def test_monitors_share_the_events_and_filter(host, prober):
     host.configure()
     host.start_daemon()

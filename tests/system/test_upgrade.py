@@ -341,8 +341,18 @@ def test_a_pin_that_is_missing(ours, prober):
     assert enforced(prober)
 
 
+def links(host):
+    """Pins by direction; before 6.6 there are filters of clsact instead, and no pins."""
+    there = {p.name.rsplit("-", 1)[1]: p for p in pathlib.Path(host.state).glob("netns-*/link-*")
+             if not p.name.endswith("peer")}
+    if not there:
+        assert host.status()["vnet0"]["via"] == "clsact"
+        pytest.skip("this kernel has no tcx")
+    return there
+
+
 def test_a_link_that_is_none(ours, prober):
-    path = next(pathlib.Path(ours.state).glob("netns-*/link-*-to"))
+    path = links(ours)["to"]
     keep = bpfsys.get(path)             # the real one goes on
     path.unlink()
     fd = bpfsys.program(0)
@@ -355,8 +365,7 @@ def test_a_link_that_is_none(ours, prober):
 
 def test_links_of_the_two_directions_in_each_others_place(ours, prober):
     """The kernel would put either program into either link."""
-    there = {p.name.rsplit("-", 1)[1]: p for p in pathlib.Path(ours.state).glob("netns-*/link-*")
-             if not p.name.endswith("peer")}
+    there = links(ours)
     spare = there["to"].with_name("spare")
     there["to"].rename(spare)
     there["from"].rename(there["to"])
