@@ -88,7 +88,7 @@ def test_what_others_do_is_mended_after_a_restart(host, how):
     restart(host, how)
     assert followed(host)
     monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
-    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 1)
     bpfsys.detach(next(pathlib.Path(host.state).glob("netns-*/link-*-from")))
     bpfsys.detach(pathlib.Path(host.state) / "cgroups" / str(host.cgroup.stat().st_ino) /
                   "sluice_connect4")

@@ -47,7 +47,7 @@ def test_everything_is_recorded_with_one_numbering(host, prober):
     host.start_daemon()
     host.attached("vnet0")
     monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
-    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 1)
     assert not prober.arrives("198.51.100.1")
     bpfsys.detach(next(pathlib.Path(host.state).glob("netns-*")) /
                   f"link-{host.ifindex('vnet0')}-from")

@@ -249,7 +249,7 @@ def test_what_somebody_takes_off_is_put_back(host):
     host.start_daemon()
     by_cgroup(host, cgroup, policy="open")
     monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
-    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 1)
     links = [p for p in (pathlib.Path(host.state) / "cgroups").rglob("*connect4*") if
              str(cgroup.stat().st_ino) in str(p)]
     assert links, list((pathlib.Path(host.state) / "cgroups").rglob("*"))
@@ -285,7 +285,7 @@ def test_events_name_the_cgroup(host):
     host.start_daemon()
     by_cgroup(host, cgroup, policy="open")
     monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
-    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 1)
     assert probe(host, cgroup) == (True, False)
     line = monitor.wait(lambda l: l.get("verdict") == "deny")
     assert line["target"] == {"kind": "cgroup", "name": str(cgroup)}, line
@@ -300,7 +300,7 @@ def test_two_of_one_name_are_told_apart(host):
     for path in (one, two):
         by_cgroup(host, path, policy="open", removed=False, name=str(path))
     monitor, seen = host.start(SLUICE, "monitor", "-o", "json", env=host.env), []
-    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 1)
     for path in (two, one):
         assert probe(host, path) == (True, False)
         line = monitor.wait(lambda l: l.get("verdict") == "deny" and l not in seen)

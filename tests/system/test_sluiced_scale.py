@@ -69,7 +69,7 @@ def test_a_flood_of_denials_while_it_stands_still(host):
                  len(by_name(host)) == 2)
     monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
     of_b = host.start(SLUICE, "monitor", "--target", "*/b", "-o", "json", env=host.env)
-    assert until(lambda: host.full_status()["daemon"]["clients"] == 3)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 2)
     host.daemon.signal(signal.SIGSTOP)
     start, neighbour, many = time.monotonic(), 0, flood(host, "a", count)
     while many.poll() is None and time.monotonic() < start + 20:

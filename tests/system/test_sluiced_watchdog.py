@@ -34,7 +34,7 @@ def running(host):
     host.first = host.attached("vnet0", policy="agent")
     assert not host.prober.arrives("198.51.100.1")
     host.monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
-    assert until(lambda: host.full_status()["daemon"]["clients"] == 2)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 1)
     yield host
     host.prober.close()
 

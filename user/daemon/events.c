@@ -126,7 +126,7 @@ static void on_record(void *context, const struct sl_event *event, __u64 count)
 	struct sl_daemon *daemon = context;
 	const struct sl_audit_names *names = sl_audit_targets_names(daemon->targets, event);
 
-	if (sl_control_server_has_readers(daemon->server))
+	if (sl_control_server_readers(daemon->server))
 		sl_control_server_publish_event(daemon->server, sl_runs_owner(daemon, event), names,
 						event, count,
 						sl_sinks_next(daemon->sinks));

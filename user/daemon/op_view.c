@@ -52,13 +52,14 @@ static json_t *daemon_json(struct sl_daemon *d)
 {
 	char since[40];
 
-	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:{s:o, s:i}, s:i}", "version", SLUICE_VERSION, "pid",
+	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:{s:o, s:i}, s:i, s:i}", "version", SLUICE_VERSION, "pid",
 			 (int)getpid(), "since", sl_view_time(d->started_s, since), "config",
 			 config_json(d), "received", sl_json_number(d->received), "foreign_changes",
 			 sl_json_number(d->foreign_changes), "containers", "announced",
 			 sl_json_number(d->cgroups.announced), "unannounced",
 			 (int)sl_cgroups_unannounced(&d->cgroups), "clients",
-			 (int)sl_control_server_clients(d->server));
+			 (int)sl_control_server_clients(d->server), "monitors",
+			 (int)sl_control_server_readers(d->server));
 }
 
 static bool find_known(struct sl_daemon *d, json_t *target, struct known *out)

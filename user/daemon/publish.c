@@ -9,12 +9,13 @@
 
 #define OUT_STREAM (1u << 20) /* bytes that a slow reader may be behind */
 
-bool sl_control_server_has_readers(struct sl_control_server *server)
+size_t sl_control_server_readers(struct sl_control_server *server)
 {
+	size_t n = 0;
+
 	for (struct sl_caller *c = sl_control_server_first(server); c; c = c->next)
-		if (c->stream.on)
-			return true;
-	return false;
+		n += c->stream.on;
+	return n;
 }
 
 void sl_caller_stream_tell_lost(struct sl_caller *c)

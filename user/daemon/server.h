@@ -85,7 +85,7 @@ bool sl_caller_is_root(const struct sl_caller *client);
 
 /* ---- publish.c ---- */
 
-bool sl_control_server_has_readers(struct sl_control_server *server);
+size_t sl_control_server_readers(struct sl_control_server *server);
 /* A record for every stream that wants it, of root and of the owner (0: root's alone). The
  * reference stays the caller's. */
 void sl_control_server_publish(struct sl_control_server *server, uid_t owner, json_t *record);
