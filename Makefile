@@ -126,7 +126,7 @@ test-guests: deps
 
 test-kernels:
 	@tools/install-deps kernels
-	$(Q)$(MAKE) --no-print-directory -j2 all tools
+	$(Q)$(MAKE) --no-print-directory -j2 all tools next
 	@tools/test-kernels $(O)
 
 test-kubernetes:
