@@ -5,11 +5,13 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
+import ocsf
 from devlab import Host, Lines
 from lab import sh, until
 from sinkslab import COUNT, Counter, Feed, Reader
@@ -217,6 +219,35 @@ def test_hostile_names_end_no_line(feed, tmp_path):
     assert question == {"name": 'x?{"seq":99}??[2J"\\????.example', "type": "TXT"}
 
 
+TARGET = {"kind": "cgroup", "name": "/a", "id": 7}
+RECORDS = [
+    {"event": "connection", "verdict": "deny", "reason": "socket-family", "direction": "egress",
+     "source": None, "destination": None, "process": {"pid": 9, "uid": 0, "comm": "x"}},
+    {"event": "connection", "verdict": "audit-deny", "family": "ipv6", "protocol": "89", "rule": "r",
+     "policy": "p", "generation": 3, "destination": {"address": "2001:db8::1", "port": None}},
+    {"event": "dns", "verdict": "deny", "reason": "dns-name", "direction": "egress", "protocol": "udp",
+     "destination": {"address": "192.0.2.53", "port": 53, "name": None},
+     "question": {"name": "a.example", "type": "A"}, "count": 2},
+    {"event": "dns", "verdict": "deny", "reason": "dns-malformed",
+     "question": {"name": None, "type": None}},
+    {"event": "foreign-change", "change": "lost", "why": "x"}, {"event": "meter", "bytes": {"out": 1}},
+    {"event": "reload", "ok": False}, {"event": "later", "verdict": None, "time": "rubbish"},
+]
+
+
+def test_every_record_is_an_event_of_ocsf(feed, tmp_path):
+    sinks = feed(f"file:{tmp_path}/a,format=ocsf")
+    for record in RECORDS:
+        sinks.ask("raw " + json.dumps({"time": "2026-11-26T05:00:00.5Z", "target": TARGET, **record}))
+    sinks.written()
+    events = [json.loads(line) for line in (tmp_path / "a").open()][1:]
+    assert len(events) == len(RECORDS)
+    for event in events:
+        ocsf.check({k: v for k, v in event.items() if k != "time_dt" or v != "rubbish"})
+    assert events[0]["src_endpoint"] == {"name": "/a"} and "query" not in events[3]
+    assert events[1]["connection_info"]["protocol_num"] == 89 and events[2]["count"] == 2
+
+
 # ---- the programs that read them ----
 
 JOURNALD = "/lib/systemd/systemd-journald"
@@ -368,13 +399,20 @@ def test_logrotate(host, tmp_path, how):
     reader.close()
 
 
+def no_ip():
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind(("work0", 0))
+        sock.send(b"\x02" * 12 + b"\x88\xb5" + bytes(60))
+
+
 def test_records_of_watch(host, tmp_path):
     """What was denied, and what became of the device, in one stream."""
-    path, ocsf = tmp_path / "a", tmp_path / "b"
+    path, written = tmp_path / "a", tmp_path / "b"
     denied(host)
     watch = host.watch("--dev", "vnet*", "-p", host.write(AGENT), "--sink", f"file:{path}",
-                       "--sink", f"file:{ocsf},format=ocsf")
+                       "--sink", f"file:{written},format=ocsf")
     watch.wait(lambda line: line["change"] == "attached")
+    host.within(no_ip)
     send(host, 1)
     assert until(lambda: seen(path, 1000))
     assert watch.close() == 0
@@ -385,7 +423,11 @@ def test_records_of_watch(host, tmp_path):
     event = next(r for r in records if r["event"] == "connection" and
                  r["destination"]["port"] == 1000)
     assert event["verdict"] == "deny" and event["bytes"] is None and event["duration"] is None
-    same = [json.loads(line) for line in ocsf.open()]
+    same = [json.loads(line) for line in written.open()]
+    for each in same:
+        ocsf.check(each)
+    without, = [r for r in same if r.get("status_detail") == "ethertype"]
+    assert without["src_endpoint"] == {"name": "vnet0", "mac": "02:02:02:02:02:02"}
     assert [r["metadata"]["sequence"] for r in same] == list(range(len(records)))
     twin = same[event["seq"]]
     assert twin["class_uid"] == 4001
@@ -419,6 +461,8 @@ def test_allowed_connections(host, tmp_path):
                 if r["metadata"]["sequence"] == event["seq"])
     assert (twin["activity_name"], twin["disposition"], twin["severity_id"]) == ("Open", "Allowed", 1)
     assert twin["dst_endpoint"] == {"ip": "192.0.2.2", "port": 9}
+    for line in (tmp_path / "b").open():
+        ocsf.check(json.loads(line))
     close, = [r for r in map(json.loads, (tmp_path / "a").open()) if r["event"] == "close"]
     assert close["destination"] == event["destination"] and close["end"] == "detached"
     assert close["bytes"]["out"] > 40 and close["bytes"]["in"] == 0

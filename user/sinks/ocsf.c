@@ -57,6 +57,16 @@ static json_t *endpoint(const json_t *record, const char *which)
 	return NULL;
 }
 
+/* One of the two is required: of a frame without addresses, of a socket that was not made. */
+static json_t *workload(const json_t *record)
+{
+	json_t *to = json_object();
+
+	set_text(to, "name", sl_record_text(json_object_get(record, "target"), "name") ?: "unknown");
+	set_text(to, "mac", sl_record_text(json_object_get(record, "link"), "source"));
+	return to;
+}
+
 static int protocol_number(const char *name)
 {
 	static const struct {
@@ -152,6 +162,8 @@ static void set_network(json_t *to, const json_t *record)
 {
 	json_t *source = endpoint(record, "source"), *destination = endpoint(record, "destination");
 
+	if (!source && !destination)
+		source = workload(record);
 	if (source)
 		json_object_set_new(to, "src_endpoint", source);
 	if (destination)
@@ -176,6 +188,18 @@ static void set_traffic(json_t *to, const json_t *record)
 				    json_integer((json_int_t)(json_number_value(duration) * 1000)));
 }
 
+/* What could not be read has no name, and is no query to the schema. */
+static void set_query(json_t *to, const json_t *question)
+{
+	json_t *query = json_object();
+
+	set_text(query, "hostname", sl_record_text(question, "name"));
+	set_text(query, "type", sl_record_text(question, "type"));
+	if (json_object_get(query, "hostname"))
+		json_object_set(to, "query", query);
+	json_decref(query);
+}
+
 static void set_event(json_t *to, const json_t *record)
 {
 	const char *event = sl_record_text(record, "event") ?: "";
@@ -184,10 +208,7 @@ static void set_event(json_t *to, const json_t *record)
 
 	if (verdict && !strcmp(event, "dns")) {
 		set_class(to, DNS_ACTIVITY, DNS_QUERY, "DNS Activity", "Query");
-		if (json_is_object(question))
-			json_object_set_new(to, "query", json_pack("{s:s?, s:s?}", "hostname",
-				sl_record_text(question, "name"), "type",
-				sl_record_text(question, "type")));
+		set_query(to, question);
 	} else if (!strcmp(event, "close")) {
 		set_class(to, NETWORK_ACTIVITY, CLOSE, "Network Activity", "Close");
 	} else if (verdict && !strcmp(verdict, "deny")) {
@@ -236,9 +257,9 @@ json_t *sl_ocsf(json_t *record, enum sl_sink_level level)
 
 	if (!to)
 		return NULL;
-	metadata = json_pack("{s:s, s:{s:s, s:s, s:s}, s:[s], s:O?}", "version", "1.3.0", "product",
+	metadata = json_pack("{s:s, s:{s:s, s:s, s:s}, s:[s,s,s], s:O?}", "version", "1.3.0", "product",
 			     "name", "Sluice", "vendor_name", "Sluice", "version", SLUICE_VERSION,
-			     "profiles", "security_control", "sequence",
+			     "profiles", "datetime", "host", "security_control", "sequence",
 			     json_object_get(record, "seq"));
 	json_object_set_new(to, "metadata", metadata);
 	json_object_set_new(to, "time",
