@@ -308,6 +308,32 @@ def test_two_of_one_name_are_told_apart(host):
         seen.append(line)
 
 
+def test_names_that_would_steer_a_terminal(host):
+    """Of a cgroup and of a device, in all that is read as text; none makes the others' rows wider, and
+    of each `top` shows the end."""
+    names = ["\x1b]0;x\x07\x1b[2J\u202e", "long-" + "x" * 200, "plain"]
+    cgroups = [make(host, f"a/{name}") for name in names]
+    configured(host, f'{{match: {{cgroup: "{host.group}/a/*"}}, policy: open}}',
+               '{match: {device: "v*"}, policy: open}')
+    tap = host.tap("v\x1b[31m")
+    host.start_daemon()
+    for cgroup in cgroups:
+        by_cgroup(host, cgroup, policy="open")
+    monitor = host.start(SLUICE, "monitor", env=host.env)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 1)
+    assert probe(host, cgroups[0]) == (True, False)
+    monitor.wait(lambda line: "\\x1b]0;x\\x07\\x1b[2J\\xe2\\x80\\xae" in line and "7002/tcp" in line)
+    shown = {words: host.sluice(*words).stdout for words in (
+        ("status",), ("top", "--batch", "--count", "1"), ("rules", "--cgroup", str(cgroups[0])))}
+    host.drop(tap)
+    host.daemon.wait_error("gone v\\x1b[31m")
+    for text in (*shown.values(), *monitor.lines, *host.daemon.errors):
+        assert all(c == "\n" or c.isprintable() for c in text), ascii(text)
+    status, top, _ = shown.values()
+    assert max(len(line) for line in status.splitlines() if "plain" in line or "TARGET" in line) < 200
+    assert all(f"{end} " in top for end in ("plain", "x" * 20, "\\xae", "v\\x1b[31m")), top
+
+
 def test_churn_leaves_nothing(host):
     count = int(os.environ.get("SLUICE_CHURN", "300"))
     configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: open}}')

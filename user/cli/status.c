@@ -57,12 +57,15 @@ static void print_more(const json_t *j)
 		printf("  leased %s until %s\n", text_of(leased, "address"), text_of(leased, "until"));
 }
 
+#define NAME_COLUMNS_MAX 60
+
 /* Of a cgroup it is a path, which may hold anything. */
 static char *name_of(const json_t *target)
 {
 	return sl_escaped(text_of(target, "name"));
 }
 
+/* One that is longer moves its own row alone: who made a cgroup chose its name. */
 static int name_width(const json_t *targets)
 {
 	int width = 15, n;
@@ -72,7 +75,7 @@ static int name_width(const json_t *targets)
 	for (i = 0; i < json_array_size(targets); i++) {
 		name = name_of(json_array_get(targets, i));
 		n = name ? (int)strlen(name) : 0;
-		width = n > width ? n : width;
+		width = n > width && n <= NAME_COLUMNS_MAX ? n : width;
 		free(name);
 	}
 	return width;

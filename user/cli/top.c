@@ -12,9 +12,12 @@
 #include "output.h"
 #include "status.h"
 
+#define NAME_COLUMNS_MIN 16
+#define NAME_COLUMNS_MAX 40
+
 /* Counters of one target at one time. */
 struct sample {
-	char name[64], policy[64], mode[16];
+	char name[NAME_COLUMNS_MAX + 1], policy[64], mode[16];
 	__u64 slot, since_hash; /* the same target as before? */
 	__u64 allowed, blocked, lost, tx, rx;
 	double allowed_s, blocked_s, tx_s, rx_s; /* since the sample before */
@@ -72,6 +75,22 @@ static void copy(char *to, size_t size, const char *text)
 	free(escaped);
 }
 
+/* Of a path that is too long the end is shown: there cgroups differ. */
+static void copy_end(char *to, size_t size, const char *text)
+{
+	char *escaped = sl_escaped(text);
+	size_t len = escaped ? strlen(escaped) : 0;
+	const char *at = escaped ? escaped : "?";
+
+	if (len >= size) {
+		at += len - (size - 3);
+		while ((*at & 0xc0) == 0x80)	/* not from the middle of a character */
+			at++;
+	}
+	snprintf(to, size, "%s%s", len >= size ? ".." : "", at);
+	free(escaped);
+}
+
 static struct sample sample_of(const json_t *t)
 {
 	struct sample s = {
@@ -84,7 +103,7 @@ static struct sample sample_of(const json_t *t)
 		.rx = number_of(t, "rx_bytes"),
 	};
 
-	copy(s.name, sizeof(s.name), text_of(t, "name"));
+	copy_end(s.name, sizeof(s.name), text_of(t, "name"));
 	copy(s.policy, sizeof(s.policy), text_of(t, "policy"));
 	copy(s.mode, sizeof(s.mode), text_of(t, "mode"));
 	return s;
@@ -156,26 +175,38 @@ static int take(struct top *top)
 
 /* ---- showing ---- */
 
-#define HEADING "%-16s %-18s %-7s %9s %9s %10s %10s %10s %10s %7s"
+#define HEADING "%-*s %-18s %-7s %9s %9s %10s %10s %10s %10s %7s"
 #define WORDS                                                                                      \
 	"TARGET", "POLICY", "MODE", "ALLOWED/s", "BLOCKED/s", "TX B/s", "RX B/s", "ALLOWED",       \
 		"BLOCKED", "LOST"
 
-static void row_text(const struct sample *s, char *buf, size_t size)
+static int name_width(const struct samples *samples)
 {
-	snprintf(buf, size, "%-16.16s %-18.18s %-7s %9.1f %9.1f %10.0f %10.0f %10llu %10llu %7llu",
-		 s->name, s->policy, s->mode, s->allowed_s, s->blocked_s, s->tx_s, s->rx_s,
+	size_t width = NAME_COLUMNS_MIN, len;
+
+	for (size_t i = 0; i < samples->n; i++) {
+		len = strlen(samples->rows[i].name);
+		width = len > width ? len : width;
+	}
+	return (int)width;
+}
+
+static void row_text(const struct sample *s, int width, char *buf, size_t size)
+{
+	snprintf(buf, size, "%-*s %-18.18s %-7s %9.1f %9.1f %10.0f %10.0f %10llu %10llu %7llu",
+		 width, s->name, s->policy, s->mode, s->allowed_s, s->blocked_s, s->tx_s, s->rx_s,
 		 (unsigned long long)s->allowed, (unsigned long long)s->blocked,
 		 (unsigned long long)s->lost);
 }
 
 static void print_table(const struct top *top)
 {
+	int width = name_width(&top->now);
 	char line[256];
 
-	printf(HEADING "\n", WORDS);
+	printf(HEADING "\n", width, WORDS);
 	for (size_t i = 0; i < top->now.n; i++) {
-		row_text(&top->now.rows[i], line, sizeof(line));
+		row_text(&top->now.rows[i], width, line, sizeof(line));
 		puts(line);
 	}
 	fflush(stdout);
@@ -184,7 +215,7 @@ static void print_table(const struct top *top)
 static void draw(const struct top *top)
 {
 	const json_t *warnings = json_object_get(top->now.status, "warnings"), *w;
-	int y = 2, last = LINES - 1;
+	int y = 2, last = LINES - 1, width = name_width(&top->now);
 	char line[256];
 	size_t i;
 
@@ -192,10 +223,10 @@ static void draw(const struct top *top)
 	mvprintw(0, 0, "sluice top: %zu targets, %zu warnings; q ends", top->now.n,
 		 json_array_size(warnings));
 	attron(A_REVERSE);
-	mvprintw(1, 0, HEADING, WORDS);
+	mvprintw(1, 0, HEADING, width, WORDS);
 	attroff(A_REVERSE);
 	for (i = 0; i < top->now.n && y < last; i++) {
-		row_text(&top->now.rows[i], line, sizeof(line));
+		row_text(&top->now.rows[i], width, line, sizeof(line));
 		mvaddnstr(y++, 0, line, COLS);
 	}
 	json_array_foreach(warnings, i, w)

@@ -61,8 +61,10 @@ static void complain(struct sl_devices *devices, struct sl_watched *w, const cha
 {
 	const char *first = NULL;
 
-	if (diag->n_errors)
-		fprintf(stderr, "%s: %s:\n", devices->program, w->device.name);
+	if (diag->n_errors) {
+		sl_devices_say_name(devices, w->device.name);
+		fputs(":\n", stderr);
+	}
 	sl_diag_print(diag, stderr);
 	for (size_t i = 0; i < diag->n && !first; i++)
 		if (diag->entries[i].severity == SL_ERROR)
@@ -229,9 +231,9 @@ static void warn_of_veth(struct sl_devices *devices, const struct sl_watched *w)
 	if (devices->veth_said ||
 	    sl_state_device_peer(devices->state, &w->device) != SL_PEER_OPEN)
 		return;
-	fprintf(stderr, "%s: %s is a veth whose other end is not guarded: whoever has CAP_NET_ADMIN "
-		"there can send past this policy (docs/SECURITY.md)\n", devices->program,
-		w->device.name);
+	sl_devices_say_name(devices, w->device.name);
+	fputs(" is a veth whose other end is not guarded: whoever has CAP_NET_ADMIN "
+	      "there can send past this policy (docs/SECURITY.md)\n", stderr);
 	devices->veth_said = true;
 }
 

@@ -35,6 +35,13 @@ struct sl_watched *sl_devices_find(struct sl_devices *devices, unsigned ifindex)
 	return NULL;
 }
 
+/* Its maker chose it: any bytes but / and white space. */
+void sl_devices_say_name(const struct sl_devices *devices, const char *name)
+{
+	fprintf(stderr, "%s: ", devices->program);
+	sl_put_text(name, stderr);
+}
+
 static void set_name(struct sl_watched *w, const char *name)
 {
 	memcpy(w->device.name, name, sizeof(w->device.name));
@@ -49,16 +56,15 @@ static void consider(struct sl_devices *devices, const struct sl_link *link)
 	if (!group || sl_devices_find(devices, link->ifindex)) /* by hand, of a run before this one */
 		return;
 	if (link->type != ARPHRD_ETHER) {
-		fprintf(stderr,
-			"%s: %s matches, but is no Ethernet device (type %u): "
-			"not attached\n",
-			devices->program, link->name, link->type);
+		sl_devices_say_name(devices, link->name);
+		fprintf(stderr, " matches, but is no Ethernet device (type %u): not attached\n",
+			link->type);
 		return;
 	}
 	w = SL_ADD(devices->devices, devices->n_devices);
 	if (!w) {
-		fprintf(stderr, "%s: %s: out of memory: NOT ATTACHED\n", devices->program,
-			link->name);
+		sl_devices_say_name(devices, link->name);
+		fputs(": out of memory: NOT ATTACHED\n", stderr);
 		return;
 	}
 	w->group = sl_target_group_get(group);

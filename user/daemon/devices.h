@@ -111,6 +111,9 @@ __u64 sl_now_ns(void); /* monotonic */
 
 /* ---- devices.c ---- */
 
+/* "PROGRAM: NAME" on stderr, the name escaped. */
+void sl_devices_say_name(const struct sl_devices *devices, const char *name);
+
 /* The handler of sl_links_open; context: struct sl_devices. */
 void sl_devices_on_link(void *context, enum sl_link_change change, const struct sl_link *link,
 			const struct sl_link *before);

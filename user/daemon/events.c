@@ -46,7 +46,9 @@ void sl_daemon_record_of(struct sl_daemon *daemon, uid_t owner, json_t *record, 
 
 static void say(const char *change, const struct sl_watched *w, const char *policy, const char *why)
 {
-	fprintf(stderr, "sluiced: %s %s (ifindex %u)", change, w->device.name, w->device.ifindex);
+	fprintf(stderr, "sluiced: %s ", change);
+	sl_put_text(w->device.name, stderr);
+	fprintf(stderr, " (ifindex %u)", w->device.ifindex);
 	if (policy)
 		fprintf(stderr, ": policy %s, generation %llu", policy,
 			(unsigned long long)w->generation);
