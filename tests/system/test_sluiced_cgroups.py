@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -332,6 +333,30 @@ def test_names_that_would_steer_a_terminal(host):
     status, top, _ = shown.values()
     assert max(len(line) for line in status.splitlines() if "plain" in line or "TARGET" in line) < 200
     assert all(f"{end} " in top for end in ("plain", "x" * 20, "\\xae", "v\\x1b[31m")), top
+
+
+def test_hundreds_at_once_hold_up_nobody(host):
+    """Clients are answered, and programs put back, while the others still wait for theirs."""
+    first, count = make(host, "a/first"), 250
+    configured(host, f'{{match: {{cgroup: "{host.group}/a/*"}}, policy: open}}')
+    host.start_daemon()
+    by_cgroup(host, first, policy="open")
+    link = next(p for p in (pathlib.Path(host.state) / "cgroups").rglob("*connect4*")
+                if str(first.stat().st_ino) in str(p))
+    host.daemon.signal(signal.SIGSTOP)
+    cgroups = [make(host, f"a/{i}") for i in range(count)]
+    bpfsys.detach(link)
+    host.daemon.signal(signal.SIGCONT)
+    attached, mended_at = [], None
+    while not attached or attached[-1] <= count:
+        attached.append(sum(t["attached"] for t in host.full_status()["targets"]))
+        if mended_at is None and any("lost" in line for line in host.daemon.errors):
+            mended_at = attached[-1]
+        assert host.daemon.child.poll() is None
+    print(f"\n{len(attached)} answers meanwhile; put back after {mended_at} of {count}")
+    assert any(1 < n < count for n in attached), attached
+    assert mended_at is not None and mended_at < count, attached
+    assert probe(host, first) == probe(host, cgroups[-1]) == (True, False)
 
 
 def test_churn_leaves_nothing(host):

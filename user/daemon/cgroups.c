@@ -99,11 +99,15 @@ static bool is_ours(const struct sl_watched_cgroup *w)
 	return w->state == SL_WATCHED_ATTACHED || w->state == SL_WATCHED_ISOLATED;
 }
 
+static bool wants(const struct sl_watched_cgroup *w)
+{
+	return w->state == SL_WATCHED_WAITING || (is_ours(w) && w->renew);
+}
+
 static bool has_work(const struct sl_cgroups *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].state == SL_WATCHED_WAITING ||
-		    (is_ours(&c->list[i]) && c->list[i].renew))
+		if (wants(&c->list[i]))
 			return true;
 	return c->sweep;
 }
@@ -116,19 +120,37 @@ static bool has_lost_something(const struct sl_cgroups *c, const struct sl_state
 	return false;
 }
 
-static void work_on(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w)
+static void note_lost(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w)
 {
 	const char *why = is_ours(w) ? sl_cgroup_broken(state, w) : NULL;
 
-	if (why) {
-		c->ops->tell(c->context, "lost", w, NULL, why);
-		w->state = SL_WATCHED_WAITING;
-		w->meaning = 0;
+	if (!why)
+		return;
+	c->ops->tell(c->context, "lost", w, NULL, why);
+	w->state = SL_WATCHED_WAITING;
+	w->meaning = 0;
+}
+
+/* Parents first: a default holds what stands below it. Of thousands that come at once not all
+ * are given theirs at a stretch: events, the watchdog and clients wait meanwhile. */
+static void give_some(struct sl_cgroups *c, struct sl_state *state, __u64 at_most_ns)
+{
+	__u64 begin = sl_now_ns();
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct sl_watched_cgroup *w = &c->list[i];
+
+		if (!wants(w))
+			continue;
+		if (sl_now_ns() - begin > at_most_ns) {
+			c->busy_at_ns = begin; /* go on at once */
+			return;
+		}
+		if (w->state == SL_WATCHED_WAITING)
+			sl_cgroup_give(c, state, w);
+		else
+			sl_cgroup_renew(c, state, w);
 	}
-	if (w->state == SL_WATCHED_WAITING)
-		sl_cgroup_give(c, state, w);
-	else if (is_ours(w) && w->renew)
-		sl_cgroup_renew(c, state, w);
 }
 
 static void note_left(void *context, const struct sl_target_view *view)
@@ -178,7 +200,7 @@ static void sweep(struct sl_cgroups *c, struct sl_state *state)
 	c->sweep_at_ns = c->n_gone ? sl_now_ns() + c->sweep_wait_ns : 0;
 }
 
-static void change_state(struct sl_cgroups *c)
+static void change_state(struct sl_cgroups *c, bool lost, __u64 at_most_ns)
 {
 	struct sl_state *state;
 	int err = c->ops->lock(c->context, &state);
@@ -187,9 +209,9 @@ static void change_state(struct sl_cgroups *c)
 		c->busy_at_ns = sl_now_ns() + (err == -EAGAIN ? BUSY_NS : SECOND);
 		return;
 	}
-	/* parents first: a default holds what stands below it */
-	for (size_t i = 0; i < c->n; i++)
-		work_on(c, state, &c->list[i]);
+	for (size_t i = 0; lost && i < c->n; i++)
+		note_lost(c, state, &c->list[i]);
+	give_some(c, state, at_most_ns);
 	if (c->sweep)
 		sweep(c, state);
 	sl_state_unlock(state);
@@ -242,10 +264,10 @@ static void work_on_forwarders(struct sl_cgroups *c, const struct sl_state *stat
 	sl_forwarders_work(c->forwarders, state);
 }
 
-void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state)
+void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state, __u64 at_most_ns)
 {
 	__u64 now = sl_now_ns();
-	bool news;
+	bool news, lost;
 
 	if (!c->mount)
 		return;
@@ -260,8 +282,9 @@ void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state)
 	work_on_forwarders(c, state);
 	if (c->busy_at_ns && !is_due(&c->busy_at_ns, now))
 		return;
-	if (has_work(c) || (is_due(&c->check_at_ns, now) && has_lost_something(c, state)))
-		change_state(c);
+	lost = is_due(&c->check_at_ns, now) && has_lost_something(c, state);
+	if (lost || has_work(c))
+		change_state(c, lost, at_most_ns);
 	if (!c->check_at_ns)
 		c->check_at_ns = now + CHECK_NS;
 }

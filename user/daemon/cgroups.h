@@ -108,8 +108,9 @@ void sl_cgroups_take_back(struct sl_cgroups *cgroups);
 void sl_cgroups_on_change(struct sl_cgroups *cgroups);
 void sl_cgroups_renew_all(struct sl_cgroups *cgroups);
 
-/* What the clock and inotify ask for. state: to look at, unlocked. */
-void sl_cgroups_work(struct sl_cgroups *cgroups, const struct sl_state *state);
+/* What the clock and inotify ask for. state: to look at, unlocked. at_most_ns: after so long the
+ * rest is left to the next call, ~0ull: all is done. */
+void sl_cgroups_work(struct sl_cgroups *cgroups, const struct sl_state *state, __u64 at_most_ns);
 int sl_cgroups_timeout(const struct sl_cgroups *cgroups);
 
 struct sl_watched_cgroup *sl_cgroups_find(struct sl_cgroups *cgroups, __u64 id);

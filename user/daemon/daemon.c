@@ -21,6 +21,7 @@
 #define TICK_MS 250		    /* the ring is drained at least this often */
 #define CHECK_NS (300 * 1000000ull) /* is all still in place? */
 #define RECONCILE_NS (60 * SECOND)
+#define TURN_NS (250 * 1000000ull) /* of cgroups that come, at a stretch */
 
 /* ---- what is polled ---- */
 
@@ -281,7 +282,8 @@ static bool work(struct sl_daemon *daemon)
 	}
 	sl_devices_work(&daemon->devices);
 	sl_pods_work(daemon);
-	sl_cgroups_work(&daemon->cgroups, daemon->devices.state);
+	/* ready: all that was there when we came has its policy */
+	sl_cgroups_work(&daemon->cgroups, daemon->devices.state, daemon->ready ? TURN_NS : ~0ull);
 	sl_daemon_claim_events(daemon);
 	sl_daemon_drain(daemon, false);
 	sl_daemon_look(daemon, false);

@@ -239,31 +239,31 @@ static int search(int dir_fd, __u64 id, unsigned depth)
 	return found;
 }
 
-/* Without CAP_DAC_READ_SEARCH, which sluiced gives up. Takes root over. */
-static int open_without_handle(int root, __u64 id)
+/* Who follows cgroups knows where it is: no mount table is read, and no capability is needed. */
+static int open_as_found(__u64 id)
 {
 	bool removed = false;
 	char *path = finder ? finder(finder_context, id, &removed) : NULL;
-	int fd = path && !removed ? open_if_it_is(path, id) : -ENOENT;
+	int fd = removed ? -ESTALE : path ? open_if_it_is(path, id) : -ENOENT;
 
 	free(path);
-	if (removed || fd != -ENOENT) {
-		close(root);
-		return removed ? -ESTALE : fd;
-	}
-	fd = search(root, id, 0);
-	return fd == -ENOENT ? -ESTALE : fd;
+	return fd;
 }
 
 int sl_state_open_cgroup_id(__u64 id)
 {
-	int root = open_root(), fd;
+	int root, fd = open_as_found(id);
 
+	if (fd != -ENOENT)
+		return fd;
+	root = open_root();
 	if (root < 0)
 		return root;
 	fd = open_handle(root, id);
-	if (fd == -EPERM)
-		return open_without_handle(root, id);
+	if (fd == -EPERM) {		/* without CAP_DAC_READ_SEARCH, which sluiced gives up */
+		fd = search(root, id, 0);
+		return fd == -ENOENT ? -ESTALE : fd;
+	}
 	close(root);
 	return fd;
 }
