@@ -70,6 +70,28 @@ def test_the_default_rules_see_each_kind(tmp_path):
         "metadata", "scan", "beacon", "first-seen"}
 
 
+def test_the_default_rules_are_quiet_just_below(tmp_path):
+    """One record, one port, one byte, one interval less than the rules want; other verdicts; what
+    sluiced itself changed; what was seen while it learned."""
+    def at(second, **fields):
+        return {**record(**fields), "time": f"2026-11-26T{second // 3600:02d}:"
+                f"{second // 60 % 60:02d}:{second % 60:02d}Z"}
+
+    def to(address, port):
+        return {"address": address, "port": port, "name": None}
+    allowed = {"verdict": "allow", "target": {"kind": "device", "name": "vnet1"}}
+    records = [at(0, event="device", change="attached"), at(1, event="reload", ok=True),
+               at(3, event="meter", bytes={"out": (10 << 30) - 1, "in": 11 << 30}),
+               at(4, event="dns", count=49), at(5, event="dns", verdict="allow", count=99),
+               at(6, count=80), at(7, destination=to("169.254.169.254", 80), verdict="allow")]
+    records += [at(20 + port, destination=to("192.0.2.9", port)) for port in range(18)]
+    records += [at(100 + 60 * i, **allowed) for i in range(7)]              # one too few
+    records += [at(4000 + 60 * i + 20 * (i % 2), **allowed, destination=to("192.0.2.77", 1))
+                for i in range(12)]                                         # no rhythm
+    done = sluice("alerts", "--rules", DEFAULT, "--events", write_events(tmp_path / "e", *records))
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_the_fields_of_rules_are_fields_of_events():
     table = (ROOT / "docs" / "events.md").read_text()
     fields = (ROOT / "docs" / "alerts.md").read_text().split("### Fields\n\n")[1].split("\n\n")[0]
@@ -434,3 +456,12 @@ def test_the_unit_takes_everything_away():
                  "DynamicUser=yes", "ProtectSystem=strict", "PrivateDevices=yes",
                  "RestrictNamespaces=yes", "MemoryDenyWriteExecute=yes"):
         assert line in unit.splitlines()
+
+
+@pytest.mark.parametrize("unit, tenths", [("sluice-alerts", 15), ("sluiced", 41)])
+def test_what_systemd_says_of_the_units(unit, tenths):
+    """Its measure of what a service could do, from 0 to 10; sluiced keeps what BPF and its lookout
+    take."""
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", f"--threshold={tenths}",
+                           f"deploy/systemd/{unit}.service"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "Overall exposure" in done.stdout, done.stdout + done.stderr
