@@ -10,8 +10,9 @@ import time
 import pytest
 
 from devlab import Namespace
+from dnsmsg import query
 from lab import SLUICE
-from sluicedlab import AGENT, CONFIG, DaemonHost, Prober, SLUICED, WAIT, until
+from sluicedlab import AGENT, CONFIG, DaemonHost, Prober, SLUICED, WAIT, udp_frame, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
@@ -380,6 +381,25 @@ def test_monitors_share_the_events_and_filter(host, prober):
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     host.kill_daemon()
     assert monitors[0].child.wait(WAIT) == 1
+
+
+def test_monitor_by_name(host, prober):
+    """The name that was asked; what has no name is no match."""
+    host.configure(agent="sluice: 1\nname: agent\ndns: {resolvers: [192.0.2.1]}\nrules:\n"
+                         "  - allow: \"api.good.example:443\"\n")
+    host.start_daemon()
+    host.attached("vnet0")
+    evil, good, every = (host.start(SLUICE, "monitor", "-o", "json", *words, env=host.env) for words in
+                         (["--name", "*.evil.example"], ["--name", "x.good.*"], []))
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 3)
+    assert not prober.arrives("198.51.100.1")                   # without a name
+    for name in ("x.good.example", "x.evil.example"):
+        os.write(prober.tap, udp_frame(prober.bridge, "192.0.2.1", query(name), port=53))
+    for monitor, name in ((evil, "x.evil.example"), (good, "x.good.example")):
+        line = monitor.wait(lambda l: l.get("event") == "dns")
+        assert line["question"]["name"] == name and line["verdict"] == "deny"
+    every.wait(lambda l: (l.get("question") or {}).get("name") == "x.evil.example")
+    assert [len(m.lines) for m in (evil, good)] == [1, 1] and len(every.lines) >= 3
 
 
 def test_top(host, prober):
