@@ -408,6 +408,21 @@ def test_privileges_after_the_start(host):
         assert "Seccomp:\t2" in text and f"CapEff:\t{wanted:016x}" in text
 
 
+def test_nobody_else_reaches_the_pins(host):
+    host.veth("vnet0")
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0")
+    for folder, _, files in os.walk(host.state):
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700, folder
+        assert files or folder != host.state
+        for name in files:
+            assert stat.S_IMODE(os.stat(f"{folder}/{name}").st_mode) == 0o600, (folder, name)
+    done = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "ls",
+                           host.state], capture_output=True, text=True)
+    assert done.returncode and "Permission denied" in done.stderr, done
+
+
 def test_nothing_leaks_over_reloads_and_devices(host):
     """Descriptors and memory, after a round that everything has been through once."""
     host.configure()
