@@ -238,3 +238,10 @@ def test_examples_are_valid_and_pass_their_tests(path):
 
 def test_there_are_examples():
     assert len(EXAMPLES) >= 5
+
+
+@pytest.mark.parametrize("words", [("\x1b[1m",), ("run", "--x\x1b[1m"), ("rules", "--unused", "\x1b[1m"),
+                                   ("status", "\x1b[1m")])
+def test_arguments_that_would_steer_the_terminal(words):
+    done = sluice(*words)
+    assert done.returncode == 2 and "\\x1b[1m" in done.stderr and "\x1b" not in done.stderr, done

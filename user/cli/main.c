@@ -5,6 +5,7 @@
 
 #include "alerts_usage.h"
 #include "cli.h"
+#include "policy/text.h"
 
 const struct sl_command sl_commands[] = {
 	{"run", "run a command under a policy",
@@ -291,7 +292,9 @@ int main(int argc, char **argv)
 		return argc > 2 && sl_command_find(argv[2]) ? sl_help(argv[2]) : overview(stdout);
 	command = sl_command_find(argv[1]);
 	if (!command) {
-		fprintf(stderr, "sluice: no command '%s'\n\n", argv[1]);
+		fputs("sluice: no command '", stderr);
+		sl_put_text(argv[1], stderr);
+		fputs("'\n\n", stderr);
 		return overview(stderr);
 	}
 	return command->run(argc - 1, argv + 1);

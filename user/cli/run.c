@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "output.h"
 #include "run.h"
 
 enum { OPT_AUDIT = 256, OPT_LOG, OPT_USER, OPT_WAIT, OPT_LEAVE, OPT_KEEP, OPT_TRUST, OPT_HELP };
@@ -64,11 +65,12 @@ int cmd_run(int argc, char **argv)
 	struct sl_run_options o = {};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "+p:vqh", long_options, NULL)) != -1) {
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "+:p:vqh", long_options, NULL)) != -1) {
 		if (option == OPT_HELP || option == 'h')
 			return sl_help("run");
 		if (!set_option(&o, option))
-			return sl_usage("run", NULL);
+			return sl_option_wrong("run", option, argv);
 	}
 	if (optind == argc)
 		return sl_usage("run", "no command to run");

@@ -2,9 +2,11 @@
 /* What is said of a command, from the program's table of them. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "policy/text.h"
 
 const struct sl_command *sl_command_find(const char *name)
 {
@@ -24,14 +26,18 @@ int sl_help(const char *command)
 
 int sl_usage(const char *command, const char *wrong, ...)
 {
+	char *text = NULL;
 	va_list args;
 
 	if (wrong) {
-		fprintf(stderr, "sluice %s: ", command);
 		va_start(args, wrong);
-		vfprintf(stderr, wrong, args);
+		if (vasprintf(&text, wrong, args) < 0)
+			text = NULL;
 		va_end(args);
+		fprintf(stderr, "sluice %s: ", command);
+		sl_put_text(text ? text : wrong, stderr); /* it quotes arguments */
 		fputs("\n", stderr);
+		free(text);
 	}
 	fputs(sl_command_find(command)->usage, stderr);
 	return SL_EXIT_USAGE;
