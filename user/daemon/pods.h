@@ -6,6 +6,8 @@
  *
  *   pod_cgroup.c  which cgroup is which pod's
  *   pods.c        when something is to be done: cgroups, runtime, objects
+ *   pods_walk.c   their cgroups, from the first walk that finds one to its target's end
+ *   pods_source.c the runtime and the objects, opened and closed as the configuration says
  *   pod_policy.c  one pod: who it is, its policy, its end
  *   pods_view.c   as status and metrics show them
  *
@@ -21,6 +23,7 @@
 #include "loop.h"
 #include "pod_cgroup.h"
 
+#define SL_PODS_ASK_NS 20000000ull /* until the runtime is asked again, the first time */
 #define SL_PODS_SELF "SLUICE_POD_UID" /* in the environment: of the pod that sluiced is in */
 
 struct sl_daemon;
@@ -76,6 +79,26 @@ void sl_pods_close(struct sl_daemon *daemon);
 
 /* For sl_state_on_end: a target goes, its counters are still there. */
 void sl_pods_end(struct sl_daemon *daemon, const struct sl_state *state, __u32 slot);
+
+/* ---- pods_walk.c ---- */
+
+extern const struct sl_cgroups_pods sl_pods_hooks;
+/* Where their cgroups are: the configuration's, else the known ones; *n of them. */
+const char *const *sl_pods_places_of(const struct sl_daemon *daemon, size_t *n);
+/* The runtime is to be asked; where a question is due sooner it stays. */
+void sl_pods_ask_in(struct sl_pods *pods, __u64 wait_ns);
+/* Is one of the pods not known, that was found since then? */
+bool sl_pods_unknown(const struct sl_pods *pods, __u64 since_ns);
+/* Out of the list; the last takes its place. */
+void sl_pods_drop(struct sl_pods *pods, struct sl_pod *pod);
+/* Their target may have gone without us, as by `sluice detach`. */
+void sl_pods_look_at_ended(struct sl_daemon *daemon, __u64 now_ns);
+
+/* ---- pods_source.c ---- */
+
+/* What the configuration names; what is open already, and the same, stays. */
+void sl_pods_open(struct sl_daemon *daemon);
+void sl_pods_close_sources(struct sl_daemon *daemon);
 
 /* ---- pod_policy.c ---- */
 
