@@ -189,6 +189,61 @@ def test_the_worked_example_of_the_manual(write):
         ["deny", "deny", "allow", "allow", "deny", "allow", "deny"]
 
 
+ANNOTATION = "sluice.dev/egress-policy"
+# Sortie's default for sessions, of which it says that the policy of an application is added to it
+SESSIONS = netpol("{ports: [{port: 53}, {port: 53, protocol: UDP}]}", "{ports: [{port: 80}, {port: 443}]}",
+                  name="sessions")
+INSIDE = '[{"cidr": "10.0.0.0/8", "port": 443, "protocol": "TCP"}, {"cidr": "10.0.0.0/8", "port": 80, "protocol": "TCP"}]'
+PRIVATE = '[{"cidr": "10.0.0.0/8"}, {"cidr": "172.16.0.0/12"}, {"cidr": "192.168.0.0/16"}]'
+FLOWS = ("10.9.9.9:443", "10.9.9.9:80", "10.9.9.9:5432", "192.0.2.2:443", "192.0.2.2:5432", "192.168.0.1:22",
+         "192.0.2.2:53/udp", "[2001:db8::2]:443")
+
+
+def annotated(text, more=SESSIONS):
+    return BASE.replace("app: a}}", f"app: a}}, annotations: {{{ANNOTATION}: '{text}'}}}}") + more
+
+
+@pytest.mark.parametrize("text, want", [
+    (f'{{"mode": "allowlist", "rules": {INSIDE}}}', "aaddd aad"),
+    (f'{{"egress_policy": {{"mode": "denylist", "rules": {PRIVATE}}}}}', "dddaa aaa"),
+    ('{"id": "basic-app", "egress_policy": null}', "aadad aaa"), ('{"mode": "", "rules": []}', "aadad aaa"),
+    ("{}", "aadad aaa")],
+    ids=["allowlist", "denylist", "none", "empty", "nothing"])
+def test_an_annotation_takes_the_place_of_network_policies(write, text, want):
+    """Not beside them: the default of a cluster would pass through an allowlist. (192.168.0.1 is the pod's node.)"""
+    result = convert(annotated(text))
+    assert result.returncode == 0, result.stderr
+    assert verdicts(result.stdout, write, *FLOWS) == [{"a": "allow", "d": "deny"}[c] for c in want if c != " "]
+    said = f"warning: NetworkPolicy x/sessions selects a, whose annotation {ANNOTATION} takes its place"
+    assert (said in result.stderr) == ("list" in text)
+
+
+def test_policies_of_the_cluster_come_before_an_annotation(write):
+    text = converted(annotated(f'{{"mode": "denylist", "rules": {PRIVATE}}}', own(
+        '  rules: [{deny: "192.0.2.2:443/tcp"}, {allow: "10.9.9.9:443/tcp"}]\n', "ClusterEgressPolicy")))
+    assert verdicts(text, write, *FLOWS[:5]) == ["allow", "deny", "deny", "deny", "allow"]
+
+
+@pytest.mark.parametrize("mode, verdict", [("allowlist", "deny"), ("denylist", "allow")])
+def test_a_service_is_what_the_annotation_says_of_its_endpoints(write, mode, verdict):
+    """10.96.0.7:80 leads to port 8080: that is what is on the list, or is not"""
+    result = convert(annotated(f'{{"mode": "{mode}", "rules": {INSIDE}}}', SERVICE.replace("MIXED", "true")))
+    assert result.returncode == 0, result.stderr
+    assert verdicts(result.stdout, write, "10.96.0.7:80") == [verdict]
+
+
+@pytest.mark.parametrize("text, said", [
+    ('{"mode": "alowlist"}', 'mode: "allowlist" or "denylist" is wanted: found "alowlist"'),
+    ('{"mod": "allowlist"}', 'there is no "egress_policy"'),
+    ('{"mode": "", "rules": [{"cidr": "10.0.0.0/8"}]}', "mode: is empty"),
+    ('{"mode": "denylist", "rules": [{"cidr": "10.0.0.0/8", "prt": 1}]}', 'rules[0]: unknown key "prt": is "port" meant?'),
+    ('{"mode"', ", its line 1, column 7: not JSON"), ("", "not JSON"), ("null", "an object"), ("[]", "an object")])
+def test_an_annotation_that_is_wrong_is_refused(text, said):
+    result = convert(annotated(text))
+    assert result.returncode == 1 and not result.stdout
+    assert f"<stdin>:5:1: error: annotation {ANNOTATION}" in result.stderr and said in result.stderr, result.stderr
+
+
 @pytest.mark.parametrize("plural, selectors", [
     ("egresspolicies", {"podSelector"}), ("clusteregresspolicies", {"podSelector", "namespaceSelector"})])
 def test_crds_are_of_what_the_reader_takes(plural, selectors):

@@ -162,6 +162,60 @@ def test_policies_change_and_go(node):
     becomes(pod, ALL)
 
 
+SESSIONS = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: sessions, namespace: shop}
+spec: {podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 7002}]}]}
+"""
+ANNOTATION = "sluice.dev/egress-policy"
+
+
+def application(mode, port, protocol="TCP"):
+    return {ANNOTATION: json.dumps({"mode": mode, "rules": [
+        {"cidr": to, "port": port, "protocol": protocol} for to in ("192.0.2.1/32", "2001:db8::1/128")]})}
+
+
+def test_an_annotation_is_the_policy_of_its_pod(node):
+    """In the place of NetworkPolicies where the configuration trusts the namespace; where nothing
+    selects the pod it needs no trust, since it opens nothing."""
+    elsewhere = config(node).replace('  node: [192.0.2.1, "2001:db8::1"]\n', "")   # a pod's node is open
+    node.configure(elsewhere)
+    node.start_daemon()
+    alone = node.pod("alone", annotations=application("allowlist", 7001))
+    node.known(alone)
+    alone.start()
+    assert alone.probe() == SOME
+    put(node, "np.yaml", SESSIONS)
+    node.known(alone, "refused")
+    pod = node.pod("own", annotations=application("allowlist", 7001))
+    said = node.known(pod, "refused")
+    assert "`annotations`" in said["why"] and "namespace shop" in said["why"], said
+    pod.start(wait=False)
+    assert pod.probe() == NONE
+    assert alone.probe() == SOME        # what it had
+    wide = node.pod("wide", annotations=application("denylist", 7001))
+    none = node.pod("none", annotations={ANNOTATION: '{"mode": ""}', "note": "x" * 6000})
+    node.known(none)
+    node.configure(elsewhere.replace("  exempt:", "  annotations: [sh*]\n  exempt:"))
+    for one, want in ((wide, ["yes", "no", "yes"] * 2), (none, ["no", "no", "yes"] * 2)):
+        node.known(one)
+        one.start()
+        assert one.probe() == want
+    becomes(pod, SOME)
+    assert alone.probe() == SOME
+
+
+def test_an_annotation_that_is_wrong_opens_nothing(node):
+    node.start_daemon()
+    pod = node.pod("odd", annotations={ANNOTATION: '{"mode": "alowlist"}'})
+    assert "alowlist" in node.known(pod, "refused")["why"]
+    pod.start(wait=False)
+    assert pod.probe() == NONE
+    node.pod("long", annotations={ANNOTATION: " " * 70000})     # is left out: not known
+    assert until(lambda: node.kubernetes()["runtime"]["unreadable"] == 1), node.kubernetes()
+
+
 def test_what_is_wrong_changes_nothing(node):
     node.start_daemon()
     pod = node.pod(labels={"app": "web"})

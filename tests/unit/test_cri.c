@@ -71,7 +71,8 @@ struct given {
 	uint64_t state, created_ns;
 };
 
-static void put_sandbox(struct message *list, const struct given *g)
+static void put_annotated(struct message *list, const struct given *g, const char *application,
+			  const char *again)
 {
 	struct message sandbox = {}, metadata = {};
 
@@ -85,9 +86,18 @@ static void put_sandbox(struct message *list, const struct given *g)
 	put_int(&sandbox, 4, g->created_ns);
 	put_pair(&sandbox, 5, "app", "web");
 	put_pair(&sandbox, 5, "empty", "");
-	put_pair(&sandbox, 6, "note", "annotations are not read");
+	put_pair(&sandbox, 6, "note", "is not read");
+	if (application)
+		put_pair(&sandbox, 6, SL_CRI_APPLICATION, application);
+	if (again)
+		put_pair(&sandbox, 6, SL_CRI_APPLICATION, again);
 	put_text(&sandbox, 7, "runc");
 	put_message(list, 1, &sandbox);
+}
+
+static void put_sandbox(struct message *list, const struct given *g)
+{
+	put_annotated(list, g, NULL, NULL);
 }
 
 static int read_list(const struct message *m, struct sl_cri_pods *pods)
@@ -127,6 +137,31 @@ static void a_list_is_read(void **state)
 	assert_string_equal(json_string_value(json_object_get(pods.list[0].labels, "empty")), "");
 	assert_null(json_object_get(pods.list[0].labels, "note"));
 	assert_string_equal(pods.list[1].uid, "u-4");
+	sl_cri_pods_free(&pods);
+}
+
+/* A pod whose own policy cannot be had is not taken for one without. */
+static void of_annotations_one_is_read(void **state)
+{
+	static const struct given given[] = {
+		{"a1", "plain", "shop", "u-1", 0, 0},
+		{"a2", "own", "shop", "u-2", 0, 0},
+		{"a3", "twice", "shop", "u-3", 0, 0},
+		{"a4", "broken", "shop", "u-4", 0, 0},
+	};
+	struct sl_cri_pods pods;
+	struct message m = {};
+
+	(void)state;
+	put_annotated(&m, &given[0], NULL, NULL);
+	put_annotated(&m, &given[1], "{\"mode\": \"\"}", NULL);
+	put_annotated(&m, &given[2], "{}", "{}");
+	put_annotated(&m, &given[3], "\xff", NULL);
+	assert_int_equal(read_list(&m, &pods), 0);
+	assert_int_equal(pods.n, 2);
+	assert_int_equal(pods.unreadable, 2);
+	assert_null(pods.list[0].application);
+	assert_string_equal(pods.list[1].application, "{\"mode\": \"\"}");
 	sl_cri_pods_free(&pods);
 }
 
@@ -415,6 +450,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_list_is_read),
+		cmocka_unit_test(of_annotations_one_is_read),
 		cmocka_unit_test(what_is_no_text_is_left_out),
 		cmocka_unit_test(a_list_of_nothing_is_bounded),
 		cmocka_unit_test(a_status_is_read),

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "kubernetes/objects.h"
+#include "kubernetes/source.h"
 
 /* ---- selectors ---- */
 
@@ -218,6 +219,51 @@ static void a_text_changed_at_each_byte(void **state)
 	free(text);
 }
 
+/* ---- whose uid it is ---- */
+
+#define HASH "0123456789abcdef0123456789abcdef"
+#define POD(name, more) \
+	"---\n{apiVersion: v1, kind: Pod, metadata: {name: " name ", namespace: ns, " more "}}\n"
+#define MIRROR(name, made) \
+	POD(name, "uid: u-" name ", creationTimestamp: '" made "', " \
+	    "annotations: {kubernetes.io/config.mirror: " HASH "}")
+
+/* The name of the pod with that uid, or "" */
+static void assert_is(const char *text, const char *uid, const char *name)
+{
+	struct sl_diag diag = {};
+	struct sl_kube *kube = sl_kube_new(&diag);
+	const struct sl_kube_pod *pod;
+
+	assert_int_equal(sl_kube_add(kube, text, strlen(text), "t"), 0);
+	pod = sl_kube_find_uid(kube, uid);
+	assert_string_equal(pod ? pod->object.name : "", name);
+	sl_kube_free(kube);
+	sl_diag_free(&diag);
+}
+
+static void a_forged_mirror_takes_nothing(void **state)
+{
+	const char *const true_one = MIRROR("proxy", "2026-11-26T10:00:00Z");
+	char *text;
+
+	(void)state;
+	assert_is(true_one, HASH, "proxy");
+	assert_is(MIRROR("forged", "2026-11-26T10:00:01Z") MIRROR("proxy", "2026-11-26T10:00:00Z"),
+		  HASH, "proxy");
+	assert_is(MIRROR("proxy", "2026-11-26T10:00:00Z") MIRROR("forged", "2026-11-26T10:00:01Z")
+		  MIRROR("more", "2026-11-26T10:00:01Z"), HASH, "proxy");
+	/* which was first is not known: none of them */
+	assert_is(MIRROR("a", "2026-11-26T10:00:00Z") MIRROR("b", "2026-11-26T10:00:00Z"), HASH, "");
+	assert_is(MIRROR("a", "2026-11-26T10:00:00Z") MIRROR("b", "yesterday"), HASH, "");
+	assert_true(asprintf(&text, "%s%s", MIRROR("a", "2026-11-26T10:00:02Z"),
+			     MIRROR("b", "2026-11-26T10:00:01Z") MIRROR("c", "2026-11-26T10:00:01Z")) > 0);
+	assert_is(text, HASH, "");
+	free(text);
+	/* the uid that the API server gave a mirror is no cgroup's */
+	assert_is(true_one, "u-proxy", "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +272,7 @@ int main(void)
 		cmocka_unit_test(carving_the_whole_address_space),
 		cmocka_unit_test(a_text_cut_at_each_byte),
 		cmocka_unit_test(a_text_changed_at_each_byte),
+		cmocka_unit_test(a_forged_mirror_takes_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,10 +21,13 @@
 #define SL_CRI_MEMORY_MAX (64u << 20) /* ... and of what it is in memory */
 #define SL_CRI_PODS_MAX 4096
 #define SL_CRI_TEXT_MAX 4096 /* bytes of a label, a name, a path */
+#define SL_CRI_APPLICATION "sluice.dev/egress-policy" /* the annotation that is read ... */
+#define SL_CRI_APPLICATION_MAX (64u << 10)	      /* ... and its bytes */
 
 struct sl_cri_pod {
 	char *id, *name, *namespace, *uid; /* owned */
 	json_t *labels;			   /* owned; texts by their keys */
+	char *application;		   /* the annotation; owned; NULL: none */
 	__s64 created_s;		   /* Unix time */
 	bool host_network;
 	bool known;	     /* what follows, and host_network, was asked */

@@ -96,6 +96,7 @@ void sl_cri_pod_free(struct sl_cri_pod *pod)
 	free(pod->name);
 	free(pod->namespace);
 	free(pod->uid);
+	free(pod->application);
 	free(pod->netns);
 	free(pod->cgroup_parent);
 	json_decref(pod->labels);
@@ -111,6 +112,24 @@ void sl_cri_pods_free(struct sl_cri_pods *pods)
 	*pods = (struct sl_cri_pods){};
 }
 
+/* false: it is there, and cannot be had: without it the pod would be open. */
+static bool read_application(const Sl__Cri__Sandbox *sandbox, char **text)
+{
+	for (size_t i = 0; i < sandbox->n_annotations; i++) {
+		const Sl__Cri__Pair *pair = sandbox->annotations[i];
+
+		if (pair->key.len != strlen(SL_CRI_APPLICATION) ||
+		    memcmp(pair->key.data, SL_CRI_APPLICATION, pair->key.len))
+			continue;
+		if (*text)
+			return false;
+		*text = text_of(&pair->value, SL_CRI_APPLICATION_MAX);
+		if (!*text)
+			return false;
+	}
+	return true;
+}
+
 static bool read_pod(const Sl__Cri__Sandbox *sandbox, struct sl_cri_pod *pod)
 {
 	const Sl__Cri__Metadata *m = sandbox->metadata;
@@ -123,7 +142,8 @@ static bool read_pod(const Sl__Cri__Sandbox *sandbox, struct sl_cri_pod *pod)
 		.labels = texts_of(sandbox->labels, sandbox->n_labels),
 		.created_s = sandbox->created_at / 1000000000,
 	};
-	return pod->id && pod->name && pod->namespace && pod->uid && pod->labels;
+	return pod->id && pod->name && pod->namespace && pod->uid && pod->labels &&
+	       read_application(sandbox, &pod->application);
 }
 
 /* A pod is restarted in a new sandbox, and one of a StatefulSet has its predecessor's name. */

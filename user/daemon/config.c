@@ -348,6 +348,7 @@ void sl_config_free(struct sl_config *config)
 		free(config->runtimes[i]);
 	free_texts(config->kubernetes.cgroups, config->kubernetes.n_cgroups);
 	free_texts(config->kubernetes.exempt, config->kubernetes.n_exempt);
+	free_texts(config->kubernetes.annotations, config->kubernetes.n_annotations);
 	free_texts(config->kubernetes.node, config->kubernetes.n_node);
 	free(config->kubernetes.cri);
 	free(config->kubernetes.directory);

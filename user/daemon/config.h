@@ -78,6 +78,8 @@ struct sl_config_kubernetes {
 	size_t n_cgroups;
 	char **exempt; /* patterns of namespaces; owned, each owned */
 	size_t n_exempt;
+	char **annotations; /* the same, whose pods may say their policy; owned, each owned */
+	size_t n_annotations;
 	char **node; /* addresses of this node; owned, each owned */
 	size_t n_node;
 	struct sl_pos pos;
@@ -170,6 +172,7 @@ enum {
 	SL_CONF_K_DEFAULT,
 	SL_CONF_K_EXEMPT,
 	SL_CONF_K_NODE,
+	SL_CONF_K_ANNOTATIONS,
 	SL_CONF_K_N
 };
 enum {

@@ -107,6 +107,8 @@ static const struct sl_key kubernetes[] = {
 			      NULL, NULL},
 	[SL_CONF_K_NODE] = {"node", "an address of this node, or a list of them", "none", BUILT,
 			    NULL, NULL},
+	[SL_CONF_K_ANNOTATIONS] = {"annotations", "a pattern of namespaces, or a list of them",
+				   "none", BUILT, NULL, NULL},
 };
 
 static const struct sl_key api[] = {

@@ -117,6 +117,14 @@ static void exempt_read(struct sl_parser *p, const struct sl_key *key, void *obj
 	sl_each_read(p, key, sl_conf_text_read, &texts);
 }
 
+static void annotations_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_conf_texts texts = {&of(object)->annotations, &of(object)->n_annotations,
+				      wrong_namespace};
+
+	sl_each_read(p, key, sl_conf_text_read, &texts);
+}
+
 static const char *wrong_address(const char *text)
 {
 	unsigned char ignored[16];
@@ -137,7 +145,7 @@ static sl_value_fn *const values[] = {
 	[SL_CONF_K_CRI] = cri_read,	    [SL_CONF_K_DIRECTORY] = directory_read,
 	[SL_CONF_K_API] = api_read,	    [SL_CONF_K_CGROUP] = cgroup_read,
 	[SL_CONF_K_DEFAULT] = default_read, [SL_CONF_K_EXEMPT] = exempt_read,
-	[SL_CONF_K_NODE] = node_read,
+	[SL_CONF_K_NODE] = node_read,	    [SL_CONF_K_ANNOTATIONS] = annotations_read,
 };
 
 void sl_conf_kubernetes_read(struct sl_parser *p, const struct sl_key *key, void *object)

@@ -85,12 +85,25 @@ static void refuse(struct sl_daemon *d, struct sl_pod *pod, const struct sl_diag
 
 /* ---- who it is ---- */
 
-static bool is_exempt(const struct sl_config_kubernetes *config, const char *namespace)
+static bool is_one_of(char *const *patterns, size_t n, const char *namespace)
 {
-	for (size_t i = 0; i < config->n_exempt; i++)
-		if (!fnmatch(config->exempt[i], namespace, 0))
+	for (size_t i = 0; i < n; i++)
+		if (!fnmatch(patterns[i], namespace, 0))
 			return true;
 	return false;
+}
+
+static bool is_exempt(const struct sl_config_kubernetes *config, const char *namespace)
+{
+	return is_one_of(config->exempt, config->n_exempt, namespace);
+}
+
+bool sl_pod_may_annotate(void *context, const char *namespace)
+{
+	const struct sl_daemon *d = context;
+	const struct sl_config_kubernetes *config = &d->config->kubernetes;
+
+	return is_one_of(config->annotations, config->n_annotations, namespace);
 }
 
 static void set_text(char **to, const char *text)
@@ -285,6 +298,12 @@ static json_t *labels_of(const struct sl_cri_pod *pod)
 	return labels;
 }
 
+/* Of those the one that is read; NULL: it has none. */
+static json_t *annotations_of(const struct sl_cri_pod *pod)
+{
+	return pod->application ? json_pack("{s:s}", SL_CRI_APPLICATION, pod->application) : NULL;
+}
+
 static bool is_address(const char *text)
 {
 	unsigned char ignored[16];
@@ -320,10 +339,10 @@ json_t *sl_pods_objects(const struct sl_pods *p, const struct sl_config_kubernet
 	for (size_t i = 0; list && i < pods->n; i++) {
 		const struct sl_cri_pod *pod = &pods->list[i];
 		json_t *object = json_pack(
-			"{s:s, s:s, s:{s:s, s:s, s:s, s:o}, s:{s:b}, s:{s:s, s:o, s:o}}",
+			"{s:s, s:s, s:{s:s, s:s, s:s, s:o, s:o*}, s:{s:b}, s:{s:s, s:o, s:o}}",
 			"apiVersion", "v1", "kind", "Pod", "metadata", "name", pod->name,
 			"namespace", pod->namespace, "uid", pod->uid, "labels", labels_of(pod),
-			"spec", "hostNetwork", pod->host_network, "status", "phase", "Running",
+			"annotations", annotations_of(pod), "spec", "hostNetwork", pod->host_network, "status", "phase", "Running",
 			"podIPs", ips_of(pod->addresses), "hostIPs", node_ips(config));
 
 		if (!object || json_array_append_new(list, object)) {

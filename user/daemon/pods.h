@@ -107,6 +107,9 @@ void sl_pod_free(struct sl_pod *pod);
 void sl_pod_decide(struct sl_daemon *daemon, struct sl_pod *pod);
 /* A record: judged, refused, ended. more: added to it; a reference that is taken; may be NULL. */
 void sl_pod_tell(struct sl_daemon *daemon, const struct sl_pod *pod, const char *change, json_t *more);
+/* May pods of the namespace say by annotation what takes the place of policies that select them?
+ * context: the daemon. */
+bool sl_pod_may_annotate(void *context, const char *namespace);
 /* The runtime's pods as objects; a new reference, NULL: no memory. */
 json_t *sl_pods_objects(const struct sl_pods *pods, const struct sl_config_kubernetes *config);
 

@@ -336,19 +336,34 @@ static int add_all_always(const struct sl_kube_pod *pod, struct sl_clauses *clau
 	return err ? err : add_always("node", &pod->node, clauses);
 }
 
+static void warn_replaced(const struct sl_kube *kube, const struct sl_kube_netpol *netpol,
+			  const struct sl_kube_pod *pod)
+{
+	sl_warn(kube->diag, &netpol->object.pos, "NetworkPolicy %s/%s selects %s, whose annotation "
+		SL_KUBE_APPLICATION " takes its place: added up, as NetworkPolicies are, what it "
+		"allows would pass too", netpol->object.namespace, netpol->object.name,
+		pod->object.name);
+}
+
 int sl_clauses_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		    struct sl_clauses *clauses)
 {
 	int err = add_all_always(pod, clauses);
 
+	clauses->selected = clauses->application;
 	for (size_t i = 0; i < kube->n_netpols && !err; i++) {
 		const struct sl_kube_netpol *netpol = &kube->netpols[i];
 
-		if (!netpol->governs_egress ||
+		if (!netpol->governs_egress || pod->host_network ||
 		    strcmp(netpol->object.namespace, pod->object.namespace) ||
 		    !sl_selector_matches(&netpol->pods, &pod->object.labels))
 			continue;
 		clauses->selected = true;
+		if (clauses->application) {
+			clauses->replaced++;
+			warn_replaced(kube, netpol, pod);
+			continue;
+		}
 		for (size_t rule = 0; rule < netpol->n_egress && !err; rule++)
 			err = add_rule(kube, netpol, rule, clauses);
 	}
@@ -363,6 +378,7 @@ static bool port_among(const struct sl_clause *clause, __u16 port)
 	return !clause->n_ports;
 }
 
+/* What no policy can take from a pod is in the list, whatever its policy is. */
 bool sl_clauses_allow(const struct sl_clauses *clauses, const struct sl_cidr *address,
 		      int protocol, __u16 port)
 {
@@ -373,7 +389,8 @@ bool sl_clauses_allow(const struct sl_clauses *clauses, const struct sl_cidr *ad
 		    port_among(clause, port) && covers(clause->any, &clause->hosts, address))
 			return true;
 	}
-	return false;
+	return clauses->application &&
+	       sl_kube_application_allows(clauses->application, address, protocol, port);
 }
 
 void sl_clauses_free(struct sl_clauses *clauses)

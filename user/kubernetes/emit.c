@@ -298,9 +298,11 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 {
 	struct sl_clauses clauses = {};
 	size_t own = 0;
-	/* the node's network is the node's: NetworkPolicies do not hold there */
-	int err = pod->host_network ? 0 : sl_clauses_make(kube, pod, &clauses);
+	int err = sl_kube_application(kube, pod, &clauses.application);
 
+	/* the node's network is the node's: NetworkPolicies do not hold there */
+	if (!err && (clauses.application || !pod->host_network))
+		err = sl_clauses_make(kube, pod, &clauses);
 	policy->name = policy_name(pod);
 	if (!policy->name)
 		err = -ENOMEM;
@@ -308,11 +310,14 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		err = sl_kube_merge_own(kube, pod, &clauses, policy, &own);
 	if (!err && clauses.selected)
 		err = sl_kube_emit(kube, &clauses, policy);
-	else if (!err && !own)
+	if (!err && clauses.application)
+		err = sl_kube_application_emit(kube, pod, &clauses, own, policy);
+	else if (!err && !clauses.selected && !own)
 		err = allow_all(policy);
-	if (!err && clauses.selected && !pod->node.n)
+	if (!err && clauses.selected && !pod->node.n && !pod->host_network)
 		sl_warn(kube->diag, &pod->object.pos, "%s/%s has no status.hostIP: its own node is "
 			"not among what it reaches", pod->object.namespace, pod->object.name);
+	sl_policy_free(clauses.application);
 	sl_clauses_free(&clauses);
 	return err;
 }

@@ -28,6 +28,7 @@ extern const struct sl_kube_kind_name {
 struct sl_record;	/* store.c */
 
 #define SL_KUBE_PLACE 256
+#define SL_KUBE_APPLICATION "sluice.dev/egress-policy" /* a pod's annotation */
 
 struct sl_object {
 	const char *name, *namespace;	/* namespace NULL: the object is the cluster's */
@@ -61,6 +62,9 @@ struct sl_kube_pod {
 	const char *uid;		/* as its cgroup is called on its node; NULL: none */
 	const char *node_name;		/* NULL: not known */
 	__s64 started_s;		/* Unix time at which its node took it up; 0: not known */
+	__s64 created_s;		/* Unix time by the API server's clock; 0: not known */
+	bool mirror;			/* its uid is what an annotation says */
+	const char *application;	/* the text of SL_KUBE_APPLICATION; NULL: none */
 };
 
 /* ports of a NetworkPolicy: a name, or low to high; low 0: every port. */
@@ -138,6 +142,10 @@ struct sl_kube {
 	size_t n_endpoints;
 	struct sl_kube_own *own;
 	size_t n_own;
+	/* May pods of the namespace say by annotation what takes the place of policies that select
+	 * them? NULL: all may. */
+	bool (*trusts)(void *context, const char *namespace);
+	void *trusts_context;
 	struct sl_record *record;	/* of what is being read; NULL: of a file */
 	struct sl_record *flaws;	/* policies that a store could not read */
 };
@@ -197,6 +205,8 @@ struct sl_clauses {
 	struct sl_clause *list;		/* owned */
 	size_t n;
 	bool selected;			/* a NetworkPolicy governs the pod's egress */
+	struct sl_policy *application;	/* takes their place (application.c); NULL: there is none */
+	size_t replaced;		/* NetworkPolicies that would select the pod */
 };
 
 /* Block without the prefixes in except, appended to list. 0 or -ENOMEM. */
@@ -218,7 +228,7 @@ void sl_clauses_free(struct sl_clauses *clauses);
 int sl_kube_in_namespace(const struct sl_kube *kube, const struct sl_selector *selector,
 			 const char *namespace, const struct sl_pos *pos, bool *matches);
 
-/* ---- emit.c, own.c ---- */
+/* ---- emit.c ---- */
 
 /* As sl_kube_policy; of a pod on its node's network what EgressPolicies say. */
 int sl_kube_pod_policy(const struct sl_kube *kube, const struct sl_kube_pod *pod,
@@ -241,6 +251,22 @@ int sl_kube_own_selects(const struct sl_kube *kube, const struct sl_kube_own *ow
 /* What NetworkPolicies say, behind what stands in policy. */
 int sl_kube_emit(const struct sl_kube *kube, const struct sl_clauses *clauses,
 		 struct sl_policy *policy);
+
+/* ---- application.c: a pod's own policy, by its annotation ---- */
+
+/* 0 and *out, owned by the caller, NULL: it has none; -EINVAL (reported), -ENOMEM. */
+int sl_kube_application(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+			struct sl_policy **out);
+bool sl_kube_application_allows(const struct sl_policy *application, const struct sl_cidr *address,
+				int protocol, __u16 port);
+/* Its rules, which it gives away, behind what stands in policy, whose default is its own then.
+ * is_selected: by an EgressPolicy. -EINVAL (reported): it has no right to. */
+int sl_kube_application_emit(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+			     const struct sl_clauses *clauses, bool is_selected,
+			     struct sl_policy *policy);
+
+/* ---- own.c ---- */
+
 /* The EgressPolicies that select the pod, into policy. *n tells how many. */
 int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		      const struct sl_clauses *clauses, struct sl_policy *policy, size_t *n);

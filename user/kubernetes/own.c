@@ -301,7 +301,7 @@ int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		err = merge_all(kube, list, *n, policy);
 	if (!err && clauses->selected && policy->default_action == SL_ALLOW) {
 		sl_warn(kube->diag, &pod->object.pos, "`default: allow` of an EgressPolicy does "
-			"nothing for %s/%s: a NetworkPolicy selects it", pod->object.namespace,
+			"nothing for %s/%s: a NetworkPolicy selects it, or its annotation decides", pod->object.namespace,
 			pod->object.name);
 		policy->default_action = SL_DENY;
 	}

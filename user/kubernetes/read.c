@@ -138,14 +138,14 @@ static int read_containers(const struct sl_node *list, bool init, struct sl_name
 /* A static pod has on its node the uid that its kubelet has made, a hash of 32 digits, which the
  * API server's copy of it (its mirror) has as an annotation. Whoever may make pods can write
  * that of others: no uid that the API server gives has this form. */
-static const char *read_uid(const struct sl_node *metadata, struct sl_diag *diag)
+static void read_uid(const struct sl_node *metadata, const struct sl_node *annotations,
+		     struct sl_kube_pod *pod, struct sl_diag *diag)
 {
-	const struct sl_node *annotations = sl_node_map(metadata, "annotations", diag);
 	const char *mirrored = sl_node_text(annotations, "kubernetes.io/config.mirror", diag);
 
-	if (mirrored && strlen(mirrored) == 32 && strspn(mirrored, "0123456789abcdef") == 32)
-		return mirrored;
-	return sl_node_text(metadata, "uid", diag);
+	pod->mirror = mirrored && strlen(mirrored) == 32 &&
+		      strspn(mirrored, "0123456789abcdef") == 32;
+	pod->uid = pod->mirror ? mirrored : sl_node_text(metadata, "uid", diag);
 }
 
 /* RFC 3339 in UTC, as the API server writes it; 0: another text. */
@@ -163,9 +163,13 @@ static int read_pod(struct sl_kube *kube, const struct sl_node *node, struct sl_
 	const struct sl_node *spec = sl_node_map(node, "spec", diag);
 	const struct sl_node *status = sl_node_map(node, "status", diag);
 	const struct sl_node *phase = sl_node_get(status, "phase");
+	const struct sl_node *metadata = sl_node_map(node, "metadata", diag);
+	const struct sl_node *annotations = sl_node_map(metadata, "annotations", diag);
 	int err;
 
-	pod->uid = read_uid(sl_node_map(node, "metadata", diag), diag);
+	read_uid(metadata, annotations, pod, diag);
+	pod->application = sl_node_text(annotations, SL_KUBE_APPLICATION, diag);
+	pod->created_s = read_time(sl_node_text(metadata, "creationTimestamp", diag));
 	pod->started_s = read_time(sl_node_text(status, "startTime", diag));
 	pod->node_name = sl_node_text(spec, "nodeName", diag);
 	pod->host_network = sl_node_bool(spec, "hostNetwork", diag);

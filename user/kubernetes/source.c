@@ -15,21 +15,32 @@ int sl_kube_source_policy(struct sl_kube_source *source, const struct sl_kube_po
 		return -EAGAIN;
 	own = kube->diag;
 	kube->diag = diag;
+	kube->trusts = source->trusts;
+	kube->trusts_context = source->fate_context;
 	err = sl_kube_pod_policy(kube, pod, out);
 	kube->diag = own;
 	return err;
 }
 
+/* Whoever may make pods can claim to be the mirror of a static pod: the one that was there
+ * first is believed. The kubelet takes away what has no static pod of its name. */
+static bool is_older(const struct sl_kube_pod *a, const struct sl_kube_pod *b)
+{
+	return a->created_s && b->created_s && a->created_s < b->created_s;
+}
+
 const struct sl_kube_pod *sl_kube_find_uid(const struct sl_kube *kube, const char *uid)
 {
 	const struct sl_kube_pod *found = NULL;
+	bool clear = true; /* which of them it is */
 
 	for (size_t i = 0; i < kube->n_pods; i++) {
-		if (!kube->pods[i].uid || strcmp(kube->pods[i].uid, uid))
+		const struct sl_kube_pod *pod = &kube->pods[i];
+
+		if (!pod->uid || strcmp(pod->uid, uid) || (found && is_older(found, pod)))
 			continue;
-		if (found)
-			return NULL; /* which of them is it? */
-		found = &kube->pods[i];
+		clear = !found || is_older(pod, found);
+		found = pod;
 	}
-	return found;
+	return clear ? found : NULL;
 }

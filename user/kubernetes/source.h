@@ -64,7 +64,10 @@ struct sl_kube_source {
 	 * is in force; -1: it is not, *why (until the next call) says why; 2: not known yet; 0: not
 	 * to be told of. */
 	int (*fate)(void *context, const char *uid, const char **why);
-	void *fate_context;
+	/* Set too: may pods of the namespace have a policy by annotation in the place of others? NULL:
+	 * all may. */
+	bool (*trusts)(void *context, const char *namespace);
+	void *fate_context; /* of both */
 };
 
 /* ---- for the user of a source ---- */
@@ -78,8 +81,8 @@ struct sl_kube_source {
 int sl_kube_source_policy(struct sl_kube_source *source, const struct sl_kube_pod *pod,
 			  struct sl_policy **out, struct sl_diag *diag);
 
-/* The pod with that uid, as a cgroup's name has it; NULL: none (yet), or
- * two that claim it. */
+/* The pod with that uid, as a cgroup's name has it; of several that claim it the oldest.
+ * NULL: none (yet), or it cannot be told which. */
 const struct sl_kube_pod *sl_kube_find_uid(const struct sl_kube *kube, const char *uid);
 
 /* ---- implementations ---- */

@@ -32,7 +32,9 @@ struct sl_store {
 static const char *const keep_meta[] = {META, NULL};
 static const char *const keep_policy[] = {META, "spec", NULL};
 static const char *const keep_pod[] = {
-	META, "metadata.uid", "metadata.annotations.kubernetes.io/config.mirror",
+	META, "metadata.uid", "metadata.creationTimestamp",
+	"metadata.annotations.kubernetes.io/config.mirror",
+	"metadata.annotations." SL_KUBE_APPLICATION,
 	"spec.nodeName", "spec.hostNetwork", "spec.containers.name", "spec.containers.ports",
 	"spec.initContainers.name", "spec.initContainers.ports", "spec.initContainers.restartPolicy",
 	"status.phase", "status.startTime", "status.podIP", "status.podIPs", "status.hostIP",
