@@ -307,9 +307,9 @@ class Docker:
     def run(self, *words, **kw):
         return self.host.run(*self.words_to_run(*words, **kw))
 
-    def words_to_run(self, name, *options, args=None):
+    def words_to_run(self, name, *options, args=None, network="host"):
         """`--network host` is the test's: dockerd is there."""
-        return [*self.words, "run", "--name", name, "--network", "host", "--cgroup-parent",
+        return [*self.words, "run", "--name", name, "--network", network, "--cgroup-parent",
                 f"/{self.host.group}", *MOUNTS, *options, "empty",
                 *(args or ["/usr/bin/python3", "-c", PROBE])]
 

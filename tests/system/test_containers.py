@@ -201,6 +201,55 @@ def test_docker_itself(host):
         found_late(host, docker)
 
 
+NETWORKS = {"one": ("172.30.5.0/24", "172.30.5.1"), "two": ("172.30.6.0/24", "172.30.6.1")}
+GATEWAYS = {(gateway, port) for _, gateway in NETWORKS.values() for port in (7001, 7002)}
+ASKS = f"""
+import socket, sys
+for _ in sys.stdin:
+    out = []
+    for to, port in {sorted(GATEWAYS)!r}:
+        try:
+            socket.create_connection((to, port), 2).close()
+            out.append(f"{{to}}:{{port}}")
+        except OSError:
+            pass
+    print(*out or ["none"], flush=True)
+"""
+
+
+def reaches(held):
+    return set(held.again()) - {"none"}
+
+
+@pytest.mark.skipif(not shutil.which("dockerd"), reason="dockerd is not installed")
+def test_networks_that_docker_creates_are_followed(host):
+    """`docker network create`, connect and disconnect: @gateway is that of the network the container is in."""
+    with contextlib.closing(Docker(host)) as docker, contextlib.ExitStack() as stack:
+        for name, (subnet, gateway) in NETWORKS.items():
+            done = docker("network", "create", "--subnet", subnet, name)
+            assert done.returncode == 0, done
+        for to, port in GATEWAYS:
+            stack.enter_context(host.within(lambda to=to, port=port: host.listen(to, port)))
+
+        def hold(name, network):
+            held = Held(host, docker.words_to_run(name, "-i", args=["/usr/bin/python3", "-c", ASKS],
+                                                  network=network))
+            stack.callback(held.close)
+            return held
+        free = hold("free", "one")
+        assert reaches(free) == {f"{to}:{port}" for to, port in GATEWAYS}
+        configure(host, docker=docker.data)
+        host.put("policies.d/agent.yaml", 'sluice: 1\nname: agent\nrules:\n  - allow: "@gateway:7001/tcp"\n')
+        host.start_daemon()
+        held = {network: hold(f"agent-{network}", network) for network in NETWORKS}
+        for network, (_, gateway) in NETWORKS.items():
+            assert until(lambda n=network, g=gateway: reaches(held[n]) == {f"{g}:7001"}, 30), host.daemon.errors
+        for words in (("disconnect", "one", "agent-one"), ("connect", "two", "agent-one")):
+            assert docker("network", *words).returncode == 0
+        assert until(lambda: reaches(held["one"]) == {"172.30.6.1:7001"}, 90), host.daemon.errors
+        assert reaches(held["two"]) == {"172.30.6.1:7001"}
+
+
 @pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
 def test_podman_without_the_hook(host):
     with contextlib.closing(Podman(host, hooks=False)) as podman:
