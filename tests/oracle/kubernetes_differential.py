@@ -3,7 +3,7 @@
 """kubernetes_differential.py --build DIR [--seed N] [--random N]: objects of Kubernetes, converted
 for one pod, against a naive reading (netpol_reading.py): every combination of 10 peer shapes,
 none, one or two of them, with 35 port shapes, over 9 pods, two ports and three protocols; then
-random clusters with several policies, Services and EgressPolicies. No difference may be left."""
+random clusters with several policies, Services, EgressPolicies and pods' own policies. No difference may be left."""
 import argparse
 import collections
 import ipaddress
@@ -243,8 +243,21 @@ def random_own(rng):
     return objects
 
 
+def random_application(rng):
+    """As the text of an annotation."""
+    rules = [{"cidr": rng.choice(["10.0.0.0/8", "10.1.0.0/16", "10.2.0.3/32", "8.0.0.0/6", "0.0.0.0/0", "fd00:1::/32",
+                                  "2600::/12", "192.168.0.0/16", "10.96.0.0/24"]),
+              **rng.choice([{}, {"port": 0}, {"port": 80}, {"port": 81}, {"port": 443}]),
+              **rng.choice([{}, {"protocol": ""}, {"protocol": "TCP"}, {"protocol": "UDP"}])}
+             for _ in range(rng.choice([0, 1, 2, 3]))]
+    return json.dumps({"mode": rng.choice(["allowlist", "denylist"]), "rules": rules})
+
+
 def random_cluster(rng):
     pods = random_pods(rng)
+    if rng.random() < 0.3:
+        first = next(o for o in pods if o["kind"] == "Pod")
+        first["metadata"]["annotations"] = {"sluice.dev/egress-policy": random_application(rng)}
     objects = pods + random_services(rng, [o for o in pods if o["kind"] == "Pod"]) + random_own(rng)
     objects += [netpol(f"np{i}", rng.choice("xxxy"), random_spec(rng)) for i in range(rng.choice([0, 1, 2, 2, 3]))]
     rng.shuffle(objects)
@@ -259,7 +272,7 @@ def questions(objects):
     hosts += [a for o in objects if o["kind"] == "Service" for a in o["spec"]["clusterIPs"]]
     flows = [(a, n, port) for a in hosts for port in (80, 81) for n in NUMBERS.values()]
     for a in EXTERNAL:
-        flows += [(a, 6, 443), (a, 17, 80), (a, 58 if ":" in a else 1, 8 << 8)]
+        flows += [(a, 6, 443), (a, 17, 80), (a, 17, 53), (a, 58 if ":" in a else 1, 8 << 8)]
     return flows
 
 

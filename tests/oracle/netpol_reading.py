@@ -4,10 +4,11 @@ reference and "Network Policies" in its manual) and of docs/kubernetes.md, over 
 It knows nothing of the converter. FLAWS are mistakes that a converter might make; the tests
 of the oracle show that each of them is noticed."""
 import ipaddress
+import json
 
 FLAWS = ["except", "except denies", "endPort", "no to", "no ports", "protocol", "names",
          "namespace", "both selectors", "NotIn", "expressions", "policyTypes", "union", "node",
-         "ended", "ready", "service", "order", "default"]
+         "ended", "ready", "service", "order", "default", "adds"]
 EMBEDDING = ["::ffff:0:0:0/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"]
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
@@ -177,16 +178,43 @@ class Cluster:
                         (match["ports"] == number and protocol == NUMBERS[match["protocol"].upper()]):
                     return action == "allow"
         policies = list(self.governing(pod))
+        application = application_of(pod)
+        if application:
+            said = self.anywhere(lambda a, p: self.by_application(application, pod, a, protocol, p),
+                                 address, protocol, number)
+            return said or (self.flaw == "adds" and bool(policies) and
+                            self.by_policies(pod, policies, address, protocol, number))
         if not policies:
             words = [spec["default"] for spec in own if "default" in spec]
             if own and any(within(address, block) for block in EMBEDDING):
                 return False    # docs/policy.md: whatever `default` says
             return (words or ["deny" if own else "allow"])[0] == "allow" and self.flaw != "default"
+        return self.by_policies(pod, policies, address, protocol, number)
+
+    def by_policies(self, pod, policies, address, protocol, number):
+        return self.anywhere(lambda a, p: self.by_address(pod, policies, a, protocol, p), address, protocol, number)
+
+    def anywhere(self, judge, address, protocol, number):
+        """At all endpoints, if that is a Service's."""
         endpoints = self.service_at(address, protocol, number)
         if endpoints is None or self.flaw == "service":
-            return self.by_address(pod, policies, address, protocol, number)
-        return bool(endpoints) and all(self.by_address(pod, policies, a, protocol, p)
-                                       for a, p in endpoints)
+            return judge(address, number)
+        return bool(endpoints) and all(judge(a, p) for a, p in endpoints)
+
+    # ---- a pod's own policy, as Sortie's manual and docs/kubernetes.md have it ----
+
+    def by_application(self, application, pod, address, protocol, number):
+        if ipaddress.ip_address(address).is_loopback or address in addresses(pod) or \
+                address in [h["ip"] for h in pod["status"].get("hostIPs", [])]:
+            return True
+        if any(within(address, block) for block in EMBEDDING):
+            return False
+        if number == 53 and protocol in (6, 17):
+            return True
+        listed = any(within(address, rule["cidr"]) and rule.get("port", 0) in (0, number) and
+                     protocol in ([NUMBERS[rule["protocol"]]] if rule.get("protocol") else [6, 17])
+                     for rule in application["rules"])
+        return listed == (application["mode"] == "allowlist")
 
 
 def within(address, cidr):
@@ -209,6 +237,10 @@ def namespace(o):
 
 def labels_of(o):
     return o["metadata"].get("labels", {})
+
+
+def application_of(pod):
+    return json.loads(pod["metadata"].get("annotations", {}).get("sluice.dev/egress-policy", "null"))
 
 
 def addresses(pod):
