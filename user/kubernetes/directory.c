@@ -7,11 +7,7 @@
  * What changes without the files is not to be had here: this node's pods come from the runtime
  * (set_pods), other nodes' and Services from nowhere. What would ask for them is refused.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <fnmatch.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -19,29 +15,13 @@
 #include <unistd.h>
 
 #include "audit/json.h"
-#include "policy/text.h"
-#include "resolve/resolve.h"
+#include "directory.h"
 #include "source.h"
 
 #define SETTLE_NS (150 * 1000000ull)
-#define FILE_BYTES_MAX (4u << 20)
-#define FILES_MAX 1000
-#define REREADS_MAX 10
 #define NEWS                                                                                       \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | \
 	 IN_CREATE | IN_ONLYDIR)
-
-/* One file of the directory. */
-struct text {
-	char *path; /* owned */
-	char *text; /* owned */
-	size_t len;
-};
-
-struct texts {
-	struct text *list; /* owned */
-	size_t n;
-};
 
 struct directory {
 	struct sl_kube_source source;
@@ -49,7 +29,7 @@ struct directory {
 	int fd;	    /* inotify */
 	int watch;  /* of the directory; -1: it was not there */
 	__u64 read_at_ns; /* monotonic; 0: no news */
-	struct texts texts; /* that are in force */
+	struct sl_texts texts; /* that are in force */
 	char *pods; /* as JSON; owned; NULL: not known yet */
 	struct sl_diag diag;
 	struct sl_kube *kube; /* of texts and pods; NULL: not known */
@@ -68,95 +48,6 @@ static __u64 now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * 1000000000ull + (__u64)ts.tv_nsec;
-}
-
-/* ---- the files ---- */
-
-static void free_texts(struct texts *t)
-{
-	for (size_t i = 0; i < t->n; i++) {
-		free(t->list[i].path);
-		free(t->list[i].text);
-	}
-	free(t->list);
-	*t = (struct texts){};
-}
-
-/* Not what begins with a dot: `..data` and what it leads to, and what an editor keeps. */
-static int is_object(const struct dirent *entry)
-{
-	const char *name = entry->d_name;
-
-	return name[0] != '.' && (!fnmatch("*.yaml", name, 0) || !fnmatch("*.yml", name, 0) ||
-				  !fnmatch("*.json", name, 0));
-}
-
-static int read_one(const struct directory *d, const char *name, struct texts *out,
-		    struct sl_diag *diag)
-{
-	struct text *t = SL_ADD(out->list, out->n);
-
-	if (!t || asprintf(&t->path, "%s/%s", d->path, name) < 0)
-		return -ENOMEM;
-	return sl_file_read(t->path, FILE_BYTES_MAX, NULL, &t->text, &t->len, diag);
-}
-
-static int read_all(const struct directory *d, struct texts *out, struct sl_diag *diag)
-{
-	struct dirent **names;
-	int n = scandir(d->path, &names, is_object, alphasort), err = 0, one;
-
-	if (n < 0)
-		return sl_error(diag, NULL, "%s: %s: it is to hold the policies, or be there empty "
-				"(\"directory\" in sluiced.yaml)", d->path, strerror(errno));
-	if (n > FILES_MAX)
-		err = sl_error(diag, NULL, "%s has more than %d files of objects", d->path, FILES_MAX);
-	for (int i = 0; i < n; i++) {
-		one = err ? 0 : read_one(d, names[i]->d_name, out, diag);
-		err = err ? err : one;
-		free(names[i]);
-	}
-	free(names);
-	return err;
-}
-
-/* Which directory a mounted ConfigMap is now; empty: it is none. */
-static void read_link(const struct directory *d, char link[NAME_MAX + 1])
-{
-	int dir = open(d->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	ssize_t n = dir < 0 ? -1 : readlinkat(dir, "..data", link, NAME_MAX);
-
-	link[n > 0 ? n : 0] = 0;
-	if (dir >= 0)
-		close(dir);
-}
-
-/* Of one state: a ConfigMap that is replaced meanwhile is read again. */
-static int read_texts(const struct directory *d, struct texts *out, struct sl_diag *diag)
-{
-	char before[NAME_MAX + 1], after[NAME_MAX + 1];
-	int err;
-
-	for (int i = 0;; i++) {
-		read_link(d, before);
-		err = read_all(d, out, diag);
-		read_link(d, after);
-		if (!strcmp(before, after) || i == REREADS_MAX)
-			return err;
-		free_texts(out);
-		sl_diag_clear(diag);
-	}
-}
-
-static bool same_texts(const struct texts *a, const struct texts *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (strcmp(a->list[i].path, b->list[i].path) || a->list[i].len != b->list[i].len ||
-		    memcmp(a->list[i].text, b->list[i].text, a->list[i].len))
-			return false;
-	return true;
 }
 
 /* ---- what they say ---- */
@@ -213,7 +104,7 @@ static int check_facts(const struct sl_kube *kube)
 }
 
 /* Every file is tried, so that one look finds every error. pods: those of the runtime. */
-static int make(const struct texts *texts, const char *pods, struct sl_diag *diag,
+static int make(const struct sl_texts *texts, const char *pods, struct sl_diag *diag,
 		struct sl_kube **out)
 {
 	struct sl_kube *kube = sl_kube_new(diag);
@@ -261,7 +152,7 @@ static void clear_errors(struct directory *d)
 }
 
 /* Takes texts and pods over on success; what was in force goes on otherwise. */
-static int take(struct directory *d, struct texts *texts, char *pods)
+static int take(struct directory *d, struct sl_texts *texts, char *pods)
 {
 	struct sl_diag diag = {};
 	struct sl_kube *kube;
@@ -278,7 +169,7 @@ static int take(struct directory *d, struct texts *texts, char *pods)
 	kube->diag = &d->diag;
 	d->kube = kube;
 	if (texts != &d->texts) {
-		free_texts(&d->texts);
+		sl_texts_free(&d->texts);
 		d->texts = *texts;
 		d->loaded = true;
 	}
@@ -302,22 +193,22 @@ static void watch(struct directory *d)
 
 static void reread(struct directory *d)
 {
-	struct texts texts = {};
+	struct sl_texts texts = {};
 	struct sl_diag diag = {};
 	int err;
 
 	d->read_at_ns = 0;
 	watch(d);
-	err = read_texts(d, &texts, &diag);
+	err = sl_texts_read(d->path, &texts, &diag);
 	if (err)
 		set_errors(d, &diag, err);
-	else if (d->loaded && same_texts(&d->texts, &texts))
+	else if (d->loaded && sl_texts_same(&d->texts, &texts))
 		clear_errors(d); /* what was wrong is as it was before */
 	else if (!take(d, &texts, d->pods)) {
 		clear_errors(d);
-		texts = (struct texts){};
+		texts = (struct sl_texts){};
 	}
-	free_texts(&texts);
+	sl_texts_free(&texts);
 	sl_diag_free(&diag);
 }
 
@@ -405,7 +296,7 @@ static void free_directory(struct sl_kube_source *source)
 
 	sl_kube_free(d->kube);
 	sl_diag_free(&d->diag);
-	free_texts(&d->texts);
+	sl_texts_free(&d->texts);
 	json_decref(d->source.errors);
 	if (d->fd >= 0)
 		close(d->fd);
