@@ -115,15 +115,16 @@ json_t *sl_pods_objects(const struct sl_pods *pods, const struct sl_config_kuber
 
 /* ---- pods_view.c ---- */
 
-struct sl_pods_counts {
-	size_t judged;	/* by a policy of their own */
-	size_t unknown; /* by the default: who they are, or the objects, is not known yet */
-	size_t refused; /* their policy cannot be given; they keep what they have */
-	size_t exempt;
-	size_t ended;	/* whose target is still there */
+enum sl_pod_state {
+	SL_POD_JUDGED,	/* by a policy of its own, which is in force */
+	SL_POD_UNKNOWN, /* by the default: who it is, or the objects, is not known yet */
+	SL_POD_REFUSED, /* its policy cannot be given: it keeps what it has, or has nothing */
+	SL_POD_EXEMPT,
+	SL_POD_ENDED,	/* and its target is still there */
+	SL_POD_STATES
 };
 
-void sl_pods_count(const struct sl_pods *pods, struct sl_pods_counts *out);
+void sl_pods_count(struct sl_daemon *daemon, size_t counts[SL_POD_STATES]);
 /* Targets of sluiced's whose cgroup is not followed (any more): 0 at rest. */
 size_t sl_pods_left(struct sl_daemon *daemon);
 /* For status; NULL: there is no `kubernetes:`. A new reference. */

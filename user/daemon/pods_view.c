@@ -8,29 +8,31 @@
 #include "audit/json.h"
 #include "daemon.h"
 
-static const char *state_of(const struct sl_pod *pod)
+/* Whether what it should have is in force, too: a target that could not be given it is isolated,
+ * or keeps what it had. */
+static enum sl_pod_state state_of(struct sl_daemon *d, const struct sl_pod *pod, const char **why)
 {
+	const struct sl_watched_cgroup *w;
+
+	*why = pod->why;
 	if (pod->ended)
-		return "ended";
+		return SL_POD_ENDED;
 	if (*pod->why)
-		return "refused";
-	if (!pod->text)
-		return "unknown";
-	return pod->exempt ? "exempt" : "judged";
+		return SL_POD_REFUSED;
+	w = pod->text ? sl_cgroups_find(&d->cgroups, pod->id) : NULL;
+	if (!w || w->state == SL_WATCHED_WAITING)
+		return SL_POD_UNKNOWN;
+	*why = w->state == SL_WATCHED_RELEASED ? "it was detached by hand" : w->why;
+	return **why ? SL_POD_REFUSED : pod->exempt ? SL_POD_EXEMPT : SL_POD_JUDGED;
 }
 
-void sl_pods_count(const struct sl_pods *p, struct sl_pods_counts *out)
+void sl_pods_count(struct sl_daemon *d, size_t counts[SL_POD_STATES])
 {
-	*out = (struct sl_pods_counts){};
-	for (size_t i = 0; i < p->n; i++) {
-		const struct sl_pod *pod = &p->list[i];
+	const char *ignored;
 
-		out->ended += pod->ended;
-		out->refused += !pod->ended && *pod->why;
-		out->unknown += !pod->ended && !*pod->why && !pod->text;
-		out->exempt += !pod->ended && !*pod->why && pod->text && pod->exempt;
-		out->judged += !pod->ended && !*pod->why && pod->text && !pod->exempt;
-	}
+	memset(counts, 0, SL_POD_STATES * sizeof(*counts));
+	for (size_t i = 0; i < d->pods.n; i++)
+		counts[state_of(d, &d->pods.list[i], &ignored)]++;
 }
 
 struct leaving {
@@ -120,16 +122,16 @@ static const char *netns_of(const struct sl_pods *p, const char *uid)
 	return NULL;
 }
 
-static void warn_of_pod(const struct sl_pod *pod, __s64 open_s, json_t *warnings)
+static void warn_of_pod(const struct sl_pod *pod, const char *why, __s64 open_s, json_t *warnings)
 {
 	json_t *name = json_sprintf("pod %s/%s", pod->namespace ? pod->namespace : "?",
 				    pod->name ? pod->name : pod->uid);
 	const char *text = json_string_value(name);
 
-	if (*pod->why)
+	if (*why)
 		json_array_append_new(warnings, json_sprintf("%s: its policy is refused, it keeps %s: %s",
 							     text, pod->text ? "what it had" : "the default",
-							     pod->why));
+							     why));
 	if (open_s && !pod->ended)
 		json_array_append_new(
 			warnings, json_sprintf("%s ran %lld s before anything judged it: what it sent "
@@ -147,15 +149,21 @@ static void warn_of_pod(const struct sl_pod *pod, __s64 open_s, json_t *warnings
 
 static json_t *pod_json(struct sl_daemon *d, const struct sl_pod *pod, json_t *warnings)
 {
+	static const char *const names[] = {
+		[SL_POD_JUDGED] = "judged", [SL_POD_UNKNOWN] = "unknown", [SL_POD_REFUSED] = "refused",
+		[SL_POD_EXEMPT] = "exempt", [SL_POD_ENDED] = "ended",
+	};
 	__s64 open_s = open_for(d, pod);
+	const char *why;
+	enum sl_pod_state state = state_of(d, pod, &why);
 	char started[40];
 
-	warn_of_pod(pod, open_s, warnings);
+	warn_of_pod(pod, why, open_s, warnings);
 	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:s?}", "namespace",
 			 sl_json_text(pod->namespace), "name", sl_json_text(pod->name), "uid",
 			 sl_json_text(pod->uid), "cgroup", sl_json_text(pod->path), "state",
-			 state_of(pod), "host_network", pod->host_network, "exempt", pod->exempt, "why",
-			 *pod->why ? sl_json_text(pod->why) : json_null(), "open_s",
+			 names[state], "host_network", pod->host_network, "exempt", pod->exempt, "why",
+			 *why ? sl_json_text(why) : json_null(), "open_s",
 			 json_integer(open_s), "netns",
 			 sl_json_text(netns_of(&d->pods, pod->uid)), "started",
 			 pod->started_s ? sl_view_time(pod->started_s, started) : NULL);
@@ -220,19 +228,19 @@ static void warn_of_objects(const struct sl_pods *p, json_t *warnings)
 json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
 {
 	struct sl_pods *p = &d->pods;
-	struct sl_pods_counts counts;
+	size_t counts[SL_POD_STATES];
 	json_t *list;
 
 	if (!p->on)
 		return json_null();
-	sl_pods_count(p, &counts);
+	sl_pods_count(d, counts);
 	warn_of_objects(p, warnings);
 	list = json_array();
 	for (size_t i = 0; i < p->n; i++)
 		json_array_append_new(list, pod_json(d, &p->list[i], warnings));
 	return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "source", source_json(d), "runtime",
 			 runtime_json(p), "ready",
-			 p->walked && !counts.unknown && !counts.refused && !sl_pods_stale(p), "drift",
+			 p->walked && !counts[SL_POD_UNKNOWN] && !counts[SL_POD_REFUSED] && !sl_pods_stale(p), "drift",
 			 sl_json_number(p->drift + (p->source ? p->source->drift : 0)), "left",
 			 sl_json_number(sl_pods_left(d)), "pods", list);
 }

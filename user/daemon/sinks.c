@@ -80,14 +80,15 @@ json_t *sl_daemon_sinks_json(struct sl_daemon *daemon, json_t *warnings)
 static void read_pods(struct sl_daemon *daemon, struct sl_metrics_pods *out)
 {
 	const struct sl_pods *p = &daemon->pods;
-	struct sl_pods_counts counts;
+	size_t counts[SL_POD_STATES];
 
 	if (!p->on)
 		return;
-	sl_pods_count(p, &counts);
+	sl_pods_count(daemon, counts);
 	*out = (struct sl_metrics_pods){
-		.known = true, .judged = counts.judged, .unknown = counts.unknown,
-		.refused = counts.refused, .exempt = counts.exempt, .ending = counts.ended,
+		.known = true, .judged = counts[SL_POD_JUDGED],
+		.unknown = counts[SL_POD_UNKNOWN], .refused = counts[SL_POD_REFUSED],
+		.exempt = counts[SL_POD_EXEMPT], .ending = counts[SL_POD_ENDED],
 		.left = sl_pods_left(daemon), .ended = p->ended,
 		.drift = p->drift + (p->source ? p->source->drift : 0),
 		.stale = sl_pods_stale(p),
