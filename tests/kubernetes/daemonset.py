@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """deploy/kubernetes on the cluster: the DaemonSet with the image of this build."""
 import json
+import os
 import pathlib
 import re
 import time
 
 import image
 import settings
-from cluster import ROOT
+from cluster import CTR, ROOT
 from lab import SLUICE, until
 
 DEPLOY = ROOT / "deploy" / "kubernetes"
@@ -25,8 +26,12 @@ class DaemonSet:
 
     def __init__(self, cluster):
         self.cluster = cluster
-        cluster.load(settings.SLUICE, image.sluice(pathlib.Path(SLUICE).resolve().parent),
-                     Entrypoint=[SLUICED])
+        made = os.environ.get("SLUICE_IMAGE")       # an archive of what the Containerfile makes
+        if made:
+            cluster.run(*CTR, input=pathlib.Path(made).read_bytes(), text=False)
+        else:
+            cluster.load(settings.SLUICE, image.sluice(pathlib.Path(SLUICE).resolve().parent),
+                         Entrypoint=[SLUICED])
         self.deploy(".")
 
     def deploy(self, folder):
@@ -81,7 +86,9 @@ class DaemonSet:
         return bool(self.cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice"))
 
     def wait_ready(self):
-        assert until(self.is_ready, 120, 0.2), self.cluster.kubectl(*SYSTEM, "describe", "pods")
+        if not until(self.is_ready, 120, 0.2):
+            raise AssertionError(self.cluster.kubectl(*SYSTEM, "describe", "pods").stdout +
+                                 self.sluice("status", "-o", "json", check=False).stdout)
 
     def pinned(self):
         """Ids of the cgroups of which something is pinned."""
