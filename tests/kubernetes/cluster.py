@@ -258,13 +258,14 @@ def removed(path):
     return True
 
 
-def pod(name, *command, labels=None, namespace="default", **spec):
+def pod(name, *command, labels=None, annotations=None, namespace="default", **spec):
     """A pod of one container that is not started again."""
     container = {"name": "main", "image": settings.BUSYBOX, "imagePullPolicy": "Never",
                  "command": list(command)}
     container.update(spec.pop("container", {}))
     return {"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
+            "metadata": {"name": name, "namespace": namespace, "labels": labels or {},
+                         "annotations": annotations or {}},
             "spec": {"containers": [container], "restartPolicy": "Never",
                      "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False,
                      "enableServiceLinks": False, **spec}}

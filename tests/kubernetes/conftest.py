@@ -13,7 +13,7 @@ import daemonset
 import probes
 from lab import until
 
-PROGRAMS = ("etcd", "containerd", "ctr", "runc", "iptables", "conntrack", "openssl", "/bin/busybox",
+PROGRAMS = ("etcd", "containerd", "ctr", "runc", "iptables", "conntrack", "openssl", "/bin/busybox", "dnsmasq", "curl",
             "unshare", "nsenter", "/usr/lib/cni/bridge")
 
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """The world outside of the node: servers on both families, and all that arrives by who sent it."""
 import socket
+import subprocess
 
 import settings
 from devlab import Namespace
 from lab import ETH_P_ALL, Echo, Wire, sh
 
 HERE4, HERE6 = "192.0.2.2", "2001:db8::2"
+INSIDE4 = "10.9.9.9"                    # of a private network, there too
 ALLOWED, DENIED = 7001, 7002            # TCP and UDP; what policies here say of them
 TCP, UDP = 6, 17
 
@@ -43,6 +45,7 @@ class Outside(Namespace):
             sh(*ip, "addr", "add", f"{v4}/24", "dev", device)
             sh(*ip, "addr", "add", f"{v6}/64", "dev", device, "nodad")
             sh(*ip, "link", "set", device, "up")
+        self.ip(f"addr add {INSIDE4}/32 dev o0")
         self.ip(f"route add {settings.PODS4} via {settings.NODE4}")
         self.ip(f"-6 route add {settings.PODS6} via {settings.NODE6}")
         sh(*node, "route", "add", "default", "via", HERE4)
@@ -61,6 +64,26 @@ class Outside(Namespace):
                     key = (p.family, p.protocol, p.dport)
                     count[key] = count.get(key, 0) + 1
         return count
+
+    def destinations(self, addresses):
+        """{(address, port)} of IPv4 that connections of these asked for, up to now."""
+        self.wire.settle()
+        with self.wire.changed:
+            return {(p.destination, p.dport) for p in self.wire.packets
+                    if p.source in addresses and p.protocol == TCP and p.family == 4}
+
+    def answer(self, *records):
+        """dnsmasq: /NAME/ADDRESS, and no other name is there. Returns what ends it."""
+        made = subprocess.Popen(
+            ["ip", "netns", "exec", self.name, "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts",
+             "--conf-file=/dev/null", "--pid-file=", "--user=root", f"--listen-address={HERE4}", "--bind-interfaces",
+             "--port=53", "--no-daemon", "--local=/#/", *(f"--address={record}" for record in records)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def end():
+            made.terminate()
+            made.wait(10)
+        return end
 
     def senders(self, port):
         """Addresses from which something came to that port."""

@@ -21,12 +21,12 @@ class Mode:
     """sluiced knows the pods of this cluster, and one policy: cart."""
     folder = source = ""
 
-    def __init__(self, daemon):
+    def __init__(self, daemon, more="", folder=None):
         self.daemon, self.cluster = daemon, daemon.cluster
-        daemon.deploy(self.folder)
+        daemon.deploy(folder or self.folder)
         self.allow(ALLOWED)
         daemon.configure(f"kubernetes:\n  {self.source}\n  exempt: [kube-system]\n"
-                         f"  cgroup: {self.cluster.cgroup}/kubepods\n")
+                         f"  cgroup: {self.cluster.cgroup}/kubepods\n{more}")
         assert until(self.is_current, 60, 0.5), self.kubernetes()
 
     def is_current(self):
@@ -48,6 +48,8 @@ class Api(Mode):
     def put(self, text):
         self.cluster.apply(text)
 
+    add = put
+
     def condition(self, kind):
         policy = self.cluster.get("egp", "cart")
         found = policy.get("status", {}).get("conditions", [])
@@ -65,8 +67,16 @@ class Api(Mode):
 class Directory(Mode):
     folder, source = "directory", "directory: /etc/sluice-objects"
 
+    added = ""
+
     def put(self, text):
-        self.cluster.apply([config_map("sluice-objects", {"o.yaml": text})])
+        self.text = text
+        self.cluster.apply([config_map("sluice-objects", {"o.yaml": text, "more.yaml": self.added})])
+
+    def add(self, text):
+        """Beside what is put."""
+        self.added = text
+        self.put(self.text)
 
     def complains(self):
         return "o.yaml" in json.dumps(self.kubernetes()["source"])

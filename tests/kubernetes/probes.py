@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """What a pod does first of all: datagrams to what no policy here allows, then connections to
 both ports on both families. What arrived is counted outside."""
+import re
+
 from lab import until
 from outside import ALLOWED, DENIED, HERE4, HERE6, TCP, UDP
 
@@ -14,6 +16,25 @@ ALL = {(f, TCP, p) for f in FAMILIES for p in (ALLOWED, DENIED)} | \
       {(f, UDP, DENIED) for f in FAMILIES}
 ONLY_ALLOWED = {(f, TCP, ALLOWED) for f in FAMILIES}
 ONLY_DENIED = {(f, TCP, DENIED) for f in FAMILIES}
+
+
+def asks(targets):
+    """A script without an end: a connection to each (address, port), and what came of it."""
+    one = "\n".join(f"netcat -z -w 2 {to} {port} && echo yes {to} {port} || echo no {to} {port}"
+                    for to, port in sorted(targets))
+    return f"while :; do\n{one}\necho end\nsleep 0.3\ndone"
+
+
+def becomes(cluster, name, want):
+    """What that script reaches is this, in its last whole round, before long."""
+    said = {}
+
+    def look():
+        rounds = cluster.log_of(name).split("end\n")
+        said["last"] = rounds[-2] if len(rounds) > 1 else ""
+        found = re.findall(r"^(yes|no) (\S+) (\d+)$", said["last"], re.MULTILINE)
+        return found and {(to, int(port)) for how, to, port in found if how == "yes"} == want
+    assert until(look, 60, 0.3), (name, said, want)
 
 
 def addresses(pod):

@@ -56,7 +56,7 @@ evictionHard: {{nodefs.available: "0%", memory.available: "0%"}}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 resolvConf: /run/resolv.conf
-clusterDNS: ["192.0.2.2"]
+clusterDNS: ["10.96.0.10"]
 clusterDomain: cluster.local
 syncFrequency: 2s
 configMapAndSecretChangeDetectionStrategy: Watch

@@ -34,7 +34,7 @@ def dry_run(cluster, folder):
 
 
 @pytest.mark.parametrize("folder,more", [(".", []), ("metrics", ["Service"]),
-                                         ("directory", ["ConfigMap"])])
+                                         ("directory", ["ConfigMap"]), ("lookout", [])])
 def test_the_server_takes_each_object(namespace, folder, more):
     assert dry_run(namespace, DEPLOY / folder) == sorted(k.lower() for k in [*KINDS, *more])
 

@@ -50,11 +50,12 @@ int sl_sets_init(struct sl_resolver *r)
 const struct sl_environment *sl_resolver_environment(struct sl_resolver *r,
 						     const struct sl_pos *pos)
 {
-	int err;
+	int err = r->options->env ? r->options->env->err : 0;
 
-	if (r->options->env && r->options->env->err) {
-		sl_fail(r, pos, "cannot read the network of the target's processes: %s",
-			strerror(-r->options->env->err));
+	if (err) {
+		sl_fail(r, pos, "cannot read the network of the target's processes: %s%s",
+			strerror(-err), err == -EACCES || err == -EPERM ?
+			": sluiced wants CAP_SYS_ADMIN and CAP_SYS_PTRACE for it" : "");
 		return NULL;
 	}
 	if (r->options->env)
