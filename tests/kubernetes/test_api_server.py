@@ -22,7 +22,7 @@ def test_a_policy_says_where_it_is_enforced(cluster, api, start):
     assert "1 pod" in api.condition("Enforced")["message"]
     head, row = cluster.kubectl("get", "egp", "cart").stdout.splitlines()      # what a user sees
     assert head.split() == ["NAME", "DEFAULT", "MODE", "VALID", "ENFORCED", "WHERE", "AGE"]
-    assert row.split()[:3] == ["cart", "True", "True"] and "on 1 node, 1 pod" in row, row
+    assert row.split()[:3] == ["cart", "True", "True"] and "on 1 nodes, 1 pods" in row, row
 
 
 def test_enforcement_goes_on_without_the_api_server(cluster, api, start):

@@ -9,7 +9,7 @@
 #include "policy/text.h"
 
 #define SECOND 1000000000ull
-#define NEWS_NS 50000000ull /* from a change of cgroups to the question: it may be one of many ... */
+#define NEWS_NS 50000000ull /* from a change of cgroups to the question: one of many ... */
 #define SPACING_NS SECOND   /* ... and between two such */
 
 /* ---- which cgroups ---- */
@@ -172,7 +172,9 @@ static void end(void *context)
 		sl_pods_ask_in(p, news_wait(p));
 }
 
-const struct sl_cgroups_pods sl_pods_hooks = {.leads = leads, .saw = saw, .begin = begin, .end = end};
+const struct sl_cgroups_pods sl_pods_hooks = {
+	.leads = leads, .saw = saw, .begin = begin, .end = end,
+};
 
 /* ---- its end ---- */
 
@@ -219,7 +221,8 @@ void sl_pods_look_at_ended(struct sl_daemon *d, __u64 now)
 	for (size_t i = 0; i < p->n;) {
 		struct sl_pod *pod = &p->list[i];
 
-		if (pod->ended && sl_state_find_cgroup(d->devices.state, pod->id, &slot) == -ENOENT) {
+		if (pod->ended &&
+		    sl_state_find_cgroup(d->devices.state, pod->id, &slot) == -ENOENT) {
 			pod->why[0] = 0;
 			sl_pod_tell(d, pod, "ended", NULL);
 			sl_pods_drop(p, pod);

@@ -143,8 +143,8 @@ static int check_trust(const struct sl_kube *kube, const struct sl_kube_pod *pod
 
 	if (!kube->trusts || kube->trusts(kube->trusts_context, namespace))
 		return 0;
-	return sl_error(kube->diag, &pod->object.pos, "annotation " SL_KUBE_APPLICATION ": %s/%s is "
-			"selected by another policy, in whose place it would be: `annotations` of "
+	return sl_error(kube->diag, &pod->object.pos, "annotation " SL_KUBE_APPLICATION ": %s/%s "
+			"is selected by another policy, in whose place it would be: `annotations` of "
 			"`kubernetes` in sluiced.yaml does not name the namespace %s", namespace,
 			pod->object.name, namespace);
 }
