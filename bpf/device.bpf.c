@@ -30,32 +30,17 @@
 #include "known.bpf.h"
 #include "device_of.bpf.h"
 
-/* Only this CPU adds here: tc programs run with bottom halves off. */
-static __always_inline void sl_meter_frame(const struct sl_packet *p, bool inbound, __u32 bytes)
+/* A frame that came from the workload, or passes to it; or one that is denied. Not static: off the
+ * hook's stack. */
+__noinline int sl_meter_long(const struct sl_subject *s, bool inbound, bool denied, __u32 bytes)
 {
-	struct sl_meter *m = sl_meter(p->subject.slot);
-
-	if (!m)
-		return;
-	if (inbound) {
-		m->rx_frames++;
-		m->rx_bytes += bytes;
-	} else {
-		m->tx_frames++;
-		m->tx_bytes += bytes;
-	}
-}
-
-static __always_inline void sl_meter_denied(const struct sl_packet *p, bool inbound)
-{
-	struct sl_meter *m = sl_meter(p->subject.slot);
-
-	if (!m)
-		return;
-	if (inbound)
-		m->rx_denied++;
+	if (!s)
+		return 0;
+	if (denied)
+		sl_meter_denied(s->slot, inbound);
 	else
-		m->tx_denied++;
+		sl_meter_frame(s->slot, inbound, bytes);
+	return 0;
 }
 
 /* The steps that are about an IP packet but not a flow: SL_GO_ON, SL_PASSES, or the
@@ -121,22 +106,24 @@ static __always_inline int sl_judge_device(struct __sk_buff *skb, struct sl_pack
 
 static __always_inline int sl_device_hook(struct __sk_buff *skb, bool inbound, __u8 hook)
 {
-	struct sl_packet p = {};
 	__u32 bytes = skb->len;
+	struct sl_packet p;
 
+	__builtin_memset(&p.subject, 0, sizeof(p.subject));
 	if (!sl_device_subject(skb, &p.subject))
 		return SL_TC_DROP;
-	p.flow.inbound = inbound;
-	p.flow.hook = hook;
+	if (sl_passes_as_known(skb, &p.subject, inbound))
+		return SL_TC_NEXT;
+	sl_packet_begin(&p, inbound, hook);
 	if (!inbound)
-		sl_meter_frame(&p, inbound, bytes);
-	if (sl_passes_as_known(skb, &p) || sl_judge_device(skb, &p, inbound) == SL_PASS) {
+		sl_meter_long(&p.subject, inbound, false, bytes);
+	if (sl_judge_device(skb, &p, inbound) == SL_PASS) {
 		if (inbound)
-			sl_meter_frame(&p, inbound, bytes);
+			sl_meter_long(&p.subject, inbound, false, bytes);
 		return SL_TC_NEXT;
 	}
 	sl_uncarry(&p.flow, p.subject.slot, bytes);
-	sl_meter_denied(&p, inbound);
+	sl_meter_long(&p.subject, inbound, true, bytes);
 	return inbound ? SL_TC_DROP : sl_refuse(skb, &p);
 }
 
@@ -147,7 +134,7 @@ static __always_inline int sl_pass_refusal(struct __sk_buff *skb)
 
 	skb->mark = 0;
 	if (sl_device_subject(skb, &p.subject))
-		sl_meter_frame(&p, true, skb->len);
+		sl_meter_long(&p.subject, true, false, skb->len);
 	return SL_TC_NEXT;
 }
 

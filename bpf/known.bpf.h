@@ -13,6 +13,7 @@
 #if SL_ON_DEVICE
 #include "link.bpf.h"
 #include "sum.bpf.h"
+#include "meter.bpf.h"
 #include "dhcp.bpf.h"
 
 #define SL_NETWORK_AT SL_ETHERNET_SIZE	/* where the packet begins */
@@ -22,16 +23,14 @@
 
 #define SL_TCP_KIND (SL_TCP_FIN | SL_TCP_SYN | SL_TCP_RST | SL_TCP_ACK | SL_TCP_URG)
 
-/* Ports behind which a packet is looked into, on either side. */
+/* Ports behind which a packet is looked into, or ends its flow, on either side. */
 static __always_inline bool sl_is_service(__u16 port)
 {
 #if SL_ON_DEVICE
 	return port == SL_DNS_PORT || port == SL_DHCP_SERVER || port == SL_DHCP_CLIENT ||
 	       port == SL_DHCP6_SERVER || port == SL_DHCP6_CLIENT;
-#elif SL_NAMES
-	return port == SL_DNS_PORT;
 #else
-	return false;
+	return port == 53;
 #endif
 }
 
@@ -43,19 +42,18 @@ static __always_inline bool sl_plain_transport(struct __sk_buff *skb, struct sl_
 
 	if ((const void *)(t + 8) > data_end)
 		return false;
-	f->source_port = (__u16)t[0] << 8 | t[1];
-	f->destination_port = (__u16)t[2] << 8 | t[3];
+	f->source_port = bpf_ntohs(*(const __be16 *)t);
+	f->destination_port = bpf_ntohs(*(const __be16 *)(t + 2));
 	if (sl_is_service(f->source_port) || sl_is_service(f->destination_port))
 		return false;
 	if (f->protocol == IPPROTO_UDP) {
-		size = (__u32)t[4] << 8 | t[5];
+		size = bpf_ntohs(*(const __be16 *)(t + 4));
 		return size >= 8 && f->at + 8 <= f->end &&
 		       (skb->gso_size || f->at + size <= f->end);
 	}
 	if (f->protocol != IPPROTO_TCP || (const void *)(t + 20) > data_end)
 		return false;
 	size = (t[12] >> 4) * 4;
-	f->tcp_flags = t[13];
 	return size >= 20 && f->at + size <= f->end && (t[13] & SL_TCP_KIND) == SL_TCP_ACK;
 }
 
@@ -117,135 +115,169 @@ static __always_inline bool sl_plain_bound(const struct sl_subject *s, const str
 		sl_chunk_binds(w, f->family, f->source_high, f->source_low));
 }
 
-static __always_inline bool sl_is_plain(struct __sk_buff *skb, struct sl_packet *p)
-{
-	const void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-	const struct sl_ethernet *e = data;
-	struct sl_flow *f = &p->flow;
-	bool plain;
-
-	if ((const void *)(e + 1) > data_end || skb->vlan_present || skb->protocol != e->type)
-		return false;
-	if (e->type == bpf_htons(SL_ETHERTYPE_IPV4))
-		plain = sl_plain_ipv4(skb, f, e + 1, data_end);
-	else
-		plain = e->type == bpf_htons(SL_ETHERTYPE_IPV6) &&
-			sl_plain_ipv6(skb, f, e + 1, data_end);
-	return plain &&
-	       sl_plain_bound(&p->subject, f, f->inbound ? e->destination : e->source);
-}
-
 /* A checksum that the device is to write lies where no one is misled by it. */
 static __always_inline bool sl_has_plain_sum(struct __sk_buff *skb, const struct sl_flow *f)
 {
-	int sum = f->inbound ? SL_NO_SUM : sl_sum_place(skb);
+	int sum = f->inbound ? SL_NO_SUM : sl_sum_at(skb);
 
 	return sum == SL_NO_SUM || sl_sum_is_harmless(f, sum);
 }
 #else
+/* What a socket's note says. */
+struct sl_noted {
+	__u64 flags, uid;
+};
+
+/* 0, of which the verifier knows nothing: what is there and what is not are one path to it. */
+static __always_inline __u64 sl_any_zero(const struct __sk_buff *skb)
+{
+	__u64 any = skb->len * 0x9e3779b97f4a7c15ull, same = any;
+
+	barrier_var(same);
+	return any ^ same;
+}
+
 /* The socket's part, as sl_packet_origin has it. */
 static __always_inline bool sl_plain_socket(struct __sk_buff *skb, struct sl_flow *f,
-					    struct sl_socket **note)
+					    struct sl_noted *noted)
 {
+	__u64 none = sl_any_zero(skb);
 	struct bpf_sock *sk = skb->sk;
+	struct sl_socket *note;
 
 	f->local = skb->ifindex == SL_LOOPBACK_IFINDEX;
+	f->netns = noted->flags = noted->uid = none;
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
 	if (!sk)
 		return true;
 	if (sk->type == SL_SOCK_RAW)
 		return false;
-	*note = bpf_sk_storage_get(&sl_sockets, sk, 0, 0);
-	if (*note && ((*note)->flags & SL_SOCK_ELSEWHERE))
-		f->netns = (*note)->netns;
+	note = bpf_sk_storage_get(&sl_sockets, sk, 0, 0);
+	if (!note)
+		return true;
+	noted->flags = note->flags;
+	noted->uid = note->uid;
+	if (noted->flags & SL_SOCK_ELSEWHERE)
+		f->netns = note->netns;
 	return true;
-}
-
-static __always_inline bool sl_is_plain(struct __sk_buff *skb, struct sl_packet *p)
-{
-	const void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
-	struct sl_flow *f = &p->flow;
-
-	if (skb->protocol == bpf_htons(SL_ETHERTYPE_IPV4)) {
-		if (!sl_plain_ipv4(skb, f, data, data_end))
-			return false;
-	} else if (skb->protocol != bpf_htons(SL_ETHERTYPE_IPV6) ||
-		   !sl_plain_ipv6(skb, f, data, data_end)) {
-		return false;
-	}
-#if SL_NAMES
-	/* nat.bpf.h: it may be a question to another port */
-	return f->inbound || f->family != 4 || f->destination_low >> 24 != 127;
-#else
-	return true;
-#endif
 }
 
 /* Nothing is to be noted on its socket, and a flow that a uid rule let out is the socket's: as
  * sl_note_server and sl_is_anothers have it. */
-static __always_inline bool sl_is_sockets(const struct sl_socket *note, const struct sl_flow *f,
+static __always_inline bool sl_is_sockets(const struct sl_noted *noted, const struct sl_flow *f,
 					  const struct sl_flow_entry *e)
 {
 	if (!sl_is_opener(e, f))
 		return true;
 	if (f->inbound)
-		return f->protocol != IPPROTO_UDP || (note && (note->flags & SL_SOCK_SERVES));
+		return e->key.protocol != IPPROTO_UDP || (noted->flags & SL_SOCK_SERVES);
 	return !(e->flags & SL_FLOW_HAS_UID) ||
-	       (note && (note->flags & SL_SOCK_UID) && note->uid == e->uid);
+	       ((noted->flags & SL_SOCK_UID) && noted->uid == e->uid);
 }
 #endif
 
 /* Judged by the generation in force, for good, with nothing left to look at. */
 static __always_inline bool sl_is_settled(const struct sl_flow_entry *e, __u64 word)
 {
-	return e && e->word == word && !e->deadline_ns &&
-	       !(e->flags & (SL_FLOW_SNI | SL_FLOW_STREAM));
+	return e->word == word && !e->deadline_ns && !(e->flags & (SL_FLOW_SNI | SL_FLOW_STREAM));
 }
 
-static __always_inline bool sl_is_known(struct __sk_buff *skb, struct sl_packet *p)
+/* Some 16 to 160 ms. */
+static __always_inline __u32 sl_tick(void)
 {
-	struct sl_flow_entry *e;
-	__u64 now;
-	int place;
-#if SL_ON_DEVICE
-	if ((p->subject.word & SL_WORD_SHAPED) || !sl_is_plain(skb, p) ||
-	    !sl_has_plain_sum(skb, &p->flow))
-		return false;
-#else
-	struct sl_socket *note = NULL;
+	return (__u32)(bpf_jiffies64() >> 4) | 1;	/* 0: never */
+}
 
-	if ((p->subject.word & SL_WORD_SHAPED) || !sl_is_plain(skb, p) ||
-	    !sl_plain_socket(skb, &p->flow, &note))
-		return false;
-#endif
+/*
+ * A packet of a flow that is known passes: as sl_flow_pass has it, but for the time. To ask for
+ * that takes as long as to find the flow: what was alive in this tick is alive, and has its
+ * time-out. False: it is over.
+ */
+static __always_inline bool sl_known_touch(struct sl_flow_entry *e, const struct sl_flow *f, __u32 slot)
+{
+	bool told = sl_is_opener(e, f) || (e->flags & SL_FLOW_REPLIED);
+	__u32 tick = sl_tick();
+	__u64 now;
+
+	if (e->tick == tick && told)
+		return true;
 	now = bpf_ktime_get_coarse_ns();
-	e = sl_flow_seek(&p->flow, p->subject.slot, now, &place);
-	if (!sl_is_settled(e, p->subject.word))
+	if (e->expires_ns <= now)
 		return false;
-#if !SL_ON_DEVICE
-	if (!sl_is_sockets(note, &p->flow, e))
-		return false;
+	sl_flow_touch(e, f, now);
+	WRITE_ONCE(e->tick, tick);
+#if SL_NAMES
+	if (e->name)
+		sl_name_keep(slot, e->name, e->expires_ns);
 #endif
-	sl_flow_pass(p, e, place, now, skb->len);
 	return true;
 }
 
-/* Does the packet pass as one of a flow that is known? If not, *p is as it was. Not
- * static: verified once, and off the hook's stack. */
-__noinline int sl_passes_as_known(struct __sk_buff *skb, struct sl_packet *p)
+/* What is asked of a plain packet of either family. */
+static __always_inline bool sl_known_passes(struct __sk_buff *skb, const struct sl_subject *s,
+					    struct sl_flow *f, const __u8 *mac)
 {
-	__u8 inbound, hook;
+	struct sl_flow_entry *e;
+	__u32 direction = f->inbound;
+	int place;
+#if SL_ON_DEVICE
+	if (!sl_plain_bound(s, f, mac) || !sl_has_plain_sum(skb, f))
+		return false;
+#else
+	struct sl_noted noted;
 
-	if (!p)
-		return 0;
-	inbound = p->flow.inbound;
-	hook = p->flow.hook;
-	if (sl_is_known(skb, p))
-		return 1;
-	__builtin_memset(&p->flow, 0, sizeof(p->flow));	/* no copy on the stack (6.1) */
-	p->flow.inbound = inbound;
-	p->flow.hook = hook;
-	return 0;
+	if (!sl_plain_socket(skb, f, &noted))
+		return false;
+#endif
+	e = sl_flow_match(f, s->slot, &place);
+	if (!e || !sl_speaks_for(e, f) || !sl_is_settled(e, s->word))
+		return false;
+#if !SL_ON_DEVICE
+	if (!sl_is_sockets(&noted, f, e))
+		return false;
+#endif
+	if (!sl_entry_still_is(e, f) || !sl_known_touch(e, f, s->slot))
+		return false;
+	barrier_var(direction);
+	__sync_fetch_and_add(&e->bytes[direction & 1], skb->len);
+#if SL_ON_DEVICE
+	sl_meter_frame(s->slot, f->inbound, skb->len);
+#endif
+	return true;
+}
+
+/* Is it the packet of a flow that is known? Each family has its own way, in which what is
+ * nothing to IPv4 costs nothing. */
+static __always_inline bool sl_is_known(struct __sk_buff *skb, const struct sl_subject *s, bool inbound)
+{
+	const void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
+	const void *at = data + SL_NETWORK_AT;
+	const __u8 *mac = NULL;
+	struct sl_flow f = {.inbound = inbound};
+#if SL_ON_DEVICE
+	const struct sl_ethernet *e = data;
+
+	if ((const void *)(e + 1) > data_end || skb->vlan_present || skb->protocol != e->type)
+		return false;
+	mac = inbound ? e->destination : e->source;
+#endif
+	if (skb->protocol == bpf_htons(SL_ETHERTYPE_IPV4))
+		return sl_plain_ipv4(skb, &f, at, data_end) &&
+#if SL_NAMES && !SL_ON_DEVICE
+		       /* nat.bpf.h: it may be a question to another port */
+		       (inbound || f.destination_low >> 24 != 127) &&
+#endif
+		       sl_known_passes(skb, s, &f, mac);
+	if (skb->protocol == bpf_htons(SL_ETHERTYPE_IPV6))
+		return sl_plain_ipv6(skb, &f, at, data_end) && sl_known_passes(skb, s, &f, mac);
+	return false;
+}
+
+/* Does the packet pass as one of a flow that is known? Not static: verified once, and off the
+ * hook's stack. */
+__noinline int sl_passes_as_known(struct __sk_buff *skb, const struct sl_subject *s, bool inbound)
+{
+	return s && !(s->word & SL_WORD_SHAPED) && sl_is_known(skb, s, inbound);
 }
 
 #endif

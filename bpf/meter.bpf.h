@@ -17,6 +17,36 @@ static __always_inline struct sl_meter *sl_meter(__u32 slot)
 	return bpf_map_lookup_elem(&sl_meters, &slot);
 }
 
+#if SL_ON_DEVICE
+/* Only this CPU adds here: tc programs run with bottom halves off. */
+static __always_inline void sl_meter_frame(__u32 slot, bool inbound, __u32 bytes)
+{
+	struct sl_meter *m = sl_meter(slot);
+
+	if (!m)
+		return;
+	if (inbound) {
+		m->rx_frames++;
+		m->rx_bytes += bytes;
+	} else {
+		m->tx_frames++;
+		m->tx_bytes += bytes;
+	}
+}
+
+static __always_inline void sl_meter_denied(__u32 slot, bool inbound)
+{
+	struct sl_meter *m = sl_meter(slot);
+
+	if (!m)
+		return;
+	if (inbound)
+		m->rx_denied++;
+	else
+		m->tx_denied++;
+}
+#endif
+
 /* Programs of a cgroup are preempted: another of this CPU may add meanwhile. */
 static __always_inline void sl_meter_packet(const struct __sk_buff *skb, __u32 slot, bool inbound,
 					    bool passed)

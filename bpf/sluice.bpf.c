@@ -149,16 +149,17 @@ static __always_inline int sl_judge_packet(struct __sk_buff *skb, struct sl_pack
 static __always_inline int sl_packet_hook(struct __sk_buff *skb, bool inbound, __u8 hook)
 {
 	int slot = sl_slot_of_packet(skb), verdict = SL_PASS;
-	struct sl_packet p = {};
+	struct sl_packet p;
 
 	if (slot == SL_NOBODYS)
 		return SL_PASS;
+	__builtin_memset(&p.subject, 0, sizeof(p.subject));
 	if (!sl_subject_init(&p.subject, slot))
 		return SL_REFUSE;
-	p.flow.inbound = inbound;
-	p.flow.hook = hook;
-	if (!sl_passes_as_known(skb, &p))
+	if (!sl_passes_as_known(skb, &p.subject, inbound)) {
+		sl_packet_begin(&p, inbound, hook);
 		verdict = sl_judge_packet(skb, &p, inbound);
+	}
 #if SL_BY_CGROUP
 	sl_meter_packet(skb, p.subject.slot, inbound, verdict == SL_PASS);
 #endif

@@ -88,16 +88,21 @@ static __always_inline __u64 sl_flow_mix(__u64 h, __u64 word, __u64 secret)
 	return h ^ h >> 32;
 }
 
+/* Of IPv4's addresses both are one word, and the upper halves say nothing. */
 static __always_inline __u64 sl_flow_hash(const struct sl_flow_key *k)
 {
 	__u64 seed = sl_seed, one = 0xff51afd7ed558ccdull ^ seed << 1;
 	__u64 two = 0xc4ceb9fe1a85ec53ull ^ seed << 2, h = seed;
 	const __u64 *w = (const __u64 *)k;
 
-	h = sl_flow_mix(h, w[0], one);
-	h = sl_flow_mix(h, w[1], two);
-	h = sl_flow_mix(h, w[2], one);
-	h = sl_flow_mix(h, w[3], two);
+	if (k->family == 4) {
+		h = sl_flow_mix(h, w[1] << 32 | (__u32)w[3], two);
+	} else {
+		h = sl_flow_mix(h, w[0], one);
+		h = sl_flow_mix(h, w[1], two);
+		h = sl_flow_mix(h, w[2], one);
+		h = sl_flow_mix(h, w[3], two);
+	}
 	h = sl_flow_mix(h, w[4], one);
 	h = sl_flow_mix(h, w[5], two);
 	return h | 1;
@@ -140,11 +145,19 @@ static __always_inline struct sl_flow_entry *sl_bucket_entry(struct sl_flow_buck
 	return &b->entries[way & (SL_FLOW_WAYS - 1)];
 }
 
-static __always_inline bool sl_entry_is(const struct sl_flow_bucket *b, __u32 way, __u64 tag,
-					const struct sl_flow_key *k)
+/* The flow's entry in a bucket, and its sequence; NULL: it is not there. */
+static __always_inline struct sl_flow_entry *sl_bucket_match(struct sl_flow_bucket *b, __u64 tag,
+							     const struct sl_flow_key *k,
+							     __u32 *way, __u32 *sequence)
 {
-	way &= SL_FLOW_WAYS - 1;
-	return b->tags[way] == tag && !sl_flow_key_differs(&b->entries[way].key, k);
+	struct sl_flow_entry *e;
+
+	*way = sl_bucket_way(b, tag);
+	e = sl_bucket_entry(b, *way);
+	barrier_var(e);		/* bounds and all: no sum of it is to be put off */
+	*sequence = READ_ONCE(e->sequence);
+	asm volatile("" ::: "memory");
+	return *sequence & 1 || sl_flow_key_differs(&e->key, k) ? NULL : e;
 }
 
 /*
@@ -183,17 +196,16 @@ static __always_inline bool sl_is_opener(const struct sl_flow_entry *e, const st
 }
 
 /*
- * A live flow's entry that this packet may speak for, or NULL. Sets f->from_a, and *place:
- * bucket times SL_FLOW_WAYS plus way.
+ * The flow's entry, alive or not, or NULL. Sets f->from_a, f->entry_sequence, and *place: bucket
+ * times SL_FLOW_WAYS plus way. What is then read of it holds if its sequence still is the same.
  */
-static __always_inline struct sl_flow_entry *sl_flow_seek(struct sl_flow *f, __u32 slot, __u64 now,
-							  int *place)
+static __always_inline struct sl_flow_entry *sl_flow_match(struct sl_flow *f, __u32 slot, int *place)
 {
 	struct sl_target *t = bpf_map_lookup_elem(&sl_targets, &slot);
+	struct sl_flow_entry *e = NULL;
 	struct sl_flow_bucket *bucket;
 	struct sl_flow_key k = {};
-	struct sl_flow_entry *e;
-	__u32 at, way, sequence;
+	__u32 at, other, way, i;
 	__u64 tag;
 
 	if (!t)
@@ -201,25 +213,34 @@ static __always_inline struct sl_flow_entry *sl_flow_seek(struct sl_flow *f, __u
 	sl_flow_key_of(f, &k);
 	tag = sl_flow_hash(&k);
 	at = sl_bucket_index(t, tag, false);
-	bucket = sl_bucket_at(slot, at);
-	if (!bucket)
-		return NULL;
-	way = sl_bucket_way(bucket, tag);
-	if (!sl_entry_is(bucket, way, tag, &k)) {
-		at = sl_bucket_index(t, tag, true);
+	other = at ^ sl_bucket_index(t, tag, true);
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 2 && !e; i++, at ^= other) {
 		bucket = sl_bucket_at(slot, at);
 		if (!bucket)
 			return NULL;
-		way = sl_bucket_way(bucket, tag);
+		e = sl_bucket_match(bucket, tag, &k, &way, &f->entry_sequence);
 	}
-	e = sl_bucket_entry(bucket, way);
-	sequence = READ_ONCE(e->sequence);
-	if ((sequence & 1) || !sl_entry_is(bucket, way, tag, &k) || e->expires_ns <= now ||
-	    !sl_speaks_for(e, f) || READ_ONCE(e->sequence) != sequence)
+	if (!e)
 		return NULL;
-	f->entry_sequence = sequence;
+	at ^= other;
 	*place = at * SL_FLOW_WAYS + (way & (SL_FLOW_WAYS - 1));
 	return e;
+}
+
+static __always_inline bool sl_entry_still_is(const struct sl_flow_entry *e, const struct sl_flow *f)
+{
+	asm volatile("" ::: "memory");
+	return READ_ONCE(e->sequence) == f->entry_sequence;
+}
+
+/* A live flow's entry that this packet may speak for, or NULL. Sets what sl_flow_match does. */
+static __always_inline struct sl_flow_entry *sl_flow_seek(struct sl_flow *f, __u32 slot, __u64 now,
+							  int *place)
+{
+	struct sl_flow_entry *e = sl_flow_match(f, slot, place);
+
+	return e && e->expires_ns > now && sl_speaks_for(e, f) && sl_entry_still_is(e, f) ? e : NULL;
 }
 
 /* Its place, or SL_NO_PLACE. Not static: verified once. */
@@ -227,9 +248,7 @@ __noinline int sl_flow_find(struct sl_flow *f, __u32 slot, __u64 now)
 {
 	int place = SL_NO_PLACE;
 
-	if (f)
-		sl_flow_seek(f, slot, now, &place);
-	return place;
+	return f && sl_flow_seek(f, slot, now, &place) ? place : SL_NO_PLACE;
 }
 
 static __always_inline struct sl_flow_entry *sl_flow_at(__u32 slot, int place)
@@ -265,7 +284,8 @@ static __always_inline void sl_flow_touch(struct sl_flow_entry *e, const struct 
 		add |= SL_FLOW_CLOSED;
 	if (add & ~flags)
 		__sync_fetch_and_or(&e->flags, add);
-	expires = now + sl_flow_timeout(f->protocol, flags | add);
+	/* not the packet's, of which the verifier may know it: a path for each */
+	expires = now + sl_flow_timeout(e->key.protocol, flags | add);
 	if (e->expires_ns != expires)
 		WRITE_ONCE(e->expires_ns, expires);
 }
@@ -392,6 +412,7 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->has_ports = f->has_ports;
 	e->bytes[0] = e->bytes[1] = e->settled[0] = e->settled[1] = 0;
 	e->sni_end = 0;
+	e->tick = 0;
 	e->isn = f->isn;
 	e->flags = SL_FLOW_USED | sl_sni_flags(f, a) | (f->from_a & 1) * SL_FLOW_FROM_A |
 		   (f->inbound & 1) * SL_FLOW_INBOUND | (f->raw & 1) * SL_FLOW_RAW |

@@ -14,6 +14,15 @@
 
 #include "packet.bpf.h"
 
+/* The context as what it is (6.2). */
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
+
+/* Asked by what came with tcx (6.6). */
+static __always_inline bool sl_is_kernel_context(void)
+{
+	return bpf_core_field_exists(struct net_device, tcx_ingress);
+}
+
 #define SL_CHECKSUM_PARTIAL 3	/* include/linux/skbuff.h */
 #define SL_NO_SUM (-1)
 
@@ -31,6 +40,19 @@ __noinline int sl_sum_place(struct __sk_buff *context)
 		return SL_NO_SUM;
 	bpf_core_read(&sum, sizeof(sum), &skb->csum_start);
 	return (int)sum.start - (int)BPF_CORE_READ(skb, mac_header) + (int)sum.offset;
+}
+
+/* The same without a call, where the context can be read as what it is. */
+static __always_inline int sl_sum_at(struct __sk_buff *context)
+{
+	struct sk_buff *skb;
+
+	if (!sl_is_kernel_context())
+		return sl_sum_place(context);
+	skb = bpf_cast_to_kern_ctx(context);
+	if (BPF_CORE_READ_BITFIELD(skb, ip_summed) != SL_CHECKSUM_PARTIAL)
+		return SL_NO_SUM;
+	return (int)skb->csum_start - (int)skb->mac_header + (int)skb->csum_offset;
 }
 
 /* What we read of the payload must stay as it was read. */

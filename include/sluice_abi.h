@@ -199,7 +199,8 @@ struct sl_flow_entry {
 	__u8 reason;		/* of the verdict, with rule */
 	__u8 hook;		/* that saw it open */
 	__u8 has_ports;
-	__u8 reserved[5];
+	__u8 reserved;
+	__u32 tick;		/* in which expires_ns was last set by the short way (known.bpf.h) */
 };
 
 /* A tag is the flow's hash, never 0; 0: the place was never used. */
