@@ -29,7 +29,7 @@ int sluice_connect4(struct bpf_sock_addr *ctx)
 	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_CONNECT4))
 		return SL_PASS;
 	sl_destination4(ctx, &f);
-	return sl_socket_hook(ctx, &f, true);
+	return sl_socket_hook(ctx, &f, true, false);
 }
 
 SEC("cgroup/connect6")
@@ -40,7 +40,7 @@ int sluice_connect6(struct bpf_sock_addr *ctx)
 	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_CONNECT6))
 		return SL_PASS;
 	sl_destination6(ctx, &f);
-	return sl_socket_hook(ctx, &f, false);
+	return sl_socket_hook(ctx, &f, false, false);
 }
 
 SEC("cgroup/sendmsg4")
@@ -51,7 +51,7 @@ int sluice_sendmsg4(struct bpf_sock_addr *ctx)
 	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_SENDMSG4))
 		return SL_PASS;
 	sl_destination4(ctx, &f);
-	return sl_socket_hook(ctx, &f, true);
+	return sl_socket_hook(ctx, &f, true, true);
 }
 
 SEC("cgroup/sendmsg6")
@@ -62,7 +62,7 @@ int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 	if (!sl_flow_of_socket(ctx, &f, SL_HOOK_SENDMSG6))
 		return SL_PASS;
 	sl_destination6(ctx, &f);
-	return sl_socket_hook(ctx, &f, false);
+	return sl_socket_hook(ctx, &f, false, true);
 }
 
 /* Notes the namespace of a socket that is made in another than the target's, and

@@ -17,6 +17,7 @@
 #endif
 #include "event.bpf.h"
 #include "limit.bpf.h"
+#include "sent.bpf.h"
 #include "hook.bpf.h"
 
 /* What the hook can say of the attempt. False: a protocol whose destination is
@@ -157,13 +158,22 @@ static __always_inline void sl_note_asked(struct sl_socket *note, const struct s
 		note->asked = (__u32)f->destination_low;
 }
 
-/* ipv4: the hook's, a constant. */
-static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f, bool ipv4)
+/* Does every datagram to there pass, whatever comes, while this generation is in force? */
+static __always_inline bool sl_passes_for_good(const struct sl_flow *f, const struct sl_answer *a)
+{
+	return !a->deny && !a->name && !a->deadline_ns && !(a->flags & SL_F_LOG_ALL) &&
+	       !sl_is_question(f, a);
+}
+
+/* ipv4, sends: the hook's, constants. */
+static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_flow *f, bool ipv4,
+					  bool sends)
 {
 	int slot = sl_slot_of_socket(ctx);
 	struct sl_subject s = {};
 	struct sl_answer a = {};
 	struct sl_socket *note;
+	bool foreign;
 
 	if (slot == SL_NOBODYS)
 		return SL_PASS;
@@ -173,6 +183,9 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	sl_subject_stamp(&s, note);
 	if (note && f->protocol == IPPROTO_TCP)	/* a socket in repair connects without a SYN */
 		note->flags &= ~SL_SOCK_BEGAN;
+	foreign = sl_task_is_foreign(ctx, &s);
+	if (sends && !foreign && s.word && sl_was_sent(f, &s))
+		return SL_PASS;
 	if (ipv4)
 		sl_verdict4(f, &s, &a);
 	else
@@ -185,7 +198,7 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 		sl_names_verdict(f, &s, &a);
 	}
 #endif
-	if (sl_task_is_foreign(ctx, &s)) {
+	if (foreign) {
 		a.deny = 1;
 		a.reason = SL_REASON_FOREIGN_TASK;
 		a.rule = SL_NONE;
@@ -198,6 +211,8 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	}
 	if (!a.deny && ((a.flags & SL_F_LOG_ALL) || sl_is_question(f, &a)))
 		sl_note_asked(sl_note_current(ctx), f, &a);
+	if (sends && sl_passes_for_good(f, &a))
+		sl_note_sent(f, &s);
 	return a.deny ? sl_refuse_socket(ctx, f, &s, &a) : SL_PASS;
 }
 

@@ -387,6 +387,27 @@ def test_run_within_a_target(tree):
     assert not reaches(agent, PEER6) and not reaches(agent, far)
 
 
+@FAMILIES
+def test_where_datagrams_went_is_one_policys(tree, v6):
+    """The sendmsg hooks remember what passed. That is nothing to another target, another port
+    or protocol, the next policy; and the next one's answer is remembered no longer than it holds."""
+    paths, to = [tree.make(name) for name in ("sends", "may-not")], peer(v6)
+    only_echo = policy(f'allow: "{f"[{to}]" if v6 else to}:{ECHO}/udp"')
+    tree.attach(paths[0], only_echo)
+    tree.attach(paths[1], NOTHING)
+    agent, other = (tree.agent(path) for path in paths)
+    for _ in range(3):
+        assert reaches(agent, to, "udp")
+        assert other.do("udp", to=to, port=ECHO)["errno"] == "EHOSTUNREACH"
+        assert agent.do("udp", to=to, port=ECHO + 1)["errno"] == "EHOSTUNREACH"
+        assert not reaches(agent, to)
+    tree.attach(paths[0], NOTHING)
+    for _ in range(2):
+        assert agent.do("udp", to=to, port=ECHO)["errno"] == "EHOSTUNREACH"
+    tree.attach(paths[0], only_echo)
+    assert reaches(agent, to, "udp")
+
+
 # ---- what there is to see ----
 
 @FAMILIES
