@@ -12,7 +12,7 @@
 #include "sluice_table.h"
 
 #ifndef SL_ABI_VERSION	/* the tests build the next one, too */
-#define SL_ABI_VERSION 5
+#define SL_ABI_VERSION 6
 #endif
 
 /* Which table a target obeys: generation << 16 | SL_WORD_SHAPED | index in
