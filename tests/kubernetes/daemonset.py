@@ -71,8 +71,8 @@ class DaemonSet:
         """Without the API server: by the socket on the node."""
         return json.loads(self.cluster.run(SLUICE, "status", "-o", "json").stdout)
 
-    def targets(self):
-        return [t for t in self.status()["targets"] if t["attached"]]
+    def targets(self, kind="cgroup"):
+        return [t for t in self.status()["targets"] if t["attached"] and t["kind"] == kind]
 
     def said(self):
         return self.cluster.kubectl(*SYSTEM, "logs", "ds/sluice", check=False).stdout[-3000:]
@@ -101,7 +101,8 @@ class DaemonSet:
         theirs = {t["pod"]["uid"] for t in targets if "pod" in t}
         wanted = {made["metadata"]["uid"] for made in pods}
         wanted |= {made["metadata"]["uid"] for made in self.cluster.get(*SYSTEM, "pods")["items"]}
-        return theirs <= wanted and {t["cgroup"] for t in targets} == self.pinned() and \
+        veths = {t.get("pod", {}).get("uid") for t in self.targets("device")}
+        return theirs <= wanted and veths <= theirs and {t["cgroup"] for t in targets} == self.pinned() and \
             len(targets) <= len(wanted) + 1
 
     def reset(self):

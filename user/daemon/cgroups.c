@@ -10,6 +10,7 @@
 #include "cgroups.h"
 #include "policy/text.h"
 #include "target/cgroup.h"
+#include "veths.h"
 
 #define SECOND 1000000000ull
 #define SPACING_NS (20 * 1000000ull) /* between two walks: 10,000 cgroups take longer */
@@ -65,6 +66,7 @@ void sl_cgroups_drop(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 	if (w->container)
 		sl_container_free(w->container);
 	free(w->container);
+	sl_veths_free(w->veths);
 	*w = c->list[--c->n];
 }
 

@@ -25,6 +25,8 @@
 /* Of a directory of cgroups, for inotify. */
 #define SL_CGROUPS_NEWS (IN_CREATE | IN_DELETE | IN_ONLYDIR)
 
+struct sl_veths;
+
 struct sl_watched_cgroup {
 	char *path;			/* in the hierarchy: /a/b; owned */
 	struct sl_container *container; /* whose it is; owned; NULL: no container's */
@@ -35,6 +37,8 @@ struct sl_watched_cgroup {
 	bool seen;			      /* by the walk that is under way */
 	bool announced;			      /* by a gate */
 	bool of_pod;			      /* its group is none of the configuration's */
+	bool has_veths;			      /* the host's ends of its veths are judged too */
+	struct sl_veths *veths;		      /* veths.h; owned; NULL: none are looked for */
 	__u32 slot;
 	__u64 generation, meaning;
 	struct sl_seal seal;

@@ -80,6 +80,7 @@ struct sl_config_kubernetes {
 	size_t n_exempt;
 	char **annotations; /* the same, whose pods may say their policy; owned, each owned */
 	size_t n_annotations;
+	bool no_veth; /* only the sockets of pods' cgroups are judged */
 	char **node; /* addresses of this node; owned, each owned */
 	size_t n_node;
 	struct sl_pos pos;
@@ -173,6 +174,7 @@ enum {
 	SL_CONF_K_EXEMPT,
 	SL_CONF_K_NODE,
 	SL_CONF_K_ANNOTATIONS,
+	SL_CONF_K_VETH,
 	SL_CONF_K_N
 };
 enum {

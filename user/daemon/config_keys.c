@@ -109,6 +109,7 @@ static const struct sl_key kubernetes[] = {
 			    NULL, NULL},
 	[SL_CONF_K_ANNOTATIONS] = {"annotations", "a pattern of namespaces, or a list of them",
 				   "none", BUILT, NULL, NULL},
+	[SL_CONF_K_VETH] = {"veth", "true or false", "true", BUILT, NULL, NULL},
 };
 
 static const struct sl_key api[] = {

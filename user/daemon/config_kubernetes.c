@@ -141,11 +141,19 @@ static void node_read(struct sl_parser *p, const struct sl_key *key, void *objec
 	sl_each_read(p, key, sl_conf_text_read, &texts);
 }
 
+static void veth_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	static const char *const words[] = {"true", "false", NULL};
+
+	of(object)->no_veth = sl_word_read(p, key, words) == 1;
+}
+
 static sl_value_fn *const values[] = {
 	[SL_CONF_K_CRI] = cri_read,	    [SL_CONF_K_DIRECTORY] = directory_read,
 	[SL_CONF_K_API] = api_read,	    [SL_CONF_K_CGROUP] = cgroup_read,
 	[SL_CONF_K_DEFAULT] = default_read, [SL_CONF_K_EXEMPT] = exempt_read,
 	[SL_CONF_K_NODE] = node_read,	    [SL_CONF_K_ANNOTATIONS] = annotations_read,
+	[SL_CONF_K_NODE] = node_read,	    [SL_CONF_K_VETH] = veth_read,
 };
 
 void sl_conf_kubernetes_read(struct sl_parser *p, const struct sl_key *key, void *object)

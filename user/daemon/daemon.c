@@ -55,6 +55,7 @@ static void on_links(void *context, __u32 events)
 		fputs("sluiced: news of devices was lost; looking at all of them\n", stderr);
 	daemon->overruns = sl_links_overruns(links);
 	daemon->devices.started |= !sl_links_catching_up(links);
+	sl_veths_on_links(daemon);
 }
 
 static void on_addresses(void *context, __u32 events)
@@ -240,6 +241,7 @@ static int timeout(const struct sl_daemon *daemon)
 {
 	int wait = sl_devices_timeout(&daemon->devices);
 	int cgroups = sl_cgroups_timeout(&daemon->cgroups), pods = sl_pods_timeout(daemon);
+	int veths = sl_veths_timeout(daemon);
 	__u64 now = sl_now_ns(), left;
 
 	if (wait < 0 || wait > TICK_MS)
@@ -248,6 +250,8 @@ static int timeout(const struct sl_daemon *daemon)
 		wait = cgroups;
 	if (pods >= 0 && pods < wait)
 		wait = pods;
+	if (veths >= 0 && veths < wait)
+		wait = veths;
 	if (sl_runs_want_work(daemon) && wait > SL_RUNS_WORK_MS)
 		wait = SL_RUNS_WORK_MS;
 	if (!daemon->reload_at_ns)
@@ -277,11 +281,13 @@ static bool work(struct sl_daemon *daemon)
 			sl_devices_renew_all(&daemon->devices, false);
 			sl_cgroups_renew_all(&daemon->cgroups);
 			sl_pods_reconcile(daemon);
+			sl_veths_reconcile(daemon);
 		}
 		daemon->reconcile_at_ns = now + RECONCILE_NS;
 	}
-	sl_devices_work(&daemon->devices);
 	sl_pods_work(daemon);
+	sl_veths_work(daemon);
+	sl_devices_work(&daemon->devices);
 	/* ready: all that was there when we came has its policy */
 	sl_cgroups_work(&daemon->cgroups, daemon->devices.state, daemon->ready ? TURN_NS : ~0ull);
 	sl_daemon_claim_events(daemon);

@@ -11,6 +11,7 @@
  *   server.c   the control socket and its clients; request.c, op_*.c: what they may ask
  *   hand.c    what was attached by hand, over a restart
  *   pods.c    the pods of a node, as cgroups come and the cluster's objects say
+ *   veths.c   the host's ends of their veths
  *   runs.c    commands that users start (`sluice run`); run_peer.c: who asks
  *   harden.c   what it gives up once it has started
  */
@@ -29,6 +30,7 @@
 #include "pods.h"
 #include "resolv_conf.h"
 #include "runs.h"
+#include "veths.h"
 #include "view.h"
 
 #define SL_DAEMON_SOCKET "/run/sluice/sluiced.sock"

@@ -73,6 +73,31 @@ static void consider(struct sl_devices *devices, const struct sl_link *link)
 	set_name(w, link->name);
 }
 
+void sl_devices_add(struct sl_devices *devices, unsigned ifindex, const char *name,
+		    struct sl_target_group *group)
+{
+	struct sl_watched *w = SL_ADD(devices->devices, devices->n_devices);
+
+	if (!w)
+		return;
+	w->group = sl_target_group_get(group);
+	w->device.ifindex = ifindex;
+	w->of_veth = true;
+	set_name(w, name);
+}
+
+void sl_devices_set(struct sl_devices *devices, struct sl_watched *w, struct sl_target_group *group)
+{
+	(void)devices;
+	sl_target_group_get(group);
+	sl_target_group_put(w->group);
+	w->group = group;
+	w->orphan = false;
+	w->renew = true;
+	if (w->state == SL_WATCHED_FAILED)
+		w->state = SL_WATCHED_WAITING;
+}
+
 void sl_devices_drop(struct sl_devices *devices, struct sl_watched *w)
 {
 	sl_target_group_put(w->group);
@@ -83,7 +108,7 @@ void sl_devices_drop(struct sl_devices *devices, struct sl_watched *w)
  * that its frames pass. What has a policy keeps it, the one of its old name. */
 static void renamed(struct sl_devices *devices, struct sl_watched *w, const struct sl_link *link)
 {
-	struct sl_target_group *group = sl_devices_match(devices, link->name);
+	struct sl_target_group *group = w->of_veth ? w->group : sl_devices_match(devices, link->name);
 	bool has_none = w->state == SL_WATCHED_WAITING || w->state == SL_WATCHED_FAILED;
 	char why[80];
 
@@ -94,7 +119,7 @@ static void renamed(struct sl_devices *devices, struct sl_watched *w, const stru
 		sl_devices_drop(devices, w);
 		return;
 	}
-	if (!w->by_hand && group) {
+	if (!w->by_hand && group && group != w->group) {
 		sl_target_group_put(w->group);
 		w->group = sl_target_group_get(group);
 	}

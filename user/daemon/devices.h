@@ -66,6 +66,7 @@ struct sl_watched {
 	bool pending;	     /* the policy that it should have could not be given to it */
 	bool orphan;	     /* its group is none of the set any more: keeps what it has */
 	bool by_hand;	     /* its group is its own */
+	bool of_veth;	     /* its group is a pod's or a container's (veths.h) */
 	__u32 slot;	     /* of what we gave last */
 	__u64 generation;    /* that we made last; 0: none */
 	__u64 meaning;	     /* a hash of its resolved policy */
@@ -134,6 +135,12 @@ void sl_devices_renew_all(struct sl_devices *devices, bool anew);
 
 /* Frees what was known of the devices and groups; the devices keep what they have. */
 void sl_devices_free(struct sl_devices *devices);
+
+/* Adds one that no pattern leads to (nothing without memory), or gives it that group. */
+void sl_devices_add(struct sl_devices *devices, unsigned ifindex, const char *name,
+		    struct sl_target_group *group);
+void sl_devices_set(struct sl_devices *devices, struct sl_watched *watched,
+		    struct sl_target_group *group);
 
 struct sl_watched *sl_devices_find(struct sl_devices *devices, unsigned ifindex);
 void sl_devices_drop(struct sl_devices *devices, struct sl_watched *watched);

@@ -157,6 +157,7 @@ static int replace(struct sl_given *given, struct sl_attach_options *options,
 	free(given->path);
 	given->path = copy;
 	given->attach = *options;
+	given->loads++;
 	return 0;
 }
 

@@ -23,6 +23,7 @@ struct sl_given {
 	struct sl_diag names;		/* the policy's places name files that live here */
 	char name[64];			 /* the policy's */
 	bool has_names;			 /* DNS is judged; of a cgroup's policy alone */
+	unsigned loads;			 /* how often one was loaded */
 	struct sl_begin *begins;	 /* owned */
 	size_t n_begins;
 };

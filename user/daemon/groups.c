@@ -81,7 +81,7 @@ static void regroup(struct sl_devices *devices, struct sl_watched *w)
 {
 	struct sl_target_group *group = sl_devices_match(devices, w->device.name);
 
-	if (w->by_hand)
+	if (w->by_hand || w->of_veth)
 		return;
 	w->orphan = !group;
 	if (!group)

@@ -129,9 +129,12 @@ void sl_op_container(struct sl_caller *client, const json_t *request)
 		else
 			refuse(client, &container, group);
 	} else if (!group) {
+		sl_veths_now(d, path); /* of the pod that it is in */
 		sl_answer(client, json_pack("{s:b}", "matched", 0));
 	} else {
 		err = attach(d, &cgroup, path, &container, group, &answer, &diag);
+		if (!err)
+			sl_veths_now(d, path);
 		if (err)
 			sl_answer_diag(client, "failed", &diag, err);
 		else

@@ -252,6 +252,7 @@ void sl_op_status(struct sl_caller *client, const json_t *request)
 		return;
 	}
 	json_array_foreach(targets, i, target) annotate(d, target, warnings);
+	sl_veths_fold(d, warnings);
 	warn_of_open(d, warnings);
 	if (d->ring.fd < 0)
 		json_array_append_new(warnings, json_string("another process reads the events, "

@@ -167,6 +167,12 @@ static char *text_of(const struct sl_policy *policy, size_t *len)
 	return NULL;
 }
 
+/* On its node's network it has none of its own; of an exempt one nothing is judged. */
+static bool has_veths(const struct sl_daemon *d, const struct sl_pod *pod)
+{
+	return !d->config->kubernetes.no_veth && !pod->host_network && !pod->exempt;
+}
+
 /* Its cgroup obeys the group from the next turn on; what was given by hand stays. */
 static int watch(struct sl_daemon *d, struct sl_pod *pod)
 {
@@ -183,10 +189,23 @@ static int watch(struct sl_daemon *d, struct sl_pod *pod)
 		w->group = sl_target_group_get(pod->group);
 	}
 	w->of_pod = true;
+	w->has_veths = has_veths(d, pod);
 	w->orphan = false;
 	w->renew = true;
 	if (w->state == SL_WATCHED_FAILED)
 		w->state = SL_WATCHED_WAITING;
+	return 0;
+}
+
+/* The text is the one that it has. */
+static int keep(struct sl_daemon *d, struct sl_pod *pod)
+{
+	struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, pod->id);
+
+	if (!w)
+		return watch(d, pod);
+	if (w->of_pod)
+		w->has_veths = has_veths(d, pod);
 	return 0;
 }
 
@@ -266,7 +285,7 @@ void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
 	} else if (same) {
 		pod->why[0] = 0;
 		free(text);
-		err = sl_cgroups_find(&d->cgroups, pod->id) ? 0 : watch(d, pod);
+		err = keep(d, pod);
 	} else if (text) {
 		err = give(d, pod, text, len, &diag);
 		if (err) {

@@ -8,6 +8,8 @@
 #include "audit/json.h"
 #include "daemon.h"
 
+#define NO_VETH_NS (10 * 1000000000ull)
+
 /* Whether what it should have is in force, too: a target that could not be given it is isolated,
  * or keeps what it had. */
 static enum sl_pod_state state_of(struct sl_daemon *d, const struct sl_pod *pod, const char **why)
@@ -147,6 +149,22 @@ static void warn_of_pod(const struct sl_pod *pod, const char *why, __s64 open_s,
 	json_decref(name);
 }
 
+/* Nothing leads there that netlink knows: looked for since so long. */
+static void warn_of_no_veth(const struct sl_daemon *d, const struct sl_pod *pod, json_t *one,
+			    json_t *warnings)
+{
+	const struct sl_watched_cgroup *w = sl_cgroups_find((struct sl_cgroups *)&d->cgroups, pod->id);
+
+	if (pod->ended || !w || !w->has_veths || json_array_size(json_object_get(one, "veths")) ||
+	    json_is_string(json_object_get(one, "veths_why")) ||
+	    sl_now_ns() < pod->found_ns + NO_VETH_NS)
+		return;
+	json_array_append_new(warnings,
+			      json_sprintf("pod %s/%s: no veth leads from this network namespace to its "
+					   "own: its sockets are judged, its packet sockets are not "
+					   "(docs/kubernetes.md)", pod->namespace, pod->name));
+}
+
 static json_t *pod_json(struct sl_daemon *d, const struct sl_pod *pod, json_t *warnings)
 {
 	static const char *const names[] = {
@@ -157,9 +175,10 @@ static json_t *pod_json(struct sl_daemon *d, const struct sl_pod *pod, json_t *w
 	const char *why;
 	enum sl_pod_state state = state_of(d, pod, &why);
 	char started[40];
+	json_t *one;
 
 	warn_of_pod(pod, why, open_s, warnings);
-	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:s?}", "namespace",
+	one = json_pack("{s:o, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:s?}", "namespace",
 			 sl_json_text(pod->namespace), "name", sl_json_text(pod->name), "uid",
 			 sl_json_text(pod->uid), "cgroup", sl_json_text(pod->path), "state",
 			 names[state], "host_network", pod->host_network, "exempt", pod->exempt, "why",
@@ -167,6 +186,11 @@ static json_t *pod_json(struct sl_daemon *d, const struct sl_pod *pod, json_t *w
 			 json_integer(open_s), "netns",
 			 sl_json_text(netns_of(&d->pods, pod->uid)), "started",
 			 pod->started_s ? sl_view_time(pod->started_s, started) : NULL);
+	if (one) {
+		sl_veths_json(d, pod->id, one);
+		warn_of_no_veth(d, pod, one, warnings);
+	}
+	return one;
 }
 
 static json_t *source_json(const struct sl_daemon *d)
@@ -245,10 +269,20 @@ json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
 			 sl_json_number(sl_pods_left(d)), "pods", list);
 }
 
+/* The cgroup that a device of our namespace leads to, by its veth; 0: none. */
+static __u64 of_device(const struct sl_daemon *d, unsigned ifindex)
+{
+	const struct sl_watched_cgroup *w = sl_veths_owner(d, ifindex);
+
+	return w ? w->id : 0;
+}
+
 void sl_pods_annotate(struct sl_daemon *d, json_t *target)
 {
 	__u64 id = (__u64)json_integer_value(json_object_get(target, "cgroup"));
 
+	if (!id && json_is_true(json_object_get(target, "here")))
+		id = of_device(d, (unsigned)json_integer_value(json_object_get(target, "ifindex")));
 	for (size_t i = 0; id && i < d->pods.n; i++) {
 		const struct sl_pod *pod = &d->pods.list[i];
 

@@ -172,7 +172,7 @@ static void add_warnings(json_t *warnings, const struct sl_target_view *v, const
 		     "passes or drops is not judged; detach and attach puts ours first");
 	if (v->peer == SL_PEER_OPEN)
 		warn(warnings, name,
-		     "a veth whose other end is not guarded: who has CAP_NET_ADMIN there can send past "
+		     SL_VIEW_PEER_OPEN ": who has CAP_NET_ADMIN there can send past "
 		     "this policy (docs/SECURITY.md says when, and what helps)");
 	if (unjudged)
 		warn(warnings, name,

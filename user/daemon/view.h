@@ -8,6 +8,9 @@
 
 #include "target/device.h"
 
+/* How the warning of a veth begins, behind its name and a colon. */
+#define SL_VIEW_PEER_OPEN "a veth whose other end is not guarded"
+
 /* ---- view.c ---- */
 
 /* Adds all of them to targets, and what is to be warned of, texts, to warnings. 0 or

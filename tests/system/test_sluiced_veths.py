@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""The host's ends of pods' veths: what a pod sends past the hooks of its cgroup."""
+import json
+import os
+import pathlib
+import shutil
+import socket
+import struct
+
+import pytest
+
+import client
+from crilab import NODE, Node
+from devlab import Namespace
+from lab import sh, until
+from ocilab import ADDRESSES, ALL, PROBE, SOME
+from test_sluiced_pods import config, egress, put
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
+    pytest.mark.skipif(not shutil.which("containerd"), reason="needs containerd"),
+]
+ALLOWED, DENIED = 7001, 7003
+BEHIND = ("10.9.9.2", "2001:db8:9::2")
+
+
+@pytest.fixture(scope="module", name="machine")
+def machine_of_all(tmp_path_factory):
+    made = Node("sl-veth", tmp_path_factory.mktemp("veths"))
+    made.objects = made.folder / "objects"
+    made.objects.mkdir()
+    made.audit = made.folder / "audit.jsonl"
+    made.open = [made.within(lambda a=a: bound(a, ALLOWED)) for a in ADDRESSES]
+    try:
+        yield made
+    finally:
+        for sock in made.open:
+            sock.close()
+        made.close()
+
+
+@pytest.fixture
+def node(machine):
+    """sluiced with one policy; no pod before and none after."""
+    for path in machine.objects.iterdir():
+        path.unlink()
+    machine.audit.unlink(missing_ok=True)
+    put(machine, "web.yaml", egress())
+    machine.configure(config(machine))
+    machine.arrived()
+    yield machine
+    for pod in list(machine.pods):
+        pod.remove()
+    if machine.daemon:
+        machine.daemon.close()
+        machine.daemon = None
+    machine.sluice("detach", "--all")
+
+
+def bound(address, port):
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((address, port))
+    return sock
+
+
+class Inside:
+    """The pod's network, and packets of a packet socket's making."""
+
+    def __init__(self, node, pod):
+        self.node = node
+        top = node.top.parent / pod.path.lstrip("/")
+        pids = [p for below, _, _ in os.walk(top)
+                for p in (pathlib.Path(below) / "cgroup.procs").read_text().split()]
+        self.path = f"/proc/{pids[0]}/ns/net"
+        self.device = json.loads(self.ip("-j", "addr", "show", "eth0"))[0]
+        self.addresses = [a["local"] for a in self.device["addr_info"] if a["scope"] == "global"]
+
+    def ip(self, *words):
+        return sh("nsenter", f"--net={self.path}", "ip", *words)
+
+    def send(self, port):
+        """A datagram of each family, past the pod's IP."""
+        gateway = bytes.fromhex(self.node.address_of("cni0").replace(":", ""))
+        own = bytes.fromhex(self.device["address"].replace(":", ""))
+        with in_netns(self.path, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)) as sock:
+            sock.bind(("eth0", 0))
+            for to in ADDRESSES:
+                source = next(a for a in self.addresses if (":" in a) == (":" in to))
+                kind = b"\x86\xdd" if ":" in to else b"\x08\x00"
+                sock.send(gateway + own + kind + packet(source, to, port))
+
+    def sends(self):
+        """How many datagrams arrive of two (one of each family) that no policy here allows; those
+        that one allows follow them, and have to."""
+        self.node.arrived()
+        self.send(DENIED)
+        self.send(ALLOWED)
+        for sock in self.node.open:
+            sock.settimeout(5)
+            sock.recv(64)
+        return self.node.arrived()[0]
+
+
+def in_netns(path, function):
+    other = object.__new__(Namespace)           # which is not ours to make
+    other.path = path
+    return other.within(function)
+
+
+def packet(source, to, port):
+    body = client.datagram(source, to, 4000, port, b"x" * 8)
+    family = socket.AF_INET6 if ":" in to else socket.AF_INET
+    ends = b"".join(socket.inet_pton(family, a) for a in (source, to))
+    if family == socket.AF_INET6:
+        return struct.pack("!IHBB", 6 << 28, len(body), 17, 64) + ends + body
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 77, 0, 64, 17, 0) + ends
+    return head[:10] + struct.pack("!H", client.checksum(head)) + head[12:] + body
+
+
+def judged(node, pod):
+    """The target of the host's end of the pod's veth."""
+    found = []
+
+    def look():
+        found[:] = [t for t in node.full_status()["targets"] if t["kind"] == "device" and
+                    t["attached"] and t.get("pod", {}).get("uid") == pod.uid]
+        return len(found) == 1 and found[0]["policy"]
+    assert until(look, 20), (found, node.kubernetes(), node.daemon.errors)
+    return found[0]
+
+
+def told(node, port, verdict="deny"):
+    """(kind of target, destination) of each decision of that port."""
+    lines = map(json.loads, node.audit.read_text().splitlines())
+    return sorted((r["target"]["kind"], r["destination"]["address"]) for r in lines
+                  if r["event"] == "connection" and r["verdict"] == verdict and
+                  r["destination"]["port"] == port)
+
+
+def test_a_packet_socket_is_judged(node):
+    pod = node.pod(labels={"app": "web"})
+    inside = Inside(node, pod)
+    assert inside.sends() == 2
+    node.start_daemon()
+    node.known(pod)
+    target = judged(node, pod)
+    assert node.known(pod)["veths"] == [target["name"]]
+    assert target["policy"] == "shop.web" and target["pod"]["name"] == "web"
+    assert inside.sends() == 0
+    assert until(lambda: len(told(node, DENIED)) == 2)
+    assert told(node, DENIED) == [("device", a) for a in sorted(ADDRESSES)]
+
+
+def test_what_a_socket_sends_is_told_once(node):
+    put(node, "web.yaml", egress() + "  log: all\n")
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    node.known(pod)
+    judged(node, pod)
+    pod.start()
+    assert pod.probe() == SOME
+    assert until(lambda: len(told(node, 7002)) >= 2)
+    node.daemon.close()                         # everything is written
+    node.daemon = None
+    for port, verdict in ((7002, "deny"), (DENIED, "deny"), (ALLOWED, "allow")):
+        assert told(node, port, verdict) == [("cgroup", a) for a in sorted(ADDRESSES)]
+
+
+def test_a_network_behind_the_pods(node):
+    """A container in the container: its sockets are of another cgroup, its packets the pod's."""
+    pod = node.pod(labels={"app": "web"})
+    inside = Inside(node, pod)
+    with behind(node, inside) as run:
+        assert run() == ALL and node.arrived() == [2, 2, 2]
+        node.start_daemon()
+        node.known(pod)
+        judged(node, pod)
+        assert run()[1:3] == ["yes", "no"] and node.arrived() == [0, 2, 0]
+
+
+class behind:                                   # pylint: disable=invalid-name
+    """A namespace behind the pod's; called: the probe from there."""
+
+    def __init__(self, node, inside):
+        self.node, self.inside, self.name = node, inside, f"sl-behind-{os.getpid()}"
+
+    def __enter__(self):
+        sh("ip", "netns", "add", self.name)
+        for words in ("link add in0 type veth peer name eth0 netns " + self.name,
+                      "link set in0 up", "addr add 10.9.9.1/24 dev in0",
+                      "addr add 2001:db8:9::1/64 dev in0 nodad"):
+            self.inside.ip(*words.split())
+        for words in ("link set lo up", "link set eth0 up", "addr add 10.9.9.2/24 dev eth0",
+                      "addr add 2001:db8:9::2/64 dev eth0 nodad", "route add default via 10.9.9.1",
+                      "-6 route add default via 2001:db8:9::1"):
+            sh("ip", "-n", self.name, *words.split())
+        for key in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
+            sh("nsenter", f"--net={self.inside.path}", "sysctl", "-qw", f"net.{key}=1")
+        for address in self.inside.addresses:
+            net = "2001:db8:9::/64" if ":" in address else "10.9.9.0/24"
+            self.node.ip(f"route add {net} via {address} dev cni0")
+        return self.run
+
+    def run(self):
+        return sh("ip", "netns", "exec", self.name, "python3", "-c", PROBE).split()
+
+    def __exit__(self, *_):
+        sh("ip", "netns", "del", self.name)
+        for net in ("2001:db8:9::/64", "10.9.9.0/24"):
+            self.node.ip(f"route del {net}")
+
+
+def test_pods_whose_veth_is_not_judged(node):
+    """An exempt one's; one on its node's network has none, and status says what that leaves open."""
+    node.start_daemon()
+    exempt = node.pod(name="own", namespace="kube-system")
+    assert node.known(exempt, "exempt")["veths"] == []
+    assert Inside(node, exempt).sends() == 2
+    host = node.pod(name="host", network=NODE, labels={"app": "web"})
+    assert node.known(host)["veths"] == []
+    assert any("is on its node's network" in w for w in node.full_status()["warnings"])
+    assert not [t for t in node.full_status()["targets"] if t["kind"] == "device"]
+
+
+@pytest.mark.parametrize("line, arrive", [
+    ("- deny: {to: any, ports: 7003, uid: 0}", 2), ("- allow: {to: any, ports: 7003, uid: 77}", 2),
+    ("- deny: {to: any, ports: 7003}", 0)])
+def test_rules_with_uids_are_for_the_cgroup(node, line, arrive):
+    """A frame has no user: such a rule denies nothing there and allows for all."""
+    text = egress().replace("  rules:\n", f"  rules:\n    {line}\n", 1)
+    put(node, "web.yaml", text + ("  default: allow\n" if "deny" in line else ""))
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    node.known(pod)
+    judged(node, pod)
+    assert Inside(node, pod).sends() == arrive
+
+
+def test_policies_change_sluiced_dies_and_the_pod_ends(node):
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    node.known(pod)
+    name = judged(node, pod)["name"]
+    inside = Inside(node, pod)
+    assert inside.sends() == 0
+    node.kill_daemon()
+    assert inside.sends() == 0
+    node.start_daemon()
+    assert judged(node, pod)["name"] == name
+    assert f"adopted {name}" in "\n".join(node.daemon.errors)
+    put(node, "web.yaml", egress(ports="[7001, 7003]"))
+    assert until(lambda: inside.sends() == 2, 20)
+    put(node, "web.yaml", egress() + "  mode: audit\n")       # which a veth would tell once more
+    assert until(lambda: node.known(pod)["veths_why"], 20)
+    assert "audit" in node.known(pod)["veths_why"] and inside.sends() == 2
+    assert not [t for t in node.full_status()["targets"] if t["kind"] == "device"]
+    put(node, "web.yaml", egress())
+    assert judged(node, pod)["name"] == name and inside.sends() == 0
+    pod.remove()
+    assert until(lambda: len(node.full_status()["targets"]) == 1), node.full_status()["targets"]
+
+
+def test_without_it(node):
+    """`veth: false`: as long as that holds."""
+    node.configure(config(node, "  veth: false\n"))
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    assert node.known(pod)["veths"] == []
+    inside = Inside(node, pod)
+    assert inside.sends() == 2
+    node.configure(config(node))
+    judged(node, pod)
+    assert inside.sends() == 0

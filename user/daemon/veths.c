@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Which veths lead to whose network, and when that is looked at. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "audit/json.h"
+#include "daemon.h"
+#include "op_change.h"
+#include "policy/text.h"
+#include "target/veth.h"
+
+#define SECOND 1000000000ull
+#define SOON_NS (20 * 1000000ull) /* the first time that none is found; then twice as long */
+#define SOON_MAX_NS (2 * SECOND)
+
+/* The veths of our namespace, as they are while something is looked for. */
+struct round {
+	struct sl_veth *list; /* owned */
+	size_t n;
+	bool listed;
+};
+
+static void note_veth(void *context, const struct sl_veth *veth)
+{
+	struct round *round = context;
+	struct sl_veth *one = SL_ADD(round->list, round->n);
+
+	if (one)
+		*one = *veth;
+}
+
+/* Listing them gives the namespaces behind them their numbers: that comes first. */
+static void list_veths(struct round *round)
+{
+	if (!round->listed && sl_veth_each(note_veth, round))
+		round->n = 0; /* interrupted, or no memory: looked at again later */
+	round->listed = true;
+}
+
+/* ---- whose ---- */
+
+/* The number of the network that the cgroup's oldest process is in; -1: of none that one of our
+ * veths leads to. */
+static int network_of(const struct sl_cgroups *c, const struct sl_watched_cgroup *w)
+{
+	struct stat st;
+	int fd, nsid = -1;
+	char *path;
+	pid_t pid;
+
+	if (asprintf(&path, "%s%s", c->mount, w->path) < 0)
+		return -1;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(path);
+	if (fd < 0)
+		return -1;
+	pid = !fstat(fd, &st) && st.st_ino == w->id ? sl_oldest_process(fd) : 0;
+	close(fd);
+	return pid && !sl_netns_of_process(pid, &nsid) ? nsid : -1;
+}
+
+static bool has(const struct sl_veths *v, unsigned ifindex)
+{
+	for (size_t i = 0; i < v->n; i++)
+		if (v->indexes[i] == ifindex)
+			return true;
+	return false;
+}
+
+/* A device that the configuration names, or that somebody attached, is not ours to judge. */
+static void take(struct sl_daemon *d, struct sl_veths *v, const struct sl_veth *veth)
+{
+	struct sl_watched *w = sl_devices_find(&d->devices, veth->ifindex);
+	unsigned *index = has(v, veth->ifindex) ? NULL : SL_ADD(v->indexes, v->n);
+
+	if (!index)
+		return;
+	*index = veth->ifindex;
+	if (!w)
+		sl_devices_add(&d->devices, veth->ifindex, veth->name, v->group);
+	else if (w->of_veth && !w->by_hand)
+		sl_devices_set(&d->devices, w, v->group);
+}
+
+static void look(struct sl_daemon *d, struct sl_watched_cgroup *w, struct round *round)
+{
+	struct sl_veths *v = w->veths;
+	int nsid;
+
+	list_veths(round);
+	nsid = round->n ? network_of(&d->cgroups, w) : -1;
+	for (size_t i = 0; nsid >= 0 && i < round->n; i++)
+		if (round->list[i].nsid == nsid)
+			take(d, v, &round->list[i]);
+	v->look_at_ns = 0;
+	if (v->n)
+		return;
+	v->wait_ns = !v->wait_ns ? SOON_NS : v->wait_ns < SOON_MAX_NS ? 2 * v->wait_ns : 0;
+	v->look_at_ns = v->wait_ns ? sl_now_ns() + v->wait_ns : 0;
+}
+
+/* ---- what they get ---- */
+
+static void set_all(struct sl_daemon *d, struct sl_veths *v)
+{
+	for (size_t i = 0; i < v->n; i++) {
+		struct sl_watched *w = sl_devices_find(&d->devices, v->indexes[i]);
+
+		if (w && w->of_veth && !w->by_hand)
+			sl_devices_set(&d->devices, w, v->group);
+	}
+}
+
+/* Opens them: the policy is one that no veth can have, or the pod is exempt now. */
+static void release(struct sl_daemon *d, struct sl_veths *v)
+{
+	struct sl_diag diag = {};
+	int err = v->n ? sl_change_lock(d, &diag) : 0;
+
+	for (size_t i = 0; !err && i < v->n; i++) {
+		struct sl_watched *w = sl_devices_find(&d->devices, v->indexes[i]);
+
+		if (!w || !w->of_veth || w->by_hand)
+			continue;
+		sl_state_detach_device(d->devices.state, &w->device, &diag);
+		d->devices.ops->tell(d->devices.context, "detached", w, NULL, v->why);
+		sl_devices_drop(&d->devices, w);
+	}
+	if (!err && v->n)
+		sl_state_unlock(d->devices.state);
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	if (!err)
+		v->n = 0; /* else at the next turn */
+	sl_target_group_put(v->group);
+	v->group = NULL;
+}
+
+/* The policy is another one. What cannot be loaded leaves them what they have. */
+static void load(struct sl_daemon *d, struct sl_watched_cgroup *w)
+{
+	struct sl_veths *v = w->veths;
+	struct sl_target_group *group = v->group ? v->group : sl_target_group_new();
+	int err = group ? 0 : -ENOMEM;
+
+	if (err)
+		return;
+	sl_target_group_put(v->source);
+	v->source = sl_target_group_get(w->group);
+	v->loads = w->group->given.loads;
+	if (!group->policy && w->group->policy)
+		group->policy = strdup(w->group->policy);
+	group->line = w->group->line;
+	err = sl_veth_load(group, w->group, v->why, sizeof(v->why));
+	if (!v->group && err)
+		sl_target_group_put(group);
+	else
+		v->group = group;
+	if (err == -EOPNOTSUPP)
+		release(d, v);
+	else if (!err)
+		set_all(d, v);
+	if (!err && !v->n)
+		v->look_at_ns = sl_now_ns();
+}
+
+static void forget_gone(struct sl_daemon *d, struct sl_veths *v)
+{
+	for (size_t i = 0; i < v->n;)
+		if (sl_links_find(d->devices.links, v->indexes[i]) ||
+		    sl_devices_find(&d->devices, v->indexes[i]))
+			i++;
+		else
+			v->indexes[i] = v->indexes[--v->n];
+}
+
+static void work_on(struct sl_daemon *d, struct sl_watched_cgroup *w, struct round *round,
+		    __u64 now)
+{
+	struct sl_veths *v = w->veths;
+
+	if (!w->has_veths || !w->group->given.attach.parsed) {
+		if (v)
+			release(d, v);
+		if (v && !v->n) {
+			sl_veths_free(v);
+			w->veths = NULL;
+		}
+		return;
+	}
+	if (!v)
+		v = w->veths = calloc(1, sizeof(*v));
+	if (!v)
+		return;
+	if (v->source != w->group || v->loads != w->group->given.loads)
+		load(d, w);
+	forget_gone(d, v);
+	if (v->group && v->look_at_ns && now >= v->look_at_ns)
+		look(d, w, round);
+}
+
+void sl_veths_work(struct sl_daemon *d)
+{
+	struct round round = {};
+	__u64 now = sl_now_ns();
+
+	for (size_t i = 0; i < d->cgroups.n; i++)
+		work_on(d, &d->cgroups.list[i], &round, now);
+	free(round.list);
+}
+
+int sl_veths_timeout(const struct sl_daemon *d)
+{
+	__u64 now = sl_now_ns(), wait = ~0ull;
+
+	for (size_t i = 0; i < d->cgroups.n; i++) {
+		const struct sl_veths *v = d->cgroups.list[i].veths;
+		__u64 left;
+
+		if (!v || !v->group || !v->look_at_ns)
+			continue;
+		left = v->look_at_ns > now ? v->look_at_ns - now : 0;
+		wait = left < wait ? left : wait;
+	}
+	return wait == ~0ull ? -1 : (int)((wait + 999999) / 1000000);
+}
+
+void sl_veths_on_links(struct sl_daemon *d)
+{
+	for (size_t i = 0; i < d->cgroups.n; i++) {
+		struct sl_veths *v = d->cgroups.list[i].veths;
+
+		if (v && !v->n && !v->look_at_ns)
+			v->look_at_ns = sl_now_ns() + SOON_NS;
+	}
+}
+
+void sl_veths_reconcile(struct sl_daemon *d)
+{
+	for (size_t i = 0; i < d->cgroups.n; i++)
+		if (d->cgroups.list[i].veths)
+			d->cgroups.list[i].veths->look_at_ns = sl_now_ns();
+}
+
+static bool is_above(const char *above, const char *path)
+{
+	size_t n = strlen(above);
+
+	return !strncmp(path, above, n) && (path[n] == '/' || !path[n]);
+}
+
+void sl_veths_now(struct sl_daemon *d, const char *path)
+{
+	struct sl_watched_cgroup *w, *nearest = NULL;
+	struct round round = {};
+
+	for (size_t i = 0; i < d->cgroups.n; i++) {
+		w = &d->cgroups.list[i];
+		if (w->has_veths && is_above(w->path, path) &&
+		    (!nearest || strlen(w->path) > strlen(nearest->path)))
+			nearest = w;
+	}
+	if (!nearest)
+		return;
+	if (nearest->veths)
+		nearest->veths->look_at_ns = 1;
+	work_on(d, nearest, &round, sl_now_ns());
+	free(round.list);
+	sl_devices_work(&d->devices);
+}
+
+void sl_veths_free(struct sl_veths *v)
+{
+	if (!v)
+		return;
+	sl_target_group_put(v->source);
+	sl_target_group_put(v->group);
+	free(v->indexes);
+	free(v);
+}
+
+/* ---- as status shows them ---- */
+
+void sl_veths_json(const struct sl_daemon *d, __u64 cgroup, json_t *object)
+{
+	const struct sl_watched_cgroup *w = sl_cgroups_find((struct sl_cgroups *)&d->cgroups, cgroup);
+	const struct sl_veths *v = w ? w->veths : NULL;
+	json_t *names = json_array();
+
+	for (size_t i = 0; v && i < v->n; i++) {
+		const struct sl_watched *one =
+			sl_devices_find((struct sl_devices *)&d->devices, v->indexes[i]);
+
+		if (one)
+			json_array_append_new(names, sl_json_text(one->device.name));
+	}
+	json_object_set_new(object, "veths", names);
+	json_object_set_new(object, "veths_why", v && *v->why ? json_string(v->why) : json_null());
+}
+
+const struct sl_watched_cgroup *sl_veths_owner(const struct sl_daemon *d, unsigned ifindex)
+{
+	for (size_t i = 0; i < d->cgroups.n; i++)
+		if (d->cgroups.list[i].veths && has(d->cgroups.list[i].veths, ifindex))
+			return &d->cgroups.list[i];
+	return NULL;
+}
+
+static bool is_of_open(const struct sl_daemon *d, const char *text)
+{
+	static const char begins[] = ": " SL_VIEW_PEER_OPEN;
+
+	for (size_t i = 0; i < d->devices.n_devices; i++) {
+		const struct sl_watched *w = &d->devices.devices[i];
+		size_t n = strlen(w->device.name);
+
+		if (w->of_veth && !strncmp(text, w->device.name, n) &&
+		    !strncmp(text + n, begins, sizeof(begins) - 1))
+			return true;
+	}
+	return false;
+}
+
+void sl_veths_fold(const struct sl_daemon *d, json_t *warnings)
+{
+	size_t n = 0;
+
+	for (size_t i = json_array_size(warnings); i-- > 0;)
+		if (is_of_open(d, json_string_value(json_array_get(warnings, i)))) {
+			json_array_remove(warnings, i);
+			n++;
+		}
+	if (n)
+		json_array_append_new(
+			warnings,
+			json_sprintf("%zu veths of pods are not guarded inside: a pod with CAP_NET_ADMIN can "
+				     "send past its veth's policy, not past its cgroup's "
+				     "(docs/kubernetes.md)", n));
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The host's ends of the veths of a pod or a container: what its sockets' cgroup does not see
+ * (packet sockets, a network of its own behind the pod's) is judged there, by the same policy.
+ *
+ *   veths.c        which devices are whose, and when that is looked at
+ *   veth_policy.c  the policy as a device can have it
+ *
+ * The devices are among sl_devices, of groups that are none of the configuration's.
+ */
+#ifndef SLUICE_DAEMON_VETHS_H
+#define SLUICE_DAEMON_VETHS_H
+
+#include <jansson.h>
+
+#include "cgroups.h"
+
+struct sl_daemon;
+
+/* Of one cgroup (sl_watched_cgroup.veths). */
+struct sl_veths {
+	struct sl_target_group *source; /* whose policy it is; a reference */
+	unsigned loads;			/* of that policy, when it was taken */
+	struct sl_target_group *group;	/* for devices; a reference; NULL: they have none */
+	unsigned *indexes;		/* of the devices; owned */
+	size_t n;
+	__u64 look_at_ns, wait_ns; /* monotonic; 0: not before there is news */
+	char why[200];		   /* they are not judged; empty: they are, or none is found */
+};
+
+/* After the pods, before the devices: finds, gives, takes away. */
+void sl_veths_work(struct sl_daemon *daemon);
+/* Milliseconds until there is something to do; -1: nothing. */
+int sl_veths_timeout(const struct sl_daemon *daemon);
+/* Devices came, or may have. */
+void sl_veths_on_links(struct sl_daemon *daemon);
+/* Each is looked for again, also where some are known. */
+void sl_veths_reconcile(struct sl_daemon *daemon);
+/* Now, those of the cgroup at that path or of the nearest above that has any: judged when it
+ * returns. */
+void sl_veths_now(struct sl_daemon *daemon, const char *path);
+/* NULL: nothing. The devices keep what they have. */
+void sl_veths_free(struct sl_veths *veths);
+
+/* Adds `veths`, their names, and `veths_why`, a text or null. */
+void sl_veths_json(const struct sl_daemon *daemon, __u64 cgroup, json_t *object);
+/* One warning in place of one for each of them. */
+void sl_veths_fold(const struct sl_daemon *daemon, json_t *warnings);
+/* The cgroup whose device that is; NULL: no one's. */
+const struct sl_watched_cgroup *sl_veths_owner(const struct sl_daemon *daemon, unsigned ifindex);
+
+/* ---- veth_policy.c ---- */
+
+/* Makes group's policy of source's: 0, or -errno with the reason in why. */
+int sl_veth_load(struct sl_target_group *group, const struct sl_target_group *source, char *why,
+		 size_t size);
+
+#endif
