@@ -70,7 +70,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 	next verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-alerts fuzz-dns fuzz-forward lint format clean install
 
-all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook \
+all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook $(O)/sluice-cni \
 	$(O)/sluice-mounts
 
 help:
@@ -253,7 +253,7 @@ $(O)/sluice-alerts: $(ALERTS_OBJ) $(O)/libsluice.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS) $(ALERT_LIBS)
 
 # It starts with every container: what it does not need is not linked.
-$(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/libsluice.a
+$(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/user/gate/ask.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson
 
@@ -261,6 +261,10 @@ $(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/libsluice.a
 $(O)/sluice-mounts: $(O)/user/programs/mounts.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -Wl,-z,now -o $@ $^ -lseccomp
+
+$(O)/sluice-cni: $(O)/user/gate/cni.o $(O)/user/gate/ask.o $(O)/libsluice.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson -lmnl
 
 $(O)/tests/test_alerts: LIBS += $(ALERT_LIBS)
 $(O)/tests/test_cri $(O)/tests/test_apiserver $(O)/tests/follow_cluster: LIBS += $(CRI_LIBS)
@@ -330,12 +334,14 @@ install: all
 	install -D -m 755 $(O)/sluice-alerts $(DESTDIR)$(PREFIX)/bin/sluice-alerts
 	install -D -m 755 $(O)/sluiced $(DESTDIR)$(PREFIX)/sbin/sluiced
 	install -D -m 755 $(O)/sluice-oci-hook $(DESTDIR)$(PREFIX)/libexec/sluice-oci-hook
+	install -D -m 755 $(O)/sluice-cni $(DESTDIR)$(PREFIX)/libexec/sluice-cni
 	install -D -m 755 $(O)/sluice-mounts $(DESTDIR)$(PREFIX)/libexec/sluice-mounts
 	setcap $(MOUNTS_CAPS) $(DESTDIR)$(PREFIX)/libexec/sluice-mounts || \
 		echo 'no capabilities for sluice-mounts: users have no policies with names until' \
 		     '`setcap $(MOUNTS_CAPS) $(PREFIX)/libexec/sluice-mounts`'
 	install -D -m 644 deploy/oci/sluice.json $(DESTDIR)$(PREFIX)/share/sluice/oci/sluice.json
 	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/share/sluice/oci/sluice.json
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/sluice/cni deploy/cni/10-bridge-sluice.conflist
 	install -D -m 644 deploy/systemd/sluiced.service $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
 	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sluice docs/*.md

@@ -17,9 +17,10 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "system"))
 import image  # noqa: E402
 import settings  # noqa: E402
-from lab import cgroup2, sh, until  # noqa: E402
+from lab import SLUICE, cgroup2, sh, until  # noqa: E402
 from outside import Outside  # noqa: E402
 
+SLUICE_CNI = pathlib.Path(SLUICE).resolve().parent / "sluice-cni"
 WAIT_S = 120            # nothing here takes this long unless it is broken
 CTR = ("ctr", "-n", "k8s.io", "images", "import", "-")
 
@@ -102,7 +103,7 @@ class Cluster:
 
     def write_files(self):
         self.write("/run/resolv.conf", "nameserver 192.0.2.2\n")
-        self.write("/run/cni.d/10-pods.conflist", settings.CNI)
+        self.write_network(settings.CNI)
         self.write("/run/containerd.toml", settings.CONTAINERD)
         keys = self.files / "run" / "kubernetes"
         self.write("/run/kubernetes/proxy.yaml", settings.PROXY)
@@ -116,6 +117,15 @@ class Cluster:
             self.write(f"/run/kubernetes/{name}",
                        settings.KUBECONFIG.format(api=settings.API, token=token))
         self.write("/run/kubernetes/tokens", "".join(lines))
+
+    def write_network(self, text):
+        """The CNI's list, and its programs, among them this build's."""
+        self.write("/run/cni.d/10-pods.conflist", text)
+        programs = self.files / "run" / "cni.bin"
+        programs.mkdir(exist_ok=True)
+        for program in [*pathlib.Path("/usr/lib/cni").iterdir(), SLUICE_CNI]:
+            (programs / program.name).unlink(missing_ok=True)
+            (programs / program.name).symlink_to(program)
 
     @staticmethod
     def certificates(keys):
@@ -175,6 +185,34 @@ class Cluster:
         for pid in pathlib.Path(children).read_text().split():
             os.kill(int(pid), sign)
         made.wait(WAIT_S)
+
+    def restart_node(self, network):
+        """As a boot: no process of a pod, no pin, nothing of the runtime's in /run, no pod's device.
+        What arrived before is forgotten. The control plane is elsewhere, and goes on."""
+        self.stop("kubelet")
+        self.stop("containerd")
+        self.run("pkill", "-KILL", "-f", "^/usr/bin/containerd-shim", check=False)
+        assert until(self.end_pods, WAIT_S)
+        self.run("sh", "-c", "umount -q /run/netns/* ; rm -f /run/netns/cni-* ; "
+                 "grep -o ' /run/containerd/[^ ]*' /proc/mounts | sort -r | xargs -r umount -lq ; "
+                 "rm -rf /run/containerd /run/cni /run/sluice /sys/fs/bpf/sluice ; ip link del cni0",
+                 check=False)
+        self.write_network(network)
+        self.outside.forget()
+        self.start("containerd", "--config", "/run/containerd.toml")
+        self.answers("containerd", "ctr", "version")
+        self.start_program("kubelet")
+
+    def end_pods(self):
+        """True: nothing runs any more, and nothing is left of their cgroups."""
+        for path in self.cgroups():
+            if "/kubepods" in path:
+                for pid in (pathlib.Path(path) / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+        for top in self.hierarchies():
+            for path, _, _ in os.walk(f"{top}{self.cgroup}/kubepods", topdown=False):
+                removed(path)
+        return not any("/kubepods" in path for path in self.cgroups())
 
     # ---- what a user does ----
 

@@ -28,16 +28,18 @@ state = "/run/containerd"
   sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+    bin_dir = "/run/cni.bin"
     conf_dir = "/run/cni.d"
 """
 
+# Behind the bridge: sluice-cni. Where sluiced is not there it lets pods start, unless it is to be closed.
 CNI = f"""\
 {{"cniVersion": "0.4.0", "name": "pods", "plugins": [
   {{"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
     "ipam": {{"type": "host-local", "dataDir": "/run/cni",
              "ranges": [[{{"subnet": "{PODS4}"}}], [{{"subnet": "{PODS6}"}}]],
-             "routes": [{{"dst": "0.0.0.0/0"}}, {{"dst": "::/0"}}]}}}}]}}
+             "routes": [{{"dst": "0.0.0.0/0"}}, {{"dst": "::/0"}}]}}}},
+  {{"type": "sluice-cni", "timeout": 20, "failOpen": true}}]}}
 """
 
 # Whoever asks the kubelet may: it listens in the capsule, where the test alone is.

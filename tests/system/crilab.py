@@ -11,10 +11,11 @@ import tarfile
 import tempfile
 import uuid
 
-from lab import cgroup2, until
+from lab import SLUICE, cgroup2, until
 from ocilab import PROBE, OciHost, removed
 
 BUSYBOX = "/bin/busybox"
+SLUICE_CNI = os.environ.get("SLUICE_CNI", str(pathlib.Path(SLUICE).resolve().parent / "sluice-cni"))
 IMAGE = "sluice.test/box:1"
 CONTAINERD = """\
 version = 2
@@ -33,7 +34,7 @@ state = "{base}/state"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         BinaryName = "{base}/runc"
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+    bin_dir = "{base}/bin"
     conf_dir = "{base}/cni"
 """
 # What systemd makes of a slice and a scope, where no systemd is.
@@ -201,9 +202,10 @@ class Pod:
 
 
 class Node(OciHost):
-    """containerd with CRI and a bridge; cgroups of pods below /GROUP/kubepods."""
+    """containerd with CRI and a bridge, and with chained sluice-cni behind it; cgroups of pods below
+    /GROUP/kubepods."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, chained=False):
         super().__init__(name, folder)
         self.pods = []
         self.base = base = pathlib.Path(tempfile.mkdtemp(prefix="sl-k"))
@@ -212,6 +214,11 @@ class Node(OciHost):
         (base / "cni").mkdir()
         cni = json.loads(json.dumps(CNI))
         cni["plugins"][0]["ipam"]["dataDir"] = str(base / "ipam")
+        if chained:
+            cni["plugins"].append({"type": "sluice-cni", "socket": self.socket, "timeout": 20})
+        (base / "bin").mkdir()
+        for program in [*pathlib.Path("/usr/lib/cni").iterdir(), pathlib.Path(SLUICE_CNI)]:
+            (base / "bin" / program.name).symlink_to(program)
         (base / "cni" / "10.conflist").write_text(json.dumps(cni))
         (base / "config.toml").write_text(CONTAINERD.format(base=base))
         (base / "runc").write_text(RUNC.replace("{group}", self.group))

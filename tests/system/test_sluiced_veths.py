@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import select
 import shutil
 import socket
 import struct
@@ -24,9 +25,9 @@ ALLOWED, DENIED = 7001, 7003
 BEHIND = ("10.9.9.2", "2001:db8:9::2")
 
 
-@pytest.fixture(scope="module", name="machine")
-def machine_of_all(tmp_path_factory):
-    made = Node("sl-veth", tmp_path_factory.mktemp("veths"))
+@pytest.fixture(scope="module", name="machine", params=[False])
+def machine_of_all(request, tmp_path_factory):
+    made = Node("sl-veth", tmp_path_factory.mktemp("veths"), request.param)
     made.objects = made.folder / "objects"
     made.objects.mkdir()
     made.audit = made.folder / "audit.jsonl"
@@ -88,6 +89,16 @@ class Inside:
                 source = next(a for a in self.addresses if (":" in a) == (":" in to))
                 kind = b"\x86\xdd" if ":" in to else b"\x08\x00"
                 sock.send(gateway + own + kind + packet(source, to, port))
+
+    def sends_any(self):
+        """Does anything arrive of what a packet socket sends for a while?"""
+        for sock in self.node.open:
+            sock.setblocking(False)
+        self.node.arrived()
+        for _ in range(20):
+            self.send(DENIED)
+            self.send(ALLOWED)
+        return self.node.arrived()[0] or select.select(self.node.open, [], [], 0.3)[0]
 
     def sends(self):
         """How many datagrams arrive of two (one of each family) that no policy here allows; those
@@ -271,3 +282,55 @@ def test_without_it(node):
     node.configure(config(node))
     judged(node, pod)
     assert inside.sends() == 0
+
+
+# ---- sluice-cni behind the bridge ----
+
+chained = pytest.mark.parametrize("machine", [True], indirect=True, ids=["chained"])
+
+
+@chained
+def test_a_pod_is_held_until_it_is_known(node):
+    """By its cgroup's default, and at its veth; the objects cannot be read."""
+    put(node, "web.yaml", "kind: [")
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    held = [t for t in node.full_status()["targets"] if t["kind"] == "device"]
+    assert len(held) == 1 and held[0]["attached"] and not held[0]["policy"], held
+    inside = Inside(node, pod)
+    assert not inside.sends_any()
+    put(node, "web.yaml", egress())
+    node.known(pod)
+    assert judged(node, pod)["name"] == held[0]["name"]
+    assert inside.sends() == 0
+
+
+@chained
+def test_who_is_exempt_is_not_held(node):
+    put(node, "web.yaml", "kind: [")
+    node.start_daemon()
+    exempt = node.pod(name="own", namespace="kube-system")
+    assert Inside(node, exempt).sends() == 2
+    assert not [t for t in node.full_status()["targets"] if t["kind"] == "device"]
+
+
+@chained
+def test_no_policy_of_a_veth_lets_go(node):
+    """What was held until the policy was known, and is then in audit mode."""
+    put(node, "web.yaml", "kind: [")
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    inside = Inside(node, pod)
+    assert not inside.sends_any()
+    put(node, "web.yaml", egress() + "  mode: audit\n")
+    node.known(pod)
+    assert until(lambda: inside.sends_any(), 20)
+    assert inside.sends() == 2
+
+
+@chained
+def test_no_pod_without_sluiced(node):
+    with pytest.raises(AssertionError, match="sluice-cni"):
+        node.pod(labels={"app": "web"})
+    node.start_daemon()
+    node.known(node.pod(labels={"app": "web"}))

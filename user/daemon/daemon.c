@@ -311,6 +311,7 @@ static void stop(struct sl_daemon *daemon)
 	sl_daemon_lookout_close(&daemon->lookout);
 	sl_runs_close(daemon);
 	sl_pods_close(daemon);
+	free(daemon->held);
 	sl_cgroups_close(&daemon->cgroups, daemon->loop);
 	sl_devices_free(&daemon->devices);
 	sl_state_close(daemon->devices.state);

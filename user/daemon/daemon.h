@@ -65,6 +65,8 @@ struct sl_daemon {
 	struct sl_daemon_lookout lookout;
 	struct sl_runs runs;
 	struct sl_pods pods;
+	struct sl_held_veth *held; /* owned */
+	size_t n_held;
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;
 	struct sl_ledger *ledger;

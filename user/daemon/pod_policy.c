@@ -106,6 +106,12 @@ bool sl_pod_may_annotate(void *context, const char *namespace)
 	return is_one_of(config->annotations, config->n_annotations, namespace);
 }
 
+bool sl_pods_is_exempt(const struct sl_daemon *d, const char *uid, const char *namespace)
+{
+	return (d->pods.self && !strcmp(d->pods.self, uid)) ||
+	       (namespace && is_exempt(&d->config->kubernetes, namespace));
+}
+
 static void set_text(char **to, const char *text)
 {
 	char *copy = *to && !strcmp(*to, text) ? NULL : strdup(text);
@@ -146,8 +152,7 @@ static const struct sl_kube_pod *identify(struct sl_daemon *d, struct sl_pod *po
 	}
 	if (cri)
 		pod->started_s = cri->created_s;
-	pod->exempt = (p->self && !strcmp(p->self, pod->uid)) ||
-		      (pod->namespace && is_exempt(&d->config->kubernetes, pod->namespace));
+	pod->exempt = sl_pods_is_exempt(d, pod->uid, pod->namespace);
 	return object;
 }
 

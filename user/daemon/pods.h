@@ -110,6 +110,8 @@ void sl_pod_tell(struct sl_daemon *daemon, const struct sl_pod *pod, const char 
 /* May pods of the namespace say by annotation what takes the place of policies that select them?
  * context: the daemon. */
 bool sl_pod_may_annotate(void *context, const char *namespace);
+/* Nothing is judged of a pod of that namespace (NULL: not known), or of that uid. */
+bool sl_pods_is_exempt(const struct sl_daemon *daemon, const char *uid, const char *namespace);
 /* The runtime's pods as objects; a new reference, NULL: no memory. */
 json_t *sl_pods_objects(const struct sl_pods *pods, const struct sl_config_kubernetes *config);
 

@@ -18,6 +18,7 @@ static const struct operation {
 	{"rules", sl_op_rules, true},	 {"monitor", sl_op_monitor, true},
 	{"attach", sl_op_attach, false}, {"detach", sl_op_detach, false},
 	{"apply", sl_op_apply, false},	 {"container", sl_op_container, false},
+	{"cni", sl_op_cni, false},
 	{"run", sl_op_run, true},
 };
 

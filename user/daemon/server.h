@@ -113,6 +113,6 @@ void sl_answer(struct sl_caller *client, json_t *body);
 
 typedef void sl_op(struct sl_caller *client, const json_t *request);
 sl_op sl_op_hello, sl_op_status, sl_op_rules, sl_op_attach, sl_op_detach, sl_op_apply,
-	sl_op_monitor, sl_op_container, sl_op_run;
+	sl_op_monitor, sl_op_container, sl_op_cni, sl_op_run;
 
 #endif

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "cgroups.h"
+#include "pod_cgroup.h"
 
 struct sl_daemon;
 
@@ -28,6 +29,13 @@ struct sl_veths {
 	char why[200];		   /* they are not judged; empty: they are, or none is found */
 };
 
+/* A device that lets nothing pass, since nobody knows its pod yet. */
+struct sl_held_veth {
+	char uid[SL_POD_UID_MAX + 1];
+	unsigned ifindex;
+	char name[IFNAMSIZ];
+};
+
 /* After the pods, before the devices: finds, gives, takes away. */
 void sl_veths_work(struct sl_daemon *daemon);
 /* Milliseconds until there is something to do; -1: nothing. */
@@ -39,6 +47,11 @@ void sl_veths_reconcile(struct sl_daemon *daemon);
 /* Now, those of the cgroup at that path or of the nearest above that has any: judged when it
  * returns. */
 void sl_veths_now(struct sl_daemon *daemon, const char *path);
+struct sl_veth;
+/* These are of the cgroup's: given when it returns, if they can be. */
+void sl_veths_give(struct sl_daemon *daemon, __u64 cgroup, const struct sl_veth *list, size_t n);
+/* That device is held until the pod of this uid is known. 0 or -ENOMEM. */
+int sl_veths_held(struct sl_daemon *daemon, const char *uid, const struct sl_veth *veth);
 /* NULL: nothing. The devices keep what they have. */
 void sl_veths_free(struct sl_veths *veths);
 

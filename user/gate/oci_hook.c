@@ -7,21 +7,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "ask.h"
 #include "container/container.h"
 #include "target/cgroup.h"
-
-#define SOCKET "/run/sluice/sluiced.sock"
-#define STATE_MAX (1u << 20) /* bytes of the state on stdin, and of an answer */
-#define SECONDS 10
-#define SECONDS_MAX 300
 
 static const char usage[] =
 	"usage: sluice-oci-hook [--fail-open] [--timeout SECONDS] [--socket PATH] "
@@ -36,32 +29,20 @@ static const char usage[] =
 	"                         its policy cannot be given, and log that; without it\n"
 	"                         the container does not start\n"
 	"      --timeout SECONDS  how long sluiced may take: 1 to 300, default 10\n"
-	"      --socket PATH      of sluiced: " SOCKET "\n"
+	"      --socket PATH      of sluiced: " SL_GATE_SOCKET "\n"
 	"      --docker DIR       Docker's data root: /var/lib/docker\n"
 	"      --help\n"
 	"\n"
 	"example: runc --root /run/runc state web | sluice-oci-hook\n";
 
 struct hook {
-	const char *socket, *docker;
+	struct sl_gate gate;
+	const char *docker;
 	bool open;	/* fails open */
 	bool by_policy; /* what went wrong is the container's own: never open */
-	char why[512];
 	json_t *state;
 	struct sl_container container;
 };
-
-static int wrong(struct hook *hook, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static int wrong(struct hook *hook, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(hook->why, sizeof(hook->why), format, args);
-	va_end(args);
-	return -1;
-}
 
 /* ---- the bound on all of it ---- */
 
@@ -84,48 +65,25 @@ static void on_late(int signal_number)
 
 /* ---- the state ---- */
 
-/* To the end of the stream, or of the first line; owned, NULL on failure. */
-static char *read_all(int fd, bool line)
-{
-	char *text = malloc(STATE_MAX + 1);
-	size_t n = 0;
-	ssize_t got = 1;
-
-	while (text && n < STATE_MAX && got) {
-		got = read(fd, text + n, STATE_MAX - n);
-		if (got < 0 && errno != EINTR)
-			break;
-		n += got > 0 ? (size_t)got : 0;
-		if (line && n && text[n - 1] == '\n')
-			break;
-	}
-	if (!text || got < 0 || n == STATE_MAX) {
-		free(text);
-		return NULL;
-	}
-	text[n] = 0;
-	return text;
-}
-
 static int read_state(struct hook *hook)
 {
-	char *text = read_all(STDIN_FILENO, false);
+	char *text = sl_gate_read(STDIN_FILENO, false);
 	json_error_t error;
 	const char *id;
 	int err;
 
 	if (!text)
-		return wrong(hook, "standard input: no OCI state, or one above 1 MiB");
+		return sl_gate_wrong(&hook->gate, "standard input: no OCI state, or one above 1 MiB");
 	hook->state = json_loads(text, 0, &error);
 	free(text);
 	id = json_string_value(json_object_get(hook->state, "id"));
 	if (!id)
-		return wrong(hook, "standard input is no OCI state: %s",
+		return sl_gate_wrong(&hook->gate, "standard input is no OCI state: %s",
 			     hook->state ? "it has no \"id\"" : error.text);
 	err = sl_container_identify(id, json_string_value(json_object_get(hook->state, "bundle")),
 				    json_object_get(hook->state, "annotations"), hook->docker,
 				    &hook->container);
-	return err ? wrong(hook, "container '%.80s': %s", id, strerror(-err)) : 0;
+	return err ? sl_gate_wrong(&hook->gate, "container '%.80s': %s", id, strerror(-err)) : 0;
 }
 
 static char *cgroup_of(const char *process)
@@ -160,16 +118,16 @@ static char *find_cgroup(struct hook *hook)
 	char text[32], *cgroup;
 
 	if (pid <= 0) {
-		wrong(hook,
+		sl_gate_wrong(&hook->gate,
 		      "the state has no \"pid\": this is a hook for createRuntime or prestart");
 		return NULL;
 	}
 	snprintf(text, sizeof(text), "%lld", (long long)pid);
 	cgroup = cgroup_of(text);
 	if (!cgroup) {
-		wrong(hook, "process %s has no cgroup of cgroup2 in /proc/%s/cgroup", text, text);
+		sl_gate_wrong(&hook->gate, "process %s has no cgroup of cgroup2 in /proc/%s/cgroup", text, text);
 	} else if (holds_us(cgroup)) {
-		wrong(hook,
+		sl_gate_wrong(&hook->gate,
 		      "the container has no cgroup of its own: it is in %s, with its runtime "
 		      "(--cgroups=disabled?)",
 		      cgroup);
@@ -181,56 +139,6 @@ static char *find_cgroup(struct hook *hook)
 
 /* ---- sluiced ---- */
 
-static int dial(struct hook *hook)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = -1;
-
-	if (strlen(hook->socket) >= sizeof(address.sun_path))
-		return wrong(hook, "%s: longer than a socket's path may be", hook->socket);
-	strcpy(address.sun_path, hook->socket);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof(address)))
-		return fd;
-	wrong(hook, "sluiced cannot be reached at %s: %s (`systemctl start sluiced`)", hook->socket,
-	      strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
-static bool send_all(int fd, const char *text)
-{
-	size_t left = strlen(text);
-	ssize_t n;
-
-	while (left) {
-		n = send(fd, text, left, MSG_NOSIGNAL);
-		if (n < 0 && errno != EINTR)
-			return false;
-		if (n > 0) {
-			text += n;
-			left -= (size_t)n;
-		}
-	}
-	return true;
-}
-
-/* A new reference; NULL: no answer. */
-static json_t *exchange(int fd, const json_t *request)
-{
-	char *text = json_dumps(request, JSON_COMPACT), *line = NULL;
-	json_t *answer = NULL;
-
-	if (text && send_all(fd, text) && send_all(fd, "\n"))
-		line = read_all(fd, true);
-	if (line)
-		answer = json_loads(line, 0, NULL);
-	free(text);
-	free(line);
-	return answer;
-}
-
 /* Refused for what the container asks for: that must not open it. */
 static int judge(struct hook *hook, const json_t *answer)
 {
@@ -240,14 +148,14 @@ static int judge(struct hook *hook, const json_t *answer)
 		   *code = json_string_value(json_object_get(answer, "code"));
 
 	if (!answer)
-		return wrong(hook, "sluiced at %s ended without an answer", hook->socket);
+		return -1;
 	hook->by_policy = code && !strcmp(code, "choice");
 	if (!json_is_true(json_object_get(answer, "ok")))
-		return wrong(hook, "sluiced: %s", error ? error : "an answer without sense");
+		return sl_gate_wrong(&hook->gate, "sluiced: %s", error ? error : "an answer without sense");
 	if (!json_is_true(json_object_get(answer, "matched")) ||
 	    (state && (!strcmp(state, "attached") || !strcmp(state, "left"))))
 		return 0;
-	return wrong(hook, "policy \"%s\" is not in force (%s): %s",
+	return sl_gate_wrong(&hook->gate, "policy \"%s\" is not in force (%s): %s",
 		     json_string_value(json_object_get(answer, "policy")), state ? state : "?",
 		     why ? why : "see sluiced's log");
 }
@@ -255,18 +163,15 @@ static int judge(struct hook *hook, const json_t *answer)
 static int ask(struct hook *hook, const char *cgroup)
 {
 	json_t *request, *answer;
-	int fd = dial(hook), err;
+	int err;
 
-	if (fd < 0)
-		return -1;
 	request = json_pack("{s:i, s:s, s:s, s:s, s:O, s:s}", "sluice", 1, "op", "container", "id",
 			    hook->container.id, "name", hook->container.name, "labels",
 			    hook->container.labels, "cgroup", cgroup);
-	answer = request ? exchange(fd, request) : NULL;
+	answer = request ? sl_gate_ask(&hook->gate, request) : NULL;
 	err = judge(hook, answer);
 	json_decref(answer);
 	json_decref(request);
-	close(fd);
 	return err;
 }
 
@@ -281,10 +186,10 @@ static int finish(struct hook *hook, int err)
 		return 0;
 	openlog("sluice-oci-hook", LOG_PID, LOG_DAEMON);
 	syslog(open ? LOG_WARNING : LOG_ERR, "container %s %s: %s", name,
-	       open ? "starts WITHOUT its policy" : "does not start", hook->why);
+	       open ? "starts WITHOUT its policy" : "does not start", hook->gate.why);
 	closelog();
 	fprintf(stderr, "sluice-oci-hook: container %s %s: %s\n", name,
-		open ? "starts WITHOUT its policy (--fail-open)" : "does not start", hook->why);
+		open ? "starts WITHOUT its policy (--fail-open)" : "does not start", hook->gate.why);
 	return open ? 0 : 1;
 }
 
@@ -316,8 +221,8 @@ static const struct option long_options[] = {
 
 int main(int argc, char **argv)
 {
-	struct hook hook = {.socket = SOCKET};
-	unsigned long seconds = SECONDS;
+	struct hook hook = {.gate = {.socket = SL_GATE_SOCKET}};
+	unsigned long seconds = SL_GATE_SECONDS;
 	char *end = "";
 	int c;
 
@@ -329,7 +234,7 @@ int main(int argc, char **argv)
 		if (c == 'o')
 			hook.open = true;
 		else if (c == 's')
-			hook.socket = optarg;
+			hook.gate.socket = optarg;
 		else if (c == 'd')
 			hook.docker = optarg;
 		else if (c == 't')
@@ -337,7 +242,7 @@ int main(int argc, char **argv)
 		else
 			return fputs(usage, stderr), 2;
 	}
-	if (optind < argc || *end || !seconds || seconds > SECONDS_MAX) {
+	if (optind < argc || *end || !seconds || seconds > SL_GATE_SECONDS_MAX) {
 		fprintf(stderr, "sluice-oci-hook: '%s': %s\n%s", optind < argc ? argv[optind] : end,
 			optind < argc ? "no argument is taken" : "--timeout wants 1 to 300 seconds",
 			usage);
