@@ -334,3 +334,75 @@ def test_no_pod_without_sluiced(node):
         node.pod(labels={"app": "web"})
     node.start_daemon()
     node.known(node.pod(labels={"app": "web"}))
+
+
+# ---- containers that are no pods ----
+
+CONTAINERS = """\
+sluiced: 1
+targets:
+  - match: {container: "agent-*"}
+    policy: agent
+    veth: %s
+"""
+SEND = """
+import socket
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+    s.bind(("eth0", 0))
+    for frame in %r:
+        s.send(bytes.fromhex(frame))
+print("sent")
+"""
+AGENT = "sluice: 1\nname: agent\nrules:\n  - allow: {to: [192.0.2.1, '2001:db8::1'], ports: 7001}\n"
+
+
+def frames(node, inner, port):
+    """A datagram of each family, of the namespace behind toin."""
+    name = pathlib.Path(inner).name
+    ends = bytes.fromhex((node.address_of("toin") + json.loads(
+        sh("ip", "-n", name, "-j", "link", "show", "eth0"))[0]["address"]).replace(":", ""))
+    return [(ends + (b"\x86\xdd" if ":" in to else b"\x08\x00") + packet(me, to, port)).hex()
+            for me, to in zip(BEHIND, ADDRESSES)]
+
+
+def runs(node, inner, name):
+    """A container with CAP_NET_RAW whose first action are these; how many arrive that are denied. The
+    runtime's answer if it does not start."""
+    path = node.bundle(name, node.hook, netns=inner,
+                       args=["/usr/bin/python3", "-c", SEND % [
+                           f for port in (DENIED, ALLOWED) for f in frames(node, inner, port)]])
+    spec = json.loads((path / "config.json").read_text())
+    for kind in ("bounding", "effective", "permitted"):
+        spec["process"]["capabilities"][kind].append("CAP_NET_RAW")
+    (path / "config.json").write_text(json.dumps(spec))
+    node.arrived()
+    done = node.runc("run", "--bundle", path, name)
+    if done.returncode:
+        return done.stderr
+    for sock in node.open:
+        sock.settimeout(5)
+        sock.recv(64)
+    return node.arrived()[0]
+
+
+def test_a_container_by_its_hook(node):
+    """`veth: true` of a target: from the container's first instruction."""
+    with node.inner_namespace("192.0.2.1", "2001:db8::1") as inner:
+        node.configure(CONTAINERS % "false", agent=AGENT)
+        node.start_daemon()
+        assert runs(node, inner, "agent-1") == 2
+        node.configure(CONTAINERS % "true", agent=AGENT)
+        assert until(lambda: node.full_status()["daemon"]["config"]["reloads"] == 2)
+        assert runs(node, inner, "agent-2") == 0
+        assert runs(node, inner, "other") == 0          # the network is still the agent's
+    assert until(lambda: not node.full_status()["targets"])
+
+
+def test_a_container_without_a_veth(node):
+    """What was asked for and cannot be had is no container that starts."""
+    node.configure(CONTAINERS % "true", agent=AGENT)
+    node.start_daemon()
+    done = node.run_container("agent-1", *node.hook)
+    assert done.returncode and "no veth leads to its network" in done.stderr, done
+    node.configure((CONTAINERS % "true").replace('container: "agent-*"', "cgroup: /x"), agent=AGENT)
+    assert until(lambda: not node.full_status()["daemon"]["config"]["ok"])

@@ -122,6 +122,7 @@ static int fill_group(struct sl_config *config, const struct sl_config_target *t
 
 	group->line = t->line;
 	group->of = kind_of(t);
+	group->has_veths = t->veth;
 	group->chosen = policy != t->policy;
 	group->given.of_cgroup = !device;
 	group->policy = strdup(policy);

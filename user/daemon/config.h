@@ -44,6 +44,7 @@ struct sl_config_target {
 	char **choice; /* policies that a container may choose instead; owned, each owned */
 	size_t n_choice;
 	enum sl_config_mode mode;
+	bool veth; /* of containers: the host's ends of theirs are judged too */
 	struct sl_binding_spec binding;
 	const char *hosts; /* its hosts file; borrowed; NULL: not known */
 	unsigned line;
@@ -153,6 +154,7 @@ enum {
 	SL_CONF_T_MODE,
 	SL_CONF_T_BIND,
 	SL_CONF_T_CHOICE,
+	SL_CONF_T_VETH,
 	SL_CONF_T_N
 };
 enum {

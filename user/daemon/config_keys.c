@@ -38,6 +38,7 @@ static const struct sl_key target[] = {
 	[SL_CONF_T_BIND] = {"bind", "a mapping of mac, address and vlan", "nothing is bound", BUILT,
 			    NULL, NULL},
 	[SL_CONF_T_CHOICE] = {"choice", "a list of names of policies", "none", BUILT, NULL, NULL},
+	[SL_CONF_T_VETH] = {"veth", "true or false", "false", BUILT, NULL, NULL},
 };
 
 static const struct sl_key match[] = {

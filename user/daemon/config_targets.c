@@ -129,6 +129,13 @@ static void mode_read(struct sl_parser *p, const struct sl_key *key, void *objec
 		((struct sl_config_target *)object)->mode = (enum sl_config_mode)word;
 }
 
+static void veth_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	static const char *const words[] = {"true", "false", NULL};
+
+	((struct sl_config_target *)object)->veth = sl_word_read(p, key, words) == 0;
+}
+
 /* ---- bind: as the options of attach take it ---- */
 
 typedef int binding_fn(struct sl_binding_spec *spec, const char *text, struct sl_diag *diag);
@@ -194,7 +201,7 @@ static void bind_read(struct sl_parser *p, const struct sl_key *key, void *objec
 static sl_value_fn *const target_values[] = {
 	[SL_CONF_T_MATCH] = match_read,	  [SL_CONF_T_POLICY] = policy_read,
 	[SL_CONF_T_MODE] = mode_read,	  [SL_CONF_T_BIND] = bind_read,
-	[SL_CONF_T_CHOICE] = choice_read,
+	[SL_CONF_T_CHOICE] = choice_read, [SL_CONF_T_VETH] = veth_read,
 };
 
 static void parent_read(struct sl_parser *p, const struct sl_key *key, void *object)
@@ -239,6 +246,8 @@ static void one_read(struct sl_parser *p, const struct sl_key *key, struct sl_co
 		sl_error(p->diag, &pos, "bind is for devices: a cgroup has no frames");
 	if (t->n_choice && t->kind != SL_CONFIG_CONTAINER)
 		sl_error(p->diag, &pos, "choice is for containers: nothing else has annotations");
+	if (t->veth && t->kind != SL_CONFIG_CONTAINER)
+		sl_error(p->diag, &pos, "veth is for containers: match a veth as device otherwise");
 }
 
 static void one_target_read(struct sl_parser *p, const struct sl_key *key, void *object)

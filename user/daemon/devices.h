@@ -35,6 +35,7 @@ struct sl_target_group {
 	struct sl_given given; /* owned */
 	char *policy;	       /* as the configuration names it; owned; NULL: by hand */
 	enum sl_group_of of;
+	bool has_veths;	       /* of containers: veths.h */
 	bool chosen;	       /* only for containers that choose this policy */
 	unsigned line;	       /* of the configuration; 0: none */
 	bool warned;	       /* what the policy warns of was said */

@@ -84,6 +84,19 @@ static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup, co
 	return err;
 }
 
+/* What the target asks for and cannot be had is no container that starts. */
+static int judge_veths(struct sl_daemon *d, const char *path, const struct sl_target_group *group,
+		       json_t **answer, struct sl_diag *diag)
+{
+	const char *why = sl_veths_now(d, path);
+
+	if (!why || !group->has_veths)
+		return 0;
+	json_decref(*answer);
+	*answer = NULL;
+	return sl_error(diag, NULL, "the target of line %u has \"veth: true\": %s", group->line, why);
+}
+
 /* A choice that is not listed is refused: what is not listed would be of the caller's making. */
 static bool is_refused(const struct sl_container *container, const struct sl_target_group *group)
 {
@@ -134,7 +147,7 @@ void sl_op_container(struct sl_caller *client, const json_t *request)
 	} else {
 		err = attach(d, &cgroup, path, &container, group, &answer, &diag);
 		if (!err)
-			sl_veths_now(d, path);
+			err = judge_veths(d, path, group, &answer, &diag);
 		if (err)
 			sl_answer_diag(client, "failed", &diag, err);
 		else

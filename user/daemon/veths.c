@@ -164,8 +164,9 @@ static void load(struct sl_daemon *d, struct sl_watched_cgroup *w)
 		release(d, v);
 	else if (!err)
 		set_all(d, v);
+	v->unfit = err == -EOPNOTSUPP;
 	if (!err && !v->n)
-		v->look_at_ns = sl_now_ns();
+		v->look_at_ns = 1; /* at once */
 }
 
 static void forget_gone(struct sl_daemon *d, struct sl_veths *v)
@@ -178,12 +179,19 @@ static void forget_gone(struct sl_daemon *d, struct sl_veths *v)
 			v->indexes[i] = v->indexes[--v->n];
 }
 
+/* The pod's object says so, or the container's target. */
+static bool is_wanted(const struct sl_watched_cgroup *w)
+{
+	return (w->has_veths || (w->container && w->group->has_veths)) &&
+	       w->group->given.attach.parsed;
+}
+
 static void work_on(struct sl_daemon *d, struct sl_watched_cgroup *w, struct round *round,
 		    __u64 now)
 {
 	struct sl_veths *v = w->veths;
 
-	if (!w->has_veths || !w->group->given.attach.parsed) {
+	if (!is_wanted(w)) {
 		if (v)
 			release(d, v);
 		if (v && !v->n) {
@@ -331,24 +339,40 @@ static bool is_above(const char *above, const char *path)
 	return !strncmp(path, above, n) && (path[n] == '/' || !path[n]);
 }
 
-void sl_veths_now(struct sl_daemon *d, const char *path)
+/* Why one of them is not judged, or that there is none. */
+static const char *open_end(struct sl_daemon *d, const struct sl_veths *v)
+{
+	if (!v || *v->why)
+		return !v ? "no memory" : v->unfit ? NULL : v->why;
+	for (size_t i = 0; i < v->n; i++) {
+		const struct sl_watched *w = sl_devices_find(&d->devices, v->indexes[i]);
+
+		if (w && w->of_veth && w->state != SL_WATCHED_ATTACHED &&
+		    w->state != SL_WATCHED_ISOLATED && w->state != SL_WATCHED_LEFT)
+			return *w->why ? w->why : "its device is not judged";
+	}
+	return v->n ? NULL : "no veth leads to its network from sluiced's";
+}
+
+const char *sl_veths_now(struct sl_daemon *d, const char *path)
 {
 	struct sl_watched_cgroup *w, *nearest = NULL;
 	struct round round = {};
 
 	for (size_t i = 0; i < d->cgroups.n; i++) {
 		w = &d->cgroups.list[i];
-		if (w->has_veths && is_above(w->path, path) &&
+		if (is_wanted(w) && is_above(w->path, path) &&
 		    (!nearest || strlen(w->path) > strlen(nearest->path)))
 			nearest = w;
 	}
 	if (!nearest)
-		return;
+		return NULL;
 	if (nearest->veths)
 		nearest->veths->look_at_ns = 1;
 	work_on(d, nearest, &round, sl_now_ns());
 	free(round.list);
 	sl_devices_work(&d->devices);
+	return open_end(d, nearest->veths);
 }
 
 void sl_veths_free(struct sl_veths *v)

@@ -25,6 +25,7 @@ struct sl_veths {
 	struct sl_target_group *group;	/* for devices; a reference; NULL: they have none */
 	unsigned *indexes;		/* of the devices; owned */
 	size_t n;
+	bool unfit;		/* no veth can have that policy */
 	__u64 look_at_ns, wait_ns; /* monotonic; 0: not before there is news */
 	char why[200];		   /* they are not judged; empty: they are, or none is found */
 };
@@ -44,9 +45,9 @@ int sl_veths_timeout(const struct sl_daemon *daemon);
 void sl_veths_on_links(struct sl_daemon *daemon);
 /* Each is looked for again, also where some are known. */
 void sl_veths_reconcile(struct sl_daemon *daemon);
-/* Now, those of the cgroup at that path or of the nearest above that has any: judged when it
- * returns. */
-void sl_veths_now(struct sl_daemon *daemon, const char *path);
+/* Now, those of the cgroup at that path or of the nearest above that is to have any: judged when
+ * it returns. NULL, or why one is not (as long as nothing changes). */
+const char *sl_veths_now(struct sl_daemon *daemon, const char *path);
 struct sl_veth;
 /* These are of the cgroup's: given when it returns, if they can be. */
 void sl_veths_give(struct sl_daemon *daemon, __u64 cgroup, const struct sl_veth *list, size_t n);
