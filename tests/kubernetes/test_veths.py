@@ -8,7 +8,7 @@ import pytest
 from lab import until
 from outside import ALLOWED, DENIED, HERE4, HERE6, UDP
 from pods_modes import Api
-from probes import FAMILIES, sends
+from probes import FAMILIES, addresses, sends
 
 FOLDERS = ("bin", "lib", "lib64", "usr")        # the node's Python
 POLICY = """\
@@ -51,6 +51,7 @@ while True:
     time.sleep(0.3)
 """
 BOTH = {(f, UDP, p) for f in FAMILIES for p in (ALLOWED, DENIED)}
+LATE = 5
 ONLY = {(f, UDP, ALLOWED) for f in FAMILIES}
 
 
@@ -72,10 +73,14 @@ def test_a_packet_socket(cluster, sluice, raw):
         assert sends(cluster, made, ONLY), json.dumps(pods.kubernetes())
         veths = [t for t in sluice.targets("device") if t["pod"]["name"] == "raw"]
         assert len(veths) == 1 and veths[0]["denied"] and veths[0]["policy"] == "default.raw"
-        late = raw("late")
-        assert sends(cluster, late, ONLY)
+        # those that come while it is enforced are held by the CNI until it is: not one packet
+        late = [raw(f"late-{i}") for i in range(LATE)]
+        theirs = set().union(*map(addresses, late))
+        assert until(lambda: cluster.outside.senders(ALLOWED) >= theirs, 60, 0.5)
+        arrived = cluster.outside.arrived(theirs)
+        assert set(arrived) & BOTH == ONLY, arrived
         cluster.delete("pod", "raw")
         assert until(lambda: cluster.gone(made), 60, 0.2)
-        assert until(lambda: sluice.has_only(late), 60, 0.5), sluice.status()["targets"]
+        assert until(lambda: sluice.has_only(*late), 60, 0.5), sluice.status()["targets"]
     finally:
         pods.close()

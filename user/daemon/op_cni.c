@@ -70,8 +70,11 @@ static int read_devices(const json_t *request, struct wanted *w, struct sl_diag 
 	err = sl_veth_each(note, w);
 	if (!err && w->n != json_array_size(w->indexes))
 		err = -ENODEV;
-	return err ? sl_error(diag, NULL, "a device of the pod is none of this namespace's veths, or they "
-			      "cannot be listed: %s", strerror(-err)) : 0;
+	return err ? sl_error(diag, NULL,
+			      "a device of the pod is none of this namespace's veths, or they "
+			      "cannot be listed: %s",
+			      strerror(-err))
+		   : 0;
 }
 
 /* ---- add ---- */
@@ -104,32 +107,33 @@ static int check_devices(struct sl_daemon *d, const struct wanted *w, struct sl_
 
 		memcpy(device.name, w->list[i].name, sizeof(device.name));
 		if (!sl_state_device_is_attached(d->devices.state, &device))
-			return sl_error(diag, NULL, "%s is not judged (`sluice status`)", device.name);
+			return sl_error(diag, NULL, "%s is not judged (`sluice status`)",
+					device.name);
 	}
 	return 0;
 }
 
-/* Known: its cgroup first, then its veths. */
-static int give(struct sl_daemon *d, const struct sl_pod *pod, const struct wanted *w,
-		struct sl_diag *diag)
+/* Known: its cgroup first, then its veths. The pod may be another element of the list afterwards.
+ */
+static int give(struct sl_daemon *d, __u64 id, const struct wanted *w, struct sl_diag *diag)
 {
 	const struct sl_watched_cgroup *c;
 
 	sl_cgroups_work(&d->cgroups, d->devices.state);
-	c = sl_cgroups_find(&d->cgroups, pod->id);
+	c = sl_cgroups_find(&d->cgroups, id);
 	if (!c || (c->state != SL_WATCHED_ATTACHED && c->state != SL_WATCHED_ISOLATED &&
 		   c->state != SL_WATCHED_LEFT))
-		return sl_error(diag, NULL, "the policy of pod %s/%s is not in force: %s", pod->namespace,
-				pod->name, c && *c->why ? c->why : "see sluiced's log");
+		return sl_error(diag, NULL, "the policy of the pod is not in force: %s",
+				c && *c->why ? c->why : "see sluiced's log");
 	if (!c->has_veths)
 		return 0;
-	sl_veths_give(d, pod->id, w->list, w->n);
-	c = sl_cgroups_find(&d->cgroups, pod->id);
+	sl_veths_give(d, id, w->list, w->n);
+	c = sl_cgroups_find(&d->cgroups, id);
 	return c && c->veths && *c->veths->why ? 0 : check_devices(d, w, diag);
 }
 
-static int add(struct sl_daemon *d, const json_t *request, const struct wanted *w, const char **state,
-	       struct sl_diag *diag)
+static int add(struct sl_daemon *d, const json_t *request, const struct wanted *w,
+	       const char **state, struct sl_diag *diag)
 {
 	const char *uid = text_of(request, "uid"), *namespace = text_of(request, "namespace");
 	struct sl_pod *pod = look_for(d, uid);
@@ -138,19 +142,21 @@ static int add(struct sl_daemon *d, const json_t *request, const struct wanted *
 	*state = exempt ? "exempt" : pod && pod->text ? "judged" : "held";
 	if (exempt)
 		return 0;
-	return pod && pod->text ? give(d, pod, w, diag) : hold(d, uid, w, diag);
+	return pod && pod->text ? give(d, pod->id, w, diag) : hold(d, uid, w, diag);
 }
 
 /* ---- the operation ---- */
 
-static int work(struct sl_daemon *d, const json_t *request, const char **state, struct sl_diag *diag)
+static int work(struct sl_daemon *d, const json_t *request, const char **state,
+		struct sl_diag *diag)
 {
 	const char *command = text_of(request, "command"), *uid = text_of(request, "uid");
 	struct wanted w = {};
 	int err = 0;
 
 	*state = NULL;
-	if (!command || (strcmp(command, "ADD") && strcmp(command, "CHECK") && strcmp(command, "DEL")))
+	if (!command ||
+	    (strcmp(command, "ADD") && strcmp(command, "CHECK") && strcmp(command, "DEL")))
 		return sl_error(diag, NULL, "cni wants \"command\": ADD, CHECK or DEL");
 	if (uid && strlen(uid) > SL_POD_UID_MAX)
 		return sl_error(diag, NULL, "a pod's uid has at most %d bytes", SL_POD_UID_MAX);
@@ -172,6 +178,7 @@ void sl_op_cni(struct sl_caller *client, const json_t *request)
 	if (err)
 		sl_answer_diag(client, "failed", &diag, err);
 	else
-		sl_answer(client, json_pack("{s:b, s:s?}", "matched", state != NULL, "state", state));
+		sl_answer(client,
+			  json_pack("{s:b, s:s?}", "matched", state != NULL, "state", state));
 	sl_diag_free(&diag);
 }

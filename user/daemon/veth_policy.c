@@ -139,11 +139,11 @@ int sl_veth_load(struct sl_target_group *group, const struct sl_target_group *so
 	struct sl_diag diag = {};
 	int err = not ? -EOPNOTSUPP : 0;
 
-	if (not)
-		snprintf(why, size, "%s", not);
+	if (not )
+		snprintf(why, size, "%s", not );
 	else
 		err = load(group, &source->given, &diag);
-	if (err && !not) {
+	if (err && !not ) {
 		snprintf(why, size, "%s", strerror(-err));
 		for (size_t i = 0; i < diag.n; i++)
 			if (diag.entries[i].severity == SL_ERROR) {

@@ -72,7 +72,7 @@ static bool has(const struct sl_veths *v, unsigned ifindex)
 }
 
 /* A device that the configuration names, or that somebody attached, is not ours to judge. */
-static void take(struct sl_daemon *d, struct sl_veths *v, const struct sl_veth *veth)
+void sl_veths_take(struct sl_daemon *d, struct sl_veths *v, const struct sl_veth *veth)
 {
 	struct sl_watched *w = sl_devices_find(&d->devices, veth->ifindex);
 	unsigned *index = has(v, veth->ifindex) ? NULL : SL_ADD(v->indexes, v->n);
@@ -95,7 +95,7 @@ static void look(struct sl_daemon *d, struct sl_watched_cgroup *w, struct round 
 	nsid = round->n ? network_of(&d->cgroups, w) : -1;
 	for (size_t i = 0; nsid >= 0 && i < round->n; i++)
 		if (round->list[i].nsid == nsid)
-			take(d, v, &round->list[i]);
+			sl_veths_take(d, v, &round->list[i]);
 	v->look_at_ns = 0;
 	if (v->n)
 		return;
@@ -211,72 +211,6 @@ static void work_on(struct sl_daemon *d, struct sl_watched_cgroup *w, struct rou
 		look(d, w, round);
 }
 
-/* ---- held ---- */
-
-int sl_veths_held(struct sl_daemon *d, const char *uid, const struct sl_veth *veth)
-{
-	struct sl_held_veth *held = SL_ADD(d->held, d->n_held);
-
-	if (!held)
-		return -ENOMEM;
-	snprintf(held->uid, sizeof(held->uid), "%s", uid);
-	held->ifindex = veth->ifindex;
-	memcpy(held->name, veth->name, sizeof(held->name));
-	return 0;
-}
-
-static const struct sl_pod *known_pod(const struct sl_daemon *d, const char *uid)
-{
-	for (size_t i = 0; i < d->pods.n; i++)
-		if (!d->pods.list[i].ended && d->pods.list[i].text && !strcmp(d->pods.list[i].uid, uid))
-			return &d->pods.list[i];
-	return NULL;
-}
-
-/* Its pod is known, and it has no policy: the pod is exempt, or its policy is none for a veth. */
-static bool let_go(struct sl_daemon *d, const struct sl_held_veth *held)
-{
-	struct sl_device device = {.ifindex = held->ifindex};
-	struct sl_diag diag = {};
-	int err = sl_change_lock(d, &diag);
-
-	memcpy(device.name, held->name, sizeof(device.name));
-	if (!err) {
-		sl_state_detach_device(d->devices.state, &device, &diag);
-		sl_state_unlock(d->devices.state);
-	}
-	sl_diag_free(&diag);
-	return !err;
-}
-
-/* True: it is held no more. */
-static bool settle(struct sl_daemon *d, const struct sl_held_veth *held)
-{
-	const struct sl_veth veth = {.ifindex = held->ifindex, .nsid = -1};
-	const struct sl_pod *pod = known_pod(d, held->uid);
-	const struct sl_watched_cgroup *w = pod ? sl_cgroups_find(&d->cgroups, pod->id) : NULL;
-	struct sl_veth named = veth;
-
-	if (!sl_links_find(d->devices.links, held->ifindex) && !if_nametoindex(held->name))
-		return true;
-	if (!pod || !w)
-		return false;
-	memcpy(named.name, held->name, sizeof(named.name));
-	if (!w->has_veths || !w->veths || !w->veths->group)
-		return let_go(d, held);
-	take(d, w->veths, &named);
-	return true;
-}
-
-static void settle_held(struct sl_daemon *d)
-{
-	for (size_t i = 0; i < d->n_held;)
-		if (settle(d, &d->held[i]))
-			d->held[i] = d->held[--d->n_held];
-		else
-			i++;
-}
-
 void sl_veths_give(struct sl_daemon *d, __u64 cgroup, const struct sl_veth *list, size_t n)
 {
 	struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, cgroup);
@@ -284,7 +218,7 @@ void sl_veths_give(struct sl_daemon *d, __u64 cgroup, const struct sl_veth *list
 
 	work_on(d, w, &round, sl_now_ns());
 	for (size_t i = 0; w->veths && w->veths->group && i < n; i++)
-		take(d, w->veths, &list[i]);
+		sl_veths_take(d, w->veths, &list[i]);
 	sl_devices_work(&d->devices);
 }
 
@@ -295,7 +229,7 @@ void sl_veths_work(struct sl_daemon *d)
 
 	for (size_t i = 0; i < d->cgroups.n; i++)
 		work_on(d, &d->cgroups.list[i], &round, now);
-	settle_held(d);
+	sl_veths_settle_held(d);
 	free(round.list);
 }
 
@@ -389,7 +323,8 @@ void sl_veths_free(struct sl_veths *v)
 
 void sl_veths_json(const struct sl_daemon *d, __u64 cgroup, json_t *object)
 {
-	const struct sl_watched_cgroup *w = sl_cgroups_find((struct sl_cgroups *)&d->cgroups, cgroup);
+	const struct sl_watched_cgroup *w =
+		sl_cgroups_find((struct sl_cgroups *)&d->cgroups, cgroup);
 	const struct sl_veths *v = w ? w->veths : NULL;
 	json_t *names = json_array();
 
@@ -438,8 +373,9 @@ void sl_veths_fold(const struct sl_daemon *d, json_t *warnings)
 		}
 	if (n)
 		json_array_append_new(
-			warnings,
-			json_sprintf("%zu veths of pods are not guarded inside: a pod with CAP_NET_ADMIN can "
-				     "send past its veth's policy, not past its cgroup's "
-				     "(docs/kubernetes.md)", n));
+			warnings, json_sprintf("%zu veths of pods are not guarded inside: a pod "
+					       "with CAP_NET_ADMIN can "
+					       "send past its veth's policy, not past its cgroup's "
+					       "(docs/kubernetes.md)",
+					       n));
 }

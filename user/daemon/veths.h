@@ -4,6 +4,7 @@
  * (packet sockets, a network of its own behind the pod's) is judged there, by the same policy.
  *
  *   veths.c        which devices are whose, and when that is looked at
+ *   veth_held.c    those that are held until their pods are known
  *   veth_policy.c  the policy as a device can have it
  *
  * The devices are among sl_devices, of groups that are none of the configuration's.
@@ -51,8 +52,6 @@ const char *sl_veths_now(struct sl_daemon *daemon, const char *path);
 struct sl_veth;
 /* These are of the cgroup's: given when it returns, if they can be. */
 void sl_veths_give(struct sl_daemon *daemon, __u64 cgroup, const struct sl_veth *list, size_t n);
-/* That device is held until the pod of this uid is known. 0 or -ENOMEM. */
-int sl_veths_held(struct sl_daemon *daemon, const char *uid, const struct sl_veth *veth);
 /* NULL: nothing. The devices keep what they have. */
 void sl_veths_free(struct sl_veths *veths);
 
@@ -62,6 +61,16 @@ void sl_veths_json(const struct sl_daemon *daemon, __u64 cgroup, json_t *object)
 void sl_veths_fold(const struct sl_daemon *daemon, json_t *warnings);
 /* The cgroup whose device that is; NULL: no one's. */
 const struct sl_watched_cgroup *sl_veths_owner(const struct sl_daemon *daemon, unsigned ifindex);
+
+/* That one is of the cgroup's, and gets what those have. */
+void sl_veths_take(struct sl_daemon *daemon, struct sl_veths *veths, const struct sl_veth *veth);
+
+/* ---- veth_held.c ---- */
+
+/* That device is held until the pod of this uid is known. 0 or -ENOMEM. */
+int sl_veths_held(struct sl_daemon *daemon, const char *uid, const struct sl_veth *veth);
+/* Those whose pods are known by now. */
+void sl_veths_settle_held(struct sl_daemon *daemon);
 
 /* ---- veth_policy.c ---- */
 

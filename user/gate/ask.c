@@ -53,8 +53,8 @@ static int dial(struct sl_gate *gate)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof(address)))
 		return fd;
-	sl_gate_wrong(gate, "sluiced cannot be reached at %s: %s (`systemctl start sluiced`)", gate->socket,
-	      strerror(errno));
+	sl_gate_wrong(gate, "sluiced cannot be reached at %s: %s (`systemctl start sluiced`)",
+		      gate->socket, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return -1;

@@ -22,26 +22,33 @@ static const char versions[] =
 	"\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"" NEWEST "\"";
 
 /* Of the specification, "Error"; from 100 on: our own. */
-enum { VERSION_UNKNOWN = 1, ENVIRONMENT = 4, DECODING = 6, CONFIGURATION = 7, LATER = 11,
-       UNAVAILABLE = 50, NOT_JUDGED = 100 };
+enum {
+	VERSION_UNKNOWN = 1,
+	ENVIRONMENT = 4,
+	DECODING = 6,
+	CONFIGURATION = 7,
+	LATER = 11,
+	UNAVAILABLE = 50,
+	NOT_JUDGED = 100
+};
 
 struct plugin {
 	struct sl_gate gate;
 	const char *command;
-	char *text;	     /* of standard input; owned */
+	char *text; /* of standard input; owned */
 	json_t *config;
 	const char *version; /* that the configuration asks for */
 	const char *result;  /* prevResult, in text; NULL: none */
 	size_t result_len;
-	bool open;	     /* fails open */
+	bool open; /* fails open */
 };
 
 /* ---- what is said ---- */
 
 static json_t *error_json(const struct plugin *p, int code, const char *why)
 {
-	return json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", p->version ? p->version : NEWEST, "code",
-			 code, "msg", "sluice-cni", "details", why);
+	return json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", p->version ? p->version : NEWEST,
+			 "code", code, "msg", "sluice-cni", "details", why);
 }
 
 static int fail(const struct plugin *p, int code, const char *why)
@@ -57,7 +64,8 @@ static int fail(const struct plugin *p, int code, const char *why)
 
 static int succeed(const struct plugin *p)
 {
-	if (!strcmp(p->command, "ADD") && fwrite(p->result, 1, p->result_len, stdout) != p->result_len)
+	if (!strcmp(p->command, "ADD") &&
+	    fwrite(p->result, 1, p->result_len, stdout) != p->result_len)
 		return 1;
 	return fflush(stdout) ? 1 : 0;
 }
@@ -99,7 +107,8 @@ static void prepare_late(const struct plugin *p)
 		late_status = 0;
 		return;
 	}
-	error = error_json(p, LATER, "sluiced does not answer in time (is it well? `sluice status`)");
+	error = error_json(p, LATER,
+			   "sluiced does not answer in time (is it well? `sluice status`)");
 	late_text = error ? json_dumps(error, JSON_COMPACT) : NULL;
 	late_len = late_text ? strlen(late_text) : 0;
 	json_decref(error);
@@ -168,7 +177,8 @@ static int read_options(struct plugin *p, unsigned *seconds)
 		return sl_gate_wrong(&p->gate, "\"failOpen\" is true or false");
 	if (timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 1 ||
 			json_integer_value(timeout) > SL_GATE_SECONDS_MAX))
-		return sl_gate_wrong(&p->gate, "\"timeout\" is 1 to %d seconds", SL_GATE_SECONDS_MAX);
+		return sl_gate_wrong(&p->gate, "\"timeout\" is 1 to %d seconds",
+				     SL_GATE_SECONDS_MAX);
 	if (path && !json_is_string(path))
 		return sl_gate_wrong(&p->gate, "\"socket\" is the path of sluiced's socket");
 	p->open = json_is_true(open);
@@ -187,13 +197,16 @@ static int read_config(struct plugin *p, unsigned *seconds)
 	p->config = p->text ? json_loads(p->text, JSON_REJECT_DUPLICATES, &error) : NULL;
 	if (!json_is_object(p->config)) {
 		sl_gate_wrong(&p->gate, "standard input is no network configuration: %s",
-			      !p->text ? "more than 1 MiB" : p->config ? "no object" : error.text);
+			      !p->text	  ? "more than 1 MiB"
+			      : p->config ? "no object"
+					  : error.text);
 		return DECODING;
 	}
 	p->version = json_string_value(json_object_get(p->config, "cniVersion"));
 	snprintf(quoted, sizeof(quoted), "\"%s\"", p->version ? p->version : "0.1.0");
 	if (!strstr(versions, quoted)) {
-		sl_gate_wrong(&p->gate, "cniVersion %.30s is not known; these are: %s", quoted, versions);
+		sl_gate_wrong(&p->gate, "cniVersion %.30s is not known; these are: %s", quoted,
+			      versions);
 		p->version = NULL;
 		return VERSION_UNKNOWN;
 	}
@@ -203,7 +216,8 @@ static int read_config(struct plugin *p, unsigned *seconds)
 	if (strcmp(p->command, "ADD") ||
 	    (p->result && json_is_object(json_object_get(p->config, "prevResult"))))
 		return 0;
-	sl_gate_wrong(&p->gate, "no \"prevResult\": sluice-cni stands in a list of plugins, behind the "
+	sl_gate_wrong(&p->gate,
+		      "no \"prevResult\": sluice-cni stands in a list of plugins, behind the "
 		      "one that makes the pod's device");
 	return CONFIGURATION;
 }
@@ -243,10 +257,12 @@ static void note(void *context, const struct sl_veth *veth)
 static json_t *find_ends(struct plugin *p)
 {
 	const char *path = getenv("CNI_NETNS");
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1, err;
 	struct ends ends = {-1, json_array()};
 
-	err = fd < 0 ? -errno : sl_veth_each(note, &ends); /* that gives numbers */
+	err = fd >= 0 ? sl_veth_each(note, &ends)
+	      : path  ? -errno
+		      : -EINVAL; /* that gives numbers */
 	if (!err)
 		err = sl_netns_of_fd(fd, &ends.nsid);
 	if (!err)
@@ -255,8 +271,8 @@ static json_t *find_ends(struct plugin *p)
 		close(fd);
 	if (!err || err == -ENOENT) /* no veth leads there */
 		return ends.list;
-	sl_gate_wrong(&p->gate, "%s: the host's end of its veth cannot be found: %s", path,
-		      strerror(-err));
+	sl_gate_wrong(&p->gate, "%s: the host's end of its veth cannot be found: %s",
+		      path ? path : "CNI_NETNS", strerror(-err));
 	json_decref(ends.list);
 	return NULL;
 }
@@ -285,8 +301,8 @@ static int ask(struct plugin *p)
 	request = json_pack("{s:i, s:s, s:s, s:s?, s:o, s:o, s:o, s:o}", "sluice", 1, "op",
 			    status ? "hello" : "cni", "command", p->command, "container",
 			    getenv("CNI_CONTAINERID"), "uid", argument("K8S_POD_UID"), "namespace",
-			    argument("K8S_POD_NAMESPACE"), "name", argument("K8S_POD_NAME"), "devices",
-			    ends);
+			    argument("K8S_POD_NAMESPACE"), "name", argument("K8S_POD_NAME"),
+			    "devices", ends);
 	answer = request ? sl_gate_ask(&p->gate, request) : NULL;
 	if (!strcmp(p->command, "DEL"))
 		code = 0; /* the device goes, whoever is there to hear of it */
@@ -303,8 +319,9 @@ static int ask(struct plugin *p)
 static const char *missing(const char *command)
 {
 	static const char *const all[] = {"CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"};
-	size_t n = !strcmp(command, "ADD") || !strcmp(command, "CHECK") ? 3 :
-		   !strcmp(command, "DEL")				? 2 : 0;
+	size_t n = !strcmp(command, "ADD") || !strcmp(command, "CHECK") ? 3
+		   : !strcmp(command, "DEL")				? 2
+									: 0;
 
 	for (size_t i = 0; i < n; i++)
 		if (!getenv(all[i]) || !*getenv(all[i]))
@@ -352,13 +369,17 @@ int main(void)
 	int status;
 
 	if (!plugin.command) {
-		fputs("sluice-cni: a chained CNI plugin, started by a container runtime with CNI_COMMAND "
-		      "in its environment (docs/kubernetes.md, \"Held by the CNI\")\n", stderr);
+		fputs("sluice-cni: a chained CNI plugin, started by a container runtime with "
+		      "CNI_COMMAND "
+		      "in its environment (docs/kubernetes.md, \"Held by the CNI\")\n",
+		      stderr);
 		return 2;
 	}
 	if (!is_known(plugin.command)) {
-		sl_gate_wrong(&plugin.gate, "CNI_COMMAND '%.40s' is none of ADD, DEL, CHECK, STATUS, GC "
-			      "and VERSION", plugin.command);
+		sl_gate_wrong(&plugin.gate,
+			      "CNI_COMMAND '%.40s' is none of ADD, DEL, CHECK, STATUS, GC "
+			      "and VERSION",
+			      plugin.command);
 		return fail(&plugin, ENVIRONMENT, plugin.gate.why);
 	}
 	status = run(&plugin);

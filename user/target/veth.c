@@ -156,8 +156,10 @@ static bool look(void *context, int proc_fd)
 	text[n] = 0;
 	end = strrchr(text, ')');
 	if (end &&
-	    sscanf(end + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-			    "%*s %*s %llu", &started) == 1 &&
+	    sscanf(end + 1,
+		   " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+		   "%*s %*s %llu",
+		   &started) == 1 &&
 	    (!oldest->pid || started < oldest->started))
 		*oldest = (struct oldest){(pid_t)strtol(text, NULL, 10), started};
 	return false;
