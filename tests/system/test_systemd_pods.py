@@ -25,7 +25,6 @@ sluiced: 1
 kubernetes:
   api: {{server: "{url}", ca: {ca}, token: {token}, name: node-a}}
   cgroup: [/{top}/kubepods.slice, /{top}/kubelet.slice/kubelet-kubepods.slice]
-  veth: false
 """
 # Process 1 of its namespaces. Of this machine's units it knows none, of its cgroups its own.
 ENTER = f"""
@@ -153,3 +152,22 @@ def test_a_pod_of_each_kind(machine, name):
         assert until(lambda: not machine.pods(), 20), machine.pods()
     assert len(ids) == 2 and ids[0] != ids[1]
     assert until(lambda: not [t for t in machine.full_status()["targets"] if t.get("pod")], 20)
+
+
+def test_a_pod_without_a_veth(machine):
+    """Its processes are in no network behind a veth of sluiced's: status says what that leaves open."""
+    name = SLICES[0]
+    if not machine.daemon:
+        machine.start_daemon()
+    machine.hold(name)
+    try:
+        told(machine, UID)
+        assert until(lambda: machine.pods().get(UID, {}).get("state") == "judged", 20)
+        assert machine.pods()[UID]["veths"] == []
+        assert until(lambda: any("pod shop/web: no veth leads" in w
+                                 for w in machine.full_status()["warnings"]), 20)
+    finally:
+        machine.release(name)
+        machine.cluster.delete("pods", "shop/web")
+    assert until(lambda: not machine.pods(), 20)
+    assert not any("no veth leads" in w for w in machine.full_status()["warnings"])

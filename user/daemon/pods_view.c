@@ -8,7 +8,7 @@
 #include "audit/json.h"
 #include "daemon.h"
 
-#define NO_VETH_NS (10 * 1000000000ull)
+#define NO_VETH_NS (5 * 1000000000ull)
 
 /* Whether what it should have is in force, too: a target that could not be given it is isolated,
  * or keeps what it had. */
