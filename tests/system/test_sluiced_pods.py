@@ -122,7 +122,7 @@ def test_first_packet_is_judged(node, driver, quality, uid):
     pod.start()
     assert pod.probe() == SOME
     assert node.arrived() == [0, 2, 0]
-    target = next(t for t in node.full_status()["targets"] if t.get("pod"))
+    target = next(t for t in node.full_status()["targets"] if t.get("pod") and t["kind"] == "cgroup")
     assert target["pod"] == {"namespace": "shop", "name": "web", "uid": pod.uid}
     assert target["name"].endswith(pod.path) and target["policy"] == "shop.web"
     assert [r["policy"] for r in records(node, "judged", pod.uid)] == ["shop.web"]

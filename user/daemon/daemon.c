@@ -285,11 +285,12 @@ static bool work(struct sl_daemon *daemon)
 		}
 		daemon->reconcile_at_ns = now + RECONCILE_NS;
 	}
+	sl_devices_work(&daemon->devices); /* first: a new one sends */
 	sl_pods_work(daemon);
-	sl_veths_work(daemon);
-	sl_devices_work(&daemon->devices);
 	/* ready: all that was there when we came has its policy */
 	sl_cgroups_work(&daemon->cgroups, daemon->devices.state, daemon->ready ? TURN_NS : ~0ull);
+	sl_veths_work(daemon);
+	sl_devices_work(&daemon->devices);
 	sl_daemon_claim_events(daemon);
 	sl_daemon_drain(daemon, false);
 	sl_daemon_look(daemon, false);

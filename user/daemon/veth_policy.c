@@ -135,15 +135,15 @@ static const char *unfit(const struct sl_given *source)
 int sl_veth_load(struct sl_target_group *group, const struct sl_target_group *source, char *why,
 		 size_t size)
 {
-	const char *not = unfit(&source->given);
+	const char *cannot = unfit(&source->given);
 	struct sl_diag diag = {};
-	int err = not ? -EOPNOTSUPP : 0;
+	int err = cannot ? -EOPNOTSUPP : 0;
 
-	if (not )
-		snprintf(why, size, "%s", not );
+	if (cannot)
+		snprintf(why, size, "%s", cannot);
 	else
 		err = load(group, &source->given, &diag);
-	if (err && !not ) {
+	if (err && !cannot) {
 		snprintf(why, size, "%s", strerror(-err));
 		for (size_t i = 0; i < diag.n; i++)
 			if (diag.entries[i].severity == SL_ERROR) {

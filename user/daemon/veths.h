@@ -38,7 +38,7 @@ struct sl_held_veth {
 	char name[IFNAMSIZ];
 };
 
-/* After the pods, before the devices: finds, gives, takes away. */
+/* After the pods and cgroups, before the devices: finds, gives, takes away. */
 void sl_veths_work(struct sl_daemon *daemon);
 /* Milliseconds until there is something to do; -1: nothing. */
 int sl_veths_timeout(const struct sl_daemon *daemon);
