@@ -70,7 +70,8 @@ def test_a_packet_socket(cluster, sluice, raw):
     pods = Api(sluice)
     try:
         pods.put(POLICY % (HERE4, HERE6, ALLOWED))
-        assert sends(cluster, made, ONLY), json.dumps(pods.kubernetes())
+        assert sends(cluster, made, ONLY), (cluster.outside.arrived(addresses(made)),
+                                            cluster.log_of("raw"), json.dumps(sluice.status()))
         veths = [t for t in sluice.targets("device") if t["pod"]["name"] == "raw"]
         assert len(veths) == 1 and veths[0]["denied"] and veths[0]["policy"] == "default.raw"
         # those that come while it is enforced are held by the CNI until it is: not one packet
