@@ -38,9 +38,11 @@ me6 = next(bytes.fromhex(line.split()[0]) for line in open("/proc/net/if_inet6")
 to4, to6 = socket.inet_aton("{HERE4}"), socket.inet_pton(socket.AF_INET6, "{HERE6}")
 raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 raw.bind(("eth0", 0))
+mine = 4000
 while True:
+    mine += 1       # a new flow each time: what was answered before it was judged goes on
     for port in ({DENIED}, {ALLOWED}):
-        udp = struct.pack("!HHHH", 4000, port, 12, 0) + b"raw!"
+        udp = struct.pack("!HHHH", mine, port, 12, 0) + b"raw!"
         head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 7, 0, 64, 17, 0) + me4 + to4
         head = head[:10] + struct.pack("!H", sum16(head)) + head[12:]
         raw.send(gateway + own + b"\\x08\\x00" + head + udp)
