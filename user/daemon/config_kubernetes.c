@@ -153,7 +153,7 @@ static sl_value_fn *const values[] = {
 	[SL_CONF_K_API] = api_read,	    [SL_CONF_K_CGROUP] = cgroup_read,
 	[SL_CONF_K_DEFAULT] = default_read, [SL_CONF_K_EXEMPT] = exempt_read,
 	[SL_CONF_K_NODE] = node_read,	    [SL_CONF_K_ANNOTATIONS] = annotations_read,
-	[SL_CONF_K_NODE] = node_read,	    [SL_CONF_K_VETH] = veth_read,
+	[SL_CONF_K_VETH] = veth_read,
 };
 
 void sl_conf_kubernetes_read(struct sl_parser *p, const struct sl_key *key, void *object)

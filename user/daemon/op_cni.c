@@ -119,7 +119,7 @@ static int give(struct sl_daemon *d, __u64 id, const struct wanted *w, struct sl
 {
 	const struct sl_watched_cgroup *c;
 
-	sl_cgroups_work(&d->cgroups, d->devices.state);
+	sl_cgroups_work(&d->cgroups, d->devices.state, ~0ull);
 	c = sl_cgroups_find(&d->cgroups, id);
 	if (!c || (c->state != SL_WATCHED_ATTACHED && c->state != SL_WATCHED_ISOLATED &&
 		   c->state != SL_WATCHED_LEFT))
