@@ -337,7 +337,7 @@ def test_names_that_would_steer_a_terminal(host):
 
 def test_hundreds_at_once_hold_up_nobody(host):
     """Clients are answered, and programs put back, while the others still wait for theirs."""
-    first, count = make(host, "a/first"), 250
+    first, count = make(host, "a/first"), 1000     # some seconds of work
     configured(host, f'{{match: {{cgroup: "{host.group}/a/*"}}, policy: open}}')
     host.start_daemon()
     by_cgroup(host, first, policy="open")
