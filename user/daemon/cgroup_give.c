@@ -155,6 +155,14 @@ static bool is_anothers(struct sl_cgroups *c, struct sl_state *state,
 static void given(struct sl_cgroups *c, struct sl_watched_cgroup *w, const char *change,
 		  const struct sl_policy *resolved, const struct sl_diag *diag)
 {
+	struct sl_policy *asks = calloc(1, sizeof(*asks));
+
+	if (asks && !sl_policy_copy_asks(asks, resolved)) {
+		sl_policy_free(w->asks);
+		w->asks = asks;
+	} else {
+		sl_policy_free(asks);
+	}
 	w->state = SL_WATCHED_ATTACHED;
 	c->retries = 0;
 	if (!w->group->warned)
@@ -291,6 +299,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 	err = resolve(c, w, &cgroup, &resolved, &diag);
 	if (!err && w->meaning && meaning_of(resolved) == w->meaning) {
 		w->pending = false;
+		w->why[0] = 0;
 	} else if (!err) {
 		err = put(c, state, w, &cgroup, resolved, &diag);
 		if (!err)

@@ -67,6 +67,7 @@ void sl_cgroups_drop(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 		sl_container_free(w->container);
 	free(w->container);
 	sl_veths_free(w->veths);
+	sl_policy_free(w->asks);
 	*w = c->list[--c->n];
 }
 

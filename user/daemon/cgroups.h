@@ -39,6 +39,8 @@ struct sl_watched_cgroup {
 	bool of_pod;			      /* its group is none of the configuration's */
 	bool has_veths;			      /* the host's ends of its veths are judged too */
 	struct sl_veths *veths;		      /* veths.h; owned; NULL: none are looked for */
+	struct sl_policy *asks;		      /* of its policy in force the resolvers and search
+					       * domains, as resolved; owned; NULL: none yet */
 	__u32 slot;
 	__u64 generation, meaning;
 	struct sl_seal seal;

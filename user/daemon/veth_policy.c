@@ -95,7 +95,9 @@ static int copy(const struct sl_policy *policy, struct sl_policy **out, struct s
 	return err;
 }
 
-static int load(struct sl_target_group *group, const struct sl_given *source, struct sl_diag *diag)
+/* asks: the cgroup's, which are the pod's; the veth would take the node's. */
+static int load(struct sl_target_group *group, const struct sl_given *source,
+		const struct sl_policy *asks, struct sl_diag *diag)
 {
 	const struct sl_attach_options options = {.managed = true,
 						  .enforce = source->attach.enforce,
@@ -105,6 +107,8 @@ static int load(struct sl_target_group *group, const struct sl_given *source, st
 	size_t len = 0;
 	int err = copy(source->attach.parsed, &policy, diag);
 
+	if (!err && asks && asks->has_dns)
+		err = sl_policy_copy_asks(policy, asks);
 	if (!err) {
 		widen(policy);
 		if (!policy->name) /* taken from the file's, which a text has not */
@@ -119,6 +123,16 @@ static int load(struct sl_target_group *group, const struct sl_given *source, st
 	return err;
 }
 
+static bool names_resolvers(const struct sl_rule *rule)
+{
+	for (size_t i = 0; rule && i < rule->n_matches; i++)
+		for (size_t j = 0; j < rule->matches[i].n_hosts; j++)
+			if (rule->matches[i].hosts[j].kind == SL_HOST_SET &&
+			    !strcmp(rule->matches[i].hosts[j].text, "resolvers"))
+				return true;
+	return false;
+}
+
 /* What a device has not, or would say twice. */
 static const char *unfit(const struct sl_given *source)
 {
@@ -127,22 +141,27 @@ static const char *unfit(const struct sl_given *source)
 	if (policy->dns.forward)
 		return "its policy has \"mode: forward\", and what the forwarder learns of names "
 		       "the veth does not know";
+	for (size_t i = 0; i < policy->n_items; i++)
+		if (names_resolvers(policy->items[i].rule))
+			return "a rule has \"@resolvers\", which are the pod's own, and at the veth "
+			       "the node's: write their addresses";
 	if (source->attach.audit || (policy->mode == SL_MODE_AUDIT && !source->attach.enforce))
 		return "its policy is in audit mode, and each denial would be told twice";
 	return NULL;
 }
 
-int sl_veth_load(struct sl_target_group *group, const struct sl_target_group *source, char *why,
+int sl_veth_load(struct sl_target_group *group, const struct sl_watched_cgroup *w, char *why,
 		 size_t size)
 {
-	const char *cannot = unfit(&source->given);
+	const struct sl_given *source = &w->group->given;
+	const char *cannot = unfit(source);
 	struct sl_diag diag = {};
 	int err = cannot ? -EOPNOTSUPP : 0;
 
 	if (cannot)
 		snprintf(why, size, "%s", cannot);
 	else
-		err = load(group, &source->given, &diag);
+		err = load(group, source, w->asks, &diag);
 	if (err && !cannot) {
 		snprintf(why, size, "%s", strerror(-err));
 		for (size_t i = 0; i < diag.n; i++)

@@ -155,7 +155,8 @@ static void load(struct sl_daemon *d, struct sl_watched_cgroup *w)
 	if (!group->policy && w->group->policy)
 		group->policy = strdup(w->group->policy);
 	group->line = w->group->line;
-	err = sl_veth_load(group, w->group, v->why, sizeof(v->why));
+	v->meaning = w->meaning;
+	err = sl_veth_load(group, w, v->why, sizeof(v->why));
 	if (!v->group && err)
 		sl_target_group_put(group);
 	else
@@ -186,6 +187,17 @@ static bool is_wanted(const struct sl_watched_cgroup *w)
 	       w->group->given.attach.parsed;
 }
 
+/* Its cgroup comes first: what that could not be given, its veths do not get. */
+static bool is_due(const struct sl_watched_cgroup *w)
+{
+	const struct sl_veths *v = w->veths;
+	bool another = v->source != w->group || v->loads != w->group->given.loads,
+	     resolved = w->meaning && w->meaning != v->meaning,
+	     keeps = v->group && w->state == SL_WATCHED_ATTACHED && (*w->why || w->renew);
+
+	return w->state != SL_WATCHED_WAITING && !keeps && (another || resolved);
+}
+
 static void work_on(struct sl_daemon *d, struct sl_watched_cgroup *w, struct round *round,
 		    __u64 now)
 {
@@ -204,7 +216,7 @@ static void work_on(struct sl_daemon *d, struct sl_watched_cgroup *w, struct rou
 		v = w->veths = calloc(1, sizeof(*v));
 	if (!v)
 		return;
-	if (v->source != w->group || v->loads != w->group->given.loads)
+	if (is_due(w))
 		load(d, w);
 	forget_gone(d, v);
 	if (v->group && v->look_at_ns && now >= v->look_at_ns)

@@ -23,6 +23,7 @@ struct sl_daemon;
 struct sl_veths {
 	struct sl_target_group *source; /* whose policy it is; a reference */
 	unsigned loads;			/* of that policy, when it was taken */
+	__u64 meaning;			/* of the cgroup's, then: what it was resolved to */
 	struct sl_target_group *group;	/* for devices; a reference; NULL: they have none */
 	unsigned *indexes;		/* of the devices; owned */
 	size_t n;
@@ -74,8 +75,9 @@ void sl_veths_settle_held(struct sl_daemon *daemon);
 
 /* ---- veth_policy.c ---- */
 
-/* Makes group's policy of source's: 0, or -errno with the reason in why. */
-int sl_veth_load(struct sl_target_group *group, const struct sl_target_group *source, char *why,
+/* Makes group's policy of the cgroup's, with the resolvers that are in force there: 0, or -errno
+ * with the reason in why. */
+int sl_veth_load(struct sl_target_group *group, const struct sl_watched_cgroup *w, char *why,
 		 size_t size);
 
 #endif

@@ -57,6 +57,40 @@ void sl_rule_free(struct sl_rule *rule)
 	free(rule);
 }
 
+static void drop_search(struct sl_dns *dns)
+{
+	for (size_t i = 0; i < dns->n_search; i++)
+		free(dns->search[i]);
+	free(dns->search);
+	dns->search = NULL;
+	dns->n_search = 0;
+}
+
+int sl_policy_copy_asks(struct sl_policy *to, const struct sl_policy *from)
+{
+	size_t size = from->n_resolvers * sizeof(*from->resolvers);
+	struct sl_cidr *resolvers = malloc(size + 1);
+
+	if (!resolvers)
+		return -ENOMEM;
+	if (size)
+		memcpy(resolvers, from->resolvers, size);
+	free(to->resolvers);
+	to->resolvers = resolvers;
+	to->n_resolvers = from->n_resolvers;
+	to->has_dns = from->has_dns;
+	to->dns_system = false;
+	drop_search(&to->dns);
+	to->dns.has_search = from->dns.has_search;
+	for (size_t i = 0; i < from->dns.n_search; i++) {
+		char **slot = SL_ADD(to->dns.search, to->dns.n_search);
+
+		if (!slot || !(*slot = strdup(from->dns.search[i])))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 struct sl_rule *sl_policy_add_rule(struct sl_policy *policy, enum sl_action action)
 {
 	struct sl_rule *rule = calloc(1, sizeof(*rule));
@@ -112,9 +146,7 @@ void sl_policy_free(struct sl_policy *policy)
 		sl_test_clear(&policy->tests[i]);
 	for (size_t i = 0; i < policy->n_unenforced; i++)
 		free(policy->unenforced[i].what);
-	for (size_t i = 0; i < policy->dns.n_search; i++)
-		free(policy->dns.search[i]);
-	free(policy->dns.search);
+	drop_search(&policy->dns);
 	free(policy->dns.tls);
 	free(policy->name);
 	free(policy->resolvers);

@@ -264,6 +264,10 @@ int sl_policy_parse_events(const struct sl_yaml_event *events, size_t n, struct 
 			   struct sl_diag *diag);
 void sl_policy_free(struct sl_policy *policy);
 
+/* Whom `from` may ask, and what its resolver puts behind a name, become to's. 0 or -ENOMEM: to is
+ * as it was, or without search domains. */
+int sl_policy_copy_asks(struct sl_policy *to, const struct sl_policy *from);
+
 /* A rule with one empty match (matches[0]) and no id, at the end of the policy, which owns it.
  * NULL: no memory; the policy is as it was. */
 struct sl_rule *sl_policy_add_rule(struct sl_policy *policy, enum sl_action action);
