@@ -189,7 +189,9 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 	sl_diag_free(&said);
 }
 
-static int resolve(const struct sl_cgroups *c, struct sl_watched_cgroup *w,
+#define EARLY_NS (20 * 1000000ull) /* a runtime makes a pod's root directory */
+
+static int resolve(struct sl_cgroups *c, struct sl_watched_cgroup *w,
 		   struct sl_cgroup_target *cgroup, struct sl_policy **out, struct sl_diag *diag)
 {
 	struct sl_attach_options options = w->group->given.attach;
@@ -198,7 +200,8 @@ static int resolve(const struct sl_cgroups *c, struct sl_watched_cgroup *w,
 
 	options.lookout = c->lookout;
 	sl_cgroup_environment(c->lookout, cgroup, &env);
-	sl_first_look_holds(c, w->id, &env);
+	if (!sl_first_look_holds(c, w, &env))
+		c->renew_at_ns = sl_now_ns() + EARLY_NS;
 	err = sl_cgroup_resolve(cgroup, &options, &env, out, diag);
 	if (!err && options.enforce)
 		(*out)->mode = SL_MODE_ENFORCE;

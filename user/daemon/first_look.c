@@ -53,22 +53,34 @@ static int look_first(const struct sl_cgroups *c, __u64 id, const char *path,
 	return env->conf == SL_CONF_OWN ? sl_environment_take_conf(NULL, env) : 0;
 }
 
-void sl_first_look_holds(const struct sl_cgroups *c, __u64 id, struct sl_environment *env)
+/* A pod's first process is the runtime's, and has the host's root until it has made its own. */
+static bool is_early(const struct sl_watched_cgroup *w, const struct sl_environment *env)
+{
+	return w->of_pod && env->host_root;
+}
+
+bool sl_first_look_holds(const struct sl_cgroups *c, const struct sl_watched_cgroup *w,
+			 struct sl_environment *env)
 {
 	char path[PATH_MAX];
 	struct stat st;
+	bool early;
 	int err = 0;
 
-	if (env->err || !c->looks || !path_of(c, id, path))
-		return;
-	if (lstat(path, &st))
-		err = env->conf == SL_CONF_HOSTS ? 0 : look_first(c, id, path, env);
+	if (env->err || !c->looks || !path_of(c, w->id, path))
+		return true;
+	early = lstat(path, &st) && is_early(w, env);
+	if (early)
+		err = env->conf == SL_CONF_OWN ? sl_environment_take_conf(NULL, env) : 0;
+	else if (lstat(path, &st))
+		err = env->conf == SL_CONF_HOSTS ? 0 : look_first(c, w->id, path, env);
 	else if (st.st_size || env->conf == SL_CONF_OWN)
 		err = sl_environment_take_conf(st.st_size ? path : NULL, env);
-	if (!err)
-		return;
-	sl_environment_free(env);
-	*env = (struct sl_environment){.err = err};
+	if (err) {
+		sl_environment_free(env);
+		*env = (struct sl_environment){.err = err};
+	}
+	return !early;
 }
 
 void sl_first_look_forget(const struct sl_cgroups *c, __u64 id)

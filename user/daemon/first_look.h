@@ -13,8 +13,10 @@
 /* Makes the directory, and forgets whose targets are gone; failing is said. */
 void sl_first_look_open(struct sl_daemon *daemon);
 
-/* env: what is seen now; its resolvers and search domains become those that count. */
-void sl_first_look_holds(const struct sl_cgroups *cgroups, __u64 id, struct sl_environment *env);
+/* env: what is seen now; its resolvers and search domains become those that count. False: it was
+ * too early to see a pod's, and the host's count until the next look, which is to be soon. */
+bool sl_first_look_holds(const struct sl_cgroups *cgroups, const struct sl_watched_cgroup *watched,
+			 struct sl_environment *env);
 
 void sl_first_look_forget(const struct sl_cgroups *cgroups, __u64 id);
 

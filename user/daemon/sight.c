@@ -10,7 +10,7 @@
 enum { GATEWAY, SUBNET, HOST, RESOLVERS, SEARCH, N_COUNTS };
 
 struct head {
-	__u64 netns, conf;
+	__u64 netns, conf, host_root;
 	__u64 counts[N_COUNTS];
 };
 
@@ -25,6 +25,7 @@ int sl_sight_of_environment(const struct sl_environment *env, __u64 netns, struc
 {
 	const struct head head = {.netns = netns,
 				  .conf = env->conf,
+				  .host_root = env->host_root,
 				  .counts = {[GATEWAY] = env->n_gateway, [SUBNET] = env->n_subnet,
 					     [HOST] = env->n_host, [RESOLVERS] = env->n_resolvers,
 					     [SEARCH] = env->n_search}};
@@ -134,6 +135,7 @@ int sl_sight_environment(const struct sl_sight *sight, struct sl_environment *en
 		return err;
 	}
 	env->conf = (enum sl_conf)head.conf;
+	env->host_root = head.host_root;
 	*netns = head.netns;
 	return err;
 }

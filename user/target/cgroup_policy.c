@@ -27,7 +27,7 @@ static __s64 clock_ns(clockid_t id)
 /* What is looked at of a process; -1: the same as the caller's. */
 struct view {
 	int netns_fd, conf_fd;
-	bool looked;
+	bool looked, host_root;
 	int err;
 };
 
@@ -46,10 +46,10 @@ static bool is_ours(int fd, const char *own)
 	return !fstat(fd, &a) && !stat(own, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-static bool sees_our_files(int proc_fd, int root_fd)
+static bool has_our_mounts(int proc_fd)
 {
 	int mounts = openat(proc_fd, "ns/mnt", O_RDONLY | O_CLOEXEC);
-	bool ours = is_ours(root_fd, "/") && mounts >= 0 && is_ours(mounts, "/proc/self/ns/mnt");
+	bool ours = mounts >= 0 && is_ours(mounts, "/proc/self/ns/mnt");
 
 	if (mounts >= 0)
 		close(mounts);
@@ -57,13 +57,16 @@ static bool sees_our_files(int proc_fd, int root_fd)
 }
 
 /* Its root is the workload's, links in it are not ours to follow. */
-static int open_conf(int proc_fd)
+static int open_conf(int proc_fd, bool *host_root)
 {
 	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
 			       .resolve = RESOLVE_IN_ROOT};
 	int root = openat(proc_fd, "root", O_PATH | O_CLOEXEC), fd = -1;
+	bool ours = root >= 0 && is_ours(root, "/");
 
-	if (root >= 0 && !sees_our_files(proc_fd, root))
+	/* in a container that sees the host's processes its own root is another one */
+	*host_root = ours || (root >= 0 && is_ours(root, "/proc/1/root"));
+	if (root >= 0 && !(ours && has_our_mounts(proc_fd)))
 		fd = syscall(SYS_openat2, root, "etc/resolv.conf", &how, sizeof(how));
 	if (root >= 0)
 		close(root);
@@ -84,7 +87,7 @@ static bool look_at(void *context, int proc_fd)
 		close(v->netns_fd);
 		v->netns_fd = -1;
 	}
-	v->conf_fd = open_conf(proc_fd);
+	v->conf_fd = open_conf(proc_fd, &v->host_root);
 	v->looked = true;
 	return true;
 }
@@ -101,6 +104,7 @@ int sl_cgroup_look(int cgroup_fd, struct sl_environment *env, __u64 *netns)
 	if (!err) {
 		env->conf = v.conf_fd >= 0 ? SL_CONF_OWN : v.looked ? SL_CONF_SHARED :
 									SL_CONF_HOSTS;
+		env->host_root = v.host_root;
 		*netns = v.netns_fd < 0 ? 0 : sl_netns_cookie_of(v.netns_fd);
 	}
 	close_view(&v);
