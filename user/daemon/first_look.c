@@ -62,17 +62,18 @@ static bool is_early(const struct sl_watched_cgroup *w, const struct sl_environm
 bool sl_first_look_holds(const struct sl_cgroups *c, const struct sl_watched_cgroup *w,
 			 struct sl_environment *env)
 {
+	bool own = env->conf == SL_CONF_OWN, noted, early;
 	char path[PATH_MAX];
 	struct stat st;
-	bool early;
 	int err = 0;
 
-	if (env->err || !c->looks || !path_of(c, w->id, path))
+	if (env->err)
 		return true;
-	early = lstat(path, &st) && is_early(w, env);
-	if (early)
-		err = env->conf == SL_CONF_OWN ? sl_environment_take_conf(NULL, env) : 0;
-	else if (lstat(path, &st))
+	noted = c->looks && path_of(c, w->id, path) && !lstat(path, &st);
+	early = !noted && is_early(w, env);
+	if (early || !c->looks)
+		err = own ? sl_environment_take_conf(NULL, env) : 0;
+	else if (!noted)
 		err = env->conf == SL_CONF_HOSTS ? 0 : look_first(c, w->id, path, env);
 	else if (st.st_size || env->conf == SL_CONF_OWN)
 		err = sl_environment_take_conf(st.st_size ? path : NULL, env);

@@ -158,20 +158,6 @@ static const struct sl_kube_pod *identify(struct sl_daemon *d, struct sl_pod *po
 
 /* ---- its policy ---- */
 
-static char *text_of(const struct sl_policy *policy, size_t *len)
-{
-	char *text = NULL;
-	FILE *out = open_memstream(&text, len);
-
-	if (!out)
-		return NULL;
-	sl_policy_print(policy, out);
-	if (!fclose(out))
-		return text;
-	free(text);
-	return NULL;
-}
-
 /* On its node's network it has none of its own; of an exempt one nothing is judged. */
 static bool has_veths(const struct sl_daemon *d, const struct sl_pod *pod)
 {
@@ -270,7 +256,7 @@ static int make_text(struct sl_daemon *d, struct sl_pod *pod, const struct sl_ku
 		err = sl_kube_source_policy(d->pods.source, object, &policy, diag);
 		if (err)
 			return err == -EAGAIN ? 0 : err;
-		*text = text_of(policy, len);
+		*text = sl_policy_text(policy, len);
 		sl_policy_free(policy);
 	}
 	return *text ? 0 : -ENOMEM;

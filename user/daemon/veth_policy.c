@@ -69,26 +69,11 @@ static void widen(struct sl_policy *policy)
 	policy->n_items = kept;
 }
 
-/* Owned; NULL without memory. */
-static char *text_of(const struct sl_policy *policy, size_t *len)
-{
-	char *text = NULL;
-	FILE *out = open_memstream(&text, len);
-
-	if (!out)
-		return NULL;
-	sl_policy_print(policy, out);
-	if (!fclose(out))
-		return text;
-	free(text);
-	return NULL;
-}
-
 /* The same policy once more, to be changed. 0 or -errno. */
 static int copy(const struct sl_policy *policy, struct sl_policy **out, struct sl_diag *diag)
 {
 	size_t len;
-	char *text = text_of(policy, &len);
+	char *text = sl_policy_text(policy, &len);
 	int err = text ? sl_policy_parse(text, len, "policy", SL_PARSE_POLICY, out, diag) : -ENOMEM;
 
 	free(text);
@@ -113,7 +98,7 @@ static int load(struct sl_target_group *group, const struct sl_given *source,
 		widen(policy);
 		if (!policy->name) /* taken from the file's, which a text has not */
 			policy->name = strdup(source->name);
-		text = text_of(policy, &len);
+		text = sl_policy_text(policy, &len);
 		err = text ? sl_given_load_text(&group->given, &options, text, len, source->path,
 						diag)
 			   : -ENOMEM;

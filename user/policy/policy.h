@@ -313,6 +313,8 @@ void sl_test_clear(struct sl_test *test);
  * -EIO when out reports an error.
  */
 int sl_policy_print(const struct sl_policy *policy, FILE *out);
+/* The same as a text of *len bytes and a NUL, owned by the caller; NULL: no memory. */
+char *sl_policy_text(const struct sl_policy *policy, size_t *len);
 
 /* The canonical text of a rule's action and match alone: one line, stable; the
  * default id is made from it. Returns an owned string or NULL (no memory). */

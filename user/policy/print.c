@@ -6,6 +6,7 @@
 #include "print.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "parser.h"
@@ -143,4 +144,19 @@ int sl_policy_print(const struct sl_policy *policy, FILE *out)
 	for (size_t i = 0; i < policy->n_tests; i++)
 		print_test(&policy->tests[i], out);
 	return fflush(out) || ferror(out) ? -EIO : 0;
+}
+
+char *sl_policy_text(const struct sl_policy *policy, size_t *len)
+{
+	char *text = NULL;
+	FILE *out = open_memstream(&text, len);
+	int err;
+
+	if (!out)
+		return NULL;
+	err = sl_policy_print(policy, out);
+	if (!fclose(out) && !err)
+		return text;
+	free(text);
+	return NULL;
 }
