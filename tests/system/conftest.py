@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Fixtures of the system tests: one lab for each file of tests that asks."""
 import collections
+import contextlib
 import os
 import pathlib
 import shutil
@@ -33,11 +34,30 @@ def need_root():
         pytest.fail(f"{lab_module.SLUICE} is not built (or set SLUICE)")
 
 
+@contextlib.contextmanager
+def one_cpu():
+    """This thread, and what it starts, on one CPU: what it sends is judged and arrives in its
+    order. (A veth's frames wait in the queue of the CPU that sent them; of two queues the later
+    frame may be the first, and a fence says nothing of what was sent before it.)"""
+    before = os.sched_getaffinity(0)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    os.sched_setaffinity(0, {sorted(before)[worker % len(before)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @pytest.fixture(scope="module")
 def device_labs():
     """Labs with one workload's device, made when they are first asked for:
     device_labs(kind, key, **options of DeviceLab)."""
     need_root()
+    with one_cpu():
+        yield from made_labs()
+
+
+def made_labs():
     made = {}
     with tempfile.TemporaryDirectory(prefix="sl-dev-") as folder:
         def get(kind, key=True, **options):
