@@ -5,7 +5,8 @@ import pytest
 from lab import until
 from outside import ALLOWED, DENIED, HERE4
 from pods_modes import Api
-from probes import AGAIN, ONLY_ALLOWED, ONLY_DENIED, sends
+from probes import AGAIN, ONLY_ALLOWED, ONLY_DENIED, asks, becomes, sends
+from settings import NODE4
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,10 @@ def test_enforcement_goes_on_without_the_api_server(cluster, api, start):
     assert sends(cluster, made, ONLY_ALLOWED)
 
 
-def service(name, *ports):
+def service(name, *ports, **spec):
     """At the world outside: one endpoint a port."""
     return [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-             "spec": {"ports": [{"port": 80, "targetPort": 80}]}},
+             "spec": {"ports": [{"port": 80, "targetPort": 80}], **spec}},
             {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name},
              "subsets": [{"addresses": [{"ip": HERE4}], "ports": [{"port": port}]}
                          for port in ports]}]
@@ -75,3 +76,32 @@ def test_a_service_is_what_its_endpoints_are(cluster, api, start):
     finally:
         cluster.kubectl("delete", "networkpolicy", "one")
         cluster.kubectl("delete", "service", *at)
+
+
+OWN = """\
+apiVersion: sluice.dev/v1alpha1
+kind: EgressPolicy
+metadata: {name: not-there, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: own}}
+  default: allow
+  rules: [{deny: "%s:%s/tcp"}]
+"""
+
+
+def test_a_deny_holds_behind_a_service_too(cluster, api, start):
+    """of an EgressPolicy: by the ClusterIP, and by the NodePort of the pod's own node"""
+    cluster.apply([*service("good", ALLOWED, type="NodePort"), *service("bad", DENIED, type="NodePort")])
+    targets = {}
+    for name in ("good", "bad"):
+        spec = cluster.get("service", name)["spec"]
+        targets[name] = [(spec["clusterIP"], 80), (NODE4, spec["ports"][0]["nodePort"])]
+    everything = {*targets["good"], *targets["bad"]}
+    try:
+        start("own-deny", "sh", "-c", asks(everything), labels={"app": "own"})
+        becomes(cluster, "own-deny", everything)
+        cluster.apply(OWN % (HERE4, DENIED))
+        becomes(cluster, "own-deny", set(targets["good"]))
+    finally:
+        cluster.delete("egp", "not-there")
+        cluster.delete("service", *targets)

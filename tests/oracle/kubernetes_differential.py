@@ -209,8 +209,15 @@ def random_services(rng, pods):
         ports = [{"name": "p", "port": 80, **rng.choice([{}, {"protocol": "UDP"}])}, {"name": "q", "port": 81}]
         behind = [{"name": "p", "port": rng.choice([80, 81]), **{k: v for k, v in ports[0].items() if k == "protocol"}},
                   {"name": "q", "port": rng.choice([80, 9])}]
+        more = {}
+        if rng.random() < 0.4:
+            ports[0]["nodePort"] = 30080 + i
+        if rng.random() < 0.3:
+            more["externalIPs"] = [rng.choice(["8.8.8.8", "10.200.0.1", "10.1.2.3"]), "2606:4700::1111"]
+        balancer = [{"ip": rng.choice(["10.200.0.1", "8.8.8.8"]), **rng.choice([{}, {"ipMode": "VIP"}, {"ipMode": "Proxy"}])}]
         objects.append(kind("Service", **meta(name, space), spec={
-            "clusterIP": f"10.96.0.{i + 1}", "clusterIPs": [f"10.96.0.{i + 1}", f"fd00:96::{i + 1}"], "ports": ports}))
+            "clusterIP": f"10.96.0.{i + 1}", "clusterIPs": [f"10.96.0.{i + 1}", f"fd00:96::{i + 1}"], "ports": ports, **more},
+            status={"loadBalancer": {"ingress": balancer} if rng.random() < 0.3 else {}}))
         chosen = rng.sample(pods, rng.choice([0, 1, 2, 3]))
         if rng.random() < 0.6:
             for family, word in ((0, "IPv4"), (1, "IPv6")):
@@ -271,6 +278,9 @@ def questions(objects):
     hosts = [a for o in objects if o["kind"] == "Pod" for a in addresses(o)]
     hosts += [a for o in objects if o["kind"] == "Service" for a in o["spec"]["clusterIPs"]]
     flows = [(a, n, port) for a in hosts for port in (80, 81) for n in NUMBERS.values()]
+    for a in ("8.8.8.8", "10.200.0.1", "10.1.2.3", "2606:4700::1111"):      # externalIPs and load balancers
+        flows += [(a, n, port) for port in (80, 81) for n in (6, 17)] if len(objects) > 12 else []
+    flows += [("192.168.0.1", n, 30080 + i) for i in range(3) for n in (6, 17)]
     for a in EXTERNAL:
         flows += [(a, 6, 443), (a, 17, 80), (a, 17, 53), (a, 58 if ":" in a else 1, 8 << 8)]
     return flows

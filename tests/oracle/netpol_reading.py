@@ -8,7 +8,8 @@ import json
 
 FLAWS = ["except", "except denies", "endPort", "no to", "no ports", "protocol", "names",
          "namespace", "both selectors", "NotIn", "expressions", "policyTypes", "union", "node",
-         "ended", "ready", "service", "order", "default", "adds"]
+         "ended", "ready", "service", "order", "default", "adds", "external",
+         "node port", "own behind"]
 EMBEDDING = ["::ffff:0:0:0/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"]
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
@@ -147,13 +148,24 @@ class Cluster:
                 if ipaddress.ip_address(a).version == family and p.get("name") == port.get("name") and
                 p.get("protocol", "TCP") == port.get("protocol", "TCP")]
 
-    def service_at(self, address, protocol, number):
+    def fronts_at(self, pod, address, protocol, number):
+        """What kube-proxy may make of it: (endpoints, is it a ClusterIP) of each Service there."""
         for service in self.of.get("Service", []):
-            if address in service["spec"].get("clusterIPs", []):
-                for port in service["spec"]["ports"]:
-                    if port["port"] == number and NUMBERS[port.get("protocol", "TCP")] == protocol:
-                        return self.behind(service, port, ipaddress.ip_address(address).version)
-        return None
+            spec = service["spec"]
+            external = spec.get("externalIPs", []) + [
+                i["ip"] for i in service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
+                if i.get("ipMode") != "Proxy"]
+            node = [h["ip"] for h in pod["status"].get("hostIPs", [])]
+            for port in spec["ports"]:
+                if NUMBERS[port.get("protocol", "TCP")] != protocol:
+                    continue
+                at = {True: address in spec.get("clusterIPs", []) and port["port"] == number,
+                      False: address in external and port["port"] == number and self.flaw != "external" or
+                      address in node and port.get("nodePort") == number and self.flaw != "node port"}
+                for is_cluster_ip, there in at.items():
+                    if there:
+                        yield (self.behind(service, port, ipaddress.ip_address(address).version),
+                               is_cluster_ip)
 
     # ---- EgressPolicy ----
 
@@ -169,18 +181,32 @@ class Cluster:
         return [spec for _, _, spec in sorted(chosen, key=lambda c: c[:2],
                                               reverse=self.flaw == "order")]
 
+    @staticmethod
+    def first_rule(rules, address, protocol, number):
+        for i, rule in enumerate(rules):
+            (action, match), = rule.items()
+            if within(address, match["to"]) and match["ports"] == number and \
+                    protocol == NUMBERS[match["protocol"].upper()]:
+                return i, action
+        return len(rules), None
+
+    def by_own(self, own, pod, address, protocol, number):
+        """A deny of an endpoint is one of what is in front of it, where it stands."""
+        rules = [rule for spec in own for rule in spec.get("rules", [])]
+        found = [self.first_rule(rules, a, protocol, p)
+                 for endpoints, _ in self.fronts_at(pod, address, protocol, number) for a, p in endpoints]
+        denied = [] if self.flaw == "own behind" else [(i, action) for i, action in found if action == "deny"]
+        return min(denied + [self.first_rule(rules, address, protocol, number)])[1]
+
     def allows(self, pod, address, protocol, number):
         own = self.own(pod)
-        for spec in own:
-            for rule in spec.get("rules", []):
-                (action, match), = rule.items()
-                if within(address, match["to"]) and \
-                        (match["ports"] == number and protocol == NUMBERS[match["protocol"].upper()]):
-                    return action == "allow"
+        said = self.by_own(own, pod, address, protocol, number)
+        if said:
+            return said == "allow"
         policies = list(self.governing(pod))
         application = application_of(pod)
         if application:
-            said = self.anywhere(lambda a, p: self.by_application(application, pod, a, protocol, p),
+            said = self.anywhere(pod, lambda a, p: self.by_application(application, pod, a, protocol, p),
                                  address, protocol, number)
             return said or (self.flaw == "adds" and bool(policies) and
                             self.by_policies(pod, policies, address, protocol, number))
@@ -192,14 +218,14 @@ class Cluster:
         return self.by_policies(pod, policies, address, protocol, number)
 
     def by_policies(self, pod, policies, address, protocol, number):
-        return self.anywhere(lambda a, p: self.by_address(pod, policies, a, protocol, p), address, protocol, number)
+        return self.anywhere(pod, lambda a, p: self.by_address(pod, policies, a, protocol, p), address, protocol, number)
 
-    def anywhere(self, judge, address, protocol, number):
-        """At all endpoints, if that is a Service's."""
-        endpoints = self.service_at(address, protocol, number)
-        if endpoints is None or self.flaw == "service":
-            return judge(address, number)
-        return bool(endpoints) and all(judge(a, p) for a, p in endpoints)
+    def anywhere(self, pod, judge, address, protocol, number):
+        """At all endpoints, if that is a Service's; at what only may be one, at itself too."""
+        fronts = [] if self.flaw == "service" else list(self.fronts_at(pod, address, protocol, number))
+        itself = [] if any(is_cluster_ip for _, is_cluster_ip in fronts) else [(address, number)]
+        asked = itself + [e for endpoints, _ in fronts for e in endpoints]
+        return bool(asked) and all(judge(a, p) for a, p in asked)
 
     # ---- a pod's own policy, as Sortie's manual and docs/kubernetes.md have it ----
 

@@ -102,6 +102,65 @@ def test_a_service_is_what_its_ready_endpoints_are(write, mixed, verdict):
     assert (warned in result.stderr) == (verdict == "deny")
 
 
+BEHIND = BASE + SERVICE.replace("MIXED", "false").replace("ports: [{port: 80, name: http}]}",
+                                "externalIPs: [198.51.100.1], "
+                                "ports: [{port: 80, name: http, nodePort: 30080}]}\n"
+                                "status: {loadBalancer: {ingress: [{ip: 198.51.100.2}, "
+                                "{ip: 198.51.100.3, ipMode: Proxy}]}}", 1)
+FRONTS = ("10.96.0.7:80", "198.51.100.1:80", "198.51.100.2:80", "192.168.0.1:30080")
+OTHERS = ("10.96.0.7:81", "198.51.100.3:80", "192.168.0.1:30081", "192.168.0.2:30080")
+
+
+@pytest.mark.parametrize("rules, verdict", [
+    ('[]', "allow"),
+    ('[{deny: "10.0.0.0/24:8080"}]', "deny"),
+    ('[{deny: "10.0.0.0/24:8081"}]', "allow"),
+    ('[{deny: "10.0.0.5:8080/udp"}]', "allow"),
+    ('[{allow: "10.0.0.5:8080"}, {deny: "10.0.0.0/16"}]', "allow"),
+    ('[{deny: "@near"}]', "deny"),
+    ('[{deny: {to: 10.0.0.5, uid: 7}}]', "allow"),
+])
+def test_a_deny_of_an_egress_policy_holds_behind_a_service(write, rules, verdict):
+    text = BEHIND + own(f"  default: allow\n  sets: {{near: [10.0.0.0/16]}}\n  rules: {rules}\n")
+    assert verdicts(converted(text), write, *FRONTS, *OTHERS) == [verdict] * 4 + ["allow"] * 4
+
+
+def test_a_set_that_everybody_has_holds_behind_a_service(write):
+    text = BEHIND + own('  default: allow\n  rules: [{deny: "@private"}]\n')
+    assert verdicts(converted(text), write, "198.51.100.1:80", "198.51.100.2:80", "198.51.100.3:80") == \
+        ["deny", "deny", "allow"]
+
+
+def test_a_deny_behind_a_service_is_for_whom_it_is(write):
+    path = write(converted(BEHIND + own("  default: allow\n  rules: [{deny: {to: 10.0.0.5, uid: [7, 8]}}]\n")),
+                 "converted.yaml")
+    for uid, verdict in ((7, "deny"), (8, "deny"), (9, "allow")):
+        for front in FRONTS:
+            said = lines_of(sluice("explain", "-p", path, front, "--uid", str(uid), "-o", "json"))[0]
+            assert said["verdict"] == verdict, (front, uid)
+
+
+def test_a_deny_holds_behind_what_a_network_policy_allows(write):
+    """docs/kubernetes.md, "The order": whatever a NetworkPolicy allows. A rule about the Service
+    itself, before the deny, decides."""
+    every = netpol("{}")
+    assert verdicts(converted(BEHIND + every), write, *FRONTS) == ["allow"] * 4
+    deny = '{deny: "10.0.0.5"}'
+    assert verdicts(converted(BEHIND + every + own(f"  rules: [{deny}]\n")), write, *FRONTS) == ["deny"] * 4
+    text = BEHIND + every + own(f'  rules: [{{allow: "10.96.0.7:80"}}, {deny}, {{allow: "198.51.100.1"}}]\n')
+    assert verdicts(converted(text), write, *FRONTS) == ["allow", "deny", "deny", "deny"]
+
+
+def test_other_addresses_of_a_service_lead_to_no_endpoint_that_is_denied(write):
+    """externalIPs, load balancers, NodePorts of the own node: never more than the address itself"""
+    outside = '{to: [{ipBlock: {cidr: 198.51.100.0/24}}]}'
+    assert verdicts(converted(BEHIND + netpol(outside)), write, *FRONTS, *OTHERS) == \
+        ["deny"] * 4 + ["deny", "allow", "allow", "deny"]
+    behind = '{to: [{ipBlock: {cidr: 10.0.0.0/24}}]}'
+    assert verdicts(converted(BEHIND + netpol(outside, behind)), write, *FRONTS) == ["allow"] * 4
+    assert verdicts(converted(BEHIND + netpol(behind)), write, *FRONTS) == ["allow", "deny", "deny", "allow"]
+
+
 @pytest.mark.parametrize("rule, column, said", [
     ('{to: [{ipBlok: {cidr: 10.0.0.0/8}}]}', 12, 'unknown key "ipBlok": is "ipBlock" meant?'),
     ('{to: [{ipBlock: {cidr: 10.0.0.0}}]}', 28, "a CIDR with its prefix length is wanted"),

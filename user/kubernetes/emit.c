@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* Clauses and Services as rules, and the policy of a pod as a whole. */
+/* Clauses as rules, and the policy of a pod as a whole. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -139,119 +139,27 @@ static int emit_clause(const struct sl_clause *clause, struct sl_policy *policy)
 	return err ? err : put_reason(policy, clause);
 }
 
-/* ---- Services ---- */
-
-struct tally {
-	size_t allowed, denied;
-	struct sl_cidr example;		/* the last that was denied */
-	__u16 port;
-};
-
-static bool same_text(const char *a, const char *b)
+struct sl_rule *sl_kube_front_rule(struct sl_policy *policy, enum sl_action action,
+				   const struct sl_cidr *address, const struct sl_named_port *port,
+				   const char *service)
 {
-	return !strcmp(a ? a : "", b ? b : "");
-}
+	struct sl_match *match = add_rule(policy, action);
+	int err = match ? add_prefix_hosts(match, address) : -ENOMEM;
 
-static void count_endpoints(const struct sl_kube_endpoints *e, const struct sl_named_port *port,
-			    __u8 family, const struct sl_clauses *clauses, struct tally *tally)
-{
-	for (size_t p = 0; p < e->ports.n; p++) {
-		const struct sl_named_port *target = &e->ports.list[p];
-
-		if (target->protocol != port->protocol || !same_text(target->name, port->name))
-			continue;
-		for (size_t a = 0; a < e->ready.n; a++) {
-			if (e->ready.list[a].family != family)
-				continue;
-			if (sl_clauses_allow(clauses, &e->ready.list[a], target->protocol,
-					     target->port)) {
-				tally->allowed++;
-				continue;
-			}
-			tally->denied++;
-			tally->example = e->ready.list[a];
-			tally->port = target->port;
-		}
-	}
-}
-
-static bool is_of(const struct sl_kube_endpoints *e, const struct sl_kube_service *service)
-{
-	return !strcmp(e->service, service->object.name) &&
-	       !strcmp(e->namespace, service->object.namespace);
-}
-
-/* Endpoints are the older form of the same: with slices they say nothing more. */
-static void count_service(const struct sl_kube *kube, const struct sl_kube_service *service,
-			  const struct sl_named_port *port, __u8 family,
-			  const struct sl_clauses *clauses, struct tally *tally)
-{
-	bool slices = false;
-
-	for (size_t i = 0; i < kube->n_endpoints; i++)
-		slices = slices || (kube->endpoints[i].is_slice && is_of(&kube->endpoints[i], service));
-	for (size_t i = 0; i < kube->n_endpoints; i++)
-		if (is_of(&kube->endpoints[i], service) && kube->endpoints[i].is_slice == slices)
-			count_endpoints(&kube->endpoints[i], port, family, clauses, tally);
-}
-
-static void warn_mixed(const struct sl_kube *kube, const struct sl_kube_service *service,
-		       const struct sl_cidr *address, const struct sl_named_port *port,
-		       const struct tally *tally)
-{
-	char cluster[SL_CIDR_TEXT], endpoint[SL_CIDR_TEXT];
-
-	sl_warn(kube->diag, &service->object.pos, "Service %s/%s, %s port %u/%s, is denied: %zu of "
-		"its %zu ready endpoints are, as %s port %u", service->object.namespace,
-		service->object.name, sl_cidr_format(address, cluster), port->port,
-		sl_protocol_name(port->protocol), tally->denied, tally->denied + tally->allowed,
-		sl_cidr_format(&tally->example, endpoint), tally->port);
-}
-
-static int emit_service_port(const struct sl_kube *kube, const struct sl_kube_service *service,
-			     const struct sl_cidr *address, const struct sl_named_port *port,
-			     const struct sl_clauses *clauses, struct sl_policy *policy)
-{
-	struct tally tally = {};
-	struct sl_match *match;
-	bool allow;
-	int err;
-
-	count_service(kube, service, port, address->family, clauses, &tally);
-	allow = tally.allowed && !tally.denied;
-	if (tally.allowed && tally.denied)
-		warn_mixed(kube, service, address, port, &tally);
-	/* what the clauses say of the address itself may be the same */
-	if (allow == sl_clauses_allow(clauses, address, port->protocol, port->port))
-		return 0;
-	match = add_rule(policy, allow ? SL_ALLOW : SL_DENY);
-	err = match ? add_prefix_hosts(match, address) : -ENOMEM;
 	if (!err)
 		err = add_protocol(match, port->protocol);
 	if (!err)
 		err = add_range(match, port->port, port->port);
-	return err ? err : put_id(policy, "svc", service->object.name);
+	if (!err)
+		err = put_id(policy, "svc", service);
+	return err ? NULL : policy->items[policy->n_items - 1].rule;
 }
 
-static int emit_service(const struct sl_kube *kube, const struct sl_kube_service *service,
-			const struct sl_clauses *clauses, struct sl_policy *policy)
+static int emit(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
+		struct sl_policy *policy)
 {
-	int err = 0;
+	int err = sl_kube_emit_fronts(fronts, clauses, policy);
 
-	for (size_t a = 0; a < service->addresses.n; a++)
-		for (size_t p = 0; p < service->ports.n && !err; p++)
-			err = emit_service_port(kube, service, &service->addresses.list[a],
-						&service->ports.list[p], clauses, policy);
-	return err;
-}
-
-int sl_kube_emit(const struct sl_kube *kube, const struct sl_clauses *clauses,
-		 struct sl_policy *policy)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < kube->n_services && !err; i++)
-		err = emit_service(kube, &kube->services[i], clauses, policy);
 	for (size_t i = 0; i < clauses->n && !err; i++)
 		err = emit_clause(&clauses->list[i], policy);
 	return err;
@@ -297,6 +205,7 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		struct sl_policy *policy)
 {
 	struct sl_clauses clauses = {};
+	struct sl_kube_fronts fronts = {};
 	size_t own = 0;
 	int err = sl_kube_application(kube, pod, &clauses.application);
 
@@ -308,8 +217,12 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		err = -ENOMEM;
 	if (!err)
 		err = sl_kube_merge_own(kube, pod, &clauses, policy, &own);
+	if (!err && (own || clauses.selected))
+		err = sl_kube_fronts_make(kube, pod, &fronts);
+	if (!err && own)
+		err = sl_kube_own_fronts(&fronts, &clauses, policy);
 	if (!err && clauses.selected)
-		err = sl_kube_emit(kube, &clauses, policy);
+		err = emit(&fronts, &clauses, policy);
 	if (!err && clauses.application)
 		err = sl_kube_application_emit(kube, pod, &clauses, own, policy);
 	else if (!err && !clauses.selected && !own)
@@ -319,6 +232,7 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 			"not among what it reaches", pod->object.namespace, pod->object.name);
 	sl_policy_free(clauses.application);
 	sl_clauses_free(&clauses);
+	sl_kube_fronts_free(&fronts);
 	return err;
 }
 

@@ -39,7 +39,9 @@ void sl_kube_service_free(struct sl_kube_service *service)
 {
 	sl_labels_free(&service->object.labels);
 	free(service->addresses.list);
+	free(service->external.list);
 	free(service->ports.list);
+	free(service->node_ports.list);
 }
 
 void sl_kube_endpoints_free(struct sl_kube_endpoints *endpoints)

@@ -101,7 +101,9 @@ struct sl_kube_netpol {
 struct sl_kube_service {
 	struct sl_object object;
 	struct sl_addresses addresses;	/* clusterIPs */
+	struct sl_addresses external;	/* externalIPs, and those of load balancers */
 	struct sl_named_ports ports;
+	struct sl_named_ports node_ports; /* port: the node's */
 };
 
 /* An EndpointSlice, or a subset of Endpoints: each ready address with each port. */
@@ -248,9 +250,59 @@ int sl_kube_own_check(const struct sl_kube_own *own, struct sl_diag *diag);
 /* Does it select the pod? 0, or -EINVAL (reported): its namespace's labels are not known. */
 int sl_kube_own_selects(const struct sl_kube *kube, const struct sl_kube_own *own,
 			const struct sl_kube_pod *pod, bool *selected);
-/* What NetworkPolicies say, behind what stands in policy. */
-int sl_kube_emit(const struct sl_kube *kube, const struct sl_clauses *clauses,
-		 struct sl_policy *policy);
+/* A rule for an address and port of a Service, at the policy's end, which owns it. NULL: no memory. */
+struct sl_rule *sl_kube_front_rule(struct sl_policy *policy, enum sl_action action,
+				   const struct sl_cidr *address, const struct sl_named_port *port,
+				   const char *service);
+
+/* ---- front.c: addresses that kube-proxy changes into those of endpoints ---- */
+
+/* A ready endpoint: its address, and its own port. */
+struct sl_kube_endpoint {
+	struct sl_cidr address;
+	__u16 port;
+};
+
+/* An address and port of a Service. */
+struct sl_kube_front {
+	const struct sl_kube_service *service;
+	struct sl_cidr address;
+	struct sl_named_port port;	/* its number at that address */
+	/* Nobody else has the address. Else it is a load balancer's, an externalIP, or the node's
+	 * own, and not every packet to it comes to an endpoint. */
+	bool is_cluster_ip;
+	struct sl_kube_endpoint *ready;	/* owned: those of the address's family */
+	size_t n_ready;
+};
+
+struct sl_kube_fronts {
+	const struct sl_kube *kube;
+	struct sl_kube_front *list;	/* owned */
+	size_t n;
+};
+
+/* All that the pod may meet, NodePorts at its own node's addresses. Zeroed before; to be freed in
+ * any case. 0 or -ENOMEM. */
+int sl_kube_fronts_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+			struct sl_kube_fronts *fronts);
+void sl_kube_fronts_free(struct sl_kube_fronts *fronts);
+
+/* What the clauses say about the endpoints, as rules, behind what stands in policy. 0 or -ENOMEM. */
+int sl_kube_emit_fronts(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
+			struct sl_policy *policy);
+/* The policy holds what EgressPolicies say: each deny that an endpoint meets becomes one of what
+ * is in front of it too, at its place. 0 or -ENOMEM. */
+int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
+		       struct sl_policy *policy);
+
+/* ---- rules.c ---- */
+
+/* Does the match hold for the address (len 32 or 128), whoever sends? Of names and of sets that
+ * resolution fills it is false. */
+bool sl_kube_match_has(const struct sl_policy *policy, const struct sl_match *match,
+		       const struct sl_cidr *address, int protocol, __u16 port);
+/* 0 or -ENOMEM. */
+int sl_kube_copy_uids(const struct sl_match *from, struct sl_match *to);
 
 /* ---- application.c: a pod's own policy, by its annotation ---- */
 

@@ -16,19 +16,63 @@ static int add_cluster_ip(const struct sl_node *node, struct sl_addresses *list,
 	return sl_kube_address(node, list, diag);
 }
 
+/* ipMode Proxy: packets go to the load balancer, also those of the cluster's own pods. */
+static int read_balancer(const struct sl_node *node, struct sl_addresses *list,
+			 struct sl_diag *diag)
+{
+	const struct sl_node *balancer = sl_node_map(sl_node_map(node, "status", diag),
+						     "loadBalancer", diag);
+	int err = 0;
+
+	sl_node_each(item, sl_node_list(balancer, "ingress", diag)) {
+		const struct sl_node *ip = sl_node_get(item, "ip");
+
+		if (!err && ip && !sl_node_is(sl_node_get(item, "ipMode"), "Proxy"))
+			err = sl_kube_address(ip, list, diag);
+	}
+	return err;
+}
+
+/* The ports that have one at the node: what it is there, with the name and protocol that
+ * endpoints know it by. */
+static int read_node_ports(const struct sl_node *list, struct sl_named_ports *ports,
+			   struct sl_diag *diag)
+{
+	sl_node_each(item, list) {
+		const struct sl_node *number = sl_node_get(item, "nodePort");
+		struct sl_named_port port = {.name = sl_node_text(item, "name", diag)}, *slot;
+
+		if (!number || sl_node_is(number, "0"))
+			continue;
+		if (sl_kube_protocol(item, &port.protocol, diag) ||
+		    sl_kube_number(number, "nodePort", &port.port, diag))
+			return -EINVAL;
+		slot = SL_ADD(ports->list, ports->n);
+		if (!slot)
+			return -ENOMEM;
+		*slot = port;
+	}
+	return 0;
+}
+
 int sl_kube_read_service(struct sl_kube *kube, const struct sl_node *node,
 			 struct sl_kube_service *service)
 {
 	const struct sl_node *spec = sl_node_map(node, "spec", kube->diag);
+	const struct sl_node *ports = sl_node_list(spec, "ports", kube->diag);
 	int err = add_cluster_ip(sl_node_get(spec, "clusterIP"), &service->addresses, kube->diag);
 
 	sl_node_each(item, sl_node_list(spec, "clusterIPs", kube->diag))
 		if (!err)
 			err = add_cluster_ip(item, &service->addresses, kube->diag);
+	sl_node_each(item, sl_node_list(spec, "externalIPs", kube->diag))
+		if (!err)
+			err = sl_kube_address(item, &service->external, kube->diag);
 	if (!err)
-		err = sl_kube_ports(sl_node_list(spec, "ports", kube->diag), "port",
-				    &service->ports, kube->diag);
-	return err;
+		err = read_balancer(node, &service->external, kube->diag);
+	if (!err)
+		err = sl_kube_ports(ports, "port", &service->ports, kube->diag);
+	return err ? err : read_node_ports(ports, &service->node_ports, kube->diag);
 }
 
 static int add_ready(const struct sl_node *addresses, struct sl_addresses *list,

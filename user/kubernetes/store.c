@@ -42,7 +42,8 @@ static const char *const keep_pod[] = {
 };
 static const char *const keep_service[] = {
 	META, "spec.clusterIP", "spec.clusterIPs", "spec.ports.name", "spec.ports.protocol",
-	"spec.ports.port", NULL,
+	"spec.ports.port", "spec.ports.nodePort", "spec.externalIPs",
+	"status.loadBalancer.ingress.ip", "status.loadBalancer.ingress.ipMode", NULL,
 };
 static const char *const keep_slice[] = {
 	META, "addressType", "ports", "endpoints.addresses", "endpoints.conditions.ready", NULL,

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Rules in our language, as far as they can be read here: of names, and of sets that are the
+ * pod's own (@gateway), nothing is known. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "objects.h"
+#include "policy/text.h"
+#include "sluice_sets.h"
+
+static bool text_has(const char *text, const struct sl_cidr *address)
+{
+	struct sl_cidr cidr;
+	size_t len;
+	bool masked;
+
+	for (; *text; text += len + strspn(text + len, " ")) {
+		len = strcspn(text, " ");
+		if (!sl_cidr_parse(text, len, &cidr, &masked) && sl_cidr_within(address, &cidr))
+			return true;
+	}
+	return false;
+}
+
+static bool set_has(const struct sl_policy *policy, const char *name, const struct sl_cidr *address)
+{
+	static const char *const builtin[][2] = {
+#define X(set, contents) {#set, contents},
+		SL_STATIC_SETS(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < policy->n_sets; i++) {
+		const struct sl_set *set = policy->sets[i];
+
+		if (strcmp(set->name, name))
+			continue;
+		for (size_t c = 0; c < set->n_cidrs; c++)
+			if (sl_cidr_within(address, &set->cidrs[c]))
+				return true;
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(builtin) / sizeof(*builtin); i++)
+		if (!strcmp(builtin[i][0], name))
+			return text_has(builtin[i][1], address);
+	return false;
+}
+
+static bool host_has(const struct sl_policy *policy, const struct sl_host *host,
+		     const struct sl_cidr *address)
+{
+	switch (host->kind) {
+	case SL_HOST_ANY:
+		return true;
+	case SL_HOST_CIDR:
+		return sl_cidr_within(address, &host->cidr);
+	case SL_HOST_SET:
+		return set_has(policy, host->text, address);
+	default:
+		return false;
+	}
+}
+
+static bool has_protocol(const struct sl_match *match, int protocol)
+{
+	for (size_t i = 0; i < match->n_protocols; i++)
+		if (match->protocols[i] == SL_PROTOCOL_ANY || match->protocols[i] == protocol)
+			return true;
+	/* ports without a protocol are TCP's and UDP's */
+	return !match->n_protocols &&
+	       (!match->n_ports || protocol == IPPROTO_TCP || protocol == IPPROTO_UDP);
+}
+
+static bool has_port(const struct sl_match *match, __u16 port)
+{
+	for (size_t i = 0; i < match->n_ports; i++)
+		if (port >= match->ports[i].low && port <= match->ports[i].high)
+			return true;
+	return !match->n_ports;
+}
+
+bool sl_kube_match_has(const struct sl_policy *policy, const struct sl_match *match,
+		       const struct sl_cidr *address, int protocol, __u16 port)
+{
+	if (match->has_icmp || !has_protocol(match, protocol) || !has_port(match, port))
+		return false;
+	for (size_t i = 0; i < match->n_hosts; i++)
+		if (host_has(policy, &match->hosts[i], address))
+			return true;
+	return false;
+}
+
+int sl_kube_copy_uids(const struct sl_match *from, struct sl_match *to)
+{
+	for (size_t i = 0; i < from->n_uids; i++) {
+		struct sl_uid *slot = SL_ADD(to->uids, to->n_uids);
+
+		if (!slot)
+			return -ENOMEM;
+		*slot = from->uids[i];
+		slot->name = from->uids[i].name ? strdup(from->uids[i].name) : NULL;
+		if (from->uids[i].name && !slot->name)
+			return -ENOMEM;
+	}
+	return 0;
+}
