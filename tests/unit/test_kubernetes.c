@@ -166,11 +166,13 @@ static const char sample[] =
 	" \"ports\": [{\"port\": \"web\"}, {\"port\": 80, \"endPort\": 90, \"protocol\": \"UDP\"}]}]}}\n"
 	"---\n"
 	"apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: x}\n"
-	"spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n---\n"
+	"spec: {clusterIP: 10.96.0.1, externalIPs: [192.0.2.1], ports: [{port: 80, nodePort: 30080}]}\n"
+	"status: {loadBalancer: {ingress: [{ip: 192.0.2.2}, {ip: 192.0.2.3, ipMode: Proxy}]}}\n---\n"
 	"apiVersion: v1\nkind: Endpoints\nmetadata: {name: s, namespace: x}\n"
 	"subsets: [{addresses: [{ip: 10.0.0.1}, {ip: 10.1.0.1}], ports: [{port: 80}]}]\n---\n"
 	"apiVersion: sluice.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {name: e, namespace: x}\n"
-	"spec: {podSelector: {}, sets: {m: [10.3.0.0/16]}, rules: [{deny: '@m', id: i}]}\n";
+	"spec: {podSelector: {}, sets: {m: [10.3.0.0/16]}, rules: [{deny: '@m', id: i},\n"
+	"  {deny: {to: 10.1.0.1, uid: root}}, {deny: '@private', expires: 2099-01-01}]}\n";
 
 /* Of a copy of its very length, so that reading past the end is seen. */
 static int convert(const char *text, size_t len)

@@ -241,14 +241,13 @@ static bool needs_no_deny(const struct sl_kube_front *front, const struct sl_pol
 	return !selected && policy->default_action == SL_DENY;
 }
 
-/* A deny in front of the rule that denies the endpoint, for whom and as long as that does. */
-static int insert_deny(const struct sl_kube_front *front, struct sl_policy *policy, size_t at,
+/* A deny as that of the endpoint, for whom and as long as that is; for now at the policy's end. */
+static int add_deny(const struct sl_kube_front *front, struct sl_policy *policy, size_t at,
 		       const struct sl_match *match)
 {
 	const struct sl_rule *like = policy->items[at].rule;
 	struct sl_rule *made = sl_kube_front_rule(policy, SL_DENY, &front->address, &front->port,
 						  front->service->object.name);
-	struct sl_item item;
 
 	if (!made)
 		return -ENOMEM;
@@ -257,10 +256,6 @@ static int insert_deny(const struct sl_kube_front *front, struct sl_policy *poli
 	made->expires_pos = like->expires_pos;
 	made->log = like->log;
 	made->pos = like->pos;
-	item = policy->items[policy->n_items - 1];
-	memmove(&policy->items[at + 1], &policy->items[at],
-		(policy->n_items - 1 - at) * sizeof(item));
-	policy->items[at] = item;
 	return sl_kube_copy_uids(match, &made->matches[0]);
 }
 
@@ -268,8 +263,10 @@ static int insert_deny(const struct sl_kube_front *front, struct sl_policy *poli
 struct own {
 	const struct sl_kube_fronts *fronts;
 	struct sl_policy *policy;
-	size_t n;			/* its rules */
+	size_t n;			/* its rules; those that are added stand behind */
 	bool selected;			/* other rules will follow */
+	size_t *at;			/* owned: in front of which rule each that is added belongs */
+	size_t n_at;
 	const struct sl_match **done;	/* owned: conditions that the front has already */
 	size_t n_done;
 };
@@ -282,23 +279,23 @@ static bool is_done(const struct own *own, const struct sl_match *match)
 	return false;
 }
 
-/* Of a deny that an endpoint meets; *at follows its rule. */
+/* Of a deny that an endpoint meets. */
 static int deny(struct own *own, const struct sl_kube_front *front, const struct sl_match *match,
-		size_t *at)
+		size_t at)
 {
 	const struct sl_match **slot;
-	int err;
+	size_t *place;
 
-	if (is_done(own, match) || needs_no_deny(front, own->policy, own->n, *at, own->selected))
+	if (is_done(own, match) || needs_no_deny(front, own->policy, own->n, at, own->selected))
 		return 0;
 	slot = SL_ADD(own->done, own->n_done);
-	err = slot ? insert_deny(front, own->policy, *at, match) : -ENOMEM;
-	if (err)
-		return err;
-	*slot = match;
-	own->n++;
-	(*at)++;
-	return 0;
+	if (slot)
+		*slot = match;
+	place = slot ? SL_ADD(own->at, own->n_at) : NULL;
+	if (!place)
+		return -ENOMEM;
+	*place = at;
+	return add_deny(front, own->policy, at, match);
 }
 
 /* *denied: for everybody, and for good. */
@@ -318,7 +315,7 @@ static int read_endpoint(struct own *own, const struct sl_kube_front *front,
 					       front->port.protocol, endpoint->port))
 				continue;
 			if (rule->action == SL_DENY)
-				err = deny(own, front, match, &i);
+				err = deny(own, front, match, i);
 			if (err || !is_conditional(rule, match)) {
 				*denied = rule->action == SL_DENY;
 				return err;
@@ -331,7 +328,7 @@ static int read_endpoint(struct own *own, const struct sl_kube_front *front,
 static int read_front(struct own *own, const struct sl_kube_front *front)
 {
 	const struct sl_kube_endpoint *example = NULL;
-	size_t denied = 0, before = own->n;
+	size_t denied = 0, before = own->n_at;
 	int err = 0;
 	bool one;
 
@@ -343,9 +340,36 @@ static int read_front(struct own *own, const struct sl_kube_front *front)
 			denied++;
 		}
 	}
-	if (!err && own->n > before && denied && denied < front->n_ready)
+	if (!err && own->n_at > before && denied && denied < front->n_ready)
 		warn_mixed(own->fronts, front, denied, example);
 	return err;
+}
+
+/* What was added, to its places. */
+static int put_in_place(const struct own *own)
+{
+	struct sl_policy *policy = own->policy;
+	struct sl_item *ordered = calloc(policy->n_items + 1, sizeof(*ordered));
+	size_t *next = calloc(own->n + 2, sizeof(*next));
+
+	if (!ordered || !next) {
+		free(ordered);
+		free(next);
+		return -ENOMEM;
+	}
+	/* where those of each rule begin; it follows them */
+	for (size_t i = 0; i < own->n_at; i++)
+		next[own->at[i] + 1]++;
+	for (size_t i = 0; i < own->n; i++)
+		next[i + 1] += next[i] + 1;
+	for (size_t i = 0; i < own->n_at; i++)
+		ordered[next[own->at[i]]++] = policy->items[own->n + i];
+	for (size_t i = 0; i < own->n; i++)
+		ordered[next[i]] = policy->items[i];
+	memcpy(policy->items, ordered, policy->n_items * sizeof(*ordered));
+	free(ordered);
+	free(next);
+	return 0;
 }
 
 int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
@@ -357,6 +381,9 @@ int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clau
 
 	for (size_t i = 0; i < fronts->n && !err; i++)
 		err = read_front(&own, &fronts->list[i]);
+	if (!err && own.n_at)
+		err = put_in_place(&own);
 	free(own.done);
+	free(own.at);
 	return err;
 }
