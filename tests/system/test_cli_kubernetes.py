@@ -102,6 +102,25 @@ def test_a_service_is_what_its_ready_endpoints_are(write, mixed, verdict):
     assert (warned in result.stderr) == (verdict == "deny")
 
 
+@pytest.mark.parametrize("text, address", [
+    ("010.1.0.5", "8.1.0.5"), ("10.1.0.020", "10.1.0.16"), ("10.1.0.09", None), ("::ffff:10.1.0.5", None)])
+def test_an_address_with_two_readings_is_both(write, text, address):
+    """The API server takes them, by hand: an object that cannot be read would be none, and the
+    Service what its other endpoints are."""
+    objects = BASE + SERVICE.replace("10.1.0.5], conditions: {ready: MIXED}", f'"{text}"]')
+    near, both = '{to: [{ipBlock: {cidr: 10.0.0.0/16}}]}', '{to: [{ipBlock: {cidr: 10.0.0.0/15}}]}'
+    result = convert(objects + netpol(near))
+    assert result.returncode == 0, result.stderr
+    assert verdicts(result.stdout, write, "10.96.0.7:80") == ["deny"]
+    outside = address and address.startswith("8.")
+    assert verdicts(converted(objects + netpol(both)), write, "10.96.0.7:80") == ["deny" if outside else "allow"]
+    assert verdicts(converted(objects + netpol(both, f"{{to: [{{ipBlock: {{cidr: {address or '10.1.0.9'}/32}}}}]}}")),
+                    write, "10.96.0.7:80") == ["allow"]
+    service = BASE + SERVICE.replace("10.96.0.7", "10.96.0.010").replace("MIXED", "true")
+    assert verdicts(convert(service + netpol('{to: [{ipBlock: {cidr: 10.96.0.0/16}}]}')).stdout, write,
+                    "10.96.0.10:80", "10.96.0.8:80", "10.96.0.9:80") == ["deny", "deny", "allow"]
+
+
 BEHIND = BASE + SERVICE.replace("MIXED", "false").replace("ports: [{port: 80, name: http}]}",
                                 "externalIPs: [198.51.100.1], "
                                 "ports: [{port: 80, name: http, nodePort: 30080}]}\n"

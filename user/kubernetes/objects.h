@@ -154,7 +154,8 @@ struct sl_kube {
 
 /* ---- read.c ---- */
 
-/* An address into list. `what` names it in an error. */
+/* An address into list; both that it may be, if there are two readings of the text. 0, -EINVAL
+ * (reported), -ENOMEM. */
 int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struct sl_diag *diag);
 /* protocol of a port: TCP if it is not there. 0 or -EINVAL. */
 int sl_kube_protocol(const struct sl_node *port, int *protocol, struct sl_diag *diag);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* A text's objects: which there are, and pods and namespaces themselves. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -12,21 +13,77 @@
 
 /* ---- values ---- */
 
-int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struct sl_diag *diag)
+static int add_address(struct sl_addresses *list, const struct sl_cidr *cidr)
 {
-	const char *text = sl_node_string(node, "an address", diag);
-	struct sl_cidr cidr, *slot;
+	struct sl_cidr *slot;
 
-	if (!text || sl_address_read(text, strlen(text), &node->event.pos, &cidr, diag))
-		return -EINVAL;
 	for (size_t i = 0; i < list->n; i++)
-		if (!memcmp(&list->list[i], &cidr, sizeof(cidr)))
+		if (!memcmp(&list->list[i], cidr, sizeof(*cidr)))
 			return 0;
 	slot = SL_ADD(list->list, list->n);
 	if (!slot)
 		return -ENOMEM;
-	*slot = cidr;
+	*slot = *cidr;
 	return 0;
+}
+
+/* Four numbers between dots, of which those with a leading zero are of the base. */
+static bool read_numbers(const char *text, int base, struct sl_cidr *cidr)
+{
+	*cidr = (struct sl_cidr){.family = 4, .len = 32};
+	for (int i = 0; i < 4; i++) {
+		char *end;
+		unsigned long n = strtoul(text, &end, *text == '0' ? base : 10);
+
+		if (end == text || n > 255 || *end != (i < 3 ? '.' : '\0'))
+			return false;
+		cidr->addr[i] = (__u8)n;
+		text = end + 1;
+	}
+	return true;
+}
+
+/* The API server takes 10.0.0.010 and reads ten, and iptables, to which kube-proxy hands the text,
+ * reads eight. It may be either, so it is both. 1: it is no such text. */
+static int add_with_zeros(const char *text, struct sl_addresses *list)
+{
+	struct sl_cidr cidr;
+	int err;
+
+	if (text[strspn(text, "0123456789.")] || !read_numbers(text, 10, &cidr))
+		return 1;
+	err = add_address(list, &cidr);
+	return !err && read_numbers(text, 8, &cidr) ? add_address(list, &cidr) : err;
+}
+
+/* ::ffff:10.0.0.1, an IPv4 address to the API server. 1: it is none. */
+static int add_mapped(const char *text, struct sl_addresses *list)
+{
+	struct sl_cidr cidr = {.family = 4, .len = 32};
+	struct in6_addr address;
+
+	if (inet_pton(AF_INET6, text, &address) != 1 || !IN6_IS_ADDR_V4MAPPED(&address))
+		return 1;
+	memcpy(cidr.addr, &address.s6_addr[12], 4);
+	return add_address(list, &cidr);
+}
+
+int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struct sl_diag *diag)
+{
+	const char *text = sl_node_string(node, "an address", diag);
+	struct sl_cidr cidr;
+	int err;
+
+	if (!text)
+		return -EINVAL;
+	err = add_with_zeros(text, list);
+	if (err > 0)
+		err = add_mapped(text, list);
+	if (err <= 0)
+		return err;
+	if (sl_address_read(text, strlen(text), &node->event.pos, &cidr, diag))
+		return -EINVAL;
+	return add_address(list, &cidr);
 }
 
 int sl_kube_protocol(const struct sl_node *port, int *protocol, struct sl_diag *diag)
