@@ -250,6 +250,34 @@ def test_egress_policies_come_first(write):
         ["deny", "allow", "deny", "deny"]
 
 
+CLUSTER = own('  rules: [{deny: "@metadata"}, {allow: "*.example.org:443"}, {deny: any}]\n', "ClusterEgressPolicy", "base")
+
+
+@pytest.mark.parametrize("setting, words", [
+    ("mode: audit", ("mode: audit",)), ("log: none", ("log: none",)),
+    ("dns: {resolvers: [203.0.113.66]}", ("203.0.113.66",)),
+    ("dns: {mode: forward, resolvers: [203.0.113.66]}", ("forward", "203.0.113.66"))])
+def test_an_egress_policy_undoes_no_cluster_egress_policy(setting, words):
+    tenant = own(f"  {setting}\n  rules: []\n")
+    alone = converted(BASE + tenant)
+    assert all(word in alone for word in words)
+    result = convert(BASE + CLUSTER + tenant)
+    assert result.returncode == 0 and not any(word in result.stdout for word in words), result.stdout
+    key = setting.split(":")[0]
+    place = f"<stdin>:{LINES + CLUSTER.count(chr(10)) + 6}:3: warning: "
+    assert f'{place}"{key}" of the EgressPolicy x/mine does nothing' in result.stderr, result.stderr
+    # the cluster's own may
+    assert all(word in converted(BASE + own(f"  {setting}\n  rules: [{{deny: any}}]\n", "ClusterEgressPolicy", "base"))
+               for word in words)
+
+
+def test_an_egress_policy_asks_for_its_own_names(write):
+    """of a resolver of its own, where the cluster's rules have none"""
+    cluster = own('  rules: [{deny: "@metadata"}]\n', "ClusterEgressPolicy", "base")
+    text = converted(BASE + cluster + own('  log: all\n  dns: {resolvers: [10.96.0.10]}\n  rules: [{allow: "*.example.org"}]\n'))
+    assert "10.96.0.10" in text and "log: all" in text
+
+
 def test_a_policy_by_name_keeps_its_place_and_its_settings():
     text = converted(BASE + own('  podSelector: {matchLabels: {app: a}}\n  dns: {resolvers: [10.96.0.10]}\n'
                                 '  on_deny: drop\n  inbound: replies\n  rules: [{allow: "*.example.org:443"}]\n'))

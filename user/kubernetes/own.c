@@ -242,15 +242,53 @@ static int check_settings(const struct sl_kube_own *const *list, size_t n,
 	return diag->n_errors > errors ? -EINVAL : 0;
 }
 
-static int merge(const struct sl_kube_own *own, struct sl_policy *to, struct sl_diag *diag)
+static bool has_names(const struct sl_policy *policy)
+{
+	for (size_t i = 0; i < policy->n_items; i++)
+		if (policy->items[i].include || sl_rule_name(policy->items[i].rule))
+			return true;
+	return false;
+}
+
+/* Who may write an EgressPolicy may not undo a ClusterEgressPolicy: by letting all pass, by
+ * hiding what is denied, by asking a resolver of his own for the names that the cluster allows, by
+ * what no veth is judged with. cluster: what those that select the pod say; NULL: there are none. */
+static bool would_undo(const char *key, const struct sl_policy *from,
+		       const struct sl_policy *cluster)
+{
+	if (!cluster)
+		return false;
+	if (!strcmp(key, "mode"))
+		return from->mode == SL_MODE_AUDIT;
+	if (!strcmp(key, "log"))
+		return from->log == SL_LOG_NONE;
+	return !strcmp(key, "dns") && (from->dns.forward || has_names(cluster));
+}
+
+static void take_settings(const struct sl_kube_own *own, struct sl_policy *from,
+			  const struct sl_policy *cluster, struct sl_policy *to,
+			  struct sl_diag *diag)
+{
+	sl_node_each_key(key, own->spec) {
+		if (would_undo(key->event.scalar, from, cluster))
+			sl_warn(diag, &key->event.pos, "\"%s\" of the EgressPolicy %s/%s does nothing "
+				"for a pod that a ClusterEgressPolicy selects: it is for that to say",
+				key->event.scalar, own->object.namespace, own->object.name);
+		else
+			take_setting(key->event.scalar, from, to);
+	}
+}
+
+/* cluster: as would_undo has it; it may be to. */
+static int merge(const struct sl_kube_own *own, const struct sl_policy *cluster,
+		 struct sl_policy *to, struct sl_diag *diag)
 {
 	struct sl_policy *from;
 	int err = parse_spec(own, &from, diag);
 
 	if (err)
 		return err;
-	sl_node_each_key(key, own->spec)
-		take_setting(key->event.scalar, from, to);
+	take_settings(own, from, cluster, to, diag);
 	err = take_sets(from, to, diag);
 	if (!err)
 		err = take_items(from, to, diag);
@@ -261,7 +299,7 @@ static int merge(const struct sl_kube_own *own, struct sl_policy *to, struct sl_
 int sl_kube_own_check(const struct sl_kube_own *own, struct sl_diag *diag)
 {
 	struct sl_policy *policy = calloc(1, sizeof(*policy));
-	int err = policy ? merge(own, policy, diag) : -ENOMEM;
+	int err = policy ? merge(own, NULL, policy, diag) : -ENOMEM;
 
 	if (!err)
 		err = check_ids(policy, diag);
@@ -278,7 +316,8 @@ static int merge_all(const struct sl_kube *kube, const struct sl_kube_own **list
 	for (size_t i = 0; i < n && worst != -ENOMEM; i++) {
 		err = check_settings(list, i, list[i], kube->diag);
 		if (!err)
-			err = merge(list[i], policy, kube->diag);
+			err = merge(list[i], list[i]->object.namespace && !list[0]->object.namespace ?
+					     policy : NULL, policy, kube->diag);
 		worst = err ? err : worst;
 	}
 	return worst ? worst : check_ids(policy, kube->diag);
