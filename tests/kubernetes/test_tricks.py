@@ -3,10 +3,10 @@
 arrives while nothing is enforced, and no more once a policy forbids it."""
 import ipaddress
 
-from lab import until
+from lab import cgroup2, until
 from outside import ALLOWED, DENIED, HERE4, HERE6, TCP, UDP
 from pods_modes import Api
-from probes import addresses
+from probes import addresses, sends
 from test_veths import FOLDERS, POLICY
 
 # Each makes UDP or TCP for DENIED, by another way or from another address, again and again.
@@ -92,6 +92,41 @@ def test_root_of_the_pods_network(cluster, sluice, start):
     try:
         pods.put(POLICY % (HERE4, HERE6, ALLOWED))
         assert becomes(cluster, made, GOOD), (arrived(cluster, made), cluster.log_of("tricks")[-2000:])
+    finally:
+        pods.close()
+
+
+# It leaves its cgroup for the node's own, and makes a socket there.
+LEAVE = f"""
+import socket, time
+own = open("/proc/self/cgroup").read()
+open("/cgroup/cgroup.procs", "w").write("0")
+assert open("/proc/self/cgroup").read() != own
+while True:
+    for to in ("{HERE4}", "{HERE6}"):
+        for port in ({ALLOWED}, {DENIED}):
+            try:
+                socket.create_connection((to, port), 1).close()
+            except OSError as error:
+                print(error, flush=True)
+    time.sleep(0.3)
+"""
+
+
+def test_a_process_that_leaves_its_cgroup(cluster, sluice, start):
+    """with the node's cgroups mounted: the hooks of the pod's see nothing of it, its veth does"""
+    volumes = [{"name": n, "hostPath": {"path": f"/{n}"}} for n in FOLDERS]
+    mounts = [{"name": n, "mountPath": f"/{n}", "readOnly": True} for n in FOLDERS]
+    volumes.append({"name": "cgroup", "hostPath": {"path": cgroup2()}})
+    mounts.append({"name": "cgroup", "mountPath": "/cgroup"})
+    made = start("leaves", "/usr/bin/python3", "-c", LEAVE, labels={"app": "cart"}, volumes=volumes,
+                 container={"volumeMounts": mounts, "securityContext": {"privileged": True}})
+    both = {(f, TCP, p) for f in (4, 6) for p in (ALLOWED, DENIED)}
+    assert sends(cluster, made, both), cluster.log_of("leaves")[-2000:]
+    pods = Api(sluice)
+    try:
+        pods.put(POLICY % (HERE4, HERE6, ALLOWED))
+        assert sends(cluster, made, {(f, TCP, ALLOWED) for f in (4, 6)}), cluster.log_of("leaves")[-2000:]
     finally:
         pods.close()
 

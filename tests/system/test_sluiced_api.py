@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import time
 
 import pytest
 
@@ -187,6 +188,36 @@ def test_the_server_is_away(node):
     up_again(node)
     becomes(pod, WIDE)
     assert current(node)
+
+
+def test_its_own_namespace_is_deleted(node, monkeypatch):
+    """`kubectl delete -k` takes the definitions of our objects along, and each policy with them: what was
+    in force stays. Another namespace may go."""
+    monkeypatch.setitem(node.env, "POD_NAMESPACE", "sluice-system")
+    for name in ("sluice-system", "other"):
+        node.cluster.put("namespaces", {"metadata": {"name": name}})
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start(wait=False)
+    assert pod.probe() == SOME
+    node.cluster.put("namespaces", {"metadata": {"name": "other", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    node.cluster.delete("namespaces", "/other")
+    node.cluster.put("egresspolicies", web(7001, 7002))
+    becomes(pod, WIDE)
+    node.cluster.put("egresspolicies", web(7001))
+    becomes(pod, SOME)
+    node.cluster.put("namespaces", {"metadata": {"name": "sluice-system", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    node.cluster.delete("egresspolicies", "shop/web")
+    assert until(lambda: node.kubernetes()["source"]["stale_since"], 30)
+    time.sleep(2)
+    assert pod.probe() == SOME
+    assert any("sluice-system, of sluiced itself, is being deleted" in w for w in node.full_status()["warnings"])
+    late = node.pod("late", labels={"app": "web"})
+    told(node, late, app="web")
+    late.start(wait=False)
+    assert late.probe() == NONE
 
 
 def test_a_wrong_token(node):

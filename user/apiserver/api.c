@@ -46,6 +46,33 @@ static void choose_pods(struct sl_api *api, __u64 now)
 	sl_store_objects(api->store)->partial = api->partial;
 }
 
+/* ---- our own end ---- */
+
+void sl_api_look(struct sl_api *api, enum sl_kube_kind kind, const json_t *object, bool deleted)
+{
+	const json_t *metadata = json_object_get(object, "metadata");
+	const char *name = json_string_value(json_object_get(metadata, "name"));
+
+	if (kind == SL_KUBE_NAMESPACE && api->namespace && name && !strcmp(name, api->namespace) &&
+	    (deleted || json_is_string(json_object_get(metadata, "deletionTimestamp"))))
+		api->ending = true;
+}
+
+static void end(struct sl_api *api)
+{
+	if (api->ending_s)
+		return;
+	api->ending_s = time(NULL);
+	sl_discovery_close(&api->discovery);
+	sl_report_close(api);
+	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
+		sl_request_stop(&api->follows[i].request);
+	api->source.stale_since_s = api->ending_s;
+	snprintf(api->source.why, sizeof(api->source.why), "the namespace %s, of sluiced itself, is "
+		 "being deleted: what is in force stays so", api->namespace);
+	fprintf(stderr, "sluiced: kubernetes: %s\n", api->source.why);
+}
+
 /* ---- telling ---- */
 
 /* Since when, and why, of the kind that has waited longest. */
@@ -105,6 +132,8 @@ static int source_timeout(const struct sl_kube_source *source)
 	__u64 now = sl_api_now();
 	int wait = TICK_MS;
 
+	if (api->ending_s)
+		return wait;
 	if (api->http.due)
 		wait = sooner(wait, api->http.due, now);
 	if (api->tell_at)
@@ -122,8 +151,14 @@ static void source_work(struct sl_kube_source *source)
 	struct sl_api *api = api_of(source);
 	__u64 now = sl_api_now();
 
-	sl_account_refresh(&api->account, now);
-	sl_api_http_work(api);
+	if (!api->ending_s) {
+		sl_account_refresh(&api->account, now);
+		sl_api_http_work(api);
+	}
+	if (api->ending) {
+		end(api);
+		return;
+	}
 	sl_discovery_work(api, now);
 	choose_pods(api, now);
 	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)
@@ -203,6 +238,7 @@ int sl_api_open(const struct sl_api_config *config, struct sl_kube_source **out,
 	api->http.epoll = -1;
 	api->page = config->page ? config->page : PAGE;
 	api->node = node_name(config->node);
+	api->namespace = getenv("POD_NAMESPACE");
 	api->store = sl_store_new();
 	sl_discovery_open(api);
 	for (unsigned i = 0; i < SL_KUBE_KINDS; i++)

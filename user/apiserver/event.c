@@ -67,6 +67,7 @@ static int apply(struct sl_follow *f, const char *type, const json_t *object)
 		f->bookmarks++;
 		return 0;
 	}
+	sl_api_look(f->api, f->what->kind, object, !strcmp(type, "DELETED"));
 	if (!strcmp(type, "DELETED"))
 		err = sl_store_remove(store, f->what->kind, object, &why);
 	else if (!strcmp(type, "ADDED") || !strcmp(type, "MODIFIED"))

@@ -152,6 +152,7 @@ static int put_items(struct sl_follow *f, const json_t *items)
 	int err;
 
 	json_array_foreach(items, i, item) {
+		sl_api_look(f->api, f->what->kind, item, false);
 		err = sl_store_put(f->api->store, f->what->kind, item, &why);
 		if (err == -EINVAL)
 			return wrong(f, why);

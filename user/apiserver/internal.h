@@ -202,13 +202,23 @@ struct sl_api {
 	struct sl_follow follows[SL_KUBE_KINDS];
 	struct sl_report *report;	/* NULL: none */
 	char *node;			/* owned */
+	const char *namespace;		/* that this runs in, of the environment; NULL: not known */
 	unsigned page;
 	__u64 complete_at;		/* since when all is known; 0: it is not */
 	__u64 told_version;		/* of the store, when source.version was last changed */
 	__u64 tell_at;			/* 0: nothing to tell */
 	__u64 narrow_at;		/* pods of other nodes are dropped then; 0: they are wanted */
 	bool complete, partial, told_partial;
+	bool ending;			/* our namespace is being deleted */
+	__s64 ending_s;			/* Unix time since which nothing is asked any more; 0: not yet */
 };
+
+/*
+ * An object of the kind, as it came: is it our own namespace, and is that being deleted? With
+ * `kubectl delete -k` the definitions of our objects go as well, and with them each policy, which nobody
+ * has asked for. So what is known then is the last that counts.
+ */
+void sl_api_look(struct sl_api *api, enum sl_kube_kind kind, const json_t *object, bool deleted);
 
 /* Every kind is known, as far as the server has it. */
 bool sl_api_complete(const struct sl_api *api);
