@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Ways out through processes, descriptors, cgroups and uids."""
+import errno
 import os
 import pathlib
 import shutil
@@ -253,6 +254,36 @@ def test_programs_cannot_be_detached_from_inside(lab, options):
                                      "key", "0", "0", "0", "0", "value", *["0"] * 8])["errno"]
     assert sh("bpftool", "cgroup", "show", path) == shown
     refused(agent, lab)
+
+
+# ---- socket families ----
+
+FAMILIES = """
+import ctypes, errno
+call = ctypes.CDLL(None, use_errno=True).syscall
+numbers = [*range(130), *(1 << bit for bit in range(7, 32)), 0xffffffff, 0x80000011, 2 | 1 << 20]
+pair = (ctypes.c_int * 2)()
+for number in (41, 53):  # socket, socketpair on x86-64
+    for family in [*numbers, *(n | 1 << 32 for n in range(64))]:
+        ctypes.set_errno(0)
+        call(ctypes.c_long(number), ctypes.c_ulong(family), ctypes.c_long(2), ctypes.c_long(0), pair)
+        print(number, family, ctypes.get_errno())
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86-64's system calls")
+def test_every_family_is_refused_but_those_that_are_judged(lab):
+    """Whatever stands in the upper half of the register, which the kernel does not look at."""
+    def answers(*before):
+        lines = sh(*before, PYTHON, "-c", FAMILIES).splitlines()
+        return {tuple(map(int, line.split()[:2])): int(line.split()[2]) for line in lines}
+    nobody = ("setpriv", "--reuid=nobody", "--clear-groups")
+    plain = answers(*nobody)
+    assert plain[41, 17] == errno.EPERM and plain[41, 1] == plain[53, 1] == 0
+    confined = answers(*lab.prepare(ONLY_PROBE, ("--user", "nobody", "-q"))[2])
+    for (call, family), error in confined.items():
+        kept = family & 0xffffffff in (0, 1, 2, 10, 16, 38)
+        assert error == (plain[call, family] if kept else errno.EAFNOSUPPORT), (call, family)
 
 
 # ---- namespaces, setuid, ptrace ----

@@ -38,13 +38,28 @@ static int deny_masked(scmp_filter_ctx ctx, int error, int call, unsigned arg, u
 	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(error), call, 1, cmp);
 }
 
+/* A block whose size is a power of two, and begins at a multiple of it: one rule where nothing
+ * of it is allowed. libseccomp takes 1 ms of each start for a rule for each family. */
+static int deny_block(scmp_filter_ctx ctx, int call, unsigned first, unsigned size)
+{
+	bool whole = true;
+	int err;
+
+	for (unsigned family = first; family < first + size; family++)
+		whole = whole && !allowed(family);
+	if (whole)
+		return deny_masked(ctx, EAFNOSUPPORT, call, 0, INT_MASK & ~(uint64_t)(size - 1),
+				   first);
+	if (size == 1)
+		return 0;
+	err = deny_block(ctx, call, first, size / 2);
+	return err ? err : deny_block(ctx, call, first + size / 2, size / 2);
+}
+
 static int deny_families(scmp_filter_ctx ctx, int call)
 {
-	int err = 0;
+	int err = deny_block(ctx, call, 0, FAMILY_END);
 
-	for (unsigned family = 0; !err && family < FAMILY_END; family++)
-		if (!allowed(family))
-			err = deny_masked(ctx, EAFNOSUPPORT, call, 0, INT_MASK, family);
 	for (uint64_t bit = FAMILY_END; !err && bit <= INT_MASK; bit <<= 1)
 		err = deny_masked(ctx, EAFNOSUPPORT, call, 0, bit, bit);
 	return err;
