@@ -190,15 +190,73 @@ def test_bad_usage_is_2(words):
 MOUNTS = "cap_sys_admin,cap_dac_read_search=ep"
 
 
+RCU = pathlib.Path("/sys/kernel")
+
+
+@pytest.fixture
+def rcu():
+    """The kernel's two numbers, which are there again afterwards."""
+    before = {name: (RCU / name).read_text() for name in ("rcu_expedited", "rcu_normal")}
+    if before["rcu_expedited"].strip() == "20942":  # somebody's moment
+        before["rcu_expedited"] = "0"
+    for name in before:
+        (RCU / name).write_text("0")
+    yield lambda name, value: (RCU / name).write_text(value)
+    for name, value in before.items():
+        (RCU / name).write_text(value)
+
+
+def quick_starts(prefix=()):
+    feature = examine(prefix)[1]["quick starts by sluiced"]
+    assert feature["status"] == "unknown" or "rcu_expedited" in feature["hint"]
+    return feature["status"], feature["detail"]
+
+
+# Never switched by a test: from 6.18 on it cannot be taken back.
+FAVORED = any("favordynmods" in line.partition(" - ")[2]
+              for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+              if " - cgroup2 " in line)
+unfavored = pytest.mark.skipif(FAVORED, reason="cgroup2 is mounted with favordynmods")
+
+
 @as_root
-def test_moves_between_cgroups():
-    """Never switched by a test: from 6.18 on it cannot be taken back."""
-    quick = any("favordynmods" in line.partition(" - ")[2]
-                for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-                if " - cgroup2 " in line)
-    feature = examine()[1]["quick starts by sluiced"]
-    assert feature["status"] == ("ok" if quick else "degraded")
-    assert "favordynmods" in feature["detail"] and "favordynmods" in feature["hint"]
+def test_quick_starts(rcu):
+    status, detail = quick_starts()
+    assert status == "ok"
+    assert ("favordynmods" if FAVORED else "can be written, for the moment of a start") in detail
+
+
+@as_root
+@unfavored
+def test_quick_starts_by_the_administrator(rcu):
+    rcu("rcu_expedited", "1")
+    assert quick_starts() == ("ok", "/sys/kernel/rcu_expedited is 1: all grace periods are expedited")
+
+
+@as_root
+@unfavored
+def test_no_quick_starts_where_the_administrator_wants_none(rcu):
+    rcu("rcu_normal", "1")
+    assert quick_starts() == ("degraded",
+                              "/sys/kernel/rcu_normal is 1: no grace period is expedited")
+    rcu("rcu_expedited", "1")
+    assert quick_starts()[0] == "degraded"
+
+
+@as_root
+@unfavored
+def test_no_quick_starts_on_a_read_only_sys(rcu):
+    knob = RCU / "rcu_expedited"
+    prefix = ("unshare", "-m", "sh", "-c", f"mount --bind {knob} {knob} && "
+              f"mount -o remount,bind,ro {knob} && exec \"$0\" \"$@\"")
+    assert quick_starts(prefix) == ("degraded", f"{knob} cannot be written: Read-only file system")
+
+
+@as_root
+@unfavored
+def test_quick_starts_are_unknown_to_others(rcu, readable_sluice):
+    status, detail = quick_starts(NOBODY)
+    assert status == "unknown" and "Permission denied" in detail
 
 
 @as_root

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernel/expedite.h"
 #include "target/cgroup_policy.h"
 
 static __attribute__((noreturn)) void die(const char *what, struct sl_diag *diag)
@@ -100,6 +101,7 @@ int main(int argc, char **argv)
 	last = (unsigned)strtoul(argv[5], NULL, 10);
 	for (i = first; i <= last; i++)
 		make(argv[2], i);
+	sl_expedite_open();
 	before = available_kib();
 	at = now_ms();
 	if (sl_state_open(&options, &state, &diag))

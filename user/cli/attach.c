@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "kernel/expedite.h"
 #include "output.h"
 #include "pins.h"
 #include "target/cgroup_policy.h"
@@ -180,6 +181,8 @@ static int attach_device(const struct request *r, struct sl_diag *diag)
 	bool guarded = false;
 	int err = sl_device_find(r->device, &device, diag);
 
+	if (!err)
+		sl_expedite_open(); /* without it takes longer */
 	if (err || sl_pins_open(true, &state))
 		return SL_EXIT_FAILED;
 	err = sl_device_attach(state, &device, &r->options, &attached, diag);
@@ -208,6 +211,7 @@ static int attach_cgroup(const struct request *r, struct sl_diag *diag)
 
 	if (err)
 		return SL_EXIT_FAILED;
+	sl_expedite_open();
 	err = sl_pins_open(true, &state);
 	if (!err) {
 		err = sl_cgroup_attach(state, &cgroup, &r->options, &attached, diag);

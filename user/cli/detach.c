@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "kernel/expedite.h"
 #include "output.h"
 #include "pins.h"
 
@@ -138,8 +139,10 @@ static int ask(struct sl_control *control, const char *name, bool is_cgroup, boo
 static int detach_pins(const char *name, bool is_cgroup, bool json, struct sl_diag *diag)
 {
 	struct detaching d = {.diag = diag, .json = json};
-	int status = sl_pins_open(false, &d.state);
+	int status;
 
+	sl_expedite_open(); /* without it takes longer */
+	status = sl_pins_open(false, &d.state);
 	if (status == -ENOENT && !name)
 		return SL_EXIT_OK;
 	if (status == -ENOENT)

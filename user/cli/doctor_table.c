@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 
 #include "doctor.h"
+#include "kernel/expedite.h"
 #include "kernel/probe.h"
 #include "target/private.h"
 
@@ -174,10 +175,11 @@ const struct sl_feature sl_features[] = {
 	 "questions are judged on their way to it; what it asks in turn is its own traffic",
 	 "docs/names.md, \"Stubs\"", sl_try_resolver, 0, 0},
 	{"quick starts by sluiced", false,
-	 "`sluice run` of members of its group: the kernel moves a process into another cgroup",
-	 "each start waits 4 to 20 ms for the whole system (a grace period)",
-	 "mount -o remount,favordynmods of cgroup2: forks cost more, and from 6.18 on it stays "
-	 "until a reboot (docs/sluiced.md)",
+	 "`sluice run` of members of its group (a process is moved into another cgroup), and "
+	 "attachments: the kernel waits for its grace periods",
+	 "each start waits 4 to 20 ms for the whole system (a grace period), each attachment as long",
+	 "let sluiced write " SL_EXPEDITE_KNOB " (ReadWritePaths= of its unit; not in a "
+	 "container), and leave rcu_normal 0 (docs/sluiced.md, \"Grace periods\")",
 	 sl_try_moves, 0, 0},
 	{"names in runs by sluiced", false,
 	 "`sluice run` of members of its group, policies with names",

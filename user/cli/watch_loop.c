@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "kernel/expedite.h"
 #include "output.h"
 #include "pins.h"
 #include "watch.h"
@@ -194,6 +195,7 @@ static int start(struct sl_watch *watch, struct sl_diag *diag)
 		sl_error(diag, NULL, "cannot follow resolv.conf: %s", strerror(-err));
 		return err;
 	}
+	sl_expedite_open(); /* without it takes longer */
 	if (sl_pins_open(true, &watch->devices.state))
 		return -EINVAL;	/* said */
 	sl_state_unlock(watch->devices.state);

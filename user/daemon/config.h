@@ -102,6 +102,7 @@ struct sl_config {
 	struct sl_config_kubernetes kubernetes;
 	char *runtimes[SL_CONF_R_N]; /* their directories; owned, NULL: the usual one */
 	const json_t *memory; /* while it is loaded; borrowed */
+	bool no_expedite; /* grace periods take what they take */
 	__s64 meter_s; /* between two `meter` records */
 	bool has_metrics;
 	struct sl_metrics_listen metrics;
@@ -145,6 +146,7 @@ enum {
 	SL_CONF_METRICS,
 	SL_CONF_RUNTIMES,
 	SL_CONF_METER,
+	SL_CONF_EXPEDITE,
 	SL_CONF_KUBERNETES,
 	SL_CONF_N
 };

@@ -26,6 +26,7 @@ static const struct sl_key top[] = {
 			      "where Debian has them", BUILT, NULL, NULL},
 	[SL_CONF_METER] = {"meter", "a duration, as 10s or 5m, at most 1d", "1m", BUILT, NULL,
 			   NULL},
+	[SL_CONF_EXPEDITE] = {"expedite", "true or false", "true", BUILT, NULL, NULL},
 	[SL_CONF_KUBERNETES] = {"kubernetes", "a mapping of directory, cri, default and others",
 				"none", BUILT, NULL, NULL},
 };

@@ -103,12 +103,20 @@ static void meter_read(struct sl_parser *p, const struct sl_key *key, void *obje
 		((struct sl_config *)object)->meter_s = seconds;
 }
 
+static void expedite_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	static const char *const words[] = {"true", "false", NULL};
+
+	((struct sl_config *)object)->no_expedite = sl_word_read(p, key, words) == 1;
+}
+
 static sl_value_fn *const top_values[] = {
 	[SL_CONF_SLUICED] = version_read, [SL_CONF_POLICIES] = policies_read,
 	[SL_CONF_GROUP] = group_read,	  [SL_CONF_RUN] = sl_conf_run_read,
 	[SL_CONF_TARGETS] = sl_conf_targets_read, [SL_CONF_DEFAULTS] = sl_conf_defaults_read,
 	[SL_CONF_AUDIT] = audit_read,	  [SL_CONF_METRICS] = metrics_read,
 	[SL_CONF_RUNTIMES] = sl_conf_runtimes_read, [SL_CONF_METER] = meter_read,
+	[SL_CONF_EXPEDITE] = expedite_read,
 	[SL_CONF_KUBERNETES] = sl_conf_kubernetes_read,
 };
 

@@ -14,6 +14,7 @@
 #include "daemon.h"
 #include "first_look.h"
 #include "hand.h"
+#include "kernel/expedite.h"
 #include "notify.h"
 #include "server.h"
 
@@ -157,6 +158,16 @@ static void open_lookout(struct sl_daemon *daemon)
 		daemon->cgroups.lookout = &daemon->lookout.ops;
 }
 
+/* Where it cannot be written all that waits for the kernel takes longer. */
+static void open_expedite(void)
+{
+	int err = sl_expedite_open();
+
+	if (err)
+		fprintf(stderr, "sluiced: starts and attachments wait for whole grace periods: "
+			SL_EXPEDITE_KNOB ": %s\n", strerror(-err));
+}
+
 /* A host without cgroup2 still has devices. */
 static void open_cgroups(struct sl_daemon *daemon)
 {
@@ -203,6 +214,7 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 	open_lookout(daemon);
 	open_forwarders(daemon);
 	err = sl_daemon_serve_metrics(daemon, diag);
+	open_expedite();
 	if (!err)
 		err = open_state(daemon, diag);
 	if (!err)
@@ -316,6 +328,7 @@ static void stop(struct sl_daemon *daemon)
 	sl_cgroups_close(&daemon->cgroups, daemon->loop);
 	sl_devices_free(&daemon->devices);
 	sl_state_close(daemon->devices.state);
+	sl_expedite_close();
 	sl_config_free(daemon->config);
 	json_decref(daemon->reload.errors);
 	if (daemon->addresses.fd >= 0)

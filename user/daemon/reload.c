@@ -8,6 +8,7 @@
 #include "audit/json.h"
 #include "begins.h"
 #include "daemon.h"
+#include "kernel/expedite.h"
 
 static void note_failure(struct sl_daemon *daemon, struct sl_diag *diag, int err)
 {
@@ -98,6 +99,7 @@ int sl_daemon_reload(struct sl_daemon *daemon)
 		sl_config_free(daemon->config);
 		daemon->config = config;
 		sl_begins_keep(daemon->options, config);
+		sl_expedite_allow(!config->no_expedite);
 		sl_runs_regroup(daemon);
 		sl_pods_regroup(daemon);
 		sl_daemon_set_sinks(daemon);

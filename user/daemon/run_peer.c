@@ -16,6 +16,7 @@
 
 #include "daemon.h"
 #include "kernel/effective.h"
+#include "kernel/expedite.h"
 #include "server.h"
 #include "target/cgroup.h"
 
@@ -204,8 +205,10 @@ static int move_to(int dir_fd, pid_t pid)
 
 	if (fd < 0)
 		return -errno;
+	sl_expedite_begin(); /* the kernel waits before it moves anybody */
 	if (write(fd, text, (size_t)n) != n)
 		err = -errno;
+	sl_expedite_end();
 	close(fd);
 	return err;
 }

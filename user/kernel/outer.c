@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "compile/compile.h"
+#include "expedite.h"
 #include "outer.h"
 #include "sluice_abi.h"
 #include "state.h"
@@ -87,8 +88,13 @@ int sl_outer_wait(struct sl_outer_change *changes, size_t n)
 
 int sl_outer_change(struct sl_outer_change *changes, size_t n)
 {
+	int err;
+
+	sl_expedite_begin();
 	sl_outer_begin(changes, n);
-	return sl_outer_wait(changes, n);
+	err = sl_outer_wait(changes, n);
+	sl_expedite_end();
+	return err;
 }
 
 static __u32 power_of_two(__u32 n)

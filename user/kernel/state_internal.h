@@ -31,6 +31,7 @@
 #include <bpf/libbpf.h>
 #include <libmnl/libmnl.h>
 
+#include "expedite.h"
 #include "outer.h"
 #include "state.h"
 
@@ -75,6 +76,7 @@ struct sl_switched {
 struct sl_pending {
 	struct sl_outer_change changes[SL_PENDING_CHANGES];
 	size_t n_changes;
+	bool expedited;		/* sl_expedite_begin, without its end */
 	__u32 cleared[SL_PENDING_SLOTS];	/* not free yet */
 	size_t n_cleared;
 	struct sl_switched switched[SL_PENDING_SLOTS];
@@ -125,6 +127,8 @@ int sl_state_get_map(const char *pin, const struct bpf_map *like, struct sl_diag
 int sl_state_get_program(const char *pin, const char *name, enum bpf_prog_type type,
 			 struct sl_diag *diag);
 
+/* 0 or -errno. */
+int sl_state_detach_link(int fd);
 /* Detaches a pinned link and removes the pin. Without its pin the link would go too, but
  * only when the kernel comes to it. */
 void sl_state_drop_link(const char *pin);

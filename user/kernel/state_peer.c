@@ -281,7 +281,7 @@ static int guard(const struct sl_state *s, const struct sl_target *t, const char
 		err = bpf_obj_pin(fd, pin) ? -errno : 0;
 	}
 	if (err)
-		bpf_link_detach(fd);
+		sl_state_detach_link(fd);
 	close(fd);
 	return err;
 }

@@ -10,16 +10,35 @@
 
 #include "state_internal.h"
 
+/* Changes that are made fast: of one target or two. Of more the kernel's usual grace period ends
+ * while the next ones are begun, and costs the machine's CPUs less. */
+#define SL_PENDING_FEW 16
+
+static void hurry(struct sl_pending *p, bool yes)
+{
+	if (yes && !p->expedited)
+		sl_expedite_begin();
+	else if (!yes && p->expedited)
+		sl_expedite_end();
+	p->expedited = yes;
+}
+
+static void wait(struct sl_state *s)
+{
+	sl_outer_wait(s->pending.changes, s->pending.n_changes);
+	s->pending.n_changes = 0;
+	hurry(&s->pending, false);
+}
+
 struct sl_outer_change *sl_state_begin(struct sl_state *s, const struct sl_outer_change *changes,
 				       size_t n)
 {
 	struct sl_pending *p = &s->pending;
 	struct sl_outer_change *begun;
 
-	if (p->n_changes + n > SL_PENDING_CHANGES) {
-		sl_outer_wait(p->changes, p->n_changes);
-		p->n_changes = 0;
-	}
+	if (p->n_changes + n > SL_PENDING_CHANGES)
+		wait(s);
+	hurry(p, p->n_changes + n <= SL_PENDING_FEW);
 	begun = p->changes + p->n_changes;
 	memcpy(begun, changes, n * sizeof(*changes));
 	sl_outer_begin(begun, n);
@@ -58,12 +77,6 @@ bool sl_state_is_pending(const struct sl_state *s, __u32 slot)
 		if (p->switched[i].slot == slot)
 			return true;
 	return false;
-}
-
-static void wait(struct sl_state *s)
-{
-	sl_outer_wait(s->pending.changes, s->pending.n_changes);
-	s->pending.n_changes = 0;
 }
 
 /* ---- cleared ---- */

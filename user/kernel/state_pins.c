@@ -108,12 +108,22 @@ int sl_state_replace_pin(const struct sl_state *s, int fd, const char *pin)
 	return err;
 }
 
+int sl_state_detach_link(int fd)
+{
+	int err;
+
+	sl_expedite_begin(); /* of a device: the kernel waits for frames that are on their way */
+	err = bpf_link_detach(fd) ? -errno : 0;
+	sl_expedite_end();
+	return err;
+}
+
 void sl_state_drop_link(const char *pin)
 {
 	int fd = bpf_obj_get(pin);
 
 	if (fd >= 0) {
-		bpf_link_detach(fd);
+		sl_state_detach_link(fd);
 		close(fd);
 	}
 	unlink(pin);

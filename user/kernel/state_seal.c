@@ -157,7 +157,7 @@ static int mend_link(const struct sl_state *s, const struct sl_target *t,
 	free(pin);
 	err = sl_state_attach_tcx(s, t, direction);
 	if (!err)
-		bpf_link_detach(shutter);
+		sl_state_detach_link(shutter);
 	/* else it stays shut, until it is tried again or this process ends */
 	if (!err || err == -ENODEV)
 		close(shutter);

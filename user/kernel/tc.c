@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "expedite.h"
 #include "tc.h"
 
 /* include/uapi/linux/bpf.h of 6.6; Debian 12's headers are older. */
@@ -27,9 +28,14 @@ int sl_tcx_link(int prog_fd, unsigned ifindex, enum sl_direction direction)
 				     .attach_type = direction == SL_EGRESS ? TCX_INGRESS :
 									     TCX_EGRESS,
 				     .flags = TCX_BEFORE};
-	int fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	int fd;
 
-	return fd < 0 ? -errno : fd;
+	sl_expedite_begin();
+	fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	if (fd < 0)
+		fd = -errno;
+	sl_expedite_end();
+	return fd;
 }
 
 int sl_tcx_link_ifindex(const char *pin, __u32 *id)

@@ -10,6 +10,7 @@
 
 #include "choose.h"
 #include "hook.h"
+#include "kernel/expedite.h"
 #include "resolve/resolve.h"
 #include "target/device.h"
 #include "target/links.h"
@@ -22,7 +23,10 @@ static int open_state(struct sl_guest *guest)
 {
 	struct sl_state_options options = {.path = guest->state_path, .create = true};
 
-	return guest->state ? 0 : sl_state_open(&options, &guest->state, guest->diag);
+	if (guest->state)
+		return 0;
+	sl_expedite_open(); /* without it takes longer */
+	return sl_state_open(&options, &guest->state, guest->diag);
 }
 
 /* ---- is it a device whose frames cross tc? ---- */
