@@ -262,7 +262,7 @@ def test_a_duration_goes_on_over_restarts(host, prober):
     host.put("sluiced.yaml", "sluiced: 2\n")
     host.start_daemon("--trust-clock", wait=False).wait_error("sluiced: ")
     host.put("sluiced.yaml", CONFIG)
-    assert host.sluice("apply").returncode == 0
+    assert until(lambda: host.sluice("apply").returncode == 0)     # it listens after it has read
     assert begun(host)["soon"] == first["soon"] - 7260 and not prober.arrives("198.51.100.1")
     # another target's is its own; and this one's begins anew when it comes back
     host.configure(CONFIG.replace("vnet*", "vnet[0-9]"), agent=later)
@@ -469,6 +469,29 @@ def test_isolated_until_its_policy_can_be_resolved(host):
     assert target["policy"] == "sluiced-isolated" and "@gateway" in target["why"]
     host.ip("addr add 192.0.2.1/24 dev vnet0")
     host.attached("vnet0", policy="agent", state="attached")
+
+
+def test_hundreds_at_once_hold_up_nobody(host):
+    """Clients are answered while the others still wait for theirs; all of them are shut before
+    the first gets its policy."""
+    count = 120
+    host.veth("vnet-first", up=False)
+    host.configure(CONFIG + "expedite: false\n")  # some seconds of work
+    host.start_daemon()
+    host.attached("vnet-first", policy="agent")
+    host.daemon.signal(signal.SIGSTOP)
+    host.batch([f"link add vnet{i} type veth peer name p{i}" for i in range(count)])
+    host.daemon.signal(signal.SIGCONT)
+    given, shut = [1], []
+    while given[-1] <= count:
+        targets = host.full_status()["targets"]
+        given.append(sum(bool(t["generation"]) for t in targets))
+        shut.append(len(targets) - given[-1])
+        assert host.daemon.child.poll() is None
+    print(f"\n{len(given) - 1} answers meanwhile: policies {given}, shut {shut}")
+    assert any(1 < n < count for n in given), given
+    assert any(n and n < count for n in shut), shut
+    assert all(n == 1 or n + s == count + 1 for n, s in zip(given[1:], shut)), (given, shut)
 
 
 def test_two_at_once(host):

@@ -135,7 +135,7 @@ static int loop(struct sl_watch *watch, struct pollfd polls[POLL_N])
 		if (polls[POLL_RESOLVERS].revents)
 			on_resolvers(watch);
 		if (!err)
-			sl_devices_work(&watch->devices);
+			sl_devices_work(&watch->devices, ~0ull);
 		sl_watch_drain(watch, false);
 		sl_watch_answer_metrics(watch);
 		if (watch->devices.started && !was_ready)

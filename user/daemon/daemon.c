@@ -22,7 +22,7 @@
 #define TICK_MS 250		    /* the ring is drained at least this often */
 #define CHECK_NS (300 * 1000000ull) /* is all still in place? */
 #define RECONCILE_NS (60 * SECOND)
-#define TURN_NS (250 * 1000000ull) /* of cgroups that come, at a stretch */
+#define TURN_NS (250 * 1000000ull) /* of devices, and of cgroups, at a stretch */
 
 /* ---- what is polled ---- */
 
@@ -283,7 +283,7 @@ static void say_ready(struct sl_daemon *daemon)
 /* True: there is more to do at once. */
 static bool work(struct sl_daemon *daemon)
 {
-	__u64 now = sl_now_ns();
+	__u64 now = sl_now_ns(), turn_ns;
 	bool more;
 
 	if (daemon->reload_at_ns && now >= daemon->reload_at_ns)
@@ -297,12 +297,13 @@ static bool work(struct sl_daemon *daemon)
 		}
 		daemon->reconcile_at_ns = now + RECONCILE_NS;
 	}
-	sl_devices_work(&daemon->devices); /* first: a new one sends */
-	sl_pods_work(daemon);
 	/* ready: all that was there when we came has its policy */
-	sl_cgroups_work(&daemon->cgroups, daemon->devices.state, daemon->ready ? TURN_NS : ~0ull);
+	turn_ns = daemon->ready ? TURN_NS : ~0ull;
+	sl_devices_work(&daemon->devices, turn_ns); /* first: a new one sends */
+	sl_pods_work(daemon);
+	sl_cgroups_work(&daemon->cgroups, daemon->devices.state, turn_ns);
 	sl_veths_work(daemon);
-	sl_devices_work(&daemon->devices);
+	sl_devices_work(&daemon->devices, turn_ns);
 	sl_daemon_claim_events(daemon);
 	sl_daemon_drain(daemon, false);
 	sl_daemon_look(daemon, false);

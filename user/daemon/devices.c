@@ -210,6 +210,7 @@ static void retry(struct sl_devices *devices)
 
 		if (w->state == SL_WATCHED_FAILED)
 			w->state = SL_WATCHED_WAITING;
+		w->held = false; /* somebody may have opened it */
 		w->renew |= w->pending;
 	}
 }
@@ -354,23 +355,53 @@ static bool has_lost_something(struct sl_devices *devices)
 	return false;
 }
 
+static bool wants_hold(const struct sl_watched *w)
+{
+	const struct sl_attach_options *o = &w->group->given.attach;
+
+	return w->state == SL_WATCHED_WAITING && w->is_new && !w->held && !o->audit &&
+	       o->parsed->mode != SL_MODE_AUDIT && sl_device_is_there(w);
+}
+
 /* A device that has just come sends at once, and what a policy takes to be in place is
  * grace periods: until then nothing passes. All of them, before the first gets its
  * policy. Devices that were there before us are not interrupted; neither is anything
- * in audit mode. */
-static void hold_new(struct sl_devices *devices)
+ * in audit mode. False: time is over, and there are more. */
+static bool hold_new(struct sl_devices *devices, __u64 until_ns)
 {
 	struct sl_diag ignored = {}; /* attaching it will say the same */
+	bool held = false, all = true;
 
-	for (size_t i = 0; i < devices->n_devices; i++) {
-		const struct sl_watched *w = &devices->devices[i];
-		const struct sl_attach_options *o = &w->group->given.attach;
+	for (size_t i = 0; i < devices->n_devices && all; i++) {
+		struct sl_watched *w = &devices->devices[i];
 
-		if (w->state == SL_WATCHED_WAITING && w->is_new && !o->audit &&
-		    o->parsed->mode != SL_MODE_AUDIT && sl_device_is_there(w))
-			sl_state_hold_device(devices->state, &w->device, &ignored);
+		if (!wants_hold(w))
+			continue;
+		all = !held || sl_now_ns() < until_ns;
+		if (!all)
+			continue;
+		sl_state_hold_device(devices->state, &w->device, &ignored);
+		w->held = held = true;
 	}
 	sl_diag_free(&ignored);
+	return all;
+}
+
+/* False: time is over. */
+static bool work_on_all(struct sl_devices *devices, __u64 until_ns)
+{
+	struct sl_device_found *found = look(devices);
+	size_t first = devices->next < devices->n_devices && until_ns != ~0ull ? devices->next : 0;
+	size_t i;
+
+	for (i = first; found && i < devices->n_devices; i++) {
+		if (i > first && sl_now_ns() >= until_ns)
+			break;
+		work_on(devices, &devices->devices[i], &found[i]);
+	}
+	free(found);
+	devices->next = i < devices->n_devices ? i : 0;
+	return !found || !devices->next;
 }
 
 static int lock(struct sl_devices *devices)
@@ -383,11 +414,11 @@ static int lock(struct sl_devices *devices)
 	return err == -ESTALE ? devices->ops->reopen(devices->context) : err;
 }
 
-static void change_state(struct sl_devices *devices)
+static void change_state(struct sl_devices *devices, __u64 at_most_ns)
 {
-	struct sl_device_found *found;
-
+	__u64 begin = sl_now_ns(), until = at_most_ns > ~0ull - begin ? ~0ull : begin + at_most_ns;
 	int err = lock(devices);
+	bool all;
 
 	if (err == -EAGAIN) /* a command changes it now */
 		devices->busy_at_ns = sl_now_ns() + BUSY_NS;
@@ -395,18 +426,16 @@ static void change_state(struct sl_devices *devices)
 		sl_devices_retry_later(devices);
 	if (err)
 		return;
-	hold_new(devices);
+	all = hold_new(devices, until);
 	if (devices->sweep)
 		sl_state_sweep(devices->state);
 	devices->sweep = false;
-	found = look(devices);
-	for (size_t i = 0; found && i < devices->n_devices; i++)
-		work_on(devices, &devices->devices[i], &found[i]);
-	free(found);
+	if (!all || !work_on_all(devices, until))
+		devices->busy_at_ns = begin; /* go on at once */
 	sl_state_unlock(devices->state);
 }
 
-void sl_devices_work(struct sl_devices *devices)
+void sl_devices_work(struct sl_devices *devices, __u64 at_most_ns)
 {
 	__u64 now = sl_now_ns();
 
@@ -418,7 +447,7 @@ void sl_devices_work(struct sl_devices *devices)
 		return;
 	if (has_work(devices) ||
 	    (is_due(&devices->check_at_ns, now) && has_lost_something(devices)))
-		change_state(devices);
+		change_state(devices, at_most_ns);
 	if (!devices->check_at_ns)
 		devices->check_at_ns = sl_now_ns() + devices->check_ns;
 }

@@ -63,6 +63,7 @@ struct sl_watched {
 	struct sl_target_group *group; /* a reference */
 	enum sl_watched_state state;
 	bool is_new;	     /* came after the start: nothing may pass before it is attached */
+	bool held;	     /* nothing passes it since it came, or it has a policy */
 	bool renew;	     /* what its policy means here may have changed */
 	bool pending;	     /* the policy that it should have could not be given to it */
 	bool orphan;	     /* its group is none of the set any more: keeps what it has */
@@ -104,6 +105,7 @@ struct sl_devices {
 	__u64 check_at_ns;   /* whether all is still attached */
 	__u64 busy_at_ns;    /* others were changing the state: to be looked at again */
 	unsigned retries;    /* without success */
+	size_t next;	     /* where work goes on; 0: from the beginning */
 	bool veth_said;
 	bool started;	     /* the devices that were there are known */
 	bool sweep;	     /* a device is gone */
@@ -124,8 +126,9 @@ void sl_devices_on_link(void *context, enum sl_link_change change, const struct 
 void sl_devices_on_change(struct sl_devices *devices);
 
 /* What the clock asks for, then attaches what waits, renews what is to be renewed,
- * and forgets what is gone. */
-void sl_devices_work(struct sl_devices *devices);
+ * and forgets what is gone. Of many that come at once not all at a stretch: who calls has other
+ * work, and when at_most_ns are over calls again after sl_devices_timeout, which is 0 then. */
+void sl_devices_work(struct sl_devices *devices, __u64 at_most_ns);
 
 /* Milliseconds until sl_devices_work has something to do again; -1: never. */
 int sl_devices_timeout(const struct sl_devices *devices);

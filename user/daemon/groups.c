@@ -134,6 +134,8 @@ void sl_devices_regroup(struct sl_devices *devices, struct sl_target_group **gro
 void sl_devices_take_back(struct sl_devices *devices)
 {
 	for (size_t i = 0; i < devices->n_devices; i++)
-		if (devices->devices[i].state == SL_WATCHED_RELEASED)
+		if (devices->devices[i].state == SL_WATCHED_RELEASED) {
 			devices->devices[i].state = SL_WATCHED_WAITING;
+			devices->devices[i].held = false;
+		}
 }

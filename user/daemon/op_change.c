@@ -382,7 +382,7 @@ void sl_op_apply(struct sl_caller *client, const json_t *request)
 	}
 	sl_devices_take_back(&d->devices);
 	sl_cgroups_take_back(&d->cgroups);
-	sl_devices_work(&d->devices);
+	sl_devices_work(&d->devices, ~0ull);
 	sl_cgroups_work(&d->cgroups, d->devices.state, ~0ull);
 	for (size_t i = 0; i < d->devices.n_devices; i++)
 		count[d->devices.devices[i].state]++;

@@ -231,7 +231,7 @@ void sl_veths_give(struct sl_daemon *d, __u64 cgroup, const struct sl_veth *list
 	work_on(d, w, &round, sl_now_ns());
 	for (size_t i = 0; w->veths && w->veths->group && i < n; i++)
 		sl_veths_take(d, w->veths, &list[i]);
-	sl_devices_work(&d->devices);
+	sl_devices_work(&d->devices, ~0ull);
 }
 
 void sl_veths_work(struct sl_daemon *d)
@@ -317,7 +317,7 @@ const char *sl_veths_now(struct sl_daemon *d, const char *path)
 		nearest->veths->look_at_ns = 1;
 	work_on(d, nearest, &round, sl_now_ns());
 	free(round.list);
-	sl_devices_work(&d->devices);
+	sl_devices_work(&d->devices, ~0ull);
 	return open_end(d, nearest->veths);
 }
 
