@@ -77,6 +77,7 @@ struct sl_pending {
 	struct sl_outer_change changes[SL_PENDING_CHANGES];
 	size_t n_changes;
 	bool expedited;		/* sl_expedite_begin, without its end */
+	bool many;		/* those before these were many: so may these be */
 	__u32 cleared[SL_PENDING_SLOTS];	/* not free yet */
 	size_t n_cleared;
 	struct sl_switched switched[SL_PENDING_SLOTS];

@@ -11,7 +11,7 @@
 #include "state_internal.h"
 
 /* Changes that are made fast: of one target or two. Of more the kernel's usual grace period ends
- * while the next ones are begun, and costs the machine's CPUs less. */
+ * while the next ones are begun, and where CPUs are short it is the faster one. */
 #define SL_PENDING_FEW 16
 
 static void hurry(struct sl_pending *p, bool yes)
@@ -26,6 +26,7 @@ static void hurry(struct sl_pending *p, bool yes)
 static void wait(struct sl_state *s)
 {
 	sl_outer_wait(s->pending.changes, s->pending.n_changes);
+	s->pending.many = s->pending.n_changes > SL_PENDING_FEW;
 	s->pending.n_changes = 0;
 	hurry(&s->pending, false);
 }
@@ -38,7 +39,7 @@ struct sl_outer_change *sl_state_begin(struct sl_state *s, const struct sl_outer
 
 	if (p->n_changes + n > SL_PENDING_CHANGES)
 		wait(s);
-	hurry(p, p->n_changes + n <= SL_PENDING_FEW);
+	hurry(p, !p->many && p->n_changes + n <= SL_PENDING_FEW);
 	begun = p->changes + p->n_changes;
 	memcpy(begun, changes, n * sizeof(*changes));
 	sl_outer_begin(begun, n);
