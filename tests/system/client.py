@@ -228,8 +228,8 @@ def packet_socket(r):
 
 
 def io_uring(r):
-    done = subprocess.run([r["helper"], r["to"], str(r["port"])], check=True,
-                          stdout=subprocess.PIPE)
+    done = subprocess.run([r["helper"], r.get("operation", "connect"), r.get("by", "plain"), r["to"],
+                           str(r["port"])], check=True, stdout=subprocess.PIPE)
     result = json.loads(done.stdout)
     if result["errno"]:
         raise Failed(result["at"], errno.errorcode[result["errno"]])
