@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import client  # noqa: E402
 from liar import liar  # noqa: E402
 
-UDP_SEGMENT, SOL_UDP = 103, 17
+UDP_SEGMENT, UDP_GRO, SOL_UDP = 103, 104, 17
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_WINDOW = 19, 20, 21, 29
 TCP_RECV_QUEUE, TCP_SEND_QUEUE = 1, 2
@@ -103,8 +103,11 @@ def connect_times(r):
 
 
 def ask(r):
-    """Datagrams (hex) to a resolver from one socket; the answers that come in time."""
+    """Datagrams (hex) to a resolver from one socket; the answers that come in time. r["gro"]: the
+    socket takes several at once."""
     s = client.new(r, client.family(r["to"]), socket.SOCK_DGRAM)
+    if r.get("gro"):
+        client.call("setsockopt", s.setsockopt, SOL_UDP, UDP_GRO, 1)
     if r.get("connected"):
         client.call("connect", s.connect, (r["to"], r.get("port", 53)))
     for message in r["messages"]:
