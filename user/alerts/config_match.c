@@ -109,8 +109,9 @@ static void one_read(struct sl_parser *p, const struct sl_key *key, struct sl_ma
 {
 	const struct sl_key named = {.name = sl_field_name(field),
 				     .type = "a value or a list of values"};
-	struct reading reading = {.match = SL_ADD(list->matches, list->n)};
+	struct reading reading = {};
 
+	reading.match = SL_ADD(list->matches, list->n);
 	if (!reading.match) {
 		sl_parser_no_memory(p);
 		return;

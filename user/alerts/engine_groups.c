@@ -113,7 +113,7 @@ static struct sl_alert_group **find(struct sl_alert_engine *e, const struct sl_a
 	struct sl_alert_group **at = &e->table[hash & (e->size - 1)];
 
 	while (*at && ((*at)->hash != hash || (*at)->rule != rule || (*at)->key_len != key->n ||
-		       memcmp((*at)->key, key->bytes, key->n)))
+		       (key->n && memcmp((*at)->key, key->bytes, key->n))))
 		at = &(*at)->chain;
 	return at;
 }

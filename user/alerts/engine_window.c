@@ -49,7 +49,7 @@ static __u64 distinct(struct sl_alert_group *g, const struct sl_addition *add)
 		at->step = at->step > add->step ? at->step : add->step;
 	else if (g->n_distinct < g->rule->threshold)
 		g->distinct[g->n_distinct++] = (struct sl_distinct){add->hash, add->step};
-	else if (oldest->step < add->step)
+	else if (oldest && oldest->step < add->step)
 		*oldest = (struct sl_distinct){add->hash, add->step};
 	for (at = g->distinct; at < g->distinct + g->n_distinct; at++)
 		n += at->step > add->now_step - SL_ALERT_BUCKETS;
@@ -107,7 +107,7 @@ static int beacon(struct sl_alert_group *g, const struct sl_addition *add, __u64
 		return 0;
 	if (g->n_moments > g->rule->threshold)
 		drop_moments(g, 1);
-	if (g->n_moments < g->rule->threshold || !is_regular(g))
+	if (g->n_moments < 2 || g->n_moments < g->rule->threshold || !is_regular(g))
 		return 0;
 	*value = (__u64)((g->moments[g->n_moments - 1] - g->moments[0]) /
 			 (__s64)(g->n_moments - 1) / 1000000);

@@ -27,17 +27,16 @@ struct sl_aggregate {
 
 /* What makes two events the same one, as bytes. */
 struct identity {
-	__u32 slot;
-	__u16 ethertype, vlan;
-	__u8 mac[6];
 	__u64 generation;
 	__u8 source[16], destination[16];
-	__u32 rule, pid, flags;
-	__u16 port;
-	__u8 family, protocol, verdict, reason, direction, hook;
 	char comm[16];
-	__u32 reserved;		/* no padding: it is compared as bytes */
+	__u32 slot, rule, pid, flags;
+	__u16 ethertype, vlan, port;
+	__u8 mac[6];
+	__u8 family, protocol, verdict, reason, direction, hook;
+	__u8 reserved[6]; /* no padding: it is compared as bytes */
 };
+_Static_assert(sizeof(struct identity) == 8 + 3 * 16 + 4 * 4 + 3 * 2 + 6 + 6 + 6, "no padding");
 
 static struct identity identity_of(const struct sl_event *e)
 {

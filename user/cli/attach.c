@@ -315,7 +315,7 @@ int cmd_attach(int argc, char **argv)
 				  "addresses of their host", r.bound);
 	if (!status && diag.n_errors)
 		status = SL_EXIT_USAGE;
-	if (!status)
+	if (!status && r.options.policy)
 		status = sl_output_done("attach", attach(&r, &diag));
 	sl_diag_print(&diag, stderr);
 	sl_diag_free(&diag);

@@ -253,6 +253,7 @@ static int explain_behind(struct explain *e)
 	if (!status) {
 		e->resolve.env = e->device ? &env : NULL;
 		status = explain(e);
+		e->resolve.env = NULL;
 	}
 	sl_environment_free(&env);
 	return status;

@@ -139,7 +139,7 @@ static int add_entry(struct compiler *c, __u32 rule, const struct sl_match *matc
 static int split_quic(struct compiler *c)
 {
 	const struct key_range udp = {IPPROTO_UDP << 16, IPPROTO_UDP << 16 | 0xffff};
-	struct entry all = c->entries[c->n_entries - 1], *e = &c->entries[c->n_entries - 1], *quic;
+	struct entry all = c->entries[c->n_entries - 1], *e, *quic;
 	size_t i, cap = 0, cap_quic = 0;
 	int err = 0;
 

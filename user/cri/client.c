@@ -245,6 +245,8 @@ static bool on_message(struct sl_cri *cri, const void *message, size_t len)
 	const char *why = "";
 	int err;
 
+	if (cri->phase == IDLE)
+		return true; /* nothing was asked */
 	if (cri->phase == LISTING) {
 		err = sl_cri_read_list(message, len, &cri->asked, &why);
 		if (!err) {

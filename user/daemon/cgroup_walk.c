@@ -222,13 +222,15 @@ char *sl_cgroups_where(void *context, __u64 id, bool *removed)
 	struct sl_cgroups *c = context;
 	const struct sl_watched_cgroup *w = sl_cgroups_find(c, id);
 	const char *path = w ? w->path : NULL;
+	bool is_gone = false;
 	char *real;
 
-	*removed = false;
 	for (size_t i = 0; i < c->n_gone && !path; i++)
 		if (c->gone[i].id == id && c->gone[i].path) {
 			path = c->gone[i].path;
-			*removed = true;
+			is_gone = true;
 		}
+	if (removed)
+		*removed = is_gone;
 	return path && asprintf(&real, "%s%s", c->mount, path) > 0 ? real : NULL;
 }

@@ -59,7 +59,7 @@ struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *c, const char *path,
 	return w;
 }
 
-void sl_cgroups_drop(struct sl_cgroups *c, struct sl_watched_cgroup *w)
+static void cgroup_free(struct sl_watched_cgroup *w)
 {
 	sl_target_group_put(w->group);
 	free(w->path);
@@ -68,6 +68,12 @@ void sl_cgroups_drop(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 	free(w->container);
 	sl_veths_free(w->veths);
 	sl_policy_free(w->asks);
+	*w = (struct sl_watched_cgroup){};
+}
+
+void sl_cgroups_drop(struct sl_cgroups *c, struct sl_watched_cgroup *w)
+{
+	cgroup_free(w);
 	*w = c->list[--c->n];
 }
 
@@ -397,8 +403,9 @@ void sl_cgroups_close(struct sl_cgroups *c, int loop)
 		close(c->source.fd);
 	}
 	sl_cgroup_found_by(NULL, NULL);
-	while (c->n)
-		sl_cgroups_drop(c, &c->list[0]);
+	for (size_t i = 0; i < c->n; i++)
+		cgroup_free(&c->list[i]);
+	c->n = 0;
 	free(c->list);
 	while (c->n_gone)
 		free(c->gone[--c->n_gone].path);

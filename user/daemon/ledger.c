@@ -152,22 +152,22 @@ static void learn_rules(struct entry *e, const struct sl_state *state, __u32 slo
 
 static void tell_expired(struct sl_ledger *l, struct entry *e, __u64 now)
 {
-	size_t i = 0;
+	size_t kept = 0;
 
-	while (i < e->n_deadlines) {
-		struct deadline *d = &e->deadlines[i];
+	for (size_t i = 0; i < e->n_deadlines; i++) {
+		struct deadline d = e->deadlines[i];
 
-		if (d->at_ns > now) {
-			i++;
+		if (d.at_ns > now) {
+			e->deadlines[kept++] = d;
 			continue;
 		}
 		l->out(l->context, json_pack("{s:s, s:o, s:o, s:s, s:o}", "event", "expired", "target",
 					     target_json(e), "policy", sl_json_text(e->policy),
-					     "rule", d->rule, "generation",
+					     "rule", d.rule, "generation",
 					     sl_json_number(SL_WORD_GENERATION(e->word))));
-		free(d->rule);
-		*d = e->deadlines[--e->n_deadlines];
+		free(d.rule);
 	}
+	e->n_deadlines = kept;
 }
 
 /* ---- targets ---- */

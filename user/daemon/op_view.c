@@ -270,11 +270,12 @@ void sl_op_status(struct sl_caller *client, const json_t *request)
 static bool owns(const struct sl_caller *client, const char *cgroup)
 {
 	const struct sl_daemon *d = client->daemon;
-	size_t n = d->cgroups.mount ? strlen(d->cgroups.mount) : 0;
+	const char *mount = d->cgroups.mount ? d->cgroups.mount : "";
+	size_t n = strlen(mount);
 
 	for (const struct sl_run *r = d->runs.list; r; r = r->next)
 		if (r->state != SL_RUN_READY && r->uid == client->uid &&
-		    (!strcmp(cgroup, r->path) || (!strncmp(cgroup, d->cgroups.mount, n) &&
+		    (!strcmp(cgroup, r->path) || (!strncmp(cgroup, mount, n) &&
 						  !strcmp(cgroup + n, r->path))))
 			return true;
 	return false;

@@ -170,7 +170,7 @@ static void forget_all(struct sl_daemon *d)
 		d->cgroups.list[i].of_pod = false;
 	}
 	while (p->n)
-		sl_pods_drop(p, &p->list[0]);
+		sl_pods_drop(p, &p->list[p->n - 1]);
 	sl_pods_close_sources(d);
 	p->on = false;
 	d->cgroups.pods = NULL;
@@ -202,7 +202,7 @@ void sl_pods_close(struct sl_daemon *d)
 
 	d->cgroups.pods = NULL;
 	while (p->n)
-		sl_pods_drop(p, &p->list[0]);
+		sl_pods_drop(p, &p->list[p->n - 1]);
 	free(p->list);
 	p->list = NULL;
 	sl_pods_close_sources(d);

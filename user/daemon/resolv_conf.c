@@ -36,7 +36,7 @@ static void follow(struct sl_resolv_conf *file)
 	follow_one(file, PATH);
 	if (realpath(PATH, real) && strcmp(real, PATH))
 		follow_one(file, real);
-	for (int i = 0; i < n_old; i++) {
+	for (int i = 0; i < n_old && i < 2; i++) {
 		bool still = false;
 
 		for (int j = 0; j < file->n_files; j++)

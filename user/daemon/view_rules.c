@@ -134,7 +134,7 @@ static json_t *rows_json(struct hits *h)
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	if (h->rows)
 		qsort(h->rows, h->n, sizeof(*h->rows), most_first);
-	for (i = 0; rows && i < h->n; i++)
+	for (i = 0; rows && h->rows && i < h->n; i++)
 		json_array_append_new(
 			rows, row_json(&h->rows[i], ts.tv_sec * 1000000000ull + ts.tv_nsec));
 	return rows;

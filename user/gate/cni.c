@@ -323,9 +323,12 @@ static const char *missing(const char *command)
 		   : !strcmp(command, "DEL")				? 2
 									: 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (!getenv(all[i]) || !*getenv(all[i]))
+	for (size_t i = 0; i < n; i++) {
+		const char *value = getenv(all[i]);
+
+		if (!value || !*value)
 			return all[i];
+	}
 	return NULL;
 }
 

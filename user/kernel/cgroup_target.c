@@ -29,7 +29,7 @@ static int get_id(int dir_fd, __u64 *id)
 	int mount_id;
 
 	if (name_to_handle_at(dir_fd, "", &h.head, &mount_id, AT_EMPTY_PATH))
-		return -errno;
+		return errno ? -errno : -EIO;
 	if (h.head.handle_bytes != sizeof(*id) || h.head.handle_type != FILEID_KERNFS)
 		return -EXDEV;
 	memcpy(id, h.head.f_handle, sizeof(*id));
@@ -296,9 +296,8 @@ char *sl_state_cgroup_path(const struct sl_target *target)
 char *sl_state_cgroup_name(const struct sl_target *target)
 {
 	char *path = sl_state_cgroup_path(target);
-	bool removed;
 
 	if (!path && finder)
-		path = finder(finder_context, target->cgroup_id, &removed);
+		path = finder(finder_context, target->cgroup_id, NULL);
 	return path;
 }

@@ -151,7 +151,7 @@ char *sl_state_cgroup_path(const struct sl_target *target);
 /* The same, or where it was if that is known (below). */
 char *sl_state_cgroup_name(const struct sl_target *target);
 
-/* Where a cgroup is or (*removed) was, owned; NULL: not known. */
+/* Where a cgroup is or (*removed, unless NULL) was, owned; NULL: not known. */
 typedef char *(*sl_cgroup_finder)(void *context, __u64 id, bool *removed);
 /* Who may not open a cgroup by its id (CAP_DAC_READ_SEARCH) asks find first, and then looks at
  * all that there are. For the process; NULL: nobody is asked. */
