@@ -170,7 +170,7 @@ static int memory_key(const struct sl_alert_group *g, const struct sl_key_text *
 		memcpy(whole, text.bytes, text.n);
 		if (g->key)
 			memcpy(whole + text.n, g->key, g->key_len);
-		if (of)
+		if (of && of->bytes)
 			memcpy(whole + text.n + g->key_len, of->bytes, of->n);
 		sl_sha256(whole, n, key, SL_MEMORY_KEY);
 	}
