@@ -20,6 +20,7 @@ from test_names_attacks import ASKED, GOAL, WORKLOAD, good, honest, kind, reache
 from test_names_hosts import HOSTS, NAMES as LISTED, reached
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
+TREE_OVER = "dnslab"
 families = pytest.mark.parametrize("family", [4, 6])
 modes = ("none", "run")
 CAPABILITIES = "cap_sys_admin,cap_dac_read_search=ep"
@@ -174,6 +175,51 @@ def test_names_of_the_hosts_file(runs):
     finally:
         runs.stop()
         runs.start()
+
+
+# ---- what was sent on a connection and denied ----
+
+STREAM = dnsmsg.query("a.bad.example", dnsmsg.A, 7)
+STREAM = (len(STREAM).to_bytes(2, "big") + STREAM).hex()
+
+
+def asked_by_stream(agent, family):
+    return agent.do("ask_stream", to=SAYS[family], segments=[STREAM], timeout=1)
+
+
+@families
+def test_a_refused_question_by_tcp(runs, family):
+    """Its connection is closed under it: a run is told at once, as a command of root's is."""
+    assert asked_by_stream(runs.agent("none", ""), family)["reply"]
+    agent = runs.agent("run", policy(GOOD))
+    before = len(runs.lab.says.asked)
+    said = asked_by_stream(agent, family)
+    assert said["errno"] == "ECONNABORTED" and said["ms"] < 500, said
+    assert len(runs.lab.says.asked) == before
+    honest(runs.lab, agent, family)
+
+
+@families
+def test_a_cgroups_refused_question_by_tcp(runs, tree, family):
+    """The same of a cgroup of sluiced's; who shares nothing but the addresses is left alone."""
+    path = tree.make("asks")
+    words = [*runs.lab.inside(), *tree.within(path)]
+    agent = base.Agent([*words, PYTHON, str(runs.lab.folder / "dns_client.py")],
+                       runs.lab.new_folder())
+    runs.lab.agents.append(agent)
+    assert asked_by_stream(agent, family)["reply"]
+    done = subprocess.run([*runs.lab.inside(), SLUICE, "attach", "--cgroup", str(path), "-p",
+                           str(tree.file(policy(GOOD)))], env=runs.env, capture_output=True,
+                          text=True, check=False, timeout=WAIT)
+    assert done.returncode == 0, done.stderr
+    said = asked_by_stream(agent, family)
+    assert said["errno"] == "ECONNABORTED" and said["ms"] < 500, said
+    # below it the socket's cgroup is none of sluiced's: docs/names.md says that it waits
+    child = tree.make("asks/below")
+    agent = base.Agent([*runs.lab.inside(), *tree.within(child), PYTHON,
+                        str(runs.lab.folder / "dns_client.py")], runs.lab.new_folder())
+    runs.lab.agents.append(agent)
+    assert asked_by_stream(agent, family)["errno"] == "timeout"
 
 
 # ---- nobody teaches himself ----

@@ -60,6 +60,14 @@ static void on_event(void *context, const struct sl_event *event)
 	sl_aggregate_add(r->aggregate, event);
 }
 
+static bool is_of_command(void *context, const struct sl_event *event, __u64 cgroup_id)
+{
+	const struct sl_report *r = context;
+
+	(void)event;
+	return cgroup_id == r->cgroup_id;
+}
+
 int sl_report_open(struct sl_report *r, const struct sl_run_options *options,
 		   const struct sl_policy *policy, const struct sl_compiled *compiled,
 		   const struct sl_cgroup *target)
@@ -69,7 +77,8 @@ int sl_report_open(struct sl_report *r, const struct sl_run_options *options,
 	r->names = (struct sl_audit_names){.policy = policy->name, .target_kind = "cgroup",
 					   .target = target->path, .compiled = compiled,
 					   .boot_epoch_ns = sl_boot_epoch_ns()};
-	sl_abort_open(&r->abort, target->id);
+	r->cgroup_id = target->id;
+	sl_abort_open(&r->abort, is_of_command, r);
 	r->default_allows = policy->default_action == SL_ALLOW;
 	r->aggregate = sl_aggregate_new(on_record, r);
 	r->summary = sl_summary_new();

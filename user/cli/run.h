@@ -37,6 +37,7 @@ struct sl_report {
 	struct sl_summary *summary;
 	FILE *log;
 	struct sl_abort abort;	/* connections that were denied their data */
+	__u64 cgroup_id;	/* the command's */
 	__u64 sequence;		/* of the next record */
 	__u64 received;		/* events from the kernel */
 	bool log_failed, default_allows;

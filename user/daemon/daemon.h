@@ -30,6 +30,7 @@
 #include "pods.h"
 #include "resolv_conf.h"
 #include "runs.h"
+#include "target/abort.h"
 #include "veths.h"
 #include "view.h"
 
@@ -70,6 +71,7 @@ struct sl_daemon {
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;
 	struct sl_ledger *ledger;
+	struct sl_abort abort; /* connections of cgroups that were denied their data */
 	struct sl_control_server *server;
 	struct sl_files *files;
 	struct sl_sinks *sinks;			  /* the hub: it numbers every record */

@@ -135,11 +135,21 @@ static void on_record(void *context, const struct sl_event *event, __u64 count)
 	sl_sinks_put_event(daemon->sinks, names, event, count);
 }
 
+/* Of a cgroup below the target it would take a privilege to know whose it is. */
+static bool is_of_target(void *context, const struct sl_event *event, __u64 cgroup_id)
+{
+	struct sl_daemon *daemon = context;
+	const struct sl_watched_cgroup *w = sl_cgroups_find(&daemon->cgroups, cgroup_id);
+
+	return w && w->slot == event->slot;
+}
+
 static void on_event(void *context, const struct sl_event *event)
 {
 	struct sl_daemon *daemon = context;
 
 	daemon->received++;
+	sl_abort_connection(&daemon->abort, event);
 	sl_aggregate_add(daemon->aggregate, event);
 }
 
@@ -205,6 +215,7 @@ static void on_end(void *context, const struct sl_state *state, __u32 slot)
 
 int sl_daemon_open_events(struct sl_daemon *daemon)
 {
+	sl_abort_open(&daemon->abort, is_of_target, daemon);
 	daemon->ledger = sl_ledger_new(on_ledger, daemon);
 	if (!daemon->ledger)
 		return -ENOMEM;
@@ -221,6 +232,7 @@ void sl_daemon_close_events(struct sl_daemon *daemon)
 	sl_daemon_look(daemon, true);
 	if (daemon->devices.state)
 		sl_state_on_end(daemon->devices.state, NULL, NULL);
+	sl_abort_close(&daemon->abort);
 	sl_ledger_free(daemon->ledger);
 	sl_aggregate_free(daemon->aggregate);
 	sl_audit_targets_free(daemon->targets);

@@ -21,12 +21,13 @@ struct found {
 	__u64 cgroup_id;
 };
 
-void sl_abort_open(struct sl_abort *a, __u64 cgroup_id)
+void sl_abort_open(struct sl_abort *a, sl_abort_is_of *is_of, void *context)
 {
 	struct timeval wait = {.tv_usec = WAIT_MS * 1000};
 
 	*a = (struct sl_abort){.netlink = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC),
-			       .cgroup_id = cgroup_id};
+			       .is_of = is_of,
+			       .context = context};
 	if (!a->netlink)
 		return;
 	if (mnl_socket_bind(a->netlink, 0, MNL_SOCKET_AUTOPID) ||
@@ -116,9 +117,9 @@ bool sl_abort_connection(struct sl_abort *a, const struct sl_event *e)
 		return false;
 	memcpy(id.idiag_src, e->source, sizeof(id.idiag_src));
 	memcpy(id.idiag_dst, e->destination, sizeof(id.idiag_dst));
-	/* A namespace of the command's own may have the addresses of ours: the socket must be
-	 * of the command, and is named by its cookie then. */
-	if (ask(a, e, &id, SOCK_DIAG_BY_FAMILY, &found) || found.cgroup_id != a->cgroup_id)
+	/* it is named by its cookie then: no other socket that takes its place */
+	if (ask(a, e, &id, SOCK_DIAG_BY_FAMILY, &found) || !found.cgroup_id ||
+	    !a->is_of(a->context, e, found.cgroup_id))
 		return false;
 	return !ask(a, e, &found.id, SOCK_DESTROY, &found);
 }
