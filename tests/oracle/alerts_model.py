@@ -24,7 +24,7 @@ TYPES = {
     "dns": ("sum", {"event": "dns", "verdict": DENIED}, ["target"], [], 50, "1m"),
     "beacon": ("beacon", {"event": "connection"},
                ["target", "destination", "destination.port"], [], 6, None),
-    "loss": ("sum", {"event": ["lost", "gap"]}, ["target"], [], 1, "1m"),
+    "loss": ("sum", {"event": ["lost", "gap", "ring-full"]}, ["target"], [], 1, "1m"),
     "detach": ("sum", {"event": "foreign-change"}, ["target"], [], 1, "1m"),
     "expired": ("sum", {"event": "expired"}, ["target", "rule"], [], 1, "1m"),
     "custom": ("sum", {}, ["target"], [], 1, "1m"),

@@ -17,7 +17,7 @@ FLAWS = [
     ("now // step - 64]", "now // step - 63]"),
     ("now // step - 64]", "now // step - 65]"),
     ("self.now // rule.step - 64:", "self.now // rule.step - 63:"),
-    ('"event": ["lost", "gap"]', '"event": ["lost"]'),
+    ('"event": ["lost", "gap", "ring-full"]', '"event": ["lost", "ring-full"]'),
     ("missing -= min(missing, self.explained)", "pass"),
     ("            self.explained = 0\n", ""),
     ("if first is None or first > seq else first", ""),

@@ -359,11 +359,19 @@ def test_hundreds_at_once_hold_up_nobody(host):
     assert probe(host, first) == probe(host, cgroups[-1]) == (True, False)
 
 
+NAMED = ("sluice: 1\nname: named\ndns: {resolvers: [192.0.2.53]}\nrules:\n"
+         "  - allow: 127.0.0.1:7001/tcp\n  - allow: '*.good.example:7'\n")
+
+
 def test_churn_leaves_nothing(host):
+    """Each is judged before it goes, every second one by a policy with names."""
     count = int(os.environ.get("SLUICE_CHURN", "300"))
-    configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: open}}')
+    configured(host, f'{{match: {{cgroup: "{host.group}/*n"}}, policy: named}}',
+               f'{{match: {{cgroup: "{host.group}/*p"}}, policy: open}}', named=NAMED)
     host.start_daemon()
-    by_cgroup(host, make(host, "a0"), policy="open")
+    kept = [make(host, "kept-n"), make(host, "kept-p")]
+    by_cgroup(host, kept[0], policy="named")
+    by_cgroup(host, kept[1], policy="open")
     pid = host.daemon.child.pid
 
     def inner(outer):
@@ -380,24 +388,29 @@ def test_churn_leaves_nothing(host):
     def measure():
         return (len(os.listdir(f"/proc/{pid}/fd")),
                 int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4,
-                inner("sl_flows"), inner("sl_tables"))
+                *(inner(m) for m in ("sl_flows", "sl_tables", "sl_known", "sl_learned",
+                                     "sl_names")))
+
+    def attached(name):
+        return any(line.startswith(f"sluiced: attached {host.group}/{name}:")
+                   for line in host.daemon.errors[-400:])
     before = measure()
-    for i in range(1, count):
-        (host.top / f"a{i}").mkdir()
-        if i > 20:
-            (host.top / f"a{i - 20}").rmdir()
-    last = host.top / f"a{count - 1}"
-    by_cgroup(host, last, policy="open")
-    assert probe(host, last) == (True, False)
-    for path in host.top.iterdir():
-        if path.is_dir() and path.name not in ("a0", last.name):
-            path.rmdir()
-    assert until(lambda: len(host.full_status()["targets"]) == 2), host.full_status()["targets"]
+    for first in range(0, count, 20):
+        names = [f"c{i}{'pn'[i % 2]}" for i in range(first, min(first + 20, count))]
+        for name in names:
+            (host.top / name).mkdir()
+        assert until(lambda: all(map(attached, names)), 30), host.daemon.errors[-5:]
+        if first % 1000 == 0:
+            assert probe(host, host.top / names[-1]) == (True, False)
+        for name in names:
+            (host.top / name).rmdir()
+    assert until(lambda: len(host.full_status()["targets"]) == 2, 30)
     after = measure()
-    print(f"\n{count} cgroups; descriptors, resident KiB, maps of flows and of tables: {before} -> "
-          f"{after}")
+    print(f"\n{count} cgroups, each judged; descriptors, resident KiB, maps of flows, tables, "
+          f"names known, addresses, patterns: {before} -> {after}")
     assert after[0] <= before[0] + 1 and after[1] < before[1] + 8192
-    assert after[2:] == (2, 2) and before[2:] == (1, 1)
+    assert after[2:] == before[2:]
+    assert probe(host, kept[0]) == probe(host, kept[1]) == (True, False)
 
 
 @pytest.mark.parametrize("target, says", [

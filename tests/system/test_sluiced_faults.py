@@ -108,12 +108,14 @@ def flood(fd, frames):
 
 def test_stopped_under_a_flood_nothing_is_lost_in_silence(host, prober):
     """The reader of events stands still; what the ring cannot take is counted, the equation
-    holds for each target, and all that was submitted is read when it goes on."""
+    holds for each target, and all that was submitted is read when it goes on. What is in no event
+    is told, also by the next sluiced if this one dies, and once."""
+    log = host.folder / "a.jsonl"
     names = ["vnet0"] + [f"vnet{i}" for i in range(1, 7)]
     taps = [prober.tap] + [host.tap(name) for name in names[1:]]
     for name in names[1:]:
         host.ip(f"link set {name} up")
-    host.configure()
+    host.configure(CONFIG + f"audit: [{{file: {log}}}]\n")
     host.start_daemon()
     for name in names:
         host.attached(name, policy="agent")
@@ -154,6 +156,30 @@ def test_stopped_under_a_flood_nothing_is_lost_in_silence(host, prober):
                 sum(l["count"] for l in lines if l["event"] == "lost")) >= total["submitted"]
     assert until(accounted)
     assert any("events were lost" in w for w in host.full_status()["warnings"])
+
+    def told(event):
+        records = [json.loads(line) for line in log.read_text().splitlines()]
+        return [r for r in records if r["event"] == event]
+
+    def all_is_told():
+        targets.update(host.status())
+        return all(sum(r["count"] for r in told(event) if r["target"]["name"] == name) == t[key]
+                   for event, key in (("ring-full", "lost"), ("over-budget", "over_budget"))
+                   for name, t in targets.items())
+    assert until(all_is_told), (told("ring-full"), targets)
+    assert all(r["policy"] == "agent" for r in told("ring-full"))
+    before = host.status()
+    host.kill_daemon()
+    for tap in taps:
+        flood(tap, frames)
+    host.start_daemon()
+    assert until(all_is_told), (told("ring-full"), targets)
+    assert sum(t["lost"] for t in targets.values()) > sum(t["lost"] for t in before.values())
+    n = len(told("ring-full"))
+    assert host.daemon.close() == 0
+    host.start_daemon()
+    assert until(lambda: len(told("start")) == 3) and until(all_is_told)
+    assert len(told("ring-full")) == n
 
 
 # ---- the socket ----

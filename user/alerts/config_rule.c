@@ -46,7 +46,7 @@ static const struct type {
 			     BIT(COUNT) | BIT(PERIOD) | BIT(JITTER) | BIT(MERGE), {"connection"},
 			     {}, 0, {SL_FIELD_TARGET, SL_FIELD_DESTINATION,
 				     SL_FIELD_DESTINATION_PORT}, {}, 3, 0, 6, 0},
-	[SL_ALERT_LOSS] = {"loss", SL_MEASURE_COUNT, BIT(COUNT) | BIT(WINDOW), {"lost", "gap"},
+	[SL_ALERT_LOSS] = {"loss", SL_MEASURE_COUNT, BIT(COUNT) | BIT(WINDOW), {"lost", "gap", "ring-full"},
 			   {}, 0, {SL_FIELD_TARGET}, {}, 1, 0, 1, 60},
 	[SL_ALERT_DETACH] = {"detach", SL_MEASURE_COUNT, BIT(COUNT) | BIT(WINDOW),
 			     {"foreign-change"}, {}, 0, {SL_FIELD_TARGET}, {}, 1, 0, 1, 60},

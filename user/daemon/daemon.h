@@ -71,6 +71,7 @@ struct sl_daemon {
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;
 	struct sl_ledger *ledger;
+	char *losses; /* the ledger's file; owned */
 	struct sl_abort abort; /* connections of cgroups that were denied their data */
 	struct sl_control_server *server;
 	struct sl_files *files;

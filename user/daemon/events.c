@@ -11,6 +11,7 @@
 #include "daemon.h"
 #include "first_look.h"
 #include "hand.h"
+#include "losses.h"
 #include "policy/text.h"
 #include "server.h"
 
@@ -216,7 +217,8 @@ static void on_end(void *context, const struct sl_state *state, __u32 slot)
 int sl_daemon_open_events(struct sl_daemon *daemon)
 {
 	sl_abort_open(&daemon->abort, is_of_target, daemon);
-	daemon->ledger = sl_ledger_new(on_ledger, daemon);
+	daemon->losses = sl_losses_path(daemon->options->socket);
+	daemon->ledger = daemon->losses ? sl_ledger_new(daemon->losses, on_ledger, daemon) : NULL;
 	if (!daemon->ledger)
 		return -ENOMEM;
 	sl_state_on_end(daemon->devices.state, on_end, daemon);
@@ -234,6 +236,7 @@ void sl_daemon_close_events(struct sl_daemon *daemon)
 		sl_state_on_end(daemon->devices.state, NULL, NULL);
 	sl_abort_close(&daemon->abort);
 	sl_ledger_free(daemon->ledger);
+	free(daemon->losses);
 	sl_aggregate_free(daemon->aggregate);
 	sl_audit_targets_free(daemon->targets);
 }

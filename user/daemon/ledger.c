@@ -6,6 +6,7 @@
 #include "audit/json.h"
 #include "compile/compile.h"
 #include "ledger.h"
+#include "losses.h"
 #include "policy/text.h"
 
 #define LOOK_NS 1000000000ull
@@ -24,11 +25,14 @@ struct entry {
 	struct deadline *deadlines; /* owned */
 	size_t n_deadlines;
 	__u64 out, in; /* bytes that were told of */
+	struct sl_losses told;
 };
 
 struct sl_ledger {
 	sl_ledger_out out;
 	void *context;
+	const char *losses; /* a file; borrowed */
+	bool lost;	    /* the file is to be written */
 	__u64 looked_ns, metered_ns; /* boot time; 0: never */
 	struct entry entries[SL_SLOTS];
 };
@@ -41,7 +45,7 @@ static __u64 boot_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-struct sl_ledger *sl_ledger_new(sl_ledger_out out, void *context)
+struct sl_ledger *sl_ledger_new(const char *losses, sl_ledger_out out, void *context)
 {
 	struct sl_ledger *l = calloc(1, sizeof(*l));
 
@@ -49,6 +53,7 @@ struct sl_ledger *sl_ledger_new(sl_ledger_out out, void *context)
 		return NULL;
 	l->out = out;
 	l->context = context;
+	l->losses = losses;
 	return l;
 }
 
@@ -104,6 +109,58 @@ static void tell_meter(struct sl_ledger *l, struct entry *e, const struct sl_sta
 			 sl_json_number(m.tx_bytes), "in", sl_json_number(m.rx_bytes)));
 	e->out = m.tx_bytes;
 	e->in = m.rx_bytes;
+}
+
+/* ---- events that are lost ---- */
+
+/* Both are the target's since it was attached. */
+static void tell_loss(struct sl_ledger *l, const struct entry *e, const char *event, __u64 count,
+		      __u64 closes, __u64 total)
+{
+	json_t *record = json_pack("{s:s, s:o, s:o, s:o, s:o}", "event", event, "target",
+				   target_json(e), "policy", sl_json_text(e->policy), "count",
+				   sl_json_number(count), "total", sl_json_number(total));
+
+	if (closes)
+		json_object_set_new(record, "closes", sl_json_number(closes));
+	l->out(l->context, record);
+	l->lost = true;
+}
+
+static void tell_losses(struct sl_ledger *l, struct entry *e, const struct sl_state *state,
+			__u32 slot)
+{
+	struct sl_losses now, *told = &e->told;
+	struct sl_stats stats = {};
+
+	sl_state_read_stats(state, slot, &stats);
+	now = (struct sl_losses){stats.lost, stats.closes_lost, stats.over_budget};
+	if (now.ring < told->ring || now.closes < told->closes || now.budget < told->budget)
+		*told = (struct sl_losses){}; /* they began anew: another version's pins */
+	if (now.ring + now.closes > told->ring + told->closes)
+		tell_loss(l, e, "ring-full", now.ring + now.closes - told->ring - told->closes,
+			  now.closes - told->closes, now.ring + now.closes);
+	if (now.budget > told->budget)
+		tell_loss(l, e, "over-budget", now.budget - told->budget, 0, now.budget);
+	*told = now;
+}
+
+/* A sluiced that is killed between a record and this is followed by one that tells it again. */
+static void keep_losses(struct sl_ledger *l)
+{
+	json_t *memory = l->lost ? json_array() : NULL;
+	__u32 i;
+
+	for (i = 0; memory && i < SL_SLOTS; i++) {
+		const struct entry *e = &l->entries[i];
+
+		if (e->target.kind && (e->told.ring || e->told.closes || e->told.budget))
+			sl_losses_add(memory, i, e->target.since_ns, &e->told);
+	}
+	if (l->lost)
+		sl_losses_write(l->losses, memory);
+	json_decref(memory);
+	l->lost = false;
 }
 
 /* ---- rules ---- */
@@ -179,7 +236,7 @@ static bool is_same(const struct sl_target *a, const struct sl_target *b)
 }
 
 static void learn(struct sl_ledger *l, struct entry *e, const struct sl_state *state, __u32 slot,
-		  const struct sl_target *t)
+		  const struct sl_target *t, const json_t *before)
 {
 	struct sl_meter m = {};
 
@@ -187,6 +244,7 @@ static void learn(struct sl_ledger *l, struct entry *e, const struct sl_state *s
 	e->target = *t;
 	e->name = t->kind == SL_TARGET_CGROUP ? sl_state_cgroup_name(t) :
 						strndup(t->name, sizeof(t->name));
+	e->told = sl_losses_recall(before, slot, t->since_ns);
 	if (l->looked_ns)
 		return;
 	sl_state_read_meter(state, slot, &m);
@@ -194,7 +252,8 @@ static void learn(struct sl_ledger *l, struct entry *e, const struct sl_state *s
 	e->in = m.rx_bytes;
 }
 
-static void look_at(struct sl_ledger *l, const struct sl_state *state, __u32 slot, __u64 now)
+static void look_at(struct sl_ledger *l, const struct sl_state *state, __u32 slot, __u64 now,
+		    const json_t *before)
 {
 	struct entry *e = &l->entries[slot];
 	struct sl_target t;
@@ -205,28 +264,33 @@ static void look_at(struct sl_ledger *l, const struct sl_state *state, __u32 slo
 		return;
 	}
 	if (!is_same(&e->target, &t))
-		learn(l, e, state, slot, &t);
+		learn(l, e, state, slot, &t, before);
 	tell_expired(l, e, now);
 	word = sl_state_word(state, slot);
-	if (e->word == word)
-		return;
-	learn_rules(e, state, slot, word, l->looked_ns ? l->looked_ns : now);
-	tell_expired(l, e, now);
+	if (e->word != word) {
+		learn_rules(e, state, slot, word, l->looked_ns ? l->looked_ns : now);
+		tell_expired(l, e, now);
+	}
+	tell_losses(l, e, state, slot);
 }
 
 void sl_ledger_look(struct sl_ledger *l, const struct sl_state *state, __s64 meter_s, bool last)
 {
 	__u64 now = boot_ns();
 	bool meter = last || now - l->metered_ns >= (__u64)meter_s * 1000000000ull;
+	json_t *before;
 	__u32 i;
 
 	if (!last && l->looked_ns && now - l->looked_ns < LOOK_NS)
 		return;
+	before = l->looked_ns ? NULL : sl_losses_read(l->losses);
 	for (i = 0; i < SL_SLOTS; i++) {
-		look_at(l, state, i, now);
+		look_at(l, state, i, now, before);
 		if (meter && l->entries[i].target.kind)
 			tell_meter(l, &l->entries[i], state, i);
 	}
+	json_decref(before);
+	keep_losses(l);
 	if (meter)
 		l->metered_ns = now;
 	l->looked_ns = now;
@@ -236,8 +300,13 @@ void sl_ledger_end(void *context, const struct sl_state *state, __u32 slot)
 {
 	struct sl_ledger *l = context;
 	struct entry *e = &l->entries[slot];
+	struct sl_target t;
 
-	if (e->target.kind)
+	if (!e->target.kind && l->looked_ns && !sl_state_target(state, slot, &t))
+		learn(l, e, state, slot, &t, NULL); /* it came after the last look */
+	if (e->target.kind) {
+		tell_losses(l, e, state, slot);
 		tell_meter(l, e, state, slot);
+	}
 	forget(e);
 }
