@@ -333,6 +333,19 @@ def test_the_log_is_ascii_whatever_a_record_says(tmp_path):
     assert json.loads(line)["group"]["process.comm"] == name
 
 
+@pytest.mark.parametrize("n", [2, 6000])
+def test_the_log_has_all_that_are_told_at_once(tmp_path, n):
+    log = tmp_path / "alerts.jsonl"
+    events = write_events(tmp_path / "events", *(named(f"c{i}") for i in range(n)))
+    with Alerts(tmp_path, {"limits": {"groups": 65536}, "rules": [{**ANY, "for": "1h"}],
+                           "sinks": [{"log": {"file": str(log)}}]},
+                "--follow", events, "--from-start") as alerts:
+        wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= n)
+        assert not alerts.has_said("dropped")
+    told = [json.loads(line)["group"]["process.comm"] for line in log.read_text().splitlines()]
+    assert told == [f"c{i}" for i in range(n)]
+
+
 def test_a_log_that_cannot_be_written_is_said(tmp_path):
     with Receiver(200) as receiver, Alerts(tmp_path, {"rules": [ANY], "sinks": [
             {"log": {"file": "/dev/full"}}, webhook(receiver.url)]}, "-") as alerts:

@@ -228,7 +228,7 @@ static const struct {
 				  4096},
 	[SL_SINK_WEBHOOK] = {&sl_akeys_webhook, webhook_values, SL_AKEY_SINK_URL, 1024},
 	[SL_SINK_EXEC] = {&sl_akeys_exec, exec_values, SL_AKEY_EXEC_COMMAND, 256},
-	[SL_SINK_LOG] = {&sl_akeys_log, log_values, SL_AKEY_LOG_FILE, 1},
+	[SL_SINK_LOG] = {&sl_akeys_log, log_values, SL_AKEY_LOG_FILE, 4096},
 };
 
 /* A sink's mapping is that of its one key. */

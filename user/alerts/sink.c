@@ -113,6 +113,8 @@ void sl_sinks_tell(void *context, const struct sl_alert *alert)
 		    (alert->resent && sink->config->kind != SL_SINK_ALERTMANAGER))
 			continue;
 		enqueue(sink, message);
+		if (sink->config->kind == SL_SINK_LOG) /* however many are told at once */
+			sl_log_run(sink, 0);
 	}
 	json_decref(message.json);
 }
