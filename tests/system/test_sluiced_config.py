@@ -105,6 +105,18 @@ def test_a_policy_that_is_wrong_is_named_with_its_place(tmp_path):
     assert 'sluiced.yaml:4:13: error: policy "agent" cannot be loaded' in done.stderr
 
 
+def test_what_is_wrong_with_a_policy_is_said_once(tmp_path):
+    """However many targets have it: what else is wrong is not hidden behind it."""
+    targets = "".join(f"  - {{match: {{device: 'a{i}'}}, policy: agent}}\n" for i in range(120))
+    done = check(tmp_path, CONFIG + targets + "  - {match: {device: z}, policy: none}\n",
+                 agent=AGENT + "rulez: []\n")
+    assert done.returncode == 1 and done.stderr.count("rulez") == 1, done.stderr
+    few = check(tmp_path, CONFIG + "".join(targets.splitlines(True)[:3]) +
+                "  - {match: {device: z}, policy: none}\n", agent=AGENT + "rulez: []\n")
+    assert few.stderr.count("rulez") == 1 and "none.yaml" in few.stderr
+    assert few.stderr.count('policy "agent" cannot be loaded') == 4     # each with its place
+
+
 def test_a_policy_with_uids_is_for_no_device(tmp_path):
     done = check(tmp_path, CONFIG, agent=AGENT + "  - allow: {to: any, uid: 0}\n")
     assert done.returncode == 1 and "uid" in done.stderr

@@ -104,6 +104,12 @@ static void put_news(const json_t *record)
 	if (json_is_boolean(json_object_get(record, "ok")))
 		fputs(json_is_true(json_object_get(record, "ok")) ? " in force" : " FAILED",
 		      stdout);
+	if (json_object_get(record, "bytes"))
+		printf(" %lld bytes out, %lld in",
+		       (long long)json_integer_value(json_object_get(
+			       json_object_get(record, "bytes"), "out")),
+		       (long long)json_integer_value(json_object_get(
+			       json_object_get(record, "bytes"), "in")));
 	if (json_is_integer(json_object_get(record, "count")))
 		printf(" %lld", (long long)json_integer_value(json_object_get(record, "count")));
 }

@@ -64,12 +64,42 @@ static struct sl_diag_entry *room(struct sl_diag *diag, enum sl_severity severit
 	return &diag->entries[diag->n - 1];
 }
 
+/* A policy that several targets have is wrong in one place. */
+__attribute__((format(printf, 4, 0)))
+static bool is_there(const struct sl_diag *diag, enum sl_severity severity,
+		     const struct sl_pos *pos, const char *fmt, va_list args)
+{
+	const struct sl_pos at = pos ? *pos : (struct sl_pos){};
+	char *message = NULL;
+	bool found = false;
+	va_list copy;
+
+	for (size_t i = 0; i < diag->n && !found; i++) {
+		const struct sl_diag_entry *e = &diag->entries[i];
+
+		if (e->severity != severity || e->pos.line != at.line ||
+		    e->pos.column != at.column || !e->message || !e->pos.file != !at.file ||
+		    (at.file && strcmp(e->pos.file, at.file)))
+			continue;
+		va_copy(copy, args);
+		if (!message && vasprintf(&message, fmt, copy) < 0)
+			message = NULL;
+		va_end(copy);
+		found = message && !strcmp(e->message, message);
+	}
+	free(message);
+	return found;
+}
+
 __attribute__((format(printf, 4, 0)))
 static void add(struct sl_diag *diag, enum sl_severity severity, const struct sl_pos *pos,
 		const char *fmt, va_list args)
 {
-	struct sl_diag_entry *entry = room(diag, severity);
+	struct sl_diag_entry *entry;
 
+	if (is_there(diag, severity, pos, fmt, args))
+		return;
+	entry = room(diag, severity);
 	if (!entry)
 		return;
 	memset(entry, 0, sizeof(*entry));

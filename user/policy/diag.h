@@ -25,8 +25,8 @@ struct sl_diag_entry {
 	char *message;		/* owned */
 };
 
-/* Zero-initialise; free with sl_diag_free. Keeps the first 100 entries and
- * counts the rest, so that a hostile file cannot fill memory. */
+/* Zero-initialise; free with sl_diag_free. Keeps the first 100 entries, each
+ * once, and counts the rest, so that a hostile file cannot fill memory. */
 struct sl_diag {
 	struct sl_diag_entry *entries;
 	size_t n, n_dropped;
