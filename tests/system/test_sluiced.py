@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -161,6 +162,71 @@ def test_a_bad_file_at_the_start(host):
     status = host.full_status()
     assert not status["daemon"]["config"]["ok"] and status["targets"] == []
     host.configure()
+    host.attached("vnet0", policy="agent")
+
+
+def test_a_bad_policy_at_the_start(host):
+    """The policy's file alone is corrected."""
+    host.veth("vnet0")
+    host.configure(CONFIG + "policies: own\n")
+    (host.folder / "etc" / "policies.d").rename(host.folder / "etc" / "own")
+    host.put("own/agent.yaml", "rulez: []\n")
+    host.start_daemon()
+    assert not host.full_status()["daemon"]["config"]["ok"]
+    host.put("own/agent.yaml", AGENT)
+    host.attached("vnet0", policy="agent")
+
+
+def moved(path):
+    path.rename(path.with_name("away"))
+    yield
+    path.with_name("away").rename(path)
+
+
+def made_anew(path):
+    shutil.copytree(path, path.with_name("copy"))
+    shutil.rmtree(path)
+    yield
+    path.mkdir()        # and then its files, as a package does
+    for source in path.with_name("copy").rglob("*.yaml"):
+        to = path / source.relative_to(path.with_name("copy"))
+        to.parent.mkdir(exist_ok=True)
+        time.sleep(0.3)
+        shutil.copy(source, to)
+    shutil.rmtree(path.with_name("copy"))
+
+
+@pytest.mark.parametrize("name", ["etc/policies.d", "etc"])
+@pytest.mark.parametrize("how", [moved, made_anew])
+def test_a_directory_that_goes_and_comes_back(host, name, how):
+    """What was in force goes on meanwhile; then it is read again, and followed as before."""
+    host.veth("vnet0")
+    host.configure()
+    host.start_daemon()
+    first = host.attached("vnet0", policy="agent")["generation"]
+
+    def ok():
+        return host.full_status()["daemon"]["config"]["ok"]
+    steps = how(host.folder / name)
+    next(steps)
+    host.daemon.signal(signal.SIGHUP)
+    assert until(lambda: not ok())
+    assert host.status()["vnet0"]["generation"] == first
+    assert next(steps, None) is None
+    assert until(ok)
+    host.put("policies.d/agent.yaml", WIDE)
+    assert until(lambda: host.status()["vnet0"]["generation"] > first)
+
+
+def test_a_policy_that_is_a_link(host):
+    """ln -s, which closes no file."""
+    host.veth("vnet0")
+    host.configure()
+    real = host.folder / "etc" / "policies.d" / "agent.yaml"
+    real.rename(host.folder / "agent.yaml")
+    host.start_daemon()
+    assert not host.full_status()["daemon"]["config"]["ok"]
+    real.symlink_to(host.folder / "agent.yaml")
     host.attached("vnet0", policy="agent")
 
 

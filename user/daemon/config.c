@@ -285,11 +285,12 @@ static int load_policies(struct sl_config *config, const struct sl_config *old,
 }
 
 int sl_config_load(const char *path, bool trust_clock, const struct sl_config *old,
-		   const json_t *memory, struct sl_config **out, struct sl_diag *diag)
+		   const json_t *memory, char **policies, struct sl_config **out,
+		   struct sl_diag *diag)
 {
 	struct sl_config *config;
 	size_t len;
-	char *text;
+	char *text, *where;
 	int err = sl_file_read(path, CONFIG_BYTES_MAX, NULL, &text, &len, diag);
 
 	if (err)
@@ -301,6 +302,11 @@ int sl_config_load(const char *path, bool trust_clock, const struct sl_config *o
 	config->trust_clock = trust_clock;
 	config->memory = memory;
 	err = complete(config, path);
+	where = !err && policies ? strdup(config->policies) : NULL;
+	if (where) {
+		free(*policies);
+		*policies = where;
+	}
 	if (!err)
 		err = load_policies(config, old, diag);
 	config->memory = NULL;

@@ -118,10 +118,12 @@ struct sl_config {
  * Reads the file and the policies that it names. Durations go on from where those of old
  * began, for a target with the same patterns; with old NULL from where memory says
  * (begins.h; may be NULL, too). 0, or -errno with the reasons
- * in diag, each with file, line and column; *out untouched.
+ * in diag, each with file, line and column; *out untouched. policies (may be NULL): where the
+ * policies are, owned by the caller; replaced as soon as the file itself could be read.
  */
 int sl_config_load(const char *path, bool trust_clock, const struct sl_config *old,
-		   const json_t *memory, struct sl_config **out, struct sl_diag *diag);
+		   const json_t *memory, char **policies, struct sl_config **out,
+		   struct sl_diag *diag);
 /* The text alone: no policy is read. */
 int sl_config_parse(const char *text, size_t len, const char *file, struct sl_config **out,
 		    struct sl_diag *diag);

@@ -290,6 +290,8 @@ static bool work(struct sl_daemon *daemon)
 		sl_daemon_reload(daemon);
 	if (now >= daemon->reconcile_at_ns) {
 		if (daemon->reconcile_at_ns) {
+			if (!daemon->reload.ok)
+				sl_daemon_retry(daemon);
 			sl_devices_renew_all(&daemon->devices, false);
 			sl_cgroups_renew_all(&daemon->cgroups);
 			sl_pods_reconcile(daemon);
@@ -326,6 +328,7 @@ static void stop(struct sl_daemon *daemon)
 	sl_runs_close(daemon);
 	sl_pods_close(daemon);
 	free(daemon->held);
+	free(daemon->policies);
 	sl_cgroups_close(&daemon->cgroups, daemon->loop);
 	sl_devices_free(&daemon->devices);
 	sl_state_close(daemon->devices.state);
@@ -391,8 +394,8 @@ int sl_daemon_check(const struct sl_daemon_options *options)
 {
 	struct sl_config *config = NULL;
 	struct sl_diag diag = {};
-	int err = sl_config_load(options->config, options->trust_clock, NULL, NULL, &config,
-				 &diag);
+	int err = sl_config_load(options->config, options->trust_clock, NULL, NULL, NULL,
+				 &config, &diag);
 
 	if (err && !diag.n_errors)
 		sl_error(&diag, NULL, "%s: %s", options->config, strerror(-err));

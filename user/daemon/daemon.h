@@ -59,6 +59,7 @@ struct sl_reload_state {
 struct sl_daemon {
 	const struct sl_daemon_options *options;
 	struct sl_config *config; /* in force */
+	char *policies; /* the directory that the file on the disk names; owned; NULL: not known */
 	struct sl_reload_state reload;
 	struct sl_devices devices;
 	struct sl_cgroups cgroups;
@@ -104,6 +105,8 @@ int sl_daemon_check(const struct sl_daemon_options *options);
 
 /* Loads what is on the disk; the one before it stays in force if anything is wrong. */
 int sl_daemon_reload(struct sl_daemon *daemon);
+/* The same, of one that was wrong: nothing is said if it still is. */
+void sl_daemon_retry(struct sl_daemon *daemon);
 
 /* ---- files.c ---- */
 

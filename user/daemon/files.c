@@ -19,47 +19,46 @@
 
 #define SETTLE_NS (150 * 1000000ull)
 #define NEWS                                                                                       \
-	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |   \
-	 IN_MOVE_SELF | IN_ONLYDIR)
+	(IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB |        \
+	 IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
 struct watched_directory {
 	int wd;
+	char *path;		 /* owned */
 	char only[NAME_MAX + 1]; /* the file of it that is followed; empty: all */
 };
 
 struct sl_files {
 	struct sl_loop_source source;
-	struct watched_directory *dirs; /* owned */
+	struct watched_directory *dirs; /* owned; one may be there for several files */
 	size_t n;
 };
 
-static bool follows(const struct sl_files *files, int wd)
+static bool follows(const struct watched_directory *dirs, size_t n, int wd)
 {
-	for (size_t i = 0; i < files->n; i++)
-		if (files->dirs[i].wd == wd)
+	for (size_t i = 0; i < n; i++)
+		if (dirs[i].wd == wd)
 			return true;
 	return false;
 }
 
-/* only: NULL for all files. A directory that is not there brings no news: the periodic
- * reconcile and SIGHUP do. */
+static void free_directories(struct watched_directory *dirs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(dirs[i].path);
+	free(dirs);
+}
+
+/* only: NULL for all files. A directory that is not there brings no news: what it stands in
+ * does, the periodic reconcile and SIGHUP. */
 static void follow(struct sl_files *files, const char *path, const char *only)
 {
 	int wd = inotify_add_watch(files->source.fd, path, NEWS);
-	struct watched_directory *dir;
+	struct watched_directory *dir = wd < 0 ? NULL : SL_ADD(files->dirs, files->n);
 
-	if (wd < 0)
-		return;
-	for (size_t i = 0; i < files->n; i++) {
-		if (files->dirs[i].wd != wd)
-			continue;
-		files->dirs[i].only[0] = 0;
-		return;
-	}
-	dir = SL_ADD(files->dirs, files->n);
 	if (!dir)
 		return;
-	dir->wd = wd;
+	*dir = (struct watched_directory){.wd = wd, .path = strdup(path)};
 	snprintf(dir->only, sizeof(dir->only), "%s", only ? only : "");
 }
 
@@ -73,6 +72,18 @@ static void follow_name(struct sl_files *files, const char *path, bool alone)
 	follow(files, dir, !alone ? NULL : slash ? slash + 1 : path);
 }
 
+/* A directory that is renamed, removed or made is news of the one above it. */
+static void follow_directory(struct sl_files *files, const char *path)
+{
+	size_t len = strlen(path);
+	char dir[PATH_MAX];
+
+	while (len && path[len - 1] == '/')
+		len--;
+	if (len && snprintf(dir, sizeof(dir), "%.*s", (int)len, path) < (int)sizeof(dir))
+		follow_name(files, dir, true);
+}
+
 /*
  * A file of a Kubernetes volume is a link to ..data/FILE, and the link ..data is what is put
  * in the old one's place: with a link, all that happens beside it is news, and what becomes of
@@ -80,6 +91,7 @@ static void follow_name(struct sl_files *files, const char *path, bool alone)
  */
 static void follow_file(struct sl_files *files, const char *path)
 {
+	const char *slash = strrchr(path, '/');
 	char target[PATH_MAX];
 	struct stat st;
 	bool link = !lstat(path, &st) && S_ISLNK(st.st_mode);
@@ -87,6 +99,9 @@ static void follow_file(struct sl_files *files, const char *path)
 	follow_name(files, path, !link);
 	if (link && realpath(path, target))
 		follow_name(files, target, true);
+	if (slash && snprintf(target, sizeof(target), "%.*s", (int)(slash - path), path) <
+			     (int)sizeof(target))
+		follow_directory(files, target);
 }
 
 /* Lists of addresses and fragments may stand in folders below. */
@@ -97,6 +112,7 @@ static void follow_below(struct sl_files *files, const char *path)
 	char below[PATH_MAX];
 
 	follow(files, path, NULL);
+	follow_directory(files, path);
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' || (entry->d_type != DT_DIR && entry->d_type != DT_LNK))
 			continue;
@@ -121,13 +137,32 @@ void sl_files_follow(struct sl_daemon *daemon)
 	files->dirs = NULL;
 	files->n = 0;
 	follow_file(files, daemon->options->config);
-	if (daemon->config)
+	if (daemon->config && (!daemon->policies || strcmp(daemon->config->policies,
+							   daemon->policies)))
 		follow_below(files, daemon->config->policies);
+	if (daemon->policies)
+		follow_below(files, daemon->policies);
 	/* last: what is followed on has never been let go, and none of its news is lost */
 	for (size_t i = 0; i < n_old; i++)
-		if (!follows(files, old[i].wd))
+		if (!follows(files->dirs, files->n, old[i].wd))
 			inotify_rm_watch(files->source.fd, old[i].wd);
-	free(old);
+	/* what is new may have been filled after it was read */
+	for (size_t i = 0; n_old && i < files->n; i++)
+		if (!follows(old, n_old, files->dirs[i].wd))
+			daemon->reload_at_ns = sl_now_ns() + SETTLE_NS;
+	free_directories(old, n_old);
+}
+
+/* A file that is made has nothing in it; a directory and a link are what they are. */
+static bool is_half_written(const struct watched_directory *dir, const struct inotify_event *event)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (!(event->mask & IN_CREATE) || event->mask & IN_ISDIR || !dir->path || !event->len)
+		return false;
+	return snprintf(path, sizeof(path), "%s/%s", dir->path, event->name) >= (int)sizeof(path) ||
+	       lstat(path, &st) || S_ISREG(st.st_mode);
 }
 
 static void on_news(struct sl_daemon *daemon, const struct inotify_event *event)
@@ -142,7 +177,8 @@ static void on_news(struct sl_daemon *daemon, const struct inotify_event *event)
 	for (size_t i = 0; i < files->n; i++) {
 		const struct watched_directory *dir = &files->dirs[i];
 
-		if (dir->wd != event->wd || (*name && dir->only[0] && strcmp(name, dir->only)))
+		if (dir->wd != event->wd || (*name && dir->only[0] && strcmp(name, dir->only)) ||
+		    is_half_written(dir, event))
 			continue;
 		daemon->reload_at_ns = sl_now_ns() + SETTLE_NS;
 	}
@@ -184,7 +220,7 @@ void sl_files_close(struct sl_daemon *daemon)
 		return;
 	sl_loop_drop(daemon->loop, &daemon->files->source);
 	close(daemon->files->source.fd);
-	free(daemon->files->dirs);
+	free_directories(daemon->files->dirs, daemon->files->n);
 	free(daemon->files);
 	daemon->files = NULL;
 }

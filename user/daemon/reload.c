@@ -83,32 +83,48 @@ static void note_success(struct sl_daemon *daemon, struct sl_diag *diag)
 			 false);
 }
 
-int sl_daemon_reload(struct sl_daemon *daemon)
+static void take(struct sl_daemon *daemon, struct sl_config *config, struct sl_diag *diag)
+{
+	sl_config_free(daemon->config);
+	daemon->config = config;
+	sl_begins_keep(daemon->options, config);
+	sl_expedite_allow(!config->no_expedite);
+	sl_runs_regroup(daemon);
+	sl_pods_regroup(daemon);
+	sl_daemon_set_sinks(daemon);
+	note_success(daemon, diag);
+}
+
+static int load(struct sl_daemon *daemon, bool again)
 {
 	struct sl_config *config = NULL;
 	struct sl_diag diag = {};
 	json_t *memory = daemon->config ? NULL : sl_begins_read(daemon->options);
 	int err = sl_config_load(daemon->options->config, daemon->options->trust_clock,
-				 daemon->config, memory, &config, &diag);
+				 daemon->config, memory, &daemon->policies, &config, &diag);
 
-	daemon->reload_at_ns = 0;
 	json_decref(memory);
 	if (!err)
 		err = hand_over(daemon, config);
 	if (!err) {
-		sl_config_free(daemon->config);
-		daemon->config = config;
-		sl_begins_keep(daemon->options, config);
-		sl_expedite_allow(!config->no_expedite);
-		sl_runs_regroup(daemon);
-		sl_pods_regroup(daemon);
-		sl_daemon_set_sinks(daemon);
-		note_success(daemon, &diag);
+		take(daemon, config, &diag);
 	} else {
 		sl_config_free(config);
-		note_failure(daemon, &diag, err);
+		if (!again)
+			note_failure(daemon, &diag, err);
 	}
 	sl_files_follow(daemon);
 	sl_diag_free(&diag);
 	return err;
+}
+
+int sl_daemon_reload(struct sl_daemon *daemon)
+{
+	daemon->reload_at_ns = 0;
+	return load(daemon, false);
+}
+
+void sl_daemon_retry(struct sl_daemon *daemon)
+{
+	load(daemon, true);
 }
