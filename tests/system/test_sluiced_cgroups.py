@@ -109,7 +109,8 @@ def test_by_path_as_they_come_and_go(host):
     by_cgroup(host, came, policy="open", decided=0)
 
 
-def test_status_says_who_can_answer_himself(host):
+@pytest.mark.parametrize("below", ["", ".x"])
+def test_status_says_who_can_answer_himself(host, below):
     """sluiced, which may not look into processes, sees their capabilities all the same."""
     there = make(host, "a1")
     configured(host, f'{{match: {{cgroup: "{host.group}/a*"}}, policy: named}}',
@@ -121,13 +122,49 @@ def test_status_says_who_can_answer_himself(host):
     def told():
         return [w for w in host.full_status()["warnings"] if "questions of its own" in w]
     assert not told()
-    with subprocess.Popen(["sh", "-c", 'echo $$ > "$0/cgroup.procs"; echo; exec sleep 100', there],
+    (there / below).mkdir(exist_ok=True)
+    with subprocess.Popen(["sh", "-c", 'echo $$ > "$0/cgroup.procs"; echo; exec sleep 100',
+                           there / below],
                           stdout=subprocess.PIPE) as mighty:
         try:
             mighty.stdout.readline()
             assert f"process {mighty.pid} has CAP_NET_ADMIN" in told()[0]
         finally:
             mighty.kill()
+
+
+@pytest.mark.parametrize("name", [".hidden", "..x", "-rf", "a b", "%n%s", b"\xff\xfe", "x" * 255],
+                         ids=repr)
+def test_names_of_every_kind(host, name):
+    """Whatever it is called it is judged, also by the next sluiced, and by its own path."""
+    path = host.top / os.fsdecode(name)
+    path.mkdir()
+    assert probe(host, path) == (True, True)
+    configured(host, f'{{match: {{cgroup: "{host.group}/*"}}, policy: open}}')
+    host.start_daemon()
+    first = by_cgroup(host, path, policy="open")
+    assert probe(host, path) == (True, False)
+    assert host.daemon.close() == 0
+    host.start_daemon()
+    assert by_cgroup(host, path, policy="open")["generation"] == first["generation"]
+    assert probe(host, path) == (True, False)
+    host.daemon.close()
+    host.sluice("detach", "--all")
+    below = path / "below"
+    below.mkdir()
+    configured(host)
+    host.start_daemon()
+    done = host.sluice("attach", "--cgroup", below, "-p", host.folder / "etc/policies.d/shut.yaml")
+    if isinstance(name, bytes):     # the socket's JSON has no place for it
+        assert done.returncode == 1 and "not UTF-8" in done.stderr, done
+        for words in ("detach", "rules"):
+            assert "not UTF-8" in host.sluice(words, "--cgroup", below).stderr
+        return
+    assert done.returncode == 0, done.stderr
+    host.kill_daemon()
+    host.start_daemon()
+    by_cgroup(host, below, policy="shut")
+    assert probe(host, below) == (False, False)
 
 
 def test_star_stays_in_its_part(host):

@@ -235,17 +235,27 @@ static int attach_cgroup(const struct request *r, struct sl_diag *diag)
 /* The policy's path as sluiced finds it, or its text. NULL: said in diag. */
 static json_t *request_json(const struct request *r, struct sl_diag *diag)
 {
-	json_t *j = json_pack("{s:s, s:O, s:O, s:b, s:b, s:s?}", r->cgroup ? "cgroup" : "device",
-			      r->cgroup ? r->cgroup : r->device, "addresses", r->addresses, "vlans",
-			      r->vlans, "audit", r->options.audit, "trust_clock",
-			      r->options.trust_clock, "mac", r->mac);
+	json_t *j = sl_control_target(r->cgroup, r->cgroup ? r->cgroup : r->device);
 	const char *policy = r->options.policy;
 	char real[PATH_MAX], *text;
 	size_t len;
 
+	if (!j)
+		return NULL;
+	if (json_object_update_new(j, json_pack("{s:O, s:O, s:b, s:b, s:s?}", "addresses",
+						r->addresses, "vlans", r->vlans, "audit",
+						r->options.audit, "trust_clock",
+						r->options.trust_clock, "mac", r->mac)))
+		sl_error(diag, NULL, "an option is not UTF-8");
 	if (strcmp(policy, "-")) {
-		json_object_set_new(j, "policy", json_string(realpath(policy, real) ? real : policy));
-		return j;
+		if (json_object_set_new(j, "policy",
+					json_string(realpath(policy, real) ? real : policy)))
+			sl_error(diag, NULL, "the policy's path is not UTF-8: give it on standard "
+				 "input (-p -)");
+		if (!diag->n_errors)
+			return j;
+		json_decref(j);
+		return NULL;
 	}
 	if (sl_file_read(policy, SL_POLICY_BYTES_MAX, NULL, &text, &len, diag)) {
 		json_decref(j);

@@ -21,6 +21,19 @@ int sl_control_find(bool here, struct sl_control **out)
 	return err && err != -ENOENT ? SL_EXIT_FAILED : err;
 }
 
+json_t *sl_control_target(bool is_cgroup, const char *name)
+{
+	json_t *target = json_pack("{s:s}", is_cgroup ? "cgroup" : "device", name);
+
+	if (target)
+		return target;
+	fputs("error: '", stderr);
+	sl_put_text(name, stderr);
+	fputs("' is not UTF-8, as the control socket wants it; a target of sluiced.yaml, as "
+	      "{cgroup: /a/*}, takes any name\n", stderr);
+	return NULL;
+}
+
 static void print_warnings(const json_t *answer)
 {
 	const json_t *w;

@@ -12,4 +12,8 @@ int sl_control_find(bool here, struct sl_control **out);
 /* sl_control_ask; what is wrong, and the answer's warnings, are said on stderr. */
 json_t *sl_control_get(struct sl_control *control, const char *op, json_t *request);
 
+/* The field of a request that names its target. NULL: said on stderr, since JSON has no place for
+ * it. */
+json_t *sl_control_target(bool is_cgroup, const char *name);
+
 #endif

@@ -123,12 +123,13 @@ static const char *what_holds(const json_t *detached)
 static int ask(struct sl_control *control, const char *name, bool is_cgroup, bool json)
 {
 	struct detaching d = {.json = json};
+	json_t *what = name ? sl_control_target(is_cgroup, name) : json_pack("{s:b}", "all", 1);
 	json_t *answer, *each;
 	size_t i;
 
-	answer = sl_control_get(control, "detach",
-				name ? json_pack("{s:s}", is_cgroup ? "cgroup" : "device", name) :
-				       json_pack("{s:b}", "all", 1));
+	if (!what)
+		return SL_EXIT_FAILED;
+	answer = sl_control_get(control, "detach", what);
 	json_array_foreach(json_object_get(answer, "detached"), i, each)
 		say(&d, json_string_value(json_object_get(each, "name")), 0, what_holds(each));
 	json_decref(answer);

@@ -89,13 +89,14 @@ int sl_hits_show(const char *name, bool is_cgroup, __s64 unused_s, bool json)
 {
 	struct sl_control *control;
 	int found = sl_control_find(false, &control);
-	json_t *answer;
+	json_t *answer, *target;
 
 	if (found > 0)
 		return found;
-	answer = found ? read_pins(name, is_cgroup) :
-			 sl_control_get(control, "rules",
-					json_pack("{s:s}", is_cgroup ? "cgroup" : "device", name));
+	target = found ? NULL : sl_control_target(is_cgroup, name);
+	answer = found	? read_pins(name, is_cgroup) :
+		 target ? sl_control_get(control, "rules", target) :
+			  NULL;
 	if (!found)
 		sl_control_close(control);
 	if (!answer)

@@ -130,7 +130,7 @@ static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned de
 	inotify_add_watch(c->source.fd, real, SL_CGROUPS_NEWS);
 	dir = fdopendir(dir_fd);
 	while (dir && (entry = readdir(dir))) {
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
+		if (entry->d_type != DT_DIR || sl_is_dots(entry->d_name) ||
 		    snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) >=
 			    (int)sizeof(below))
 			continue;

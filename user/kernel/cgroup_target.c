@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "policy/text.h"
 #include "state_internal.h"
 
 #define ROOT_ID 1		/* of the hierarchy's root: kernfs_create_root() */
@@ -225,7 +226,7 @@ static int search(int dir_fd, __u64 id, unsigned depth)
 		return -ENOMEM;
 	}
 	while (found == -ENOENT && depth < SL_CGROUP_LEVELS && (entry = readdir(dir))) {
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+		if (entry->d_type != DT_DIR || sl_is_dots(entry->d_name))
 			continue;
 		fd = openat(dirfd(dir), entry->d_name, DIR_FLAGS | O_NOFOLLOW);
 		if (entry->d_ino == id)

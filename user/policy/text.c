@@ -64,6 +64,11 @@ void sl_put_text(const char *text, FILE *out)
 	}
 }
 
+bool sl_is_dots(const char *name)
+{
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
 bool sl_text_is(const char *text, size_t len, const char *word)
 {
 	return strlen(word) == len && !memcmp(text, word, len);

@@ -24,6 +24,9 @@ bool sl_utf8_hidden(__u32 cp);
 /* Text from a file or an argument: what would steer the terminal shows as \xNN. */
 void sl_put_text(const char *text, FILE *out);
 
+/* Is a directory's entry `.` or `..`? What else begins with a dot is as visible as the rest to us. */
+bool sl_is_dots(const char *name);
+
 bool sl_text_is(const char *text, size_t len, const char *word);
 
 /* A decimal number without sign or leading zeros, at most max. */

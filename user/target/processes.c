@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "policy/text.h"
 #include "processes.h"
 
 #define MAX_DEPTH 128	/* an open directory each */
@@ -52,7 +53,7 @@ static bool look_below(const struct walk *walk, int dir_fd, unsigned depth)
 	struct dirent *e;
 
 	while (dir && !enough && depth < MAX_DEPTH && (e = readdir(dir))) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+		if (e->d_type != DT_DIR || sl_is_dots(e->d_name))
 			continue;
 		child = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		enough = child >= 0 && look_below(walk, child, depth + 1);
