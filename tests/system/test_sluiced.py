@@ -567,6 +567,16 @@ def test_two_at_once(host):
     second.wait_error("another sluiced runs")
     assert second.child.wait(WAIT) == 1
     assert host.full_status()["daemon"]["pid"] == host.daemon.child.pid
+    # with another socket, and so other policies for the same targets
+    (host.folder / "other").mkdir()
+    second = host.start(SLUICED, "-c", host.folder / "etc" / "sluiced.yaml",
+                        env={**host.env, "SLUICE_SOCKET": str(host.folder / "other" / "s.sock")})
+    second.wait_error(f"process {host.daemon.child.pid} is a sluiced")
+    assert second.child.wait(WAIT) == 1
+    monitor = host.start(SLUICE, "monitor", env=host.env)
+    host.daemon.close()     # who reads the events then is no sluiced
+    monitor.close()
+    host.start_daemon()
 
 
 def test_notify_ready(host, tmp_path):

@@ -218,7 +218,7 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 	if (!err)
 		err = open_state(daemon, diag);
 	if (!err)
-		err = sl_daemon_open_events(daemon);
+		err = sl_daemon_open_events(daemon, diag);
 	if (!err)
 		err = sl_control_server_listen(daemon, diag);
 	if (!err)

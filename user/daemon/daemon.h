@@ -128,7 +128,7 @@ void sl_daemon_close_sinks(struct sl_daemon *daemon);
 
 /* ---- events.c ---- */
 
-int sl_daemon_open_events(struct sl_daemon *daemon);
+int sl_daemon_open_events(struct sl_daemon *daemon, struct sl_diag *diag);
 /* Tries again to become the reader, if another process is it. */
 void sl_daemon_claim_events(struct sl_daemon *daemon);
 void sl_daemon_drain(struct sl_daemon *daemon, bool last);

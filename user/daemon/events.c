@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "audit/json.h"
 #include "daemon.h"
@@ -187,6 +188,27 @@ static int watch_ring(struct sl_daemon *daemon)
 	return sl_loop_add(daemon->loop, &daemon->ring, EPOLLIN);
 }
 
+/* One that has another socket: each would put its own configuration in the place of the other's. */
+static int refuse_another(const struct sl_daemon *daemon, struct sl_diag *diag)
+{
+	int pid = sl_state_events_reader(daemon->devices.state);
+	char path[40], comm[20] = "";
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	in = pid && pid != getpid() ? fopen(path, "re") : NULL;
+	if (in && !fgets(comm, sizeof(comm), in))
+		comm[0] = 0;
+	if (in)
+		fclose(in);
+	if (strcmp(comm, "sluiced\n"))
+		return 0;
+	return sl_error(diag, NULL,
+			"%s: process %d is a sluiced that keeps these pins, with another control "
+			"socket: end it, or give this one its own SLUICE_STATE",
+			daemon->options->state, pid);
+}
+
 void sl_daemon_claim_events(struct sl_daemon *daemon)
 {
 	if (daemon->ring.fd < 0)
@@ -214,8 +236,12 @@ static void on_end(void *context, const struct sl_state *state, __u32 slot)
 	sl_ledger_end(daemon->ledger, state, slot);
 }
 
-int sl_daemon_open_events(struct sl_daemon *daemon)
+int sl_daemon_open_events(struct sl_daemon *daemon, struct sl_diag *diag)
 {
+	int err = refuse_another(daemon, diag);
+
+	if (err)
+		return err;
 	sl_abort_open(&daemon->abort, is_of_target, daemon);
 	daemon->losses = sl_losses_path(daemon->options->socket);
 	daemon->ledger = daemon->losses ? sl_ledger_new(daemon->losses, on_ledger, daemon) : NULL;

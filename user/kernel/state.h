@@ -293,6 +293,9 @@ int sl_state_learned(const struct sl_state *state, __u32 slot, sl_lesson_handler
  * becomes it until the state is closed. 0, or -EBUSY with the process that is in diag. */
 int sl_state_claim_events(struct sl_state *state, struct sl_diag *diag);
 
+/* The process that reads them; 0: none, or none that can be named here. */
+int sl_state_events_reader(const struct sl_state *state);
+
 /* Events of all targets: a descriptor to poll; a drain that calls back for each
  * and returns how many, or -errno. Both claim them. */
 int sl_state_events_fd(struct sl_state *state);

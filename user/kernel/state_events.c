@@ -74,6 +74,15 @@ int sl_state_claim_events(struct sl_state *s, struct sl_diag *diag)
 	return err;
 }
 
+int sl_state_events_reader(const struct sl_state *s)
+{
+	char *lock = s->path ? sl_state_pin(s, false, "reader") : NULL;
+	int pid = lock ? holder_of(lock) : 0;
+
+	free(lock);
+	return pid;
+}
+
 /* ---- them ---- */
 
 static int on_event(void *context, void *data, size_t size)
