@@ -182,6 +182,24 @@ def test_stopped_under_a_flood_nothing_is_lost_in_silence(host, prober):
     assert len(told("ring-full")) == n
 
 
+@pytest.mark.parametrize("made", [
+    lambda p: p.write_bytes(b"\xff{"), lambda p: p.write_text("{}"), lambda p: p.write_text(""),
+    lambda p: p.write_text('[5, {"slot": "x"}, {"slot": 0, "since": -1, "ring": -5}]'),
+    lambda p: p.mkdir(), lambda p: os.mkfifo(p), lambda p: p.symlink_to("/dev/zero")],
+    ids=["bytes", "object", "empty", "numbers", "directory", "fifo", "link"])
+def test_what_is_noted_of_losses_is_spoiled(host, made):
+    """It is said, if it is no list; nothing else comes of it."""
+    path = pathlib.Path(host.socket).with_name("losses")
+    path.parent.mkdir(exist_ok=True)
+    made(path)
+    host.veth("vnet0")
+    host.configure()
+    host.start_daemon()
+    host.attached("vnet0", policy="agent")
+    said = any(str(path) in line and "is told again" in line for line in host.daemon.errors)
+    assert said == (not path.is_file() or path.is_symlink() or path.read_text(errors="ignore")[:1] != "[")
+
+
 # ---- the socket ----
 
 @pytest.fixture
