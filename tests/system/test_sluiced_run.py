@@ -398,6 +398,22 @@ def test_many_runs_leave_nothing(host):
 
 # ---- what a user sees ----
 
+def test_what_is_kept_ready_is_no_row(host):
+    """status is of what runs: six rows in which nobody is would hide it."""
+    host.ready()
+    text = host.sluice("status").stdout
+    assert "/run-" not in text and "6 cgroups are kept ready for runs" in text, text
+    top = host.sluice("top", "--batch", "--count", "1").stdout
+    assert "run-" not in top and "runs" in top, top
+    assert len(host.full_status()["targets"]) == 7
+    run = host.script("print(ask('run', policy='open')['name'], flush=True)\nsys.stdin.read()")
+    name = run.stdout.readline().strip().rsplit("/", 1)[1]
+    assert name in host.sluice("status").stdout
+    assert name in host.sluice("top", "--batch", "--count", "1").stdout
+    run.stdin.close()
+    run.wait(WAIT)
+
+
 def test_a_user_sees_his_own_alone(host):
     child, name = staying(host)
     other, others_name = staying(host, uid=OTHER)

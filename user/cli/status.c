@@ -81,12 +81,27 @@ static int name_width(const json_t *targets)
 	return width;
 }
 
+bool sl_status_is_ready_run(const json_t *target)
+{
+	const char *state = json_string_value(
+		json_object_get(json_object_get(target, "run"), "state"));
+
+	return state && !strcmp(state, "ready");
+}
+
+static void print_ready_runs(size_t n)
+{
+	if (n)
+		printf("%zu cgroup%s kept ready for runs (-o json lists them)\n", n,
+		       n == 1 ? " is" : "s are");
+}
+
 static void print_targets(const json_t *targets)
 {
 	int width = name_width(targets);
+	size_t i, ready = 0;
 	const json_t *j;
 	char *name;
-	size_t i;
 
 	if (!json_array_size(targets)) {
 		puts("nothing is attached");
@@ -95,6 +110,10 @@ static void print_targets(const json_t *targets)
 	printf("%-*s %-20s %4s %-7s %-20s %9s %9s %7s %12s %12s\n", width, "TARGET", "POLICY", "GEN",
 	       "MODE", "SINCE", "ALLOWED", "BLOCKED", "LOST", "TX BYTES", "RX BYTES");
 	json_array_foreach(targets, i, j) {
+		if (sl_status_is_ready_run(j)) {
+			ready++;
+			continue;
+		}
 		name = name_of(j);
 		printf("%-*s %-20s %4llu %-7s %-20s %9llu %9llu %7llu %12llu %12llu\n", width,
 		       name ? name : "?",
@@ -105,6 +124,7 @@ static void print_targets(const json_t *targets)
 		free(name);
 		print_more(j);
 	}
+	print_ready_runs(ready);
 }
 
 static void print_text(const json_t *status)

@@ -164,7 +164,11 @@ static int take(struct top *top)
 		free_samples(&next);
 		return SL_EXIT_FAILED;
 	}
-	json_array_foreach(targets, i, t) next.rows[next.n++] = sample_of(t);
+	json_array_foreach(targets, i, t)
+	{
+		if (!sl_status_is_ready_run(t))
+			next.rows[next.n++] = sample_of(t);
+	}
 	compare(&next, &top->now);
 	free_samples(&top->before);
 	top->before = top->now;
