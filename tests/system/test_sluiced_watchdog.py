@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """sluiced: what others do to what is in place is found, told and mended; what is not ours is
 refused; and what is ours is taken over."""
+import json
 import os
 import pathlib
 import shutil
 import struct
+import subprocess
 import time
 
 import pytest
@@ -262,6 +264,27 @@ def test_a_pin_of_a_wrong_type(pinned):
     bpfsys.pin(fd, path)
     os.close(fd)
     refused(pinned, str(path), "another kind or size")
+
+
+@pytest.mark.parametrize("name", ["sl_words", "sl_targets", "sl_stats", "sl_flow_locks", "sl_hits"])
+def test_a_map_that_the_programs_do_not_use(pinned, name):
+    """Of the right kind and size, in the pin's place: what is written to it decides nothing."""
+    path = pathlib.Path(pinned.state) / name
+    of = json.loads(subprocess.run(["bpftool", "-j", "map", "show", "pinned", str(path)], check=True,
+                                   capture_output=True, text=True).stdout)
+    ours = bpfsys.get(path)
+    path.unlink()
+    subprocess.run(["bpftool", "map", "create", str(path), "type", of["type"], "key",
+                    str(of["bytes_key"]), "value", str(of["bytes_value"]), "entries",
+                    str(of["max_entries"]), "name", name, "flags", str(of["flags"])], check=True)
+    refused(pinned, str(path), "not the map that")
+    done = pinned.sluice("status")
+    assert done.returncode == 1 and str(path) in done.stderr, done
+    path.unlink()
+    bpfsys.pin(ours, path)
+    os.close(ours)
+    pinned.start_daemon()
+    pinned.attached("vnet0", policy="agent")
 
 
 def test_a_program_where_a_map_should_be(pinned):

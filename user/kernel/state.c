@@ -246,7 +246,7 @@ static int adopt_programs(struct sl_state *s, struct sl_diag *diag)
 		pin = sl_state_pin(s, true, "%s", sl_state_program_names[i]);
 		if (!pin)
 			return -ENOMEM;
-		s->programs[i] = sl_state_get_program(pin, sl_state_program_names[i],
+		s->programs[i] = sl_state_get_program(s, pin, sl_state_program_names[i],
 						       BPF_PROG_TYPE_SCHED_CLS, diag);
 		free(pin);
 		if (s->programs[i] < 0)
@@ -368,7 +368,9 @@ static int open_maps(struct sl_state *s, bool create, bool upgrade, struct sl_di
 	if (!err && create)
 		err = make_missing(s, skel, complete, diag);
 	else if (!err)	/* another namespace's state is looked at, not changed */
-		adopt_programs(s, diag);
+		err = adopt_programs(s, diag);
+	if (err == -ENOENT && !create)
+		err = 0;
 	device__destroy(skel);
 	return err ? err : map_slots(s);
 }

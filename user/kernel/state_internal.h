@@ -125,8 +125,9 @@ char *sl_state_pin(const struct sl_state *s, bool of_netns, const char *format, 
 /* Opens a pinned map and compares it with what our programs take it for; a
  * descriptor, or -errno with the path in diag (-ENOENT: without a word). */
 int sl_state_get_map(const char *pin, const struct bpf_map *like, struct sl_diag *diag);
-int sl_state_get_program(const char *pin, const char *name, enum bpf_prog_type type,
-			 struct sl_diag *diag);
+/* The same of a program, which must use the maps of the state that are open. */
+int sl_state_get_program(const struct sl_state *s, const char *pin, const char *name,
+			 enum bpf_prog_type type, struct sl_diag *diag);
 
 /* 0 or -errno. */
 int sl_state_detach_link(int fd);

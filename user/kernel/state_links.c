@@ -63,7 +63,7 @@ static bool has_link(const struct sl_state *s, __u64 id, const struct hook *hook
 static int open_program(const struct sl_state *s, const struct hook *hook, struct sl_diag *diag)
 {
 	char *pin = sl_state_pin(s, false, SL_CGROUPS_FOLDER "/%s", hook->program);
-	int fd = pin ? sl_state_get_program(pin, hook->program, hook->type, diag) : -ENOMEM;
+	int fd = pin ? sl_state_get_program(s, pin, hook->program, hook->type, diag) : -ENOMEM;
 
 	free(pin);
 	return fd;

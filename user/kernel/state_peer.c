@@ -213,7 +213,7 @@ static int open_program(struct sl_state *s)
 	pin = sl_state_pin(s, true, PROGRAM);
 	if (!pin)
 		return -ENOMEM;
-	fd = sl_state_get_program(pin, PROGRAM, BPF_PROG_TYPE_SCHED_CLS, &diag);
+	fd = sl_state_get_program(s, pin, PROGRAM, BPF_PROG_TYPE_SCHED_CLS, &diag);
 	if (fd >= 0)
 		s->peer = fd;
 	else

@@ -73,8 +73,65 @@ int sl_state_get_map(const char *pin, const struct bpf_map *like, struct sl_diag
 	return fd;
 }
 
-int sl_state_get_program(const char *pin, const char *name, enum bpf_prog_type type,
-			 struct sl_diag *diag)
+/* The map of the state that has that name; SL_M_MAX: none, as .rodata is none. */
+static enum sl_state_map map_named(const struct sl_state *s, const char *name)
+{
+	enum sl_state_map m;
+
+	for (m = 0; m < SL_M_MAX; m++)
+		if (s->maps[m] >= 0 && m != SL_M_DEVICES && /* of each network namespace */
+		    !strncmp(name, sl_state_map_names[m], BPF_OBJ_NAME_LEN - 1))
+			break;
+	return m;
+}
+
+static int id_of(int fd, struct bpf_map_info *info)
+{
+	__u32 size = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	return bpf_obj_get_info_by_fd(fd, info, &size) ? -errno : 0;
+}
+
+/* The first of the state's maps that is not the one of that name that the program uses. */
+static enum sl_state_map foreign_map(const struct sl_state *s, int fd)
+{
+	__u32 ids[64], i, size = sizeof(struct bpf_prog_info);
+	struct bpf_prog_info info = {.nr_map_ids = 64, .map_ids = (__u64)(uintptr_t)ids};
+	struct bpf_map_info used, ours;
+	enum sl_state_map m;
+	int map;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return SL_M_MAX;
+	for (i = 0; i < info.nr_map_ids && i < 64; i++) {
+		map = bpf_map_get_fd_by_id(ids[i]);
+		m = map < 0 || id_of(map, &used) ? SL_M_MAX : map_named(s, used.name);
+		if (map >= 0)
+			close(map);
+		if (m < SL_M_MAX && !id_of(s->maps[m], &ours) && ours.id != used.id)
+			return m;
+	}
+	return SL_M_MAX;
+}
+
+static int check_maps(const struct sl_state *s, const char *pin, int fd, struct sl_diag *diag)
+{
+	enum sl_state_map m = foreign_map(s, fd);
+	char *path, why[160];
+
+	if (m == SL_M_MAX)
+		return 0;
+	path = sl_state_pin(s, false, "%s", sl_state_map_names[m]);
+	snprintf(why, sizeof(why), "not the map that %s uses", pin);
+	if (path)
+		refuse(diag, path, why);
+	free(path);
+	return path ? -EINVAL : -ENOMEM;
+}
+
+int sl_state_get_program(const struct sl_state *s, const char *pin, const char *name,
+			 enum bpf_prog_type type, struct sl_diag *diag)
 {
 	struct bpf_prog_info info = {};
 	__u32 size = sizeof(info);
@@ -92,7 +149,10 @@ int sl_state_get_program(const char *pin, const char *name, enum bpf_prog_type t
 		close(fd);
 		return refuse(diag, pin, "not the program that it should be");
 	}
-	return fd;
+	err = check_maps(s, pin, fd, diag);
+	if (err)
+		close(fd);
+	return err ? err : fd;
 }
 
 int sl_state_replace_pin(const struct sl_state *s, int fd, const char *pin)
