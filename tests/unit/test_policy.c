@@ -824,10 +824,12 @@ static void diagnostics_are_bounded_and_show_no_control_characters(void **state)
 
 	(void)state;
 	for (int i = 0; i < 150; i++)
-		sl_warn(&diag, NULL, "w");
+		sl_warn(&diag, NULL, "w%d", i);
+	sl_warn(&diag, NULL, "w0"); /* each once */
 	sl_error(&diag, NULL, "\x1b[31m\x07 \xff \xe2\x80\xae caf\xc3\xa9");
 	assert_int_equal(diag.n, 100);
-	assert_int_equal(diag.n_warnings, 150);
+	assert_int_equal(diag.n_warnings, 151);
+	assert_int_equal(diag.n_dropped, 51);
 	assert_int_equal(diag.n_errors, 1);
 	text = diagnostics(&diag);
 	assert_non_null(strstr(text, "error: \\x1b[31m\\x07 \\xff \\xe2\\x80\\xae caf\xc3\xa9\n"));
