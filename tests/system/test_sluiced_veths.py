@@ -94,6 +94,8 @@ class Inside:
         """Does anything arrive of what a packet socket sends for a while?"""
         for sock in self.node.open:
             sock.setblocking(False)
+            while select.select([sock], [], [], 0)[0]:
+                sock.recv(64)                   # of before
         self.node.arrived()
         for _ in range(20):
             self.send(DENIED)
@@ -326,6 +328,51 @@ def test_no_policy_of_a_veth_lets_go(node):
     node.known(pod)
     assert until(lambda: inside.sends_any(), 20)
     assert inside.sends() == 2
+
+
+@chained
+@pytest.mark.parametrize("policy, more, arrive", [
+    ("  mode: audit\n", "", 2), ("", "", 0), ("", "  exempt: [shop]\n", 2)],
+    ids=["audit", "enforced", "exempt"])
+def test_what_an_earlier_sluiced_held(node, policy, more, arrive):
+    """Nobody remembers whose it is: the network behind it tells."""
+    put(node, "web.yaml", "kind: [")
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    inside = Inside(node, pod)
+    assert not inside.sends_any()
+    node.kill_daemon()
+    assert not inside.sends_any()
+    node.start_daemon()                         # nobody knows its policy yet
+    node.known(pod, "unknown")
+    assert not inside.sends_any()
+    node.kill_daemon()
+    put(node, "web.yaml", egress() + policy)
+    if more:
+        node.configure(config(node).replace("  exempt: kube-*\n", more))
+    node.start_daemon()
+    node.known(pod, ("judged", "exempt"))
+    assert until(inside.sends_any, 20)
+    assert inside.sends() == arrive
+    assert len([t for t in node.full_status()["targets"] if t["kind"] == "device"]) == (not arrive)
+
+
+@chained
+def test_many_that_are_held_are_never_let_go_before_their_policy(node):
+    """Their policies are known at once; giving them takes more than one turn of sluiced's."""
+    put(node, "web.yaml", "kind: [")
+    node.start_daemon()
+    pods = [node.pod(f"web-{i}", labels={"app": "web"}) for i in range(12)]
+
+    def devices():
+        return {t["name"]: (t["slot"], t["since"]) for t in node.full_status()["targets"]
+                if t["kind"] == "device" and t["attached"]}
+    held = devices()
+    assert len(held) == len(pods)
+    put(node, "web.yaml", egress())
+    for pod in pods:
+        judged(node, pod)
+    assert devices() == held            # the same targets as were held
 
 
 @chained

@@ -113,6 +113,7 @@ static int open_state(struct sl_daemon *daemon, struct sl_diag *diag)
 	if (err)
 		return err;
 	sl_state_unlock(daemon->devices.state);
+	sl_veths_find_held(daemon);
 	if (sl_state_taken_over(daemon->devices.state, &daemon->from_abi, &daemon->unread))
 		fprintf(stderr,
 			"sluiced: took %s over from another version (ABI %u; this one's is %u); "

@@ -69,6 +69,7 @@ struct sl_daemon {
 	struct sl_pods pods;
 	struct sl_held_veth *held; /* owned */
 	size_t n_held;
+	__u64 held_look_at_ns; /* monotonic: whose they are; 0: nothing to look for, or at once */
 	struct sl_audit_targets *targets;
 	struct sl_aggregate *aggregate;
 	struct sl_ledger *ledger;

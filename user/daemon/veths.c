@@ -71,6 +71,20 @@ static bool has(const struct sl_veths *v, unsigned ifindex)
 	return false;
 }
 
+const struct sl_pod *sl_veths_pod_behind(const struct sl_daemon *d, int nsid)
+{
+	for (size_t i = 0; nsid >= 0 && i < d->pods.n; i++) {
+		const struct sl_pod *pod = &d->pods.list[i];
+		const struct sl_watched_cgroup *w =
+			pod->ended || !pod->text ? NULL :
+			sl_cgroups_find((struct sl_cgroups *)&d->cgroups, pod->id);
+
+		if (w && network_of(&d->cgroups, w) == nsid)
+			return pod;
+	}
+	return NULL;
+}
+
 /* A device that the configuration names, or that somebody attached, is not ours to judge. */
 void sl_veths_take(struct sl_daemon *d, struct sl_veths *v, const struct sl_veth *veth)
 {
@@ -247,17 +261,15 @@ void sl_veths_work(struct sl_daemon *d)
 
 int sl_veths_timeout(const struct sl_daemon *d)
 {
-	__u64 now = sl_now_ns(), wait = ~0ull;
+	__u64 now = sl_now_ns(), at = d->held_look_at_ns ? d->held_look_at_ns : ~0ull, wait;
 
 	for (size_t i = 0; i < d->cgroups.n; i++) {
 		const struct sl_veths *v = d->cgroups.list[i].veths;
-		__u64 left;
 
-		if (!v || !v->group || !v->look_at_ns)
-			continue;
-		left = v->look_at_ns > now ? v->look_at_ns - now : 0;
-		wait = left < wait ? left : wait;
+		if (v && v->group && v->look_at_ns && v->look_at_ns < at)
+			at = v->look_at_ns;
 	}
+	wait = at == ~0ull ? at : at > now ? at - now : 0;
 	return wait == ~0ull ? -1 : (int)((wait + 999999) / 1000000);
 }
 

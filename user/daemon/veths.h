@@ -18,6 +18,7 @@
 #include "pod_cgroup.h"
 
 struct sl_daemon;
+struct sl_pod;
 
 /* Of one cgroup (sl_watched_cgroup.veths). */
 struct sl_veths {
@@ -34,7 +35,7 @@ struct sl_veths {
 
 /* A device that lets nothing pass, since nobody knows its pod yet. */
 struct sl_held_veth {
-	char uid[SL_POD_UID_MAX + 1];
+	char uid[SL_POD_UID_MAX + 1]; /* empty: not known, since an earlier sluiced held it */
 	unsigned ifindex;
 	char name[IFNAMSIZ];
 };
@@ -66,10 +67,15 @@ const struct sl_watched_cgroup *sl_veths_owner(const struct sl_daemon *daemon, u
 /* That one is of the cgroup's, and gets what those have. */
 void sl_veths_take(struct sl_daemon *daemon, struct sl_veths *veths, const struct sl_veth *veth);
 
+/* The pod, known and not ended, whose oldest process is in the network of that number; or NULL. */
+const struct sl_pod *sl_veths_pod_behind(const struct sl_daemon *daemon, int nsid);
+
 /* ---- veth_held.c ---- */
 
 /* That device is held until the pod of this uid is known. 0 or -ENOMEM. */
 int sl_veths_held(struct sl_daemon *daemon, const char *uid, const struct sl_veth *veth);
+/* At the start: those that an earlier sluiced held, and nobody knows of whom. */
+void sl_veths_find_held(struct sl_daemon *daemon);
 /* Those whose pods are known by now. */
 void sl_veths_settle_held(struct sl_daemon *daemon);
 
