@@ -9,7 +9,7 @@ import pytest
 
 from crilab import NODE, Node
 from lab import until
-from ocilab import ALL, NONE, SOME
+from ocilab import ALL, NONE, PROBE, SOME, removed
 from sluicedlab import SLUICED
 
 pytestmark = [
@@ -421,6 +421,84 @@ def test_a_named_section_that_goes_leaves_pods_as_they_are(node):
     node.configure(config(node))
     put(node, "web.yaml", egress(ports="[7001, 7002]"))
     becomes(pod, WIDE)
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["goes-on", "starts-anew"])
+def test_pods_where_the_configuration_has_none_any_more(node, restart):
+    """As when the base's sluiced.yaml takes the place of one with `cgroup`: nothing opens, the node is
+    not ready, and it is said where and what to do; also by a sluiced that starts so."""
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    pod.start()
+    assert pod.probe() == SOME
+    node.known(pod)
+    places = f"[/{node.group}/kubepods, /{node.group}/kubepods.slice]"
+    node.configure(config(node).replace(places, f"/{node.group}/elsewhere"))
+
+    def says():
+        said = node.full_status()
+        found = [w for w in said["warnings"] if "an earlier configuration had pods there" in w]
+        return len(found) == 1 and f"/{node.group}/kubepods:" in found[0] and \
+            not said["kubernetes"]["ready"]
+    assert until(says, 20), (node.full_status()["warnings"], node.kubernetes())
+    later = node.pod("later", labels={"app": "web"})
+    later.start(wait=False)
+    assert later.probe() == NONE and pod.probe() == SOME
+    if restart:
+        node.kill_daemon()
+        node.start_daemon()
+    assert until(says, 20), (node.full_status()["warnings"], node.kubernetes())
+    node.configure(config(node))
+    node.known(later)
+    becomes(later, SOME)
+    put(node, "web.yaml", egress(ports="[7001, 7002]"))
+    becomes(pod, WIDE)                  # which is followed again
+    assert until(lambda: node.kubernetes()["ready"], 20) and not says()
+    assert not any("earlier configuration" in w for w in node.full_status()["warnings"])
+
+
+def test_what_a_pod_makes_below_itself_is_the_pods(node):
+    """A container runtime in a pod, with a kubepods of its own, by either driver: the pod's policy."""
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    inner = "99999999-8888-7777-6666-555555555555"
+    node.known(pod)
+    for below in (f"kubepods/besteffort/pod{inner}/c",
+                  "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/"
+                  f"kubelet-kubepods-besteffort-pod{inner.replace('-', '_')}.slice/cri-containerd-c.scope"):
+        top = node.top.parent / pod.path.lstrip("/")
+        (top / "c" / below).mkdir(parents=True)
+        node.arrived()
+        done = node.run("sh", "-c", f'echo $$ >{top}/c/{below}/cgroup.procs && exec python3 -c "$0"', PROBE)
+        assert done.stdout.split() == SOME, done
+        assert node.arrived() == [0, 2, 0]
+        assert [p["uid"] for p in node.kubernetes()["pods"]] == [pod.uid]
+
+
+def test_a_node_that_is_a_container(node):
+    """kind: the kubelet's root is a cgroup of its own, in a container's; by both drivers."""
+    top = f"/{node.group}/node-1"
+    places = [f"{top}/kubelet/kubepods", f"{top}/kubelet.slice/kubelet-kubepods.slice"]
+    node.configure(config(node).replace(f"/{node.group}/kubepods, /{node.group}/kubepods.slice",
+                                        ", ".join(places)))
+    node.start_daemon()
+    uid = "0c7e1a52-90ab-4d3e-8f11-2b6d5c9a7e01"
+    slices = "kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod"
+    for at in (f"{places[0]}/burstable/pod{uid}",
+               f"{places[1]}/{slices}{uid.replace('-', '_')}.slice"):
+        made = node.top.parent / f"{at.lstrip('/')}/c"
+        node.arrived()
+        made.mkdir(parents=True)
+        try:
+            assert until(lambda at=at: [p["cgroup"] for p in node.kubernetes()["pods"]] == [at], 20)
+            found = node.kubernetes()["pods"][0]
+            assert found["uid"] == uid and found["state"] == "unknown"
+            done = node.run("sh", "-c", f'echo $$ >{made}/cgroup.procs && exec python3 -c "$0"', PROBE)
+            assert done.stdout.split() == NONE and node.arrived() == [0, 0, 0], done
+        finally:
+            for path in (made, made.parent):
+                assert until(lambda path=path: removed(path))
+        assert until(lambda: not node.kubernetes()["pods"], 20)
 
 
 def test_the_configuration_is_refused_with_its_place(node):

@@ -71,6 +71,63 @@ const char *sl_pods_stale(const struct sl_pods *p)
 	return p->source->stale_since_s ? p->source->why : NULL;
 }
 
+/* ---- the default of another configuration ---- */
+
+struct old_places {
+	struct sl_daemon *daemon;
+	json_t *warnings;
+	size_t n;
+};
+
+static bool is_default(const struct sl_daemon *d, const char *name)
+{
+	const char *own = d->config->kubernetes.policy;
+
+	return name && (!strcmp(name, SL_PODS_UNKNOWN) || (own && !strcmp(name, own)));
+}
+
+/* Pods may still be made below it: nobody follows them, and nothing of theirs passes. */
+static void look_at_place(void *context, const struct sl_target_view *view)
+{
+	struct old_places *all = context;
+	struct sl_daemon *d = all->daemon;
+	const struct sl_watched_cgroup *w;
+	struct sl_table table = {};
+	char *path;
+
+	if (view->target.kind != SL_TARGET_CGROUP || !view->attached || !(view->flags & SL_F_MANAGED))
+		return;
+	w = sl_cgroups_find(&d->cgroups, view->target.cgroup_id);
+	if (w && !w->orphan)
+		return;
+	sl_state_table(d->devices.state, view->slot, &table);
+	path = table.words && is_default(d, sl_table_label(table.words, table.n_words, 0)) ?
+		       sl_state_cgroup_path(&view->target) : NULL;
+	if (path) {
+		char *name = sl_escaped(path);
+
+		all->n++;
+		json_array_append_new(
+			all->warnings,
+			json_sprintf("%s: an earlier configuration had pods there, `cgroup` of `kubernetes` "
+				     "does not name it any more: no pod there is followed, and a new one is "
+				     "denied everything; name it, or open it by `sluice detach --cgroup`",
+				     name ? name : "?"));
+		free(name);
+	}
+	free(path);
+	free(table.words);
+}
+
+/* How many cgroups of pods an earlier configuration has left closed. */
+static size_t old_places(struct sl_daemon *d, json_t *warnings)
+{
+	struct old_places all = {d, warnings, 0};
+
+	sl_state_targets(d->devices.state, look_at_place, &all);
+	return all.n;
+}
+
 /* ---- since when ---- */
 
 /* Unix time since when a cgroup's own target, or that of one above, judges it; 0: none does. */
@@ -252,19 +309,20 @@ static void warn_of_objects(const struct sl_pods *p, json_t *warnings)
 json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
 {
 	struct sl_pods *p = &d->pods;
-	size_t counts[SL_POD_STATES];
+	size_t counts[SL_POD_STATES], old;
 	json_t *list;
 
 	if (!p->on)
 		return json_null();
 	sl_pods_count(d, counts);
 	warn_of_objects(p, warnings);
+	old = old_places(d, warnings);
 	list = json_array();
 	for (size_t i = 0; i < p->n; i++)
 		json_array_append_new(list, pod_json(d, &p->list[i], warnings));
 	return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "source", source_json(d), "runtime",
 			 runtime_json(p), "ready",
-			 p->walked && !counts[SL_POD_UNKNOWN] && !counts[SL_POD_REFUSED] && !sl_pods_stale(p), "drift",
+			 p->walked && !counts[SL_POD_UNKNOWN] && !counts[SL_POD_REFUSED] && !old && !sl_pods_stale(p), "drift",
 			 sl_json_number(p->drift + (p->source ? p->source->drift : 0)), "left",
 			 sl_json_number(sl_pods_left(d)), "pods", list);
 }

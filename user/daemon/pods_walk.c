@@ -112,6 +112,11 @@ static bool saw(void *context, const char *path, const struct stat *st)
 			sl_pods_ask_in(p, 0);
 		}
 	}
+	if (pod->ended) { /* only for a configuration that did not name its place */
+		pod->ended = false;
+		p->ended--;
+		sl_pod_decide(d, pod);
+	}
 	pod->seen = true;
 	note_children(p, pod, st);
 	return true;
