@@ -185,3 +185,5 @@ def test_the_unit_is_right(tmp_path):
     for line in ("Before=network-pre.target", "Restart=always", "NoNewPrivileges=yes",
                  "RuntimeDirectoryPreserve=yes"):
         assert any(l.startswith(line) for l in text.splitlines()), line
+    # systemd has /sys/fs/bpf read-only then, whatever ReadWritePaths says (src/core/namespace.c)
+    assert "\nProtectKernelTunables" not in text
