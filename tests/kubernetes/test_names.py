@@ -5,11 +5,14 @@ import re
 
 import pytest
 
+from cluster import pod
 from lab import until
 from outside import ALLOWED, DENIED, HERE4, HERE6
 from pods_modes import Api
+from probes import ended
 
 
+FIRST = 15
 SEARCH = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"]
 NAMED = """\
 apiVersion: sluice.dev/v1alpha1
@@ -100,3 +103,20 @@ def test_names_behind_a_search_list(cluster, dns, api, start):
     assert last_round(cluster, name)[1] < 3, cluster.log_of(name)[-1500:]   # refused at once, no time-out
     api.put(NAMED.format(dns=api.dns, port=DENIED))
     becomes(cluster, name, {("api.example.org", DENIED)})
+
+
+def test_the_first_question_of_many_pods(cluster, dns, api):
+    """What a container asks first of all: the allowed name is answered, the other one refused, in each. Where
+    the resolvers are those of its own resolv.conf it may come before sluiced has read that: refused, never more."""
+    api.put(NAMED.format(dns=api.dns, port=ALLOWED))
+    ask = "; ".join(f"netcat -z -w 5 {name} {ALLOWED} 2>/dev/null && echo yes || echo no"
+                    for name in ("api.example.org", "other.example.org"))
+    cluster.apply([pod(f"first-{i}", "sh", "-c", ask, labels={"app": "named", "first": "yes"})
+                   for i in range(FIRST)])
+    try:
+        cluster.wait(lambda found: all(map(ended, found["items"])), "pods", "-l", "first=yes", seconds=200)
+        said = [cluster.log_of(f"first-{i}").split() for i in range(FIRST)]
+        assert all(len(one) == 2 and one[1] == "no" for one in said), said
+        assert "system" in api.dns or said == [["yes", "no"]] * FIRST
+    finally:
+        cluster.delete("pod", "-l", "first=yes")
