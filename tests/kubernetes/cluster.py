@@ -30,19 +30,25 @@ CTR = ("ctr", "-n", "k8s.io", "images", "import", "-")
 
 
 class Cluster:
-    def __init__(self, folder, programs):
+    def __init__(self, folder, programs, driver="cgroupfs"):
+        """driver: of the kubelet's cgroups. With systemd the node's process 1 is one, and what it sees
+        of cgroups begins at the cluster's own, as in a node that is a container (kind)."""
         self.folder, self.programs = folder, pathlib.Path(programs)
+        self.systemd = driver == "systemd"
         self.daemons, self.closing = {}, []
         self.capsule = None
         self.over = threading.Event()
-        self.cgroup = f"/sl-kube-{os.getpid()}"
+        self.top = f"/sl-kube-{os.getpid()}{'-systemd' if self.systemd else ''}"   # this machine's
+        self.cgroup = "" if self.systemd else self.top                      # the node's
+        self.pods = "/kubepods.slice" if self.systemd else f"{self.cgroup}/kubepods"
         try:
             self.make_cgroups()
             self.enter()
             self.join_outside()
             self.write_files()
             self.start_all()
-            threading.Thread(target=self.sweep, daemon=True).start()
+            if not self.systemd:        # which has cgroup2, too
+                threading.Thread(target=self.sweep, daemon=True).start()
         except BaseException:
             self.close()
             raise
@@ -56,7 +62,7 @@ class Cluster:
 
     def make_cgroups(self):
         for top in self.hierarchies():
-            made = top / self.cgroup[1:]
+            made = top / self.top[1:]
             made.mkdir()
             for name in ("cpuset.cpus", "cpuset.mems"):
                 if (made / name).exists():
@@ -65,22 +71,31 @@ class Cluster:
     def enter(self):
         self.errors = open(self.folder / "capsule.log", "w+", encoding="utf-8")
         self.capsule = subprocess.Popen(
-            ["unshare", "-mnpf", "--mount-proc", "--propagation", "private",
-             "--kill-child", str(HERE / "capsule")],
+            [*self.joined(), "unshare", "-mnpCf" if self.systemd else "-mnpf", "--mount-proc",
+             "--propagation", "private", "--kill-child", str(HERE / "capsule"),
+             *(("systemd",) if self.systemd else ())],
             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         if self.capsule.stdout.readline() != "ready\n":
             raise RuntimeError(f"the capsule: {self.said('capsule')}")
         children = f"/proc/{self.capsule.pid}/task/{self.capsule.pid}/children"
         self.pid = pathlib.Path(children).read_text().split()[0]
-        self.inside = ["nsenter", "-t", self.pid, "-m", "-n", "-p"]
+        self.inside = [*self.joined(), "nsenter", "-t", self.pid, "-m", "-n", "-p",
+                       *(("-C",) if self.systemd else ())]
         self.files = pathlib.Path(f"/proc/{self.pid}/root")     # the node's, from here
         self.env = {**os.environ, "PATH": f"{self.programs}:/usr/sbin:/usr/bin:/sbin:/bin",
                     "KUBECONFIG": "/run/kubernetes/admin"}
         # the kubelet would ask a cloud for credentials of registries, and wait
         self.env["AWS_EC2_METADATA_DISABLED"] = "true"
 
+    def joined(self):
+        """Before a command: it is in the cluster's cgroups, which are the root of a cgroup namespace."""
+        if not self.systemd:
+            return []
+        return ["sh", "-c", "".join(f"echo $$ >{top}{self.top}/cgroup.procs && "
+                                    for top in self.hierarchies()) + 'exec "$0" "$@"']
+
     def join_outside(self):
-        self.outside = Outside(self.pid)
+        self.outside = Outside(self.pid, "sl-kube-out" + ("-s" if self.systemd else ""))
         self.closing.append(self.outside.close)
 
     def said(self, name):
@@ -108,11 +123,15 @@ class Cluster:
     def write_files(self):
         self.write("/run/resolv.conf", "nameserver 192.0.2.2\n")
         self.write_network(settings.CNI)
-        self.write("/run/containerd.toml", settings.CONTAINERD)
+        (self.files / settings.STATIC.strip("/")).mkdir()
+        self.write("/run/containerd.toml", settings.CONTAINERD +
+                   (settings.CONTAINERD_SYSTEMD if self.systemd else ""))
         keys = self.files / "run" / "kubernetes"
         self.write("/run/kubernetes/proxy.yaml", settings.PROXY)
         self.write("/run/kubernetes/kubelet.yaml",
-                   settings.KUBELET.format(node=settings.NODE4, cgroup=self.cgroup))
+                   settings.KUBELET.format(node=settings.NODE4, cgroup=self.cgroup or "/",
+                                           static=settings.STATIC,
+                                           driver="systemd" if self.systemd else "cgroupfs"))
         self.certificates(keys)
         lines = []
         for name, user, groups in settings.TOKENS:
@@ -214,7 +233,7 @@ class Cluster:
                 for pid in (pathlib.Path(path) / "cgroup.procs").read_text().split():
                     os.kill(int(pid), signal.SIGKILL)
         for top in self.hierarchies():
-            for path, _, _ in os.walk(f"{top}{self.cgroup}/kubepods", topdown=False):
+            for path, _, _ in os.walk(f"{top}{self.top}/kubepods", topdown=False):
                 removed(path)
         return not any("/kubepods" in path for path in self.cgroups())
 
@@ -254,7 +273,7 @@ class Cluster:
 
     def cgroups(self):
         """Directories of cgroup2 that are the cluster's, the deepest first."""
-        return [top for top, _, _ in os.walk(cgroup2() + self.cgroup, topdown=False)]
+        return [top for top, _, _ in os.walk(cgroup2() + self.top, topdown=False)]
 
     def sweep(self):
         """The kubelet's part: on a hybrid machine it does not know of the directories that runc
@@ -269,11 +288,11 @@ class Cluster:
     def gone(self, made):
         """A pod's cgroups."""
         uid = made["metadata"]["uid"]
-        return not any(uid in path for path in self.cgroups())
+        return not any(uid in path.replace("_", "-") for path in self.cgroups())
 
     def remove_cgroups(self):
         for top in self.hierarchies():
-            for below, _, _ in os.walk(str(top) + self.cgroup, topdown=False):
+            for below, _, _ in os.walk(str(top) + self.top, topdown=False):
                 if not until(lambda path=below: removed(path), 10):
                     print(f"{below} is not removed", file=sys.stderr)
 
@@ -281,6 +300,8 @@ class Cluster:
         self.over.set()
         if self.capsule:
             self.capsule.stdin.close()
+            if self.systemd:
+                self.capsule.kill()         # and systemd with it
             self.capsule.wait(WAIT_S)
             self.errors.close()
         for made in self.daemons.values():

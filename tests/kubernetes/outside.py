@@ -23,8 +23,8 @@ class Node(Namespace):
 class Outside(Namespace):
     """Echo servers; a capture of the wire."""
 
-    def __init__(self, pid):
-        super().__init__("sl-kube-out")
+    def __init__(self, pid, name="sl-kube-out"):
+        super().__init__(name)
         self.node = Node(pid)
         self.join(pid)
         self.echo = Echo()

@@ -20,13 +20,14 @@ spec:
 class Mode:
     """sluiced knows the pods of this cluster, and one policy: cart."""
     folder = source = ""
+    placed = True           # where the cgroups of pods are is configured
 
     def __init__(self, daemon, more="", folder=None):
         self.daemon, self.cluster = daemon, daemon.cluster
         daemon.deploy(folder or self.folder)
         self.allow(ALLOWED)
-        daemon.configure(f"kubernetes:\n  {self.source}\n  exempt: [kube-system]\n"
-                         f"  cgroup: {self.cluster.cgroup}/kubepods\n{more}")
+        places = f"  cgroup: {self.cluster.pods}\n" if self.placed else ""
+        daemon.configure(f"kubernetes:\n  {self.source}\n  exempt: [kube-system]\n{places}{more}")
         assert until(self.is_current, 60, 0.5), self.kubernetes()
 
     def is_current(self):

@@ -16,6 +16,7 @@ TOKENS = (("admin", "admin", "system:masters"),
 PAUSE = "sluice.test/pause:1"
 BUSYBOX = "sluice.test/busybox:1"
 SLUICE = "docker.io/library/sluice:0.1.0"      # as deploy/kubernetes names it
+STATIC = "/run/static"           # the manifests of static pods
 GATES = "IPv6DualStack=true"
 
 CONTAINERD = f"""\
@@ -30,6 +31,13 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/run/cni.bin"
     conf_dir = "/run/cni.d"
+"""
+
+CONTAINERD_SYSTEMD = """\
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = true
 """
 
 # Behind the bridge: sluice-cni. Where sluiced is not there it lets pods start, unless it is to be closed.
@@ -49,7 +57,7 @@ kind: KubeletConfiguration
 address: {node}
 authentication: {{anonymous: {{enabled: true}}, webhook: {{enabled: false}}}}
 authorization: {{mode: AlwaysAllow}}
-cgroupDriver: cgroupfs
+cgroupDriver: {driver}
 cgroupRoot: {cgroup}
 enforceNodeAllocatable: []
 oomScoreAdj: 0
@@ -58,6 +66,7 @@ evictionHard: {{nodefs.available: "0%", memory.available: "0%"}}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 resolvConf: /run/resolv.conf
+staticPodPath: {static}
 clusterDNS: ["10.96.0.10"]
 clusterDomain: cluster.local
 syncFrequency: 2s

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""A kubelet and a containerd with systemd's cgroups, on a node whose process 1 is systemd and whose
+hierarchies begin at a cgroup of this machine's."""
+import json
+import pathlib
+import tempfile
+
+import pytest
+
+import cluster as cluster_module
+import settings
+from cluster import pod
+from conftest import kubernetes
+from lab import SLUICE, cgroup2, until
+from outside import ALLOWED, HERE4, HERE6
+from pods_modes import CART
+from probes import AGAIN
+STATIC = ("static", "static-host")
+CONFIG = """\
+sluiced: 1
+kubernetes:
+  directory: /run/objects
+  cri: /run/containerd/containerd.sock
+"""
+# Over the unit as it is installed: where this build and the test's files are.
+DROP_IN = f"""\
+[Service]
+ExecStart=
+ExecStart={pathlib.Path(SLUICE).resolve().parent}/sluiced -c /run/sluiced.yaml
+StandardError=append:/run/sluiced.log
+"""
+
+
+@pytest.fixture(scope="module", name="cluster")
+def cluster_with_systemd():
+    if not cgroup2().endswith("/unified"):
+        pytest.skip("the cluster's systemd wants hybrid cgroups, as this machine has none")
+    with tempfile.TemporaryDirectory(prefix="sl-kube-") as folder:
+        made = cluster_module.Cluster(pathlib.Path(folder), kubernetes(), "systemd")
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+class Unit:
+    """sluiced.service on the node, under systemd."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        cluster.write("/run/objects/cart.yaml", CART % (HERE4, HERE6, ALLOWED))
+        cluster.write("/run/sluiced.yaml", CONFIG)
+        unit = (cluster_module.ROOT / "deploy" / "systemd" / "sluiced.service").read_text()
+        cluster.write("/run/units/sluiced.service", unit)
+        cluster.write("/run/units/sluiced.service.d/here.conf", DROP_IN)
+
+    def start(self):
+        done = self.cluster.run("sh", "-c", "systemctl daemon-reload && systemctl start sluiced || "
+                                "{ systemctl status -l sluiced; exit 1; }", check=False)
+        assert done.returncode == 0, done.stdout + self.said()
+
+    def said(self):
+        return (self.cluster.files / "run" / "sluiced.log").read_text()
+
+    def stop(self):
+        self.cluster.run("systemctl", "stop", "sluiced")
+        self.cluster.run(SLUICE, "detach", "--all")
+
+    def status(self):
+        return json.loads(self.cluster.run(SLUICE, "status", "-o", "json").stdout)
+
+    def pods(self):
+        """By name: a static one's ends with the node's."""
+        return {(p["name"] or "?").removesuffix(f"-{settings.NODE}"): p for p in self.status()["kubernetes"]["pods"]}
+
+
+@pytest.fixture(scope="module")
+def unit(cluster):
+    return Unit(cluster)
+
+
+def put_static(cluster, there=True):
+    """One with a network of its own, one on its node's."""
+    for name in STATIC:
+        made = pod(name, "sh", "-c", AGAIN, labels={"app": "cart"}, hostNetwork=name == STATIC[1],
+                   restartPolicy="Always")
+        path = cluster.files / settings.STATIC.strip("/") / f"{name}.json"
+        if there:
+            path.write_text(json.dumps(made))
+        else:
+            path.unlink(missing_ok=True)
+
+
+def mirrors(cluster):
+    found = [cluster.get("pod", f"{name}-{settings.NODE}") for name in STATIC]
+    return found if all(f and f["status"].get("phase") == "Running" for f in found) else None
+
+
+def test_pods_of_the_systemd_driver(cluster, unit):
+    """Found and named without a configuration of places. Since this sluiced sees a part of the hierarchy alone, as
+    in kind's nodes, no socket is judged: it says so of each, and the node is not ready."""
+    put_static(cluster)
+    assert until(lambda: mirrors(cluster), 120, 0.5), cluster.said("kubelet")
+    unit.start()
+    assert until(lambda: set(STATIC) <= set(unit.pods()), 60, 0.5), unit.status()
+    for name in STATIC:
+        found = unit.pods()[name]
+        below, slice_name = found["cgroup"].rsplit("/", 1)
+        assert below == "/kubepods.slice/kubepods-besteffort.slice"
+        assert slice_name == f"kubepods-besteffort-pod{found['uid']}.slice" and len(found["uid"]) == 32
+        assert found["host_network"] == (name == STATIC[1])
+        assert until(lambda name=name: unit.pods()[name]["open_s"] > 0, 20)
+        assert until(lambda name=name: "does not show" in (unit.pods()[name]["why"] or ""), 20), unit.pods()
+    status = unit.status()
+    assert any(w.startswith("/kubepods.slice: NOT ENFORCED") for w in status["warnings"]), status["warnings"]
+    assert not status["kubernetes"]["ready"]
