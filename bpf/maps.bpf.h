@@ -9,8 +9,8 @@
 #include "sluice_abi.h"
 #include "sluice_table.h"
 
-struct sl_chunk {
-	__u64 words[SL_CHUNK_WORDS];
+struct sl_page {
+	__u64 words[SL_PAGE_WORDS];
 };
 
 /* One generation. BPF_F_INNER_MAP: generations differ in size. */
@@ -19,7 +19,7 @@ struct sl_table_map {
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct sl_chunk));
+	__uint(value_size, sizeof(struct sl_page));
 };
 
 /* Generations by index; an empty place denies (no-policy). */

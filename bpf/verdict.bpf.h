@@ -13,27 +13,12 @@
 typedef __u64 sl_table_ref;	/* a target's word */
 typedef void *sl_table_map;
 
-static __always_inline bool sl_table_word(sl_table_map table, __u32 i, __u64 *word)
+static __always_inline const __u64 *sl_table_page(sl_table_map table, __u32 i)
 {
-	__u32 at = i / SL_CHUNK_WORDS;
-	struct sl_chunk *chunk = bpf_map_lookup_elem(table, &at);
+	__u32 at = i / SL_PAGE_WORDS;
+	struct sl_page *page = bpf_map_lookup_elem(table, &at);
 
-	if (!chunk)
-		return false;
-	i &= SL_CHUNK_WORDS - 1;
-	barrier_var(i);
-	i &= SL_CHUNK_WORDS - 1;
-	*word = chunk->words[i];
-	return true;
-}
-
-/* Eight words at once, from a multiple of eight on. */
-static __always_inline const __u64 *sl_table_chunk(sl_table_map table, __u32 i)
-{
-	__u32 at = i / SL_CHUNK_WORDS;
-	struct sl_chunk *chunk = bpf_map_lookup_elem(table, &at);
-
-	return chunk ? chunk->words : NULL;
+	return page ? page->words : NULL;
 }
 
 static __always_inline sl_table_map sl_table_open(sl_table_ref word)
@@ -52,7 +37,7 @@ static __always_inline sl_table_map sl_table_open(sl_table_ref word)
 static __always_inline __u32 sl_flags_of(__u64 word)
 {
 	sl_table_map table = sl_table_open(word);
-	const __u64 *head = table ? sl_table_chunk(table, 0) : NULL;
+	const __u64 *head = table ? sl_table_page(table, 0) : NULL;
 
 	return head && word && head[SL_H_GENERATION] == SL_WORD_GENERATION(word) ?
 	       (__u32)head[SL_H_FLAGS] : 0;
@@ -64,30 +49,39 @@ __noinline __u32 sl_generation_flags(__u64 word)
 	return sl_flags_of(word);
 }
 
+/* Of the flow and the subject each step reads what it needs: what is kept takes a place on the
+ * stack. */
 static __always_inline int sl_verdict_of(const struct sl_flow *f, const struct sl_subject *s,
 					 struct sl_answer *a, bool ipv4)
 {
 	struct sl_question q = {};
-	const __u64 *head;
+	struct sl_place p;
 	sl_table_map table;
+	const __u64 *head;
+	__u64 class;
 
 	sl_answer_none(a);
 	a->quiet = 0;
 	table = s->word ? sl_table_open(s->word) : NULL;
-	head = table ? sl_table_chunk(table, 0) : NULL;
-	if (!head || head[SL_H_GENERATION] != SL_WORD_GENERATION(s->word))
+	head = table ? sl_table_page(table, 0) : NULL;
+	if (!head || head[SL_H_GENERATION] != SL_WORD_GENERATION(s->word) ||
+	    sl_answer_inbound(head, f->inbound, a))
 		return 0;
 	q.family = ipv4 ? 4 : f->family;
+	q.address_high = f->inbound ? f->source_high : f->destination_high;
+	q.address_low = f->inbound ? f->source_low : f->destination_low;
+	p = sl_place_begin(head);
+	if (sl_verdict_class(s->word, table, &p, head, &q, &class))
+		return 0;
 	q.protocol = f->protocol;
 	q.key = f->key;
 	q.inbound = f->inbound;
 	q.has_uid = s->has_uid;
 	q.uid = s->uid;
-	q.address_high = f->inbound ? f->source_high : f->destination_high;
-	q.address_low = f->inbound ? f->source_low : f->destination_low;
+	q.now_ns = sl_hidden_zero(class);
 	if (head[SL_H_FLAGS] & SL_F_DEADLINES)
 		q.now_ns = bpf_ktime_get_boot_ns();
-	sl_table_verdict(s->word, table, head, &q, a);
+	sl_verdict_answer(s->word, table, &p, head, class, &q, a);
 	return 0;
 }
 

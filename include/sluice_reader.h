@@ -7,16 +7,16 @@
  *	sl_table_ref	how a table is named between functions
  *	sl_table_map	the opened table
  *	static sl_table_map sl_table_open(sl_table_ref t);		NULL: none
- *	static bool sl_table_word(sl_table_map m, __u32 i, __u64 *word);
- *	static const __u64 *sl_table_chunk(sl_table_map m, __u32 i);
+ *	static const __u64 *sl_table_page(sl_table_map m, __u32 i);
  *
- * the last two false, NULL outside the table; a chunk is SL_CHUNK_WORDS words from a
- * multiple of that on. Every false ends in SL_REASON_NO_POLICY, a
- * denial: a table that cannot be read allows nothing.
+ * the last: the SL_PAGE_WORDS words that hold word i, NULL outside the table. Every page that
+ * cannot be had ends in SL_REASON_NO_POLICY, a denial: a table that cannot be read allows nothing.
  *
  * SL_READER is how the functions are declared. In the kernel they are global
  * functions, which the verifier checks once each, not along every path to them;
- * so they take scalars and pointers to plain memory only, and open the table.
+ * so they take scalars and pointers to plain memory only, and open the table. A page is the
+ * kernel's call of a helper, which takes as long as ten comparisons, and a function is a call too:
+ * so what a verdict usually goes through is one function, and keeps the page that it is at.
  */
 #ifndef SLUICE_READER_H
 #define SLUICE_READER_H
@@ -41,6 +41,17 @@ SL_INLINE __u64 sl_less(__u64 a, __u64 b)
 
 	SL_BARRIER(a);
 	borrow = ((~a & b) | ((~a | b) & (a - b))) >> 63;
+	SL_BARRIER(borrow);
+	return borrow;
+}
+
+/* The same of numbers of 128 bits: does it borrow from above to take one from the other? */
+SL_INLINE __u64 sl_less6(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
+{
+	__u64 borrow = sl_less(a_low, b_low);
+
+	SL_BARRIER(a_high);
+	borrow = ((~a_high & b_high) | ((~a_high | b_high) & (a_high - b_high - borrow))) >> 63;
 	SL_BARRIER(borrow);
 	return borrow;
 }
@@ -79,189 +90,331 @@ SL_INLINE __u64 sl_is_zero(__u64 a)
 	return zero;
 }
 
-/* A word of a chunk, by its place in the table. */
-SL_INLINE __u64 sl_chunk_word(const __u64 *chunk, __u32 i)
+/* 0, but not to the verifier: to it what has a known value is another state than what has not, and
+ * what comes then is walked for each. any: of no known value. */
+SL_INLINE __u64 sl_hidden_zero(__u64 any)
 {
-	i &= SL_CHUNK_WORDS - 1;
-	SL_BARRIER(i);
-	i &= SL_CHUNK_WORDS - 1;
-	return chunk[i];
+	__u64 same = any;
+
+	SL_BARRIER(same);
+	return any ^ same;
 }
 
-/* Halves chunks so often, towards the one that holds the last word whose high half is <= key.
- * A word is the kernel's call of a helper; a chunk is one too. */
-SL_INLINE int sl_table_halve(sl_table_map m, __u32 *first, __u32 *chunks, __u32 key, int steps)
+/* ---- pages ---- */
+
+/* A word of a page, by its place in the table. */
+SL_INLINE __u64 sl_page_word(const __u64 *page, __u32 i)
 {
-	__u32 at = *first, count = *chunks, half;
-	__u64 word, below;
+	SL_BARRIER(i);
+	i &= SL_PAGE_WORDS - 1;
+	return page[i];
+}
+
+/* The chunk of a page with this word. */
+SL_INLINE const __u64 *sl_page_chunk(const __u64 *page, __u32 i)
+{
+	SL_BARRIER(i);
+	i &= SL_PAGE_WORDS - SL_CHUNK_WORDS;
+	return page + i;
+}
+
+SL_INLINE bool sl_table_word(sl_table_map m, __u32 i, __u64 *word)
+{
+	const __u64 *page = sl_table_page(m, i);
+
+	if (!page)
+		return false;
+	*word = sl_page_word(page, i);
+	return true;
+}
+
+/* Eight words at once, from a multiple of eight on. */
+SL_INLINE const __u64 *sl_table_chunk(sl_table_map m, __u32 i)
+{
+	const __u64 *page = sl_table_page(m, i);
+
+	return page ? sl_page_chunk(page, i) : NULL;
+}
+
+/* The two chunks of a page from this word on. */
+SL_INLINE const __u64 *sl_page_pair(const __u64 *page, __u32 i)
+{
+	SL_BARRIER(i);
+	i &= SL_PAGE_WORDS - 2 * SL_CHUNK_WORDS;
+	return page + i;
+}
+
+/* Where a reader is: what it looks for next is often in the same page. */
+struct sl_place {
+	const __u64 *page;
+	__u32 number;
+};
+
+/* At the header's page. */
+SL_INLINE struct sl_place sl_place_begin(const __u64 *head)
+{
+	return (struct sl_place){.page = head,
+				 .number = (__u32)sl_hidden_zero(head[SL_H_GENERATION])};
+}
+
+/* To the page of word i. */
+SL_INLINE bool sl_place_go(sl_table_map m, struct sl_place *p, __u32 i)
+{
+	__u32 number = i / SL_PAGE_WORDS;
+	const __u64 *page;
+
+	if (number != p->number) {
+		page = sl_table_page(m, i);
+		if (!page)
+			return false;
+		p->page = page;
+		p->number = number;
+	}
+	return true;
+}
+
+SL_INLINE bool sl_place_word(sl_table_map m, struct sl_place *p, __u32 i, __u64 *word)
+{
+	if (!sl_place_go(m, p, i))
+		return false;
+	*word = sl_page_word(p->page, i);
+	return true;
+}
+
+/* ---- sorted words: the upper half is the key ---- */
+
+/* Of so many pages from the first on, in one word, the one that holds the last key <= `key`;
+ * SL_NONE if they cannot be read. */
+SL_READER __u32 sl_table_find_page(sl_table_ref t, __u64 pages, __u32 key)
+{
+	__u32 at = (__u32)pages, count = pages >> 32, half;
+	sl_table_map m = sl_table_open(t);
+	const __u64 *page;
 	int i;
 
-	for (i = 0; i < steps && count > 1; i++) {
+	for (i = 0; m && i < SL_PAGE_STEPS && count > 1; i++) {
 		half = count / 2;
-		if (!sl_table_word(m, (at + half) * SL_CHUNK_WORDS, &word))
-			return -1;
-		below = sl_less63_mask(word >> 32, (__u64)key + 1);
-		at += half & below;
+		page = sl_table_page(m, (at + half) * SL_PAGE_WORDS);
+		if (!page)
+			return SL_NONE;
+		at += half * (__u32)sl_less63(page[0] >> 32, (__u64)key + 1);
 		count -= half;
 		SL_BARRIER(at);
 		SL_BARRIER(count);
 	}
-	*first = at;
-	*chunks = count;
+	return count == 1 ? at : SL_NONE;
+}
+
+/* Four at once: what they wait for is memory. Of n, at most (n + 9) / 4 are left. */
+SL_INLINE void sl_page_quarter(const __u64 *page, __u32 *at, __u32 *count, __u32 shift, __u64 above)
+{
+	__u32 step = *count / 4, less;
+
+	less = sl_less63(sl_page_word(page, *at + (step << shift)) >> 32, above) +
+	       sl_less63(sl_page_word(page, *at + (2 * step << shift)) >> 32, above) +
+	       sl_less63(sl_page_word(page, *at + (3 * step << shift)) >> 32, above);
+	*at += less * step << shift;
+	*count -= 3 * step;
+	SL_BARRIER(*at);
+	SL_BARRIER(*count);
+}
+
+/* Of sorted keys, each at the beginning of 1 << shift words of a page: the place of the last one
+ * <= key; the first one is. Few branches: the verifier walks what is behind each of them twice. */
+SL_INLINE __u32 sl_page_search(const __u64 *page, __u32 at, __u32 count, __u32 shift, __u32 key)
+{
+	__u64 above = (__u64)key + 1;
+	__u32 less;
+
+	if (count > 18) {	/* at most 512 */
+		sl_page_quarter(page, &at, &count, shift, above);
+		sl_page_quarter(page, &at, &count, shift, above);
+		sl_page_quarter(page, &at, &count, shift, above);
+	}
+	if (count > 3) {
+		sl_page_quarter(page, &at, &count, shift, above);
+		sl_page_quarter(page, &at, &count, shift, above);
+	}
+	/* one to three */
+	less = sl_less63(1, count) & sl_less63(sl_page_word(page, at + (1 << shift)) >> 32, above);
+	less += sl_less63(2, count) & sl_less63(sl_page_word(page, at + (2 << shift)) >> 32, above);
+	return at + (less << shift);
+}
+
+/* The same in a table, from word `at` on: goes to the page, and leaves in *found the place there. */
+SL_INLINE int sl_table_locate(sl_table_ref t, sl_table_map m, struct sl_place *p, __u32 at,
+			      __u32 count, __u32 shift, __u32 key, __u32 *found)
+{
+	__u32 end = at + (count << shift), page = at / SL_PAGE_WORDS;
+	__u32 last = (end - 1) / SL_PAGE_WORDS;
+
+	if (!count)
+		return -1;
+	if (last != page) {
+		page = sl_table_find_page(t, (__u64)(last - page + 1) << 32 | page, key);
+		/* What of the page is the section's. */
+		last = page * SL_PAGE_WORDS;
+		at ^= (at ^ last) & (__u32)sl_less63_mask(at, last);
+		last += SL_PAGE_WORDS;
+		end ^= (end ^ last) & (__u32)sl_less63_mask(last, end);
+		count = (end - at) >> shift;
+		SL_BARRIER(at);
+		SL_BARRIER(count);
+	}
+	if (!sl_place_go(m, p, at))
+		return -1;
+	*found = sl_page_search(p->page, at, count, shift, key);
 	return 0;
 }
 
-/* The same of chunks in one word: their number, the first one; 0 if they cannot be read. */
-SL_READER __u64 sl_table_narrow(sl_table_ref t, __u64 chunks, __u32 key)
+/* The last word of a section whose high half is <= key; 0, or -1 if it cannot be read. */
+SL_INLINE int sl_table_find(sl_table_ref t, sl_table_map m, struct sl_place *p, __u64 section,
+			    __u32 key, __u64 *found)
 {
-	__u32 first = (__u32)chunks, count = chunks >> 32;
-	sl_table_map m = sl_table_open(t);
+	__u32 at;
 
-	if (!m || sl_table_halve(m, &first, &count, key, SL_SPAN_STEPS))
-		return 0;
-	return (__u64)count << 32 | first;
+	if (sl_table_locate(t, m, p, (__u32)section, section >> 32, 0, key, &at))
+		return -1;
+	*found = sl_page_word(p->page, at);
+	return 0;
 }
 
-/* The chunk of several that holds the last word whose high half is <= key, and its number; NULL
- * if it cannot be read. Of a few chunks, which is the rule, no function is called. */
-SL_INLINE const __u64 *sl_table_search_chunk(sl_table_ref t, __u64 chunks, __u32 key,
-					     __u32 *number)
-{
-	sl_table_map m;
-	__u32 count;
-	int i;
-
-	for (i = 0; i < SL_SEARCH_STEPS / SL_SPAN_STEPS && chunks >> 32 > 1 << SL_SPAN_STEPS; i++)
-		chunks = sl_table_narrow(t, chunks, key);
-	m = sl_table_open(t);
-	*number = (__u32)chunks;
-	count = chunks >> 32;
-	if (!m || sl_table_halve(m, number, &count, key, SL_SPAN_STEPS) || count != 1)
-		return NULL;
-	return sl_table_chunk(m, *number * SL_CHUNK_WORDS);
-}
-
-/* The payload of the last word of a section whose high half is <= key; 0, or
- * -1 if it cannot be read. The section waits in *found: the frame is full (6.1). */
 SL_READER int sl_table_search(sl_table_ref t, __u64 section, __u32 key, __u64 *found)
 {
-	__u32 first = (__u32)section, count = section >> 32, chunk = first / SL_CHUNK_WORDS;
-	__u32 end = first + count, at, half;
-	const __u64 *words;
-	__u64 beyond;
+	struct sl_place p = {.number = SL_NONE};
+	sl_table_map m = sl_table_open(t);
+
+	return m && found ? sl_table_find(t, m, &p, section, key, found) : -1;
+}
+
+/* ---- ranges of addresses ---- */
+
+/* The class of an IPv4 address in its group, which word `at` begins: that of the last range that
+ * begins at most there. */
+SL_INLINE __u64 sl_group4_class(const __u64 *page, __u32 at, __u32 address)
+{
+	const __u64 *group = sl_page_chunk(page, at);
+	__u64 above = (__u64)address + 1, less = 0;
+	__u32 range;
 	int i;
 
-	if (!found || !count)
+#pragma GCC unroll 5
+	for (i = 0; i < SL_V4_GROUP / 2; i++)
+		less += sl_less63(group[i] >> 32, above) + sl_less63((__u32)group[i], above);
+	range = (__u32)less - 1;
+	SL_BARRIER(range);
+	return SL_V4_CLASS(range, sl_page_word(page, at + SL_V4_CLASS_WORD(range)));
+}
+
+/* The groups that an address may be in, of all: the first one and how many. */
+SL_INLINE int sl_table_root4(sl_table_map m, struct sl_place *p, __u64 roots, __u32 address,
+			     __u32 *first, __u32 *count)
+{
+	__u32 at = (__u32)((__u64)address * (roots >> 32) >> 32), root;
+	__u64 word;
+
+	if (!(roots >> 32))
+		return 0;
+	if (!sl_place_word(m, p, (__u32)roots + at / 2, &word))
 		return -1;
-	*found = section;
-	count = (end - 1) / SL_CHUNK_WORDS - chunk + 1;
-	words = sl_table_search_chunk(t, (__u64)count << 32 | chunk, key, &chunk);
-	if (!words)
-		return -1;
-	section = *(volatile __u64 *)found;
-	first = (__u32)section;
-	end = first + (section >> 32);
-	/* What of the chunk is the section's. */
-	at = chunk * SL_CHUNK_WORDS;
-	beyond = sl_less63_mask(end, (__u64)at + SL_CHUNK_WORDS);
-	end = (at + SL_CHUNK_WORDS) ^ (((at + SL_CHUNK_WORDS) ^ end) & beyond);
-	beyond = sl_less63_mask(at, first);
-	at ^= (at ^ first) & beyond;
-	count = end - at;
-	for (i = 0; i < 3; i++) {
-		half = count / 2;
-		at += half & sl_less63_mask(sl_chunk_word(words, at + half) >> 32, (__u64)key + 1);
-		count -= half;
-	}
-	*found = sl_chunk_word(words, at);
+	root = word >> 32 * (at & 1);
+	*first = root & SL_V4_ROOT_GROUP;
+	*count = root >> SL_V4_ROOT_SHIFT == SL_V4_ROOT_MANY ? *count - *first :
+							       root >> SL_V4_ROOT_SHIFT;
 	return 0;
 }
 
-/* 1 if an IPv6 address is less than another. */
-SL_INLINE __u64 sl_less6(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
+SL_INLINE int sl_table_find4(sl_table_ref t, sl_table_map m, struct sl_place *p,
+			     const __u64 *head, __u32 address, __u64 *class)
 {
-	return sl_less(a_high, b_high) | ((sl_less(b_high, a_high) ^ 1) & sl_less(a_low, b_low));
-}
+	__u32 count = head[SL_H_V4] >> 32, first = 0, at = (__u32)head[SL_H_V4];
 
-/* The last word of a chunk that is <= key, by its place; the first one is. */
-SL_INLINE __u32 sl_chunk_search(const __u64 *chunk, __u64 key)
-{
-	__u32 at = 0, half;
-
-	for (half = SL_CHUNK_WORDS / 2; half; half /= 2) {
-		at += half * (sl_less(key, sl_chunk_word(chunk, at + half)) ^ 1);
-		SL_BARRIER(at);
-	}
-	return at;
-}
-
-/* The group of IPv6 ranges whose first is the last that begins with at most `high`. */
-SL_INLINE int sl_table_group(sl_table_map m, __u64 high, __u32 *group)
-{
-	const __u64 *levels = sl_table_chunk(m, SL_H_V6_LEVELS), *chunk;
-	__u32 at = 0, i;
-
-	if (!levels || high == ~0ull)
+	if (sl_table_root4(m, p, head[SL_H_V4_ROOTS], address, &first, &count) ||
+	    sl_table_locate(t, m, p, at + first * SL_CHUNK_WORDS, count, SL_CHUNK_SHIFT, address,
+			    &at))
 		return -1;
-	for (i = 0; i < SL_V6_LEVELS && levels[i]; i++) {
-		chunk = sl_table_chunk(m, (__u32)levels[i] + SL_CHUNK_WORDS * at);
-		if (!chunk)
+	*class = sl_group4_class(p->page, at, address);
+	return 0;
+}
+
+/* How many words of a chunk are <= key, or its next if it is even: without the last bit a comparison
+ * is half as long. */
+SL_INLINE __u32 sl_chunk_count(const __u64 *chunk, __u64 key)
+{
+	__u64 above = (key >> 1) + 1, less = 0;
+	int i;
+
+#pragma GCC unroll 8
+	for (i = 0; i < SL_CHUNK_WORDS; i++)
+		less += sl_less63(chunk[i] >> 1, above);
+	return (__u32)less;
+}
+
+/* The group of IPv6 ranges whose first is the last that begins with at most `high`, or the one behind
+ * it. */
+SL_INLINE int sl_table_group(sl_table_map m, const __u64 *head, __u64 high, __u32 *group)
+{
+	__u32 at = (__u32)sl_hidden_zero(high), level, i;
+	const __u64 *page;
+
+	for (i = 0; i < SL_V6_LEVELS; i++) {
+		level = (__u32)sl_page_word(head, SL_H_V6_LEVELS + i);
+		if (!level)
+			break;
+		level += SL_CHUNK_WORDS * at;
+		page = sl_table_page(m, level);
+		if (!page)
 			return -1;
-		at = SL_CHUNK_WORDS * at + sl_chunk_search(chunk, high);
+		at = SL_V6_CHILDREN * at + sl_chunk_count(sl_page_chunk(page, level), high);
+		at ^= (__u32)sl_hidden_zero(high);
 		SL_BARRIER(at);
 	}
 	*group = at;
-	return i ? 0 : -1;
+	return 0;
 }
 
 /* The class of an IPv6 address that is in a range of this group; section: SL_H_V6. 0, or -1 if it
  * cannot be read; *found is SL_NO_CLASS if the group begins behind the address. */
 #define SL_NO_CLASS (~0ull)
-SL_INLINE int sl_group_class(sl_table_map m, __u64 section, __u32 group, __u64 high, __u64 low,
-			     __u64 *found)
+SL_INLINE int sl_group6_class(sl_table_map m, struct sl_place *p, __u64 section, __u32 group,
+			      __u64 high, __u64 low, __u64 *found)
 {
-	__u32 word = (__u32)section + group * SL_V6_GROUP_WORDS, at = 0, half;
-	const __u64 *highs = sl_table_chunk(m, word), *lows = sl_table_chunk(m, word + SL_V6_GROUP);
+	__u32 word = (__u32)section + group * SL_V6_GROUP_WORDS, at, i;
+	__u64 behind = 0;
+	const __u64 *w;
 
-	if (!highs || !lows || group >= SL_V6_GROUPS(section >> 32))
+	if (group >= section >> 32 || !sl_place_go(m, p, word))
 		return -1;
+	w = sl_page_pair(p->page, word);
+#pragma GCC unroll 7
+	for (i = 0; i < SL_V6_GROUP; i++)
+		behind += sl_less6(high, low, w[i], w[SL_CHUNK_WORDS + i]);
 	*found = SL_NO_CLASS;
-	if (sl_less6(high, low, highs[0], lows[0]))
+	if (behind == SL_V6_GROUP)
 		return 0;
-	for (half = SL_V6_GROUP / 2; half; half /= 2) {
-		at += half * (sl_less6(high, low, sl_chunk_word(highs, at + half),
-				       sl_chunk_word(lows, at + half)) ^ 1);
-		SL_BARRIER(at);
-	}
-	at += group * SL_V6_GROUP;
-	if (!sl_table_word(m, (__u32)section + SL_V6_CLASS_WORD(at, section >> 32), found))
-		return -1;
+	at = SL_V6_GROUP - 1 - (__u32)behind;
+	SL_BARRIER(at);
+	*found = sl_page_word(p->page, word + SL_V6_CLASS_WORD(at));
 	*found = SL_V6_CLASS(at, *found);
 	return 0;
 }
 
-/* The class of an IPv6 address, by way of the levels; SL_NO_CLASS: they do not lead to it. This and
- * sl_table_search6 call nobody, since the stack of 6.1 has no room below them. */
-SL_READER int sl_table_find6(sl_table_ref t, __u64 section, __u64 high, __u64 low, __u64 *found)
+/* Does the group, which this word begins, begin behind the address? */
+SL_INLINE __u32 sl_group6_is_behind(const __u64 *page, __u32 word, __u64 high, __u64 low)
 {
-	sl_table_map m = sl_table_open(t);
-	__u32 group = 0;
+	const __u64 *w = sl_page_pair(page, word);
 
-	if (!m || !found)
-		return -1;
-	*found = SL_NO_CLASS;
-	if (section >> 32 > SL_V6_GROUP && sl_table_group(m, high, &group))
-		return 0;
-	return sl_group_class(m, section, group, high, low, found);
+	return sl_less6(high, low, w[0], w[SL_CHUNK_WORDS]);
 }
 
-/* The same without the levels. */
+/* Without the levels: where several groups begin with the same upper half, or with the highest. */
 SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
 			       __u64 *found)
 {
-	__u32 at = 0, count = SL_V6_GROUPS(section >> 32), half, word;
+	__u32 at = 0, count = section >> 32, half, word;
+	struct sl_place p = {.number = SL_NONE};
 	sl_table_map m = sl_table_open(t);
-	__u64 high, low;
+	const __u64 *page;
 	int i;
 
 	if (!m || !found || !count)
@@ -269,25 +422,47 @@ SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u6
 	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
 		half = count / 2;
 		word = (__u32)section + (at + half) * SL_V6_GROUP_WORDS;
-		if (!sl_table_word(m, word, &high) || !sl_table_word(m, word + SL_V6_GROUP, &low))
+		page = sl_table_page(m, word);
+		if (!page)
 			return -1;
-		at += half * (sl_less6(a_high, a_low, high, low) ^ 1);
+		at += half * (sl_group6_is_behind(page, word, a_high, a_low) ^ 1);
 		count -= half;
 		SL_BARRIER(at);
 		SL_BARRIER(count);
 	}
-	return count <= 1 ? sl_group_class(m, section, at, a_high, a_low, found) : -1;
+	return count <= 1 ? sl_group6_class(m, &p, section, at, a_high, a_low, found) : -1;
 }
 
-/* The part of the IPv4 ranges that an address is in; roots: SL_H_V4_ROOTS. */
-SL_INLINE int sl_table_root4(sl_table_map m, __u64 roots, __u32 address, __u64 *section)
+SL_INLINE int sl_table_find6(sl_table_ref t, sl_table_map m, struct sl_place *p,
+			     const __u64 *head, __u64 high, __u64 low, __u64 *class)
 {
-	__u32 at = (__u32)roots + (__u32)((__u64)address * (roots >> 32) >> 32);
+	__u64 section = head[SL_H_V6];
+	__u32 group = 0, word;
 
-	if (!(roots >> 32))
-		return 0;
-	return sl_table_word(m, at, section) ? 0 : -1;
+	if ((high | 1) == ~0ull)
+		return sl_table_search6(t, section, high, low, class);
+	if (sl_table_group(m, head, high, &group))
+		return -1;
+	word = (__u32)section + group * SL_V6_GROUP_WORDS;
+	if (!sl_place_go(m, p, word))
+		return -1;
+	group -= sl_group6_is_behind(p->page, word, high, low);
+	SL_BARRIER(group);
+	if (sl_group6_class(m, p, section, group, high, low, class))
+		return -1;
+	return *class == SL_NO_CLASS ? sl_table_search6(t, section, high, low, class) : 0;
 }
+
+/* The class of an address, by its number. p: at the page of head, the header's. */
+SL_INLINE int sl_table_address(sl_table_ref t, sl_table_map m, struct sl_place *p,
+			       const __u64 *head, const struct sl_question *q, __u64 *class)
+{
+	if (q->family == 4)
+		return sl_table_find4(t, m, p, head, (__u32)q->address_low, class);
+	return sl_table_find6(t, m, p, head, q->address_high, q->address_low, class);
+}
+
+/* ---- ports and decisions ---- */
 
 /* Does a decision still hold? If not, *next is the one behind it. */
 SL_READER int sl_table_passed(sl_table_ref t, __u32 id, __u64 now_ns, __u64 *next)
@@ -307,22 +482,16 @@ SL_READER int sl_table_passed(sl_table_ref t, __u32 id, __u64 now_ns, __u64 *nex
 	return sl_table_word(m, at + SL_D_OTHERWISE, next) ? 1 : -1;
 }
 
-/* The first live decision of a port table (its row word) for a key; *id is SL_NONE if
- * there is none. now_ns 0: nothing has ended, all deadlines are later. */
-SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_ns, __u64 *id)
+/* The first of a decision and those behind it that is live; *id is SL_NONE if there is none. */
+SL_READER int sl_table_live(sl_table_ref t, __u64 next, __u64 now_ns, __u64 *id)
 {
-	__u64 next = 0;
 	int i, passed;
 
 	if (!id)
 		return -1;
 	*id = SL_NONE;
-	if (!(ports >> 32))
-		return 0;
-	if (sl_table_search(t, ports, key, &next))
-		return -1;
 	for (i = 0; i < SL_OTHERWISE_MAX && (__u32)next != SL_NONE; i++) {
-		passed = now_ns ? sl_table_passed(t, (__u32)next, now_ns, &next) : 0;
+		passed = sl_table_passed(t, (__u32)next, now_ns, &next);
 		if (passed < 0)
 			return -1;
 		if (!passed) {
@@ -333,13 +502,35 @@ SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_
 	return (__u32)next == SL_NONE ? 0 : -1;
 }
 
+/* The first live decision of a port table (its row word) for a key; *id is SL_NONE if
+ * there is none. now_ns 0: nothing has ended, all deadlines are later. */
+SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_ns, __u64 *id)
+{
+	struct sl_place p = {.number = SL_NONE};
+	sl_table_map m = sl_table_open(t);
+	__u64 next;
+
+	if (!id)
+		return -1;
+	*id = SL_NONE;
+	if (!(ports >> 32))
+		return 0;
+	if (!m || sl_table_find(t, m, &p, ports, key, &next))
+		return -1;
+	if (now_ns)
+		return sl_table_live(t, next, now_ns, id);
+	*id = (__u32)next;
+	return 0;
+}
+
 /* Which view of the rules a flow has. */
 SL_INLINE int sl_table_view(sl_table_ref t, sl_table_map m, const struct sl_question *q,
 			    __u32 flags, __u32 *view)
 {
 	__u64 section, found = 0;
 
-	*view = q->inbound ? SL_VIEW_INBOUND : SL_VIEW_OTHER;
+	*view = (q->inbound & 1) ^ SL_VIEW_OTHER;
+	SL_BARRIER(*view);
 	if (q->inbound || !q->has_uid || !(flags & SL_F_UIDS))
 		return 0;
 	if (!sl_table_word(m, SL_H_UIDS, &section) ||
@@ -363,29 +554,6 @@ SL_INLINE void sl_question_normalise(struct sl_question *q)
 	}
 }
 
-/* head: the table's first chunk; roots: SL_H_V4_ROOTS */
-SL_INLINE int sl_table_class(sl_table_ref t, sl_table_map m, const __u64 *head, __u64 roots,
-			     const struct sl_question *q, __u64 *class_word)
-{
-	__u64 section = head[SL_H_V4], class = 0;
-
-	if (q->family == 4) {
-		if (sl_table_root4(m, roots, (__u32)q->address_low, &section) ||
-		    sl_table_search(t, section, (__u32)q->address_low, &class))
-			return -1;
-	} else {
-		if (sl_table_find6(t, head[SL_H_V6], q->address_high, q->address_low, &class))
-			return -1;
-		if (class == SL_NO_CLASS &&
-		    sl_table_search6(t, head[SL_H_V6], q->address_high, q->address_low, &class))
-			return -1;
-	}
-	section = head[SL_H_CLASSES];
-	if ((__u32)class >= section >> 32)
-		return -1;
-	return sl_table_word(m, (__u32)section + (__u32)class, class_word) ? 0 : -1;
-}
-
 /* The port table of a class, by its number, for a view; 0: it has none. */
 SL_READER int sl_table_class_ports(sl_table_ref t, __u32 class, __u32 view, __u64 *ports)
 {
@@ -400,27 +568,32 @@ SL_READER int sl_table_class_ports(sl_table_ref t, __u32 class, __u32 view, __u6
 	return sl_table_word(m, (__u32)word + view, ports) ? 0 : -1;
 }
 
-/* The two port tables that decide together: the class's and that of `any`. head, more: the
- * table's first two chunks. */
-SL_INLINE int sl_table_ports(sl_table_ref t, sl_table_map m, const __u64 *head,
-			     const __u64 *more, const struct sl_question *q, __u64 ports[2],
-			     bool *embedded)
+/* What a class says in a view: its port table's decision and that of `any`, of which the smaller
+ * one counts. head: the table's first page. */
+SL_INLINE int sl_class_decide(sl_table_ref t, sl_table_map m, struct sl_place *p,
+			      const __u64 *head, __u64 class, const struct sl_question *q,
+			      __u64 *decision)
 {
-	__u64 class, base = more[SL_H_BASE - SL_CHUNK_WORDS];
-	__u32 view, row_view;
+	__u32 key = (__u32)q->protocol << 16 | q->key, view, row_view;
+	__u64 ports, base = SL_NONE, uniform;
 
-	if (sl_table_class(t, m, head, more[SL_H_V4_ROOTS - SL_CHUNK_WORDS], q, &class) ||
-	    sl_table_view(t, m, q, (__u32)head[SL_H_FLAGS], &view))
+	if (sl_table_view(t, m, q, (__u32)head[SL_H_FLAGS], &view))
 		return -1;
-	row_view = view;
-	if ((class >> 32 & SL_C_UNIFORM) && view > SL_VIEW_OTHER)
-		row_view = SL_VIEW_OTHER;
-	*embedded = class >> 32 & SL_C_EMBEDDED;
-	ports[1] = 0;
-	if (!sl_table_word(m, (__u32)class + row_view, &ports[0]))
+	uniform = class >> 32 & SL_C_UNIFORM;
+	SL_BARRIER(uniform);
+	/* without branches: SL_VIEW_OTHER if it is greater */
+	row_view = view - (view - SL_VIEW_OTHER) * (__u32)(sl_less63(SL_VIEW_OTHER, view) &
+							   uniform / SL_C_UNIFORM);
+	if (!sl_place_word(m, p, (__u32)class + row_view, &ports) ||
+	    sl_table_decide(t, ports, key, q->now_ns, decision))
 		return -1;
-	if (!*embedded && !sl_table_word(m, (__u32)base + view, &ports[1]))
+	if (class >> 32 & SL_C_EMBEDDED)
+		return 0;
+	if (!sl_place_word(m, p, (__u32)head[SL_H_BASE] + view, &ports) ||
+	    (ports >> 32 && sl_table_decide(t, ports, key, q->now_ns, &base)))
 		return -1;
+	if (base < *decision)
+		*decision = base;
 	return 0;
 }
 
@@ -438,29 +611,27 @@ SL_INLINE void sl_answer_default(struct sl_answer *a, const struct sl_question *
 }
 
 /* The words of a decision, which stand in one chunk; section: SL_H_DECISIONS. */
-SL_INLINE int sl_table_decision_at(sl_table_map m, __u64 section, __u32 id, __u64 *rule,
-				   __u64 *deadline)
+SL_INLINE int sl_table_decision_at(sl_table_map m, struct sl_place *p, __u64 section, __u32 id,
+				   __u64 *rule, __u64 *deadline)
 {
 	__u32 at = (__u32)section + id * SL_DECISION_WORDS;
-	const __u64 *chunk;
 
 	SL_BARRIER(at);
-	chunk = sl_table_chunk(m, at);
-	if (!chunk)
+	if (!sl_place_word(m, p, at + SL_D_RULE, rule))
 		return -1;
-	*rule = sl_chunk_word(chunk, at + SL_D_RULE);
-	*deadline = sl_chunk_word(chunk, at + SL_D_DEADLINE);
+	*deadline = sl_page_word(p->page, at + SL_D_DEADLINE);
 	return 0;
 }
 
 SL_READER int sl_table_decision(sl_table_ref t, __u32 id, __u64 *rule, __u64 *deadline)
 {
+	struct sl_place p = {.number = SL_NONE};
 	sl_table_map m = sl_table_open(t);
 	__u64 section;
 
-	if (!m || !rule || !deadline || !sl_table_word(m, SL_H_DECISIONS, &section))
+	if (!m || !rule || !deadline || !sl_place_word(m, &p, SL_H_DECISIONS, &section))
 		return -1;
-	return sl_table_decision_at(m, section, id, rule, deadline);
+	return sl_table_decision_at(m, &p, section, id, rule, deadline);
 }
 
 /* What a class of names is asked about. */
@@ -540,44 +711,52 @@ SL_INLINE void sl_answer_none(struct sl_answer *a)
 }
 
 /*
- * The verdict of one table on one question: 0, or -1 if the table cannot be
+ * The verdict of one table on one question, in two steps. Either is 0, or -1 if the table cannot be
  * read; *a, which sl_answer_none has filled, is then a denial. m: the table,
- * head: its first chunk.
+ * head: its first page.
+ *
+ * First the class of the address: of q no more than that is asked. p: at head.
  */
-SL_INLINE int sl_table_verdict(sl_table_ref t, sl_table_map m, const __u64 *head,
-			       struct sl_question *q, struct sl_answer *a)
+SL_INLINE int sl_verdict_class(sl_table_ref t, sl_table_map m, struct sl_place *p,
+			       const __u64 *head, struct sl_question *q, __u64 *class)
 {
-	__u64 decision = 0, base = SL_NONE, rule, deadline, decisions;
-	__u32 key = (__u32)q->protocol << 16 | q->key;
-	const __u64 *more;
-	__u64 ports[2];
-	bool embedded;
+	__u64 number, classes = head[SL_H_CLASSES];
 
-	a->flags = (__u32)head[SL_H_FLAGS];
-	if (q->inbound && (a->flags & SL_F_INBOUND_ALLOW)) {
-		a->deny = 0;
-		a->reason = SL_REASON_INBOUND;
-		return 0;
-	}
-	more = sl_table_chunk(m, SL_CHUNK_WORDS);
-	if (!more)
-		return -1;
-	decisions = more[SL_H_DECISIONS - SL_CHUNK_WORDS];
 	sl_question_normalise(q);
-	if (sl_table_ports(t, m, head, more, q, ports, &embedded) ||
-	    sl_table_decide(t, ports[0], key, q->now_ns, &decision) ||
-	    (ports[1] >> 32 && sl_table_decide(t, ports[1], key, q->now_ns, &base)))
+	return !sl_table_address(t, m, p, head, q, &number) && (__u32)number < classes >> 32 &&
+		       sl_place_word(m, p, (__u32)classes + (__u32)number, class) ?
+	       0 : -1;
+}
+
+/* Then what the class says. */
+SL_INLINE int sl_verdict_answer(sl_table_ref t, sl_table_map m, struct sl_place *p,
+				const __u64 *head, __u64 class, const struct sl_question *q,
+				struct sl_answer *a)
+{
+	__u64 decision, rule, deadline;
+
+	if (sl_class_decide(t, m, p, head, class, q, &decision))
 		return -1;
-	if (base < decision)
-		decision = base;
+	a->flags = (__u32)head[SL_H_FLAGS];
 	if (decision == SL_NONE) {
-		sl_answer_default(a, q, embedded);
+		sl_answer_default(a, q, class >> 32 & SL_C_EMBEDDED);
 		return 0;
 	}
-	if (sl_table_decision_at(m, decisions, (__u32)decision, &rule, &deadline))
+	if (sl_table_decision_at(m, p, head[SL_H_DECISIONS], (__u32)decision, &rule, &deadline))
 		return -1;
 	sl_answer_words(a, (__u32)decision, rule, deadline);
 	return 0;
+}
+
+/* Does the table let in whatever comes? */
+SL_INLINE bool sl_answer_inbound(const __u64 *head, bool inbound, struct sl_answer *a)
+{
+	a->flags = (__u32)head[SL_H_FLAGS];
+	if (!inbound || !(a->flags & SL_F_INBOUND_ALLOW))
+		return false;
+	a->deny = 0;
+	a->reason = SL_REASON_INBOUND;
+	return true;
 }
 
 #endif

@@ -3,8 +3,9 @@
  * A generation: one compiled (policy, resolution) as one position-independent
  * table of 64-bit words in host byte order. sluice_reader.h reads it.
  *
- * In the kernel the table is an ARRAY of 64-byte elements (SL_CHUNK_WORDS
- * words), the inner map of sl_tables; in user space it is the plain words.
+ * In the kernel the table is an ARRAY of pages (SL_PAGE_WORDS
+ * words), the inner map of sl_tables; in user space it is the plain words, to a whole page. What
+ * each verdict reads stands as near to the header as there is room.
  *
  *   address --ranges--> class --row(view)--> ports --search--> decision
  *                       `any` --base(view)-> ports --search--> decision
@@ -19,13 +20,16 @@
 #include <linux/types.h>
 #include "sluice_reasons.h"
 
-#define SL_TABLE_MAGIC 0x534c554943450005ull	/* "SLUICE", layout 5 */
-#define SL_CHUNK_WORDS 8			/* words of one array element */
+#define SL_TABLE_MAGIC 0x534c554943450006ull	/* "SLUICE", layout 6 */
+#define SL_CHUNK_WORDS 8			/* a line of the cache; sections begin with one */
+#define SL_CHUNK_SHIFT 3
+#define SL_PAGE_WORDS 512u			/* words of one array element: the kernel's call of a
+						 * helper finds one, and a map has whole pages */
 #define SL_TABLE_WORDS_MAX (8u << 20)		/* 64 MiB */
 #define SL_CLASSES_MAX 65535u
 #define SL_OTHERWISE_MAX 16			/* decisions behind one another */
 #define SL_SEARCH_STEPS 24			/* 2^24 > any section's entries */
-#define SL_SPAN_STEPS 3				/* of them in one function: sluice_reader.h */
+#define SL_PAGE_STEPS 14			/* 2^14 pages are all that a table has */
 #define SL_NONE 0xffffffffu			/* no decision, no rule */
 
 /* Header words. A section is (entries << 32 | first word). */
@@ -34,8 +38,8 @@ enum sl_table_header {
 	SL_H_GENERATION,
 	SL_H_FLAGS,		/* SL_F_ */
 	SL_H_WORDS,		/* of the whole table */
-	SL_H_V4,		/* 1 word:  first address << 32 | class */
-	SL_H_V6,		/* groups of ranges, see below; entries: ranges */
+	SL_H_V4,		/* groups of ranges, see below */
+	SL_H_V6,		/* the same */
 	SL_H_CLASSES,		/* 1 word:  SL_C_ flags << 32 | row's first word */
 	SL_H_UIDS,		/* 1 word:  uid << 32 | view, ascending */
 	SL_H_BASE,		/* a row: what rules to `any` say */
@@ -45,36 +49,59 @@ enum sl_table_header {
 	SL_H_LIMITS,		/* one chunk, enum sl_limit_word; 0 entries: no limits */
 	SL_H_LABELS,		/* 1 word: 8 bytes of text, see below */
 	SL_H_DNS,		/* one chunk, enum sl_dns_word; 0 entries: no gate */
-	SL_H_V4_ROOTS,		/* 1 word: the section of SL_H_V4's words that decides about an
-				 * equal part of the address space; 0 entries: none, few ranges */
+	SL_H_V4_ROOTS,		/* entries: equal parts of the address space, two a word, see below;
+				 * 0: none, few ranges */
+	SL_H_RANGES,		/* number of ranges: IPv6's << 32 | IPv4's (no section) */
 	SL_H_V6_LEVELS,		/* SL_V6_LEVELS words: where each level begins, see below */
-	SL_HEADER_WORDS = SL_H_V6_LEVELS + 8,
+	SL_HEADER_WORDS = SL_H_V6_LEVELS + 7,
 };
 
 /*
- * IPv6 ranges. SL_V6_GROUP of them from the first on are a group of two chunks: the upper halves
- * of their first addresses, the lower ones. Behind the last group are the classes of all, 16 bits
- * each. Places behind the last range have the highest address, and its class.
+ * IPv4 ranges. SL_V4_GROUP of them from the first on are a group of one chunk: their first addresses,
+ * two a word, the lower one in the upper half; then their classes, 16 bits each. Places behind the
+ * last range have the highest address, and its class.
  *
- * What leads to a group: the lowest level has the upper half of each group's first address; each
- * level above has the first word of each chunk of the level below; the highest is one chunk and
- * comes first in the header, where 0 ends the list. Words behind the last of a level are ~0, which
- * is never looked for: whoever asks for that finds the group without a level's help. No level: there
- * is one group.
+ * What leads to a group: for each part of the address space (the lower one in the lower half of a
+ * word) the group that its first address is in, and in how many from there on its addresses
+ * are; SL_V4_ROOT_MANY: in any.
  */
-#define SL_V6_LEVELS 8
-#define SL_V6_GROUP 8
-#define SL_V6_GROUP_WORDS (2 * SL_V6_GROUP)
-#define SL_V6_CLASSES_A_WORD 4
+#define SL_V4_GROUP 10
+#define SL_V4_RANGES(words) ((__u32)(words)[SL_H_RANGES])
+#define SL_V4_GROUPS(n) (((n) + SL_V4_GROUP - 1) / SL_V4_GROUP)
+#define SL_V4_ROOT_GROUP 0xffffffu
+#define SL_V4_ROOT_SHIFT 24
+#define SL_V4_ROOT_MANY 0xffu
+
+/* The first address of the i-th range of a group, and its class, by the words that hold them. */
+#define SL_V4_FIRST_WORD(i) ((i) / 2)
+#define SL_V4_FIRST(i, word) ((__u32)((word) >> 32 * (~(i) & 1)))
+#define SL_V4_CLASS_WORD(i) (SL_V4_GROUP / 2 + (i) / 4)
+#define SL_V4_CLASS(i, word) ((word) >> 16 * ((i) % 4) & 0xffff)
+
+/*
+ * IPv6 ranges. SL_V6_GROUP of them from the first on are a group of two chunks, the first of which has
+ * an even place: the upper halves of their first addresses, the lower ones, and in the last word of
+ * each chunk their classes, 16 bits each. Places behind the last range have the highest address,
+ * and its class.
+ *
+ * What leads to a group: the lowest level has a chunk for each SL_V6_CHILDREN groups: the upper half of
+ * the first address of each but the first; each level above the same for chunks of the level
+ * below; the highest is one chunk and comes first in the header, where 0 ends the list. Words behind
+ * the last of a level are ~0, which is never looked for: whoever asks for that finds the group without
+ * a level's help. No level: there is one group.
+ */
+#define SL_V6_LEVELS 7
+#define SL_V6_CHILDREN (SL_CHUNK_WORDS + 1)
+#define SL_V6_GROUP (SL_CHUNK_WORDS - 1)
+#define SL_V6_RANGES(words) ((__u32)((words)[SL_H_RANGES] >> 32))
+#define SL_V6_GROUP_WORDS (2 * SL_CHUNK_WORDS)
 #define SL_V6_GROUPS(n) (((n) + SL_V6_GROUP - 1) / SL_V6_GROUP)
 
-/* Words of the i-th of n ranges, from the first of them all on: its address, and what holds its
- * class, SL_V6_CLASS(i, word). */
-#define SL_V6_HIGH(i) ((i) / SL_V6_GROUP * SL_V6_GROUP_WORDS + (i) % SL_V6_GROUP)
-#define SL_V6_LOW(i) (SL_V6_HIGH(i) + SL_V6_GROUP)
-#define SL_V6_CLASS_WORD(i, n) \
-	(SL_V6_GROUPS(n) * SL_V6_GROUP_WORDS + (i) / SL_V6_CLASSES_A_WORD)
-#define SL_V6_CLASS(i, word) ((word) >> 16 * ((i) % SL_V6_CLASSES_A_WORD) & 0xffff)
+/* Words of the i-th range of a group: its address, and what holds its class. */
+#define SL_V6_HIGH(i) (i)
+#define SL_V6_LOW(i) (SL_CHUNK_WORDS + (i))
+#define SL_V6_CLASS_WORD(i) (SL_V6_GROUP + (i) / 4 * SL_CHUNK_WORDS)
+#define SL_V6_CLASS(i, word) ((word) >> 16 * ((i) % 4) & 0xffff)
 
 enum sl_table_flags {
 	SL_F_AUDIT = 1 << 0,		/* let pass what the policy denies */

@@ -86,7 +86,7 @@ static void test_header(void **state)
 	assert_int_equal(f.compiled.table.words[SL_H_GENERATION], 7);
 	assert_int_equal(f.compiled.table.words[SL_H_FLAGS], SL_F_DROP | SL_F_DEFAULT_ALLOW);
 	assert_int_equal(f.compiled.table.words[SL_H_WORDS], f.compiled.table.n_words);
-	assert_int_equal(f.compiled.table.n_words % SL_CHUNK_WORDS, 0);
+	assert_int_equal(f.compiled.table.n_words % SL_PAGE_WORDS, 0);
 	done(&f);
 }
 

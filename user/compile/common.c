@@ -13,29 +13,32 @@ struct ranges {
 
 static bool ranges_of(const struct sl_table *t, int family, struct ranges *out)
 {
-	__u64 section, n, words;
+	*out = (struct ranges){t->words, sl_ranges(t, family), family == 6};
+	return out->n;
+}
 
-	if (t->n_words < SL_HEADER_WORDS)
-		return false;
-	section = t->words[family == 4 ? SL_H_V4 : SL_H_V6];
-	n = section >> 32;
-	words = family == 4 || !n ? n : SL_V6_CLASS_WORD(n - 1, n) + 1;
-	if (!n || (__u32)section + words > t->n_words)
-		return false;
-	*out = (struct ranges){t->words + (__u32)section, n, family == 6};
-	return true;
+static __u32 range_at(const struct ranges *r, size_t i, unsigned __int128 *begin)
+{
+	__u64 high, low;
+	__u32 class = sl_range_at(r->words, r->v6 ? 6 : 4, i, &high, &low);
+
+	*begin = (unsigned __int128)high << 64 | low;
+	return class;
 }
 
 static unsigned __int128 begin(const struct ranges *r, size_t i)
 {
-	if (!r->v6)
-		return r->words[i] >> 32;
-	return (unsigned __int128)r->words[SL_V6_HIGH(i)] << 64 | r->words[SL_V6_LOW(i)];
+	unsigned __int128 at;
+
+	range_at(r, i, &at);
+	return at;
 }
 
 static __u32 class_at(const struct ranges *r, size_t i)
 {
-	return r->v6 ? SL_V6_CLASS(i, r->words[SL_V6_CLASS_WORD(i, r->n)]) : (__u32)r->words[i];
+	unsigned __int128 at;
+
+	return range_at(r, i, &at);
 }
 
 /* The last address of a range. */

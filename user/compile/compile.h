@@ -86,6 +86,12 @@ void sl_compiled_free(struct sl_compiled *compiled);
  * the table; NULL beyond the last. words: a table of n_words. */
 const char *sl_table_label(const __u64 *words, size_t n_words, __u32 index);
 
+/* How many ranges a table has of a family (4 or 6); 0 if not all of their words are there. */
+size_t sl_ranges(const struct sl_table *table, int family);
+
+/* The i-th of them: its first address in host byte order (IPv4 in *low), and its class. */
+__u32 sl_range_at(const __u64 *words, int family, size_t i, __u64 *high, __u64 *low);
+
 /* The verdict of a table in user space: the reader that the kernel runs. */
 bool sl_table_judge(const struct sl_table *table, struct sl_question *question,
 		    struct sl_answer *answer);

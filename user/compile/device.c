@@ -268,21 +268,6 @@ static void ask_range(struct review *r, enum group group, const struct sl_cidr *
 	}
 }
 
-/* The i-th range of the table: where it begins, and its class. */
-static __u32 range_begin(const __u64 *words, __u8 family, __u32 i, __u64 *high, __u64 *low)
-{
-	const __u64 *w = words + (__u32)words[family == 4 ? SL_H_V4 : SL_H_V6];
-
-	if (family == 4) {
-		*high = 0;
-		*low = w[i] >> 32;
-		return (__u32)w[i];
-	}
-	*high = w[SL_V6_HIGH(i)];
-	*low = w[SL_V6_LOW(i)];
-	return SL_V6_CLASS(i, w[SL_V6_CLASS_WORD(i, words[SL_H_V6] >> 32)]);
-}
-
 static bool less(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
 {
 	return a_high != b_high ? a_high < b_high : a_low < b_low;
@@ -296,7 +281,7 @@ static __u32 find_range(const __u64 *words, __u8 family, __u32 n, __u64 high, __
 
 	while (n > 1) {
 		middle = n / 2;
-		range_begin(words, family, first + middle, &begin_high, &begin_low);
+		sl_range_at(words, family, first + middle, &begin_high, &begin_low);
 		if (less(high, low, begin_high, begin_low)) {
 			n = middle;
 		} else {
@@ -312,7 +297,7 @@ static bool cut(const __u64 *words, __u8 family, __u32 i, __u32 n, struct range 
 {
 	__u64 high, low;
 
-	*class = range_begin(words, family, i, &high, &low);
+	*class = sl_range_at(words, family, i, &high, &low);
 	if (less(part->high_high, part->high_low, high, low))
 		return false;
 	if (less(part->low_high, part->low_low, high, low)) {
@@ -321,7 +306,7 @@ static bool cut(const __u64 *words, __u8 family, __u32 i, __u32 n, struct range 
 	}
 	if (i + 1 == n)
 		return true;
-	range_begin(words, family, i + 1, &high, &low);
+	sl_range_at(words, family, i + 1, &high, &low);
 	if (!less(part->high_high, part->high_low, high, low)) {
 		part->high_high = high - !low;
 		part->high_low = low - 1;
@@ -332,7 +317,7 @@ static bool cut(const __u64 *words, __u8 family, __u32 i, __u32 n, struct range 
 static void ask_prefix(struct review *r, enum group group, const struct sl_cidr *prefix)
 {
 	const __u64 *words = r->compiled->table.words;
-	__u32 n = words[prefix->family == 4 ? SL_H_V4 : SL_H_V6] >> 32, i, class;
+	__u32 n = sl_ranges(&r->compiled->table, prefix->family), i, class;
 	struct range within = cidr_range(prefix), part = within;
 
 	for (i = find_range(words, prefix->family, n, within.low_high, within.low_low);

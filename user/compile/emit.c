@@ -233,37 +233,22 @@ int pad(struct words *t)
 	return 0;
 }
 
-/* The ranges in groups, from a whole chunk on, and their classes; n: of them. */
-static int write_ranges6(const struct compiler *c, struct words *t, size_t n)
+static int pad_page(struct words *t)
 {
-	size_t places = SL_V6_GROUPS(n) * SL_V6_GROUP, first = t->n, i;
-	const __u64 *r = c->v6.v;
-
-	for (i = 0; i < places * 2 + places / SL_V6_CLASSES_A_WORD; i++)
-		if (words_push(t, i < places * 2 ? ~0ull : 0))
+	while (t->n % SL_PAGE_WORDS)
+		if (words_push(t, 0))
 			return -ENOMEM;
-	for (i = 0; i < places; i++) {
-		t->v[first + SL_V6_CLASS_WORD(i, n)] |= (__u64)(__u16)r[2] << 16 * (i % 4);
-		if (i >= n)
-			continue;
-		t->v[first + SL_V6_HIGH(i)] = r[0];
-		t->v[first + SL_V6_LOW(i)] = r[1];
-		r += i + 1 < n ? 3 : 0;
-	}
-	return pad(t);
+	return 0;
 }
 
+/* What each verdict reads comes first, and the ranges, which are many, last. */
 static int write_table(struct compiler *c, const __u32 *rank, size_t n_classes, size_t n4,
 		       size_t n6, struct words *t)
 {
 	__u64 h[SL_HEADER_WORDS] = {SL_TABLE_MAGIC, c->options->generation, table_flags(c)};
 	size_t rows_at, ports_at;
 
-	h[SL_H_V4] = section(n4, SL_HEADER_WORDS);
-	if (words_append(t, h, SL_HEADER_WORDS) || words_append(t, c->v4.v, c->v4.n) || pad(t))
-		return -ENOMEM;
-	h[SL_H_V6] = section(n6, t->n);
-	if (write_ranges6(c, t, n6) || write_index4(t, h) || write_index6(t, h))
+	if (words_append(t, h, SL_HEADER_WORDS))
 		return -ENOMEM;
 	h[SL_H_CLASSES] = section(n_classes, t->n);
 	h[SL_H_UIDS] = section(c->n_uids, t->n + n_classes);
@@ -275,7 +260,8 @@ static int write_table(struct compiler *c, const __u32 *rank, size_t n_classes, 
 	    write_rows(c, t, ports_at) || write_ports(c, t, rank) || pad(t))
 		return -ENOMEM;
 	h[SL_H_DECISIONS] = section(c->n_chains, t->n);
-	if (write_decisions(c, t, rank) || pad(t) || write_sections(c, t, h))
+	if (write_decisions(c, t, rank) || pad(t) || write_sections(c, t, h) ||
+	    write_ranges4(c, t, n4, h) || write_ranges6(c, t, n6, h) || pad_page(t))
 		return -ENOMEM;
 	h[SL_H_WORDS] = t->n;
 	memcpy(t->v, h, sizeof(h));

@@ -191,9 +191,9 @@ int emit(struct compiler *c, struct sl_compiled *out);
 /* Appends the sections of sections.c to a table, and says in its header where. */
 int write_sections(const struct compiler *c, struct words *t, __u64 h[SL_HEADER_WORDS]);
 int pad(struct words *t);
-/* index.c: behind the ranges, which h names, and the header's words for them. */
-int write_index4(struct words *t, __u64 h[SL_HEADER_WORDS]);
-int write_index6(struct words *t, __u64 h[SL_HEADER_WORDS]);
+/* index.c: n ranges as groups, behind what leads to them, and the header's words for both. */
+int write_ranges4(const struct compiler *c, struct words *t, size_t n, __u64 h[SL_HEADER_WORDS]);
+int write_ranges6(const struct compiler *c, struct words *t, size_t n, __u64 h[SL_HEADER_WORDS]);
 void review(struct compiler *c, const struct sl_compiled *compiled);
 int too_large(struct compiler *c, const char *what);
 

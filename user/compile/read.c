@@ -14,18 +14,10 @@ static inline sl_table_map sl_table_open(sl_table_ref table)
 	return table;
 }
 
-static inline bool sl_table_word(sl_table_map table, __u32 i, __u64 *word)
+static inline const __u64 *sl_table_page(sl_table_map table, __u32 i)
 {
-	if (i >= table->n_words)
-		return false;
-	*word = table->words[i];
-	return true;
-}
-
-static inline const __u64 *sl_table_chunk(sl_table_map table, __u32 i)
-{
-	i -= i % SL_CHUNK_WORDS;
-	return i < table->n_words && table->n_words - i >= SL_CHUNK_WORDS ? table->words + i : NULL;
+	i -= i % SL_PAGE_WORDS;
+	return i < table->n_words && table->n_words - i >= SL_PAGE_WORDS ? table->words + i : NULL;
 }
 
 #include "sluice_reader.h"
@@ -33,10 +25,18 @@ static inline const __u64 *sl_table_chunk(sl_table_map table, __u32 i)
 bool sl_table_judge(const struct sl_table *table, struct sl_question *question,
 		    struct sl_answer *answer)
 {
-	const __u64 *head = sl_table_chunk(table, 0);
+	const __u64 *head = sl_table_page(table, 0);
+	struct sl_place p;
+	__u64 class;
 
 	sl_answer_none(answer);
-	return head && !sl_table_verdict(table, table, head, question, answer);
+	if (!head)
+		return false;
+	p = sl_place_begin(head);
+	if (sl_answer_inbound(head, question->inbound, answer))
+		return true;
+	return !sl_verdict_class(table, table, &p, head, question, &class) &&
+	       !sl_verdict_answer(table, table, &p, head, class, question, answer);
 }
 
 /* ---- names ---- */

@@ -15,7 +15,7 @@
 
 const struct sl_state_layout sl_state_layouts[SL_LAYOUTS] = {
 	[SL_M_INFO] = {"sl_info", 1, false},
-	[SL_M_TABLES] = {"sl_tables", 1, false},
+	[SL_M_TABLES] = {"sl_tables", 2, false},
 	[SL_M_WORDS] = {"sl_words", 1, false},
 	[SL_M_TARGETS] = {"sl_targets", 1, false},
 	[SL_M_STATS] = {"sl_stats", SL_LAYOUT_COUNTS, true},

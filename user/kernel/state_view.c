@@ -67,8 +67,8 @@ static int map_table(const struct sl_state *s, __u32 slot, const __u64 **words, 
 	fd = index / 2 == slot ? sl_state_open_table(s, index, &info) : -EUCLEAN;
 	if (fd < 0)
 		return fd == -ENOENT ? -EUCLEAN : fd;
-	n = (size_t)info.max_entries * SL_CHUNK_WORDS;
-	if (info.type == BPF_MAP_TYPE_ARRAY && info.value_size == SL_CHUNK_WORDS * sizeof(*at) &&
+	n = (size_t)info.max_entries * SL_PAGE_WORDS;
+	if (info.type == BPF_MAP_TYPE_ARRAY && info.value_size == SL_PAGE_WORDS * sizeof(*at) &&
 	    n >= SL_HEADER_WORDS && is_frozen(fd))
 		at = mmap(NULL, n * sizeof(*at), PROT_READ, MAP_SHARED, fd, 0);
 	close(fd);

@@ -45,11 +45,11 @@ int sl_kernel_table_map(const struct sl_table *table, struct sl_diag *diag)
 		    .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 	int fd, err;
 
-	if (!table->n_words || table->n_words % SL_CHUNK_WORDS)
+	if (!table->n_words || table->n_words % SL_PAGE_WORDS)
 		return sl_error(diag, NULL, "the table's size (%zu words) is not one of ours",
 				table->n_words);
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sl_generation", sizeof(__u32),
-			    SL_CHUNK_WORDS * sizeof(__u64), table->n_words / SL_CHUNK_WORDS,
+			    SL_PAGE_WORDS * sizeof(__u64), table->n_words / SL_PAGE_WORDS,
 			    &options);
 	if (fd < 0) {
 		err = -errno;
