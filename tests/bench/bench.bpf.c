@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * One verdict a run, for `make bench`: each program takes the next of up to 65,536
- * destinations and asks, the first nobody, the second the table of a policy, the third an
- * LPM_TRIE of the same prefixes. They are only ever run by BPF_PROG_TEST_RUN.
+ * One verdict a run, for `make bench`, or one part of it: each program takes the next of up to
+ * 65,536 destinations and asks nobody, the table of a policy for a verdict, the table for the
+ * class of the address alone (the first step), for the decision about a port alone (the second),
+ * or an LPM_TRIE of the same prefixes. They are only ever run by BPF_PROG_TEST_RUN.
  */
 #include <stdbool.h>
 #include <linux/bpf.h>
@@ -49,6 +50,7 @@ struct {
 
 __u32 bench_next, bench_mask, bench_family, bench_key;
 __u64 bench_word, bench_found;
+__u64 bench_class, bench_ports;		/* of the destination that bench_prepare was run for */
 
 static __always_inline struct bench_destination *next(void)
 {
@@ -80,6 +82,63 @@ int bench_table(struct __sk_buff *skb)
 	f.destination_low = d->low;
 	sl_verdict(&f, &s, &a);
 	bench_found += !a.deny;
+	return 0;
+}
+
+static __always_inline int class_of(const struct bench_destination *d, __u64 *class)
+{
+	struct sl_question q = {.family = bench_family, .address_high = d->high,
+				.address_low = d->low};
+	sl_table_map table = sl_table_open(bench_word);
+	const __u64 *head = table ? sl_table_page(table, 0) : NULL;
+	struct sl_place p;
+
+	if (!head || head[SL_H_GENERATION] != SL_WORD_GENERATION(bench_word))
+		return -1;
+	p = sl_place_begin(head);
+	return sl_table_address(bench_word, table, &p, head, &q, class);
+}
+
+SEC("tc")
+int bench_prepare(struct __sk_buff *skb)
+{
+	struct bench_destination *d = next();
+	__u64 class, ports;
+
+	if (!d || class_of(d, &class) ||
+	    sl_table_class_ports(bench_word, (__u32)class, SL_VIEW_OTHER, &ports))
+		return -1;
+	bench_class = (__u32)class;
+	bench_ports = ports;
+	return 0;
+}
+
+SEC("tc")
+int bench_lookup(struct __sk_buff *skb)
+{
+	struct bench_destination *d = next();
+	__u64 class;
+
+	if (!d || class_of(d, &class))
+		return -1;
+	bench_found += (__u32)class == bench_class;
+	return 0;
+}
+
+/* The ports of all destinations are spread over all there are. */
+SEC("tc")
+int bench_step(struct __sk_buff *skb)
+{
+	struct bench_destination *d = next();
+	__u64 id = SL_NONE;
+	__u32 port;
+
+	if (!d)
+		return -1;
+	port = (__u32)d->low * 0x9e3779b1 >> 16;
+	if (sl_table_decide(bench_word, bench_ports, 6 << 16 | port, 0, &id))
+		return -1;
+	bench_found += id != SL_NONE;
 	return 0;
 }
 

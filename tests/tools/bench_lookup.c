@@ -3,10 +3,12 @@
  * bench_lookup POLICY DESTINATIONS PORT SLICES [trie]: how long a verdict takes, alone.
  *
  * DESTINATIONS holds a power of two of addresses of one family, one a line. Loads the
- * policy, then runs in turn: no lookup, the policy's table and, with `trie`, an LPM_TRIE of
+ * policy, then runs in turn: no lookup, the policy's table, the first step of its verdict (the
+ * address alone), the second (a port alone) and, with `trie`, an LPM_TRIE of
  * the policy's prefixes; a slice of each, SLICES times. Prints one JSON object: times of
  * each stage in ms, bytes of the table and the trie, ns a run of each slice, and how many of
- * the destinations each found (the table: allowed).
+ * the destinations each found (the table and the ports: allowed; the first step: of the class of
+ * the first one that is allowed).
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -156,7 +158,8 @@ static void fill_trie(struct bench *skel, const struct sl_policy *policy, json_t
 		fclose(in);
 }
 
-static double slice(struct bench *skel, struct bpf_program *program, unsigned runs)
+/* ns a run, from destination `first` on. */
+static double run(struct bench *skel, struct bpf_program *program, unsigned first, unsigned runs)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, options);
 	char packet[64] = {};
@@ -164,10 +167,15 @@ static double slice(struct bench *skel, struct bpf_program *program, unsigned ru
 	options.data_in = packet;
 	options.data_size_in = sizeof(packet);
 	options.repeat = (int)runs;
-	skel->bss->bench_next = 0;
+	skel->bss->bench_next = first;
 	if (bpf_prog_test_run_opts(bpf_program__fd(program), &options) || options.retval)
 		die("test run");
 	return options.duration;	/* ns, the mean of the runs */
+}
+
+static double slice(struct bench *skel, struct bpf_program *program, unsigned runs)
+{
+	return run(skel, program, 0, runs);
 }
 
 static __u64 found(struct bench *skel, struct bpf_program *program, unsigned n)
@@ -177,14 +185,28 @@ static __u64 found(struct bench *skel, struct bpf_program *program, unsigned n)
 	return skel->bss->bench_found;
 }
 
+/* The steps are asked about the first destination that is allowed. */
+static void prepare(struct bench *skel, unsigned n)
+{
+	unsigned i = 0;
+
+	do {
+		if (i == n)
+			die("no destination is allowed");
+		skel->bss->bench_found = 0;
+		run(skel, skel->progs.bench_table, i++, 1);
+	} while (!skel->bss->bench_found);
+	run(skel, skel->progs.bench_prepare, i - 1, 1);
+}
+
 int main(int argc, char **argv)
 {
 	struct bench *skel = argc >= 5 ? bench__open_and_load() : NULL;
 	struct {
 		const char *name;
 		struct bpf_program *program;
-	} programs[3];
-	size_t n_programs = argc > 5 ? 3 : 2;
+	} programs[5];
+	size_t n_programs = argc > 5 ? 5 : 4;
 	struct sl_policy *policy;
 	json_t *out = json_object(), *finds = json_object();
 	unsigned n;
@@ -195,13 +217,16 @@ int main(int argc, char **argv)
 			     : "the programs cannot be loaded");
 	programs[0].name = "empty", programs[0].program = skel->progs.bench_empty;
 	programs[1].name = "table", programs[1].program = skel->progs.bench_table;
-	programs[2].name = "trie", programs[2].program = skel->progs.bench_lpm;
+	programs[2].name = "lookup", programs[2].program = skel->progs.bench_lookup;
+	programs[3].name = "step", programs[3].program = skel->progs.bench_step;
+	programs[4].name = "trie", programs[4].program = skel->progs.bench_lpm;
 	n = read_destinations(skel, argv[2]);
 	skel->bss->bench_key = (__u32)atoi(argv[3]);
 	load(skel, argv[1], &policy, out);
 	if (argc > 5)
 		fill_trie(skel, policy, out);
 	sl_policy_free(policy);
+	prepare(skel, n);
 	for (size_t i = 0; i < n_programs; i++) {
 		json_object_set_new(out, programs[i].name, json_array());
 		json_object_set_new(finds, programs[i].name,
