@@ -100,12 +100,16 @@ static __always_inline bool sl_plain_bound(const struct sl_subject *s, const str
 					   const __u8 mac[6])
 {
 	sl_table_map table = sl_table_open(s->word);
-	const __u64 *w = table ? sl_table_chunk(table, SL_H_DEVICE) : NULL;
-	__u64 section = w ? w[SL_H_DEVICE % SL_CHUNK_WORDS] : 0;
+	const __u64 *head = table ? sl_table_page(table, 0) : NULL, *w;
+	__u64 section = head ? head[SL_H_DEVICE] : 0;
+	struct sl_place p;
 
-	w = section >> 32 ? sl_table_chunk(table, (__u32)section) : NULL;
-	if (!w || (mac[0] & 1))
+	if (!(section >> 32) || (mac[0] & 1))
 		return false;
+	p = sl_place_begin(head);	/* where the binding is, too, unless the policy is large */
+	if (!sl_place_go(table, &p, (__u32)section))
+		return false;
+	w = sl_page_chunk(p.page, (__u32)section);
 	if ((w[SL_B_MAC] & SL_B_HAS_MAC) && sl_mac(mac) != (w[SL_B_MAC] & SL_B_MAC_MASK))
 		return false;
 	if (f->inbound)

@@ -16,9 +16,12 @@ struct sl_sent {
 	__u64 word, high, low;
 	__u32 key;		/* family << 24 | protocol << 16 | port */
 	__u32 uid;
-	__u32 has_uid;
+	__u32 who;		/* enum sl_sent_who */
 	__u32 sequence;		/* odd while it is being written */
 };
+
+/* Whose datagrams. Where no rule of the generation names a user, the socket need not be asked. */
+enum sl_sent_who { SL_SENT_NO_UID, SL_SENT_UID, SL_SENT_ANYONE };
 
 /* As words: user space knows the variable, but not the type. */
 #define SL_SENT_PLACES 4096
@@ -44,26 +47,28 @@ static __always_inline struct sl_sent *sl_sent_at(const struct sl_flow *f,
 	return (struct sl_sent *)&sl_sent[(at & (SL_SENT_PLACES - 1)) * SL_SENT_WORDS];
 }
 
-/* Not static: verified once, and off the hook's stack. */
-__noinline int sl_was_sent(const struct sl_flow *f, const struct sl_subject *s)
+/* Not static: verified once, and off the hook's stack. s: its user, unless anyone's. */
+__noinline int sl_was_sent(const struct sl_flow *f, const struct sl_subject *s, bool anyones)
 {
+	__u32 who;
 	struct sl_sent *p;
 	__u32 sequence;
 	bool same;
 
 	if (!f || !s)
 		return 0;
+	who = anyones ? SL_SENT_ANYONE : s->has_uid;
 	p = sl_sent_at(f, s);
 	sequence = READ_ONCE(p->sequence);
 	asm volatile("" ::: "memory");
 	same = p->word == s->word && p->low == f->destination_low && p->high == f->destination_high &&
-	       p->key == sl_sent_key(f) && p->has_uid == s->has_uid && p->uid == s->uid;
+	       p->key == sl_sent_key(f) && p->who == who && p->uid == s->uid;
 	asm volatile("" ::: "memory");
 	return same && !(sequence & 1) && READ_ONCE(p->sequence) == sequence;
 }
 
 /* Of two who write at once one does. Not static: as above. */
-__noinline int sl_note_sent(const struct sl_flow *f, const struct sl_subject *s)
+__noinline int sl_note_sent(const struct sl_flow *f, const struct sl_subject *s, bool anyones)
 {
 	struct sl_sent *p;
 	__u32 sequence;
@@ -79,8 +84,8 @@ __noinline int sl_note_sent(const struct sl_flow *f, const struct sl_subject *s)
 	p->high = f->destination_high;
 	p->low = f->destination_low;
 	p->key = sl_sent_key(f);
-	p->uid = s->uid;
-	p->has_uid = s->has_uid;
+	p->uid = anyones ? 0 : s->uid;
+	p->who = anyones ? SL_SENT_ANYONE : s->has_uid;
 	asm volatile("" ::: "memory");
 	WRITE_ONCE(p->sequence, sequence + 2);
 	return 0;

@@ -179,12 +179,14 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 		return SL_PASS;
 	if (!sl_subject_init(&s, slot) || !ctx->sk)
 		return SL_REFUSE;
+	foreign = sl_task_is_foreign(ctx, &s);
+	if (sends && !foreign && s.word && sl_was_sent(f, &s, true))
+		return SL_PASS;
 	note = bpf_sk_storage_get(&sl_sockets, ctx->sk, 0, 0);
 	sl_subject_stamp(&s, note);
 	if (note && f->protocol == IPPROTO_TCP)	/* a socket in repair connects without a SYN */
 		note->flags &= ~SL_SOCK_BEGAN;
-	foreign = sl_task_is_foreign(ctx, &s);
-	if (sends && !foreign && s.word && sl_was_sent(f, &s))
+	if (sends && !foreign && s.word && sl_was_sent(f, &s, false))
 		return SL_PASS;
 	if (ipv4)
 		sl_verdict4(f, &s, &a);
@@ -212,7 +214,7 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 	if (!a.deny && ((a.flags & SL_F_LOG_ALL) || sl_is_question(f, &a)))
 		sl_note_asked(sl_note_current(ctx), f, &a);
 	if (sends && sl_passes_for_good(f, &a))
-		sl_note_sent(f, &s);
+		sl_note_sent(f, &s, !(a.flags & SL_F_UIDS));
 	return a.deny ? sl_refuse_socket(ctx, f, &s, &a) : SL_PASS;
 }
 
