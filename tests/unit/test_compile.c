@@ -148,6 +148,55 @@ static void test_many_ranges(void **state)
 	done(&f);
 }
 
+#define CLOSE 4000
+
+static const char *close_to(size_t kind, unsigned i, char at[64])
+{
+	if (kind == 0)
+		snprintf(at, 64, "10.0.%u.%u", i >> 8, i & 255);
+	else
+		snprintf(at, 64, kind == 1 ? "2001:db8::%x" : "2001:db9:0:%x::", i);
+	return at;
+}
+
+/* Every second one of CLOSE addresses or networks of each kind: in one part of IPv4 more groups than
+ * its entry counts, over several pages; in one /64 groups that all begin with the same upper half;
+ * groups that begin right behind an address. And ports over several pages. */
+static void test_close_ranges(void **state)
+{
+	static const char *const ids[] = {"k0", "k1", "k2"};
+	struct fixture f;
+	char *text, at[64];
+	size_t len, k;
+	FILE *out = open_memstream(&text, &len);
+	unsigned i;
+
+	fputs("sluice: 1\nrules:\n", out);
+	for (k = 0; k < 3; k++) {
+		fputs("- allow:\n", out);
+		for (i = 0; i < CLOSE; i += 2)
+			fprintf(out, "  - '%s%s'\n", close_to(k, i, at), k == 2 ? "/64" : "");
+		fprintf(out, "  id: %s\n", ids[k]);
+	}
+	fputs("- allow: {to: 192.0.2.1, ports: [1", out);
+	for (i = 3; i < CLOSE; i += 2)
+		fprintf(out, ", %u", i);
+	fputs("]}\n  id: ports\n", out);
+	fclose(out);
+	assert_int_equal(compile_text(&f, text), 0);
+	for (k = 0; k < 3; k++)
+		for (i = 0; i < CLOSE; i++)
+			assert_string_equal(decider_of(&f, close_to(k, i, at)),
+					    i % 2 ? "-" : ids[k]);
+	for (i = 0; i <= CLOSE; i++) {
+		struct sl_answer a = ask(&f, "192.0.2.1", IPPROTO_UDP, i, NULL, 0);
+
+		assert_string_equal(decider(&f, &a), i % 2 && i < CLOSE ? "ports" : "-");
+	}
+	done(&f);
+	free(text);
+}
+
 static void test_expiry_chain(void **state)
 {
 	struct fixture f;
@@ -398,6 +447,7 @@ int main(void)
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_same_bytes_twice),
 		cmocka_unit_test(test_many_ranges),
+		cmocka_unit_test(test_close_ranges),
 		cmocka_unit_test(test_expiry_chain),
 		cmocka_unit_test(test_chain_bound),
 		cmocka_unit_test(test_unreachable),
