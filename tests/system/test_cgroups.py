@@ -408,6 +408,27 @@ def test_where_datagrams_went_is_one_policys(tree, v6):
     assert reaches(agent, to, "udp")
 
 
+@FAMILIES
+def test_where_datagrams_went_is_one_users(tree, v6):
+    """What a policy without users let pass is anyone's; under one with users it is the user's who
+    sent. Refused by the sendmsg hook, which remembers: the packet's would say EPERM."""
+    path, to = tree.make("users"), peer(v6)
+    for_one = policy(f'allow: {{to: "{to}", ports: {ECHO}, protocol: udp, uid: 4242}}')
+    for_all = policy(f'allow: {{to: "{to}", ports: {ECHO}, protocol: udp}}')
+    tree.attach(path, for_one)
+    agents = {uid: tree.agent(path) for uid in (4242, 4243)}
+    for uid, agent in agents.items():
+        agent.do("become", uid=uid)
+    for attached in (for_one, for_all, for_one):
+        tree.attach(path, attached)
+        for _ in range(3):
+            assert reaches(agents[4242], to, "udp")
+            if attached is for_all:
+                assert reaches(agents[4243], to, "udp")
+            else:
+                assert agents[4243].do("udp", to=to, port=ECHO)["errno"] == "EHOSTUNREACH"
+
+
 # ---- what there is to see ----
 
 @FAMILIES
