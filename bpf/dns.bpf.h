@@ -212,7 +212,7 @@ __noinline int sl_dns_goes_to(struct __sk_buff *skb, const struct sl_flow *f, __
 	struct bpf_sock *sk;
 	bool ours;
 
-	if (!(sl_generation_flags(word) & SL_F_FORWARD))
+	if (!SL_MAY(SL_LACKS_FORWARDER) || !(sl_generation_flags(word) & SL_F_FORWARD))
 		return SL_TO_RESOLVER;
 	if (!f || (!f->inbound && (!f->local || f->family != 4)))
 		return SL_TO_ANOTHER;

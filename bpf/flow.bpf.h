@@ -7,6 +7,12 @@
 #define SLUICE_FLOW_BPF_H
 
 #include "sluice_abi.h"
+#if SL_ONE_TABLE
+/* What the one table that the programs are for lacks, sl_lacks of it; 0: they take any. */
+const volatile __u32 sl_lacks = 0;
+#define SL_MAY(lacked) (!(sl_lacks & (lacked)))
+#endif
+#include "sluice_lacks.h"
 #include "sluice_table.h"
 
 /* The Ethernet frame around a packet; devices only. */

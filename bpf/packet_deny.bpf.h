@@ -93,13 +93,14 @@ static __always_inline void sl_packet_origin(struct __sk_buff *skb, struct sl_fl
 static __always_inline bool sl_is_stray_copy(const struct sl_packet *p)
 {
 	return p->flow.inbound && p->flow.raw && p->answer.reason == SL_REASON_UNSOLICITED &&
-	       !(p->answer.flags & SL_F_AUDIT);
+	       !(SL_MAY(SL_LACKS_AUDIT) && (p->answer.flags & SL_F_AUDIT));
 }
 
 /* How a packet that is not to pass ends. */
 static __always_inline int sl_refuse_packet(const struct sl_packet *p)
 {
-	return p->flow.hook == SL_HOOK_CGROUP_EGRESS && (p->answer.flags & SL_F_DROP) ?
+	return SL_MAY(SL_LACKS_DROP) && p->flow.hook == SL_HOOK_CGROUP_EGRESS &&
+			       (p->answer.flags & SL_F_DROP) ?
 		       SL_DROP_SILENTLY : SL_REFUSE;
 }
 
@@ -144,7 +145,8 @@ __noinline int sl_deny_packet(struct __sk_buff *skb, struct sl_packet *p)
 
 	if (!p)
 		return SL_REFUSE;
-	audit = (p->answer.flags & SL_F_AUDIT) && p->answer.reason != SL_REASON_NO_POLICY;
+	audit = SL_MAY(SL_LACKS_AUDIT) && (p->answer.flags & SL_F_AUDIT) &&
+		p->answer.reason != SL_REASON_NO_POLICY;
 	tcp = p->flow.protocol == IPPROTO_TCP && !p->flow.raw;
 	if (sl_is_noise(p))
 		p->answer.quiet = 1;

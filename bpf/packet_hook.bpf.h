@@ -87,8 +87,8 @@ __noinline int sl_admit(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 
 	if (!p)
 		return false;
-	if (!p->answer.deny && !p->flow.inbound && (p->answer.flags & SL_F_LIMIT_FLOWS) &&
-	    !sl_may_open_flow(&p->subject, false)) {
+	if (SL_MAY(SL_LACKS_FLOW_LIMIT) && !p->answer.deny && !p->flow.inbound &&
+	    (p->answer.flags & SL_F_LIMIT_FLOWS) && !sl_may_open_flow(&p->subject, false)) {
 		sl_deny_because(p, SL_REASON_CONNECTION_LIMIT);
 		return false;
 	}
@@ -162,7 +162,7 @@ static __always_inline void sl_note_server(struct __sk_buff *skb, const struct s
 static __always_inline bool sl_is_anothers(struct __sk_buff *skb, struct sl_packet *p,
 					   const struct sl_flow_entry *e)
 {
-	if (p->flow.inbound || !(e->flags & SL_FLOW_HAS_UID) || !sl_is_opener(e, &p->flow))
+	if (!SL_MAY(SL_LACKS_UIDS) || p->flow.inbound || !(e->flags & SL_FLOW_HAS_UID) || !sl_is_opener(e, &p->flow))
 		return false;
 	sl_subject_stamp(&p->subject, sl_packet_note(skb, 0));
 	return !p->subject.has_uid || p->subject.uid != e->uid;
@@ -251,11 +251,11 @@ static __always_inline int sl_judge_new(struct __sk_buff *skb, struct sl_packet 
 	if (!p->answer.deny && !sl_opens(&p->flow))
 		return sl_deny_shape(skb, p, SL_REASON_TCP_FLAGS);
 #if SL_NAMES
-	if (p->answer.sni && !p->answer.deny)
+	if (SL_MAY(SL_LACKS_SNI) && p->answer.sni && !p->answer.deny)
 		sl_sni_admit(skb, p);
 #endif
 	if (p->answer.deny || !sl_admit(skb, p, now)) {
-		if (sl_deny_packet(skb, p) != SL_PASS)
+		if (sl_deny_packet(skb, p) != SL_PASS || !SL_MAY(SL_LACKS_AUDIT))
 			return sl_refuse_packet(p);
 		if (sl_opens(&p->flow))
 			sl_admit(skb, p, now);	/* audit: one event for the flow */
@@ -306,7 +306,9 @@ static __always_inline int sl_judge_flow(struct __sk_buff *skb, struct sl_packet
 		return sl_judge_new(skb, p, now);
 	if (sl_is_current(e, p->subject.word))
 		return sl_pass_known(skb, p, e, place, now);
-	return sl_judge_again(skb, p, e, place, now);
+	if (SL_MAY(SL_LACKS_CHANGE))
+		return sl_judge_again(skb, p, e, place, now);
+	return sl_deny_shape(skb, p, SL_REASON_NO_POLICY); /* there is no other generation */
 }
 
 #if SL_NAMES
@@ -327,7 +329,7 @@ static __always_inline int sl_parse_packet(struct __sk_buff *skb, struct sl_pack
 {
 	int reason = sl_parse_ip(skb, at, &p->flow, SL_PARSE_PACKET);
 
-	if (reason != SL_REASON_FRAGMENT ||
+	if (!SL_MAY(SL_LACKS_FRAGMENTS) || reason != SL_REASON_FRAGMENT ||
 	    !(sl_generation_flags(p->subject.word) & SL_F_FRAGMENTS))
 		return reason;
 	p->flow.take_fragments = 1;
@@ -340,6 +342,8 @@ static __always_inline int sl_judge_fragments(struct __sk_buff *skb, struct sl_p
 {
 	int verdict;
 
+	if (!SL_MAY(SL_LACKS_FRAGMENTS))
+		return sl_judge_flow(skb, p);
 #if SL_NAMES
 	if (p->flow.fragment == SL_FRAGMENT_FIRST && sl_is_dns(p))
 		return sl_deny_shape(skb, p, SL_REASON_FRAGMENT); /* its question cannot be read */
@@ -358,7 +362,7 @@ static __always_inline int sl_shape(struct __sk_buff *skb, struct sl_packet *p, 
 {
 	__u32 bytes = skb->len, head = p->flow.at + 32, size = skb->gso_size;
 
-	if (!(p->subject.word & SL_WORD_SHAPED))
+	if (!SL_MAY(SL_LACKS_BANDWIDTH) || !(p->subject.word & SL_WORD_SHAPED))
 		return SL_PASS;
 	if (size && bytes > head)	/* the headers of the other segments */
 		bytes += (bytes - head - 1) / size * head;

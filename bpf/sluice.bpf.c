@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define SL_ON_DEVICE 0
+#define SL_ONE_TABLE (!SL_BY_CGROUP)
 
 #include "socket_hook.bpf.h"
 #include "packet_hook.bpf.h"
@@ -182,5 +183,33 @@ int sluice_ingress(struct __sk_buff *skb)
 {
 	return sl_packet_hook(skb, true, SL_HOOK_CGROUP_INGRESS) == SL_PASS;
 }
+
+#if !SL_BY_CGROUP
+/* By the hook, where the program below is attached; the kernel makes it, all zero, and user space
+ * writes SL_DIRECTION_KNOWN and the direction. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
+	__type(key, struct bpf_cgroup_storage_key);
+	__type(value, __u64);
+} sl_directions SEC(".maps");
+
+/* The two above as one program, which is attached at both hooks and verified once. No packet says
+ * which way it goes; the hook's storage does. Nothing passes before that is written. What has
+ * expected "ingress" at its load may say 0 or 1 at either hook, so where a packet may have to be
+ * dropped silently the two are loaded. */
+SEC("cgroup_skb/ingress")
+int sluice_packet(struct __sk_buff *skb)
+{
+	const __u64 *at = bpf_get_local_storage(&sl_directions, 0);
+	__u64 known = READ_ONCE(*at), inbound = known & SL_INGRESS;
+	__u64 hook = SL_HOOK_CGROUP_EGRESS;
+
+	if (!(known & SL_DIRECTION_KNOWN))
+		return SL_REFUSE;
+	barrier_var(inbound);	/* one path of the verifier's for both */
+	hook += inbound * (SL_HOOK_CGROUP_INGRESS - SL_HOOK_CGROUP_EGRESS);
+	return sl_packet_hook(skb, inbound, hook) == SL_PASS;
+}
+#endif
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -313,7 +313,7 @@ static __always_inline int sl_judge_sni(struct __sk_buff *skb, struct sl_packet 
 	int reason;
 	__u32 rule;
 
-	if (!p->flow.watched)
+	if (!SL_MAY(SL_LACKS_SNI) || !p->flow.watched)
 		return SL_PASS;
 	if (inbound) {	/* who opened it sends the other way, where it is judged */
 		if (sl_sni_heard(skb, p) == SL_PARSED)

@@ -122,7 +122,8 @@ static __always_inline struct sl_socket *sl_note_current(struct bpf_sock_addr *c
 static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, struct sl_flow *f,
 					    const struct sl_subject *s, const struct sl_answer *a)
 {
-	bool audit = (a->flags & SL_F_AUDIT) && a->reason != SL_REASON_NO_POLICY;
+	bool audit = SL_MAY(SL_LACKS_AUDIT) && (a->flags & SL_F_AUDIT) &&
+		     a->reason != SL_REASON_NO_POLICY;
 	struct sl_process process = {};
 
 	if (a->reason != SL_REASON_FOREIGN_TASK && sl_leave_to_packet(ctx, f, audit)) {
@@ -131,7 +132,7 @@ static __always_inline int sl_refuse_socket(struct bpf_sock_addr *ctx, struct sl
 	}
 	sl_process_current(&process);
 	sl_record(f, s, a, &process, audit ? SL_EV_AUDIT_DENY : SL_EV_DENY);
-	if (!audit && !(a->flags & SL_F_DROP)) {
+	if (!audit && !(SL_MAY(SL_LACKS_DROP) && (a->flags & SL_F_DROP))) {
 		bpf_set_retval(f->protocol == IPPROTO_TCP ? -ECONNREFUSED : -EHOSTUNREACH);
 		return SL_REFUSE;
 	}
@@ -205,8 +206,8 @@ static __always_inline int sl_socket_hook(struct bpf_sock_addr *ctx, struct sl_f
 		a.reason = SL_REASON_FOREIGN_TASK;
 		a.rule = SL_NONE;
 	}
-	if (!a.deny && f->protocol == IPPROTO_TCP && (a.flags & SL_F_LIMIT_FLOWS) &&
-	    !sl_may_open_flow(&s, true)) {
+	if (SL_MAY(SL_LACKS_FLOW_LIMIT) && !a.deny && f->protocol == IPPROTO_TCP &&
+	    (a.flags & SL_F_LIMIT_FLOWS) && !sl_may_open_flow(&s, true)) {
 		a.deny = 1;
 		a.reason = SL_REASON_CONNECTION_LIMIT;
 		a.rule = SL_NONE;

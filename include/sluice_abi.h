@@ -290,6 +290,8 @@ struct sl_socket {
 enum sl_verdict_kind { SL_EV_ALLOW, SL_EV_DENY, SL_EV_AUDIT_DENY };
 enum sl_direction { SL_EGRESS, SL_INGRESS };
 
+#define SL_DIRECTION_KNOWN 2	/* beside one, in sl_directions (bpf/sluice.bpf.c) */
+
 #define SL_HOOKS(X) \
 	X(CONNECT4, "connect4") X(CONNECT6, "connect6") \
 	X(SENDMSG4, "sendmsg4") X(SENDMSG6, "sendmsg6") \

@@ -21,6 +21,7 @@
 #ifndef SLUICE_READER_H
 #define SLUICE_READER_H
 
+#include "sluice_lacks.h"
 #include "sluice_table.h"
 
 #ifndef SL_BARRIER
@@ -414,12 +415,12 @@ SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u6
 	__u32 at = 0, count = section >> 32, half, word;
 	struct sl_place p = {.number = SL_NONE};
 	sl_table_map m = sl_table_open(t);
+	int i, steps = SL_MAY(SL_LACKS_RANGES6) ? SL_SEARCH_STEPS : SL_FEW_GROUPS6_STEPS;
 	const __u64 *page;
-	int i;
 
 	if (!m || !found || !count)
 		return -1;
-	for (i = 0; i < SL_SEARCH_STEPS && count > 1; i++) {
+	for (i = 0; i < steps && count > 1; i++) {
 		half = count / 2;
 		word = (__u32)section + (at + half) * SL_V6_GROUP_WORDS;
 		page = sl_table_page(m, word);
@@ -439,7 +440,7 @@ SL_INLINE int sl_table_find6(sl_table_ref t, sl_table_map m, struct sl_place *p,
 	__u64 section = head[SL_H_V6];
 	__u32 group = 0, word;
 
-	if ((high | 1) == ~0ull)
+	if (!SL_MAY(SL_LACKS_RANGES6) || (high | 1) == ~0ull)
 		return sl_table_search6(t, section, high, low, class);
 	if (sl_table_group(m, head, high, &group))
 		return -1;
@@ -517,7 +518,7 @@ SL_READER int sl_table_decide(sl_table_ref t, __u64 ports, __u32 key, __u64 now_
 		return 0;
 	if (!m || sl_table_find(t, m, &p, ports, key, &next))
 		return -1;
-	if (now_ns)
+	if (SL_MAY(SL_LACKS_CHANGE) && now_ns)
 		return sl_table_live(t, next, now_ns, id);
 	*id = (__u32)next;
 	return 0;
@@ -531,7 +532,7 @@ SL_INLINE int sl_table_view(sl_table_ref t, sl_table_map m, const struct sl_ques
 
 	*view = (q->inbound & 1) ^ SL_VIEW_OTHER;
 	SL_BARRIER(*view);
-	if (q->inbound || !q->has_uid || !(flags & SL_F_UIDS))
+	if (!SL_MAY(SL_LACKS_UIDS) || q->inbound || !q->has_uid || !(flags & SL_F_UIDS))
 		return 0;
 	if (!sl_table_word(m, SL_H_UIDS, &section) ||
 	    sl_table_search(t, section, q->uid, &found))

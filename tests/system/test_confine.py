@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Ways out through processes, descriptors, cgroups and uids."""
 import errno
+import json
 import os
 import pathlib
 import shutil
@@ -246,8 +247,8 @@ def test_programs_cannot_be_detached_from_inside(lab, options):
     agent = lab.sluice(ONLY_PROBE, *options)
     path = agent.cgroup()
     shown = sh("bpftool", "cgroup", "show", path)
-    assert "sluice_egress" in shown and "sluice_connect4" in shown
-    ids = [line.split()[0] for line in shown.splitlines() if "sluice_egress" in line]
+    assert "sluice_packet" in shown and "sluice_connect4" in shown
+    ids = [line.split()[0] for line in shown.splitlines() if "cgroup_inet_egress" in line]
     assert agent.do("command", argv=["/usr/sbin/bpftool", "cgroup", "detach", path,
                                      "cgroup_inet_egress", "id", ids[0], "multi"])["errno"]
     assert agent.do("command", argv=["/usr/sbin/bpftool", "map", "update", "name", "sl_words",
@@ -284,6 +285,32 @@ def test_every_family_is_refused_but_those_that_are_judged(lab):
     for (call, family), error in confined.items():
         kept = family & 0xffffffff in (0, 1, 2, 10, 16, 38)
         assert error == (plain[call, family] if kept else errno.EAFNOSUPPORT), (call, family)
+def directions(path):
+    """The map that tells sluice_packet at each of its hooks which it is, and its keys."""
+    shown = json.loads(sh("bpftool", "-j", "cgroup", "show", path))
+    ids = [p["id"] for p in shown if p["name"] == "sluice_packet"]
+    assert len(ids) == 2 and ids[0] == ids[1], "one program at both hooks"
+    for number in json.loads(sh("bpftool", "-j", "prog", "show", "id", str(ids[0])))["map_ids"]:
+        if json.loads(sh("bpftool", "-j", "map", "show", "id", str(number)))["name"] == "sl_directions":
+            dump = json.loads(sh("bpftool", "-j", "map", "dump", "id", str(number)))
+            return str(number), [(entry["key"], entry["value"]) for entry in dump]
+    raise AssertionError("no sl_directions")
+
+
+@pytest.mark.parametrize("to", [PEER4, PEER6], ids=["v4", "v6"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_packet_whose_direction_is_not_known_is_refused(lab, to, which):
+    """One program is at both hooks; before it is told where it is, nothing passes."""
+    agent = lab.sluice(ONLY_PROBE)
+    number, entries = directions(agent.cgroup())
+    key, value = entries[which]
+    assert len(entries) == 2 and entries[0][1] != entries[1][1]
+    update = ["bpftool", "map", "update", "id", number, "key", *key, "value"]
+    assert agent.do("tcp", to=to, port=ECHO, timeout=2.0)["errno"] is None
+    sh(*update, *["0"] * len(value))
+    assert agent.do("tcp", to=to, port=ECHO, timeout=0.5)["errno"]
+    sh(*update, *value)
+    assert agent.do("tcp", to=to, port=ECHO, timeout=2.0)["errno"] is None
 
 
 # ---- namespaces, setuid, ptrace ----

@@ -97,6 +97,7 @@ static int enforce(struct session *s, struct sl_diag *diag)
 		.cgroup_id = s->cgroup.level_exact ? s->cgroup.id : 0,
 		.cgroup_level = s->cgroup.level,
 		.uids = s->compiled.has_uids,
+		.only = true,
 		.table = &s->compiled.table,
 	};
 	int err = sl_kernel_load(&options, &s->kernel, diag);

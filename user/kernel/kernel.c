@@ -13,6 +13,7 @@
 #include "complaint.h"
 #include "kernel.h"
 #include "kernel_internal.h"
+#include "lacks.h"
 #include "lsm.h"
 #include "no_btf.h"
 #include "outer.h"
@@ -35,6 +36,8 @@ struct sl_kernel {
 	struct stamp *stamp;	/* NULL: no uid rules */
 	int tables_fd, flows_fd, names_fd, known_fd, learned_fd; /* outer maps; owned, -1 */
 	__u64 *word;		/* sl_words[SLOT], mapped */
+	__u32 lacks;		/* SL_LACKS_: what the programs are without */
+	bool only;		/* its table stays */
 	int walker;		/* owned; -errno: not loaded (yet) */
 	__u64 looked_ns;	/* monotonic time of the last look for flows that are over */
 	struct ring_buffer *ring;
@@ -146,16 +149,21 @@ static int load_stamp(void *context)
 	return err ? err : stamp__load(k->stamp);
 }
 
-static int load_object(struct sl_kernel *k, bool uids)
+static int load_object(struct sl_kernel *k, const struct sl_kernel_options *options)
 {
+	const struct sl_parts_kind kind = {
+		.types = k->named,
+		.silent = !sl_never_silent(k->lacks),
+	};
 	size_t size;
 	const void *elf = k->named ? named__elf_bytes(&size) : sluice__elf_bytes(&size);
 
-	return sl_parts_load(&k->parts, k->object, elf, size, k->named,
-			     uids ? load_stamp : NULL, k);
+	return sl_parts_load(&k->parts, k->object, elf, size, &kind,
+			     options->uids ? load_stamp : NULL, k);
 }
 
-static int load_with_first(struct sl_kernel *k, const struct first *f, bool uids)
+static int load_with_first(struct sl_kernel *k, const struct first *f,
+			   const struct sl_kernel_options *options)
 {
 	const struct {
 		const char *name;
@@ -183,7 +191,7 @@ static int load_with_first(struct sl_kernel *k, const struct first *f, bool uids
 						      .fd = outers[i].inner};
 	}
 	sl_outer_begin(first, n);
-	err = load_object(k, uids);
+	err = load_object(k, options);
 	linked = sl_outer_wait(first, n);
 	return err ? err : linked;
 }
@@ -215,6 +223,7 @@ static int open_object(struct sl_kernel *k, bool names, const char *btf)
 		k->named->rodata->sl_slot = SLOT;
 		k->named->rodata->sl_netns = netns;
 		k->named->rodata->sl_seed = seed;
+		k->named->rodata->sl_lacks = k->lacks;
 		return bpf_map__set_max_entries(k->named->maps.sl_scratch,
 						libbpf_num_possible_cpus() * SL_SCRATCH_PLACES);
 	}
@@ -225,6 +234,7 @@ static int open_object(struct sl_kernel *k, bool names, const char *btf)
 	k->plain->rodata->sl_slot = SLOT;
 	k->plain->rodata->sl_netns = netns;
 	k->plain->rodata->sl_seed = seed;
+	k->plain->rodata->sl_lacks = k->lacks;
 	return 0;
 }
 
@@ -245,7 +255,7 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options, in
 	if (!err)
 		err = make_first(options, &first, &buckets);
 	if (!err)
-		err = load_with_first(k, &first, options->uids);
+		err = load_with_first(k, &first, options);
 	close_first(&first);
 	if (no_btf >= 0)
 		close(no_btf);
@@ -273,6 +283,8 @@ int sl_kernel_load(const struct sl_kernel_options *options, struct sl_kernel **o
 	if (!k)
 		return -ENOMEM;
 	k->tables_fd = k->flows_fd = k->names_fd = k->known_fd = k->learned_fd = k->walker = -1;
+	k->only = options->only;
+	k->lacks = k->only ? sl_lacks_of(options->table) : 0;
 	first_fd = sl_kernel_table_map(options->table, diag);
 	if (first_fd < 0) {
 		free(k);
@@ -334,6 +346,9 @@ static int check_suits(const struct sl_kernel *k, const struct sl_table *table,
 {
 	__u64 flags = table->words[SL_H_FLAGS];
 
+	if (k->only)
+		return sl_error(diag, NULL, "the programs of this target were made for its first "
+				"policy alone (options.only)");
 	if ((flags & SL_F_UIDS) && !k->stamp)
 		return sl_error(diag, NULL, "the policy has uid rules, and the target was loaded "
 				"without the programs that know a socket's uid");
@@ -376,11 +391,46 @@ int sl_kernel_switch(struct sl_kernel *k, const struct sl_table *table, struct s
 	return err;
 }
 
-static int attach(const struct bpf_program *program, void *cgroup_fd)
+static int attach_at(const struct bpf_program *program, int cgroup_fd, enum bpf_attach_type hook)
 {
-	return bpf_prog_attach(bpf_program__fd(program), *(const int *)cgroup_fd,
-			       bpf_program__expected_attach_type(program), BPF_F_ALLOW_MULTI) ?
+	return bpf_prog_attach(bpf_program__fd(program), cgroup_fd, hook, BPF_F_ALLOW_MULTI) ?
 		       -errno : 0;
+}
+
+/* One program at both hooks of packets: until it is told which is which it refuses all. The
+ * kernel has made a place for each. */
+static int tell_directions(const struct bpf_map *map)
+{
+	struct bpf_cgroup_storage_key key, next;
+	int fd = bpf_map__fd(map);
+	void *at = NULL;
+	__u64 value;
+
+	while (!bpf_map_get_next_key(fd, at, &next)) {
+		value = SL_DIRECTION_KNOWN |
+			(next.attach_type == BPF_CGROUP_INET_INGRESS ? SL_INGRESS : SL_EGRESS);
+		if (bpf_map_update_elem(fd, &next, &value, BPF_EXIST))
+			return -errno;
+		key = next;
+		at = &key;
+	}
+	return errno == ENOENT ? 0 : -errno;
+}
+
+struct where {
+	const struct sl_kernel *kernel;
+	int cgroup_fd;
+};
+
+static int attach_part(const struct bpf_program *program, void *context)
+{
+	const struct where *w = context;
+	int err = attach_at(program, w->cgroup_fd, bpf_program__expected_attach_type(program));
+
+	if (err || strcmp(bpf_program__name(program), "sluice_packet"))
+		return err;
+	err = attach_at(program, w->cgroup_fd, BPF_CGROUP_INET_EGRESS);
+	return err ? err : tell_directions(map_of(w->kernel, "sl_directions"));
 }
 
 /* Optional: the command's seccomp filter says the same. */
@@ -402,10 +452,12 @@ static int attach_lsm(const struct sl_kernel *k, int cgroup_fd, struct sl_diag *
 
 int sl_kernel_attach_cgroup(struct sl_kernel *k, int cgroup_fd, struct sl_diag *diag)
 {
-	int err = sl_parts_each(&k->parts, attach, &cgroup_fd);
+	struct where where = {.kernel = k, .cgroup_fd = cgroup_fd};
+	int err = sl_parts_each(&k->parts, attach_part, &where);
 
 	if (!err && k->stamp)
-		err = attach(k->stamp->progs.sluice_stamp, &cgroup_fd);
+		err = attach_at(k->stamp->progs.sluice_stamp, cgroup_fd,
+				BPF_CGROUP_INET_SOCK_CREATE);
 	if (err)
 		sl_say_why(diag, "a program cannot be attached to the cgroup", err);
 	return err ? err : attach_lsm(k, cgroup_fd, diag);

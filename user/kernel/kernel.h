@@ -17,6 +17,7 @@ struct sl_kernel_options {
 	__u32 cgroup_level;	/* its depth in the hierarchy, root = 0 */
 	__u32 flows;		/* entries of flow state; 0 = SL_FLOWS_DEFAULT */
 	bool uids;		/* stamp every socket: the policy has uid rules */
+	bool only;		/* no other generation will come: sl_kernel_switch refuses */
 	const struct sl_table *table; /* borrowed: the first generation */
 };
 
@@ -33,7 +34,8 @@ void sl_kernel_free(struct sl_kernel *kernel);
 /*
  * Makes the target obey a table: copied into a map of its own, read back and
  * compared, frozen, linked, then switched by one store; the table before it is
- * unlinked after a grace period. On failure the old one goes on.
+ * unlinked after a grace period. On failure the old one goes on. -EINVAL where it does not suit
+ * what was loaded.
  */
 int sl_kernel_switch(struct sl_kernel *kernel, const struct sl_table *table,
 		     struct sl_diag *diag);

@@ -13,7 +13,8 @@ struct part {
 	const struct bpf_object *maps;
 	const void *elf;
 	size_t size;
-	bool last, types;
+	struct sl_parts_kind kind;
+	bool last;
 	pthread_t thread;
 	bool begun;
 	int err;
@@ -34,12 +35,9 @@ static int share_maps(struct bpf_object *object, const struct bpf_object *maps)
 	return err;
 }
 
-/* The last part's programs: about half of what the verifier walks. With names the first of them
- * reads the kernel's own structures, whose types take as long to read as one of the others. */
-static bool is_of_last(const struct bpf_program *program, bool types)
+static bool is_one_of(const struct bpf_program *program, const char *const *names, size_t n)
 {
-	const char *const names[] = {"sluice_egress", "sluice_connect6", "sluice_connect4"};
-	size_t i, n = types ? 2 : 3;
+	size_t i;
 
 	for (i = 0; i < n; i++)
 		if (!strcmp(bpf_program__name(program), names[i]))
@@ -47,12 +45,32 @@ static bool is_of_last(const struct bpf_program *program, bool types)
 	return false;
 }
 
+/* The last part's programs: about half of what the verifier walks, and all that read the kernel's
+ * own structures. */
+static bool is_of_last(const struct bpf_program *program, const struct sl_parts_kind *kind)
+{
+	const char *const one[] = {"sluice_packet"};
+	const char *const two[] = {"sluice_egress", "sluice_connect6", "sluice_connect4"};
+
+	return kind->silent ? is_one_of(program, two, kind->types ? 2 : 3) :
+			      is_one_of(program, one, 1);
+}
+
+static bool is_needed(const struct bpf_program *program, const struct sl_parts_kind *kind)
+{
+	const char *const one[] = {"sluice_packet"}, *const two[] = {"sluice_egress",
+								     "sluice_ingress"};
+
+	return kind->silent ? !is_one_of(program, one, 1) : !is_one_of(program, two, 2);
+}
+
 static void choose_programs(struct bpf_object *object, const struct part *p)
 {
 	struct bpf_program *program;
 
 	bpf_object__for_each_program(program, object)
-		bpf_program__set_autoload(program, is_of_last(program, p->types) == p->last);
+		bpf_program__set_autoload(program, is_needed(program, &p->kind) &&
+						   is_of_last(program, &p->kind) == p->last);
 }
 
 static int load_programs(struct part *p)
@@ -124,7 +142,7 @@ static void begin_beside(struct beside *b)
 }
 
 static int load_all(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
-		    bool types)
+		    const struct sl_parts_kind *kind)
 {
 	struct part p[SL_PARTS];
 	unsigned int i;
@@ -133,7 +151,7 @@ static int load_all(struct sl_parts *parts, struct bpf_object *maps, const void 
 	for (i = 0; i < SL_PARTS; i++) {
 		p[i] = (struct part){.object = &parts->objects[i], .maps = maps, .elf = elf,
 				     .size = size, .last = i + 1 == SL_PARTS,
-				     .types = types};
+				     .kind = *kind};
 		/* the last one is this thread's */
 		p[i].begun = i + 1 < SL_PARTS &&
 			     !pthread_create(&p[i].thread, NULL, load_part, &p[i]);
@@ -150,7 +168,7 @@ static int load_all(struct sl_parts *parts, struct bpf_object *maps, const void 
 }
 
 int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
-		  bool types, int (*beside)(void *context), void *context)
+		  const struct sl_parts_kind *kind, int (*beside)(void *context), void *context)
 {
 	struct beside b = {.call = beside, .context = context};
 	int err = load_maps(maps);
@@ -158,7 +176,7 @@ int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *e
 	if (err)
 		return err;
 	begin_beside(&b);
-	err = load_all(parts, maps, elf, size, types);
+	err = load_all(parts, maps, elf, size, kind);
 	if (b.begun)
 		pthread_join(b.thread, NULL);
 	return err ? err : b.err;
