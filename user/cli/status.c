@@ -37,8 +37,11 @@ static void print_daemon(const json_t *d)
 		puts("; your runs:");
 		return;
 	}
-	printf("; %s, %s\n", text_of(config, "path"),
+	printf("; %s, %s", text_of(config, "path"),
 	       json_is_true(json_object_get(config, "ok")) ? "in force" : "NOT in force");
+	if (json_is_string(json_object_get(config, "reading")))
+		printf("; being read again since %s", text_of(config, "reading"));
+	putchar('\n');
 }
 
 /* What is not so with most of them. */

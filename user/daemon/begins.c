@@ -37,7 +37,7 @@ static json_t *texts(char *const *list, size_t n)
 	return out;
 }
 
-/* What makes a target the same one after a restart, as after a reload (config.c, is_same). */
+/* What makes a target the same one after a restart, as after a reload . */
 static json_t *key_of(const struct sl_target_group *g)
 {
 	return json_pack("{s:b, s:i, s:o, s:o, s:s?}", "cgroup", g->given.of_cgroup, "of",
@@ -153,19 +153,26 @@ static bool is_known(const char *path, const json_t *memory)
 	return same;
 }
 
+json_t *sl_begins_of(const struct sl_config *config)
+{
+	json_t *memory = json_array();
+
+	if (!memory)
+		return NULL;
+	add_groups(memory, config->groups, config->n_groups);
+	add_groups(memory, config->cgroups, config->n_cgroups);
+	add_groups(memory, config->runs, config->n_runs);
+	return memory;
+}
+
 void sl_begins_keep(const struct sl_daemon_options *options, const struct sl_config *config)
 {
 	char *path = path_of(options);
-	json_t *memory = json_array();
+	json_t *memory = sl_begins_of(config);
 	int err = path && memory ? 0 : -ENOMEM;
 
-	if (!err) {
-		add_groups(memory, config->groups, config->n_groups);
-		add_groups(memory, config->cgroups, config->n_cgroups);
-		add_groups(memory, config->runs, config->n_runs);
-		if (!is_known(path, memory))
-			err = write_file(path, memory);
-	}
+	if (!err && !is_known(path, memory))
+		err = write_file(path, memory);
 	if (err)
 		fprintf(stderr,
 			"sluiced: %s: %s; durations of `expires` begin anew with a restart\n",

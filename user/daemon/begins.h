@@ -15,6 +15,8 @@ struct sl_target_group;
 
 /* What the file holds; owned by the caller, NULL: nothing, or it cannot be read (said). */
 json_t *sl_begins_read(const struct sl_daemon_options *options);
+/* The same of a configuration that is in force; owned by the caller, NULL: no memory. */
+json_t *sl_begins_of(const struct sl_config *config);
 /* The group's durations go on from there; a group that is not in it has none. 0 or -ENOMEM. */
 int sl_begins_recall(const json_t *memory, struct sl_target_group *group);
 /* Writes what the configuration's are now, if that is something else; said if it cannot be. */

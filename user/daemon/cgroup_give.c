@@ -83,48 +83,88 @@ static __u64 mark_of(const struct sl_watched_cgroup *w)
 	return w->by_hand ? SL_F_BY_HAND : SL_F_MANAGED;
 }
 
+static int attach(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
+		  const struct sl_cgroup_target *cgroup, const struct sl_policy *resolved,
+		  const struct sl_compiled *compiled, __u64 meaning, struct sl_diag *diag)
+{
+	__u64 generation = compiled->table.words[SL_H_GENERATION];
+	__u32 slot;
+	int err = sl_state_attach_cgroup(state, cgroup, &compiled->table, &slot, diag);
+
+	if (!err)
+		err = took(state, w, slot, generation, meaning);
+	if (!err)
+		sl_forwarders_give(c->forwarders, state, &(struct sl_forwarder){.cgroup_id = w->id,
+				   .path = w->path, .slot = slot, .generation = w->generation},
+				   resolved, compiled);
+	return err;
+}
+
+/* resolved is what all targets of the group have in common (given.h): is it compiled? */
+static bool is_common(const struct sl_watched_cgroup *w, const struct sl_policy *resolved)
+{
+	return resolved == w->group->given.common.outline;
+}
+
+static __u64 meaning_for(const struct sl_watched_cgroup *w, const struct sl_policy *resolved)
+{
+	return is_common(w, resolved) ? w->group->given.common.meaning : meaning_of(resolved);
+}
+
+static void free_resolved(const struct sl_watched_cgroup *w, struct sl_policy *resolved)
+{
+	if (!is_common(w, resolved))
+		sl_policy_free(resolved);
+}
+
 static int put(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
 	       const struct sl_cgroup_target *cgroup, const struct sl_policy *resolved,
 	       struct sl_diag *diag)
 {
 	struct sl_compile_options compile = {.generation = sl_state_next_generation(state),
 					     .boot_epoch_ns = sl_boot_epoch_ns()};
-	struct sl_compiled compiled;
-	__u32 slot;
-	int err = sl_compile(resolved, &compile, &compiled, diag);
+	struct sl_compiled compiled = {};
+	int err;
 
+	if (is_common(w, resolved)) {
+		compiled.table = sl_given_table_for(&w->group->given, compile.generation, mark_of(w));
+		return attach(c, state, w, cgroup, resolved, &compiled,
+			      w->group->given.common.meaning, diag);
+	}
+	err = sl_compile(resolved, &compile, &compiled, diag);
 	if (err)
 		return err;
 	compiled.table.words[SL_H_FLAGS] |= mark_of(w);
-	err = sl_state_attach_cgroup(state, cgroup, &compiled.table, &slot, diag);
-	if (!err)
-		err = took(state, w, slot, compile.generation, meaning_of(resolved));
-	if (!err)
-		sl_forwarders_give(c->forwarders, state, &(struct sl_forwarder){.cgroup_id = w->id,
-				   .path = w->path, .slot = slot, .generation = w->generation},
-				   resolved, &compiled);
+	err = attach(c, state, w, cgroup, resolved, &compiled, meaning_of(resolved), diag);
 	sl_compiled_free(&compiled);
 	return err;
 }
 
+static bool same_words(const struct sl_table *a, const struct sl_table *b)
+{
+	return a->n_words == b->n_words && !memcmp(a->words, b->words, a->n_words * sizeof(*a->words));
+}
+
 /* To the bit what it would get: it goes on as it is. (A forwarder is made with a generation.) */
-static bool has(struct sl_state *state, __u32 slot, const struct sl_policy *resolved, __u64 mark)
+static bool has(struct sl_state *state, const struct sl_watched_cgroup *w, __u32 slot,
+		const struct sl_policy *resolved)
 {
 	struct sl_compile_options compile = {.boot_epoch_ns = sl_boot_epoch_ns()};
 	struct sl_diag ignored = {};
 	struct sl_compiled compiled;
-	struct sl_table table;
+	struct sl_table table, common;
 	bool same = false;
 
 	if (resolved->dns.forward || sl_state_table(state, slot, &table))
 		return false;
 	compile.generation = table.words[SL_H_GENERATION];
-	if (!(table.words[SL_H_FLAGS] & SL_F_DEADLINES) &&
-	    !sl_compile(resolved, &compile, &compiled, &ignored)) {
-		compiled.table.words[SL_H_FLAGS] |= mark;
-		same = compiled.table.n_words == table.n_words && !compiled.n_patterns &&
-		       !memcmp(compiled.table.words, table.words,
-			       table.n_words * sizeof(*table.words));
+	if (is_common(w, resolved)) {
+		common = sl_given_table_for(&w->group->given, compile.generation, mark_of(w));
+		same = same_words(&common, &table);
+	} else if (!(table.words[SL_H_FLAGS] & SL_F_DEADLINES) &&
+		   !sl_compile(resolved, &compile, &compiled, &ignored)) {
+		compiled.table.words[SL_H_FLAGS] |= mark_of(w);
+		same = !compiled.n_patterns && same_words(&compiled.table, &table);
 		sl_compiled_free(&compiled);
 	}
 	sl_diag_free(&ignored);
@@ -191,6 +231,7 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 
 #define EARLY_NS (20 * 1000000ull) /* a runtime makes a pod's root directory */
 
+/* What the policy means there; to be freed by free_resolved. */
 static int resolve(struct sl_cgroups *c, struct sl_watched_cgroup *w,
 		   struct sl_cgroup_target *cgroup, struct sl_policy **out, struct sl_diag *diag)
 {
@@ -202,6 +243,11 @@ static int resolve(struct sl_cgroups *c, struct sl_watched_cgroup *w,
 	sl_cgroup_environment(c->lookout, cgroup, &env);
 	if (!sl_first_look_holds(c, w, &env))
 		c->renew_at_ns = sl_now_ns() + EARLY_NS;
+	if (w->group->given.common.outline) {
+		sl_environment_free(&env);
+		*out = w->group->given.common.outline;
+		return 0;
+	}
 	err = sl_cgroup_resolve(cgroup, &options, &env, out, diag);
 	if (!err && options.enforce)
 		(*out)->mode = SL_MODE_ENFORCE;
@@ -225,8 +271,8 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 		retry_later(c);
 	} else if (err) {
 		isolate(c, state, w, cgroup, err, diag);
-	} else if (has_generation && !w->generation && has(state, slot, resolved, mark_of(w))) {
-		took(state, w, slot, has_generation, meaning_of(resolved));
+	} else if (has_generation && !w->generation && has(state, w, slot, resolved)) {
+		took(state, w, slot, has_generation, meaning_for(w, resolved));
 		given(c, w, "adopted", resolved, diag);
 	} else {
 		err = put(c, state, w, cgroup, resolved, diag);
@@ -238,7 +284,7 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 		complain(c, w, "failed", err, diag);
 		retry_later(c);
 	}
-	sl_policy_free(resolved);
+	free_resolved(w, resolved);
 }
 
 void sl_cgroup_give(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w)
@@ -282,7 +328,7 @@ int sl_cgroup_give_now(struct sl_cgroups *c, struct sl_state *state, struct sl_w
 		err = put(c, state, w, &cgroup, resolved, diag);
 	if (!err)
 		given(c, w, "attached", resolved, diag);
-	sl_policy_free(resolved);
+	free_resolved(w, resolved);
 	sl_cgroup_close_target(&cgroup);
 	return err;
 }
@@ -300,7 +346,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 		return;
 	}
 	err = resolve(c, w, &cgroup, &resolved, &diag);
-	if (!err && w->meaning && meaning_of(resolved) == w->meaning) {
+	if (!err && w->meaning && meaning_for(w, resolved) == w->meaning) {
 		w->pending = false;
 		w->why[0] = 0;
 	} else if (!err) {
@@ -314,7 +360,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 		w->pending = true;
 		retry_later(c);
 	}
-	sl_policy_free(resolved);
+	free_resolved(w, resolved);
 	sl_cgroup_close_target(&cgroup);
 	sl_diag_free(&diag);
 }

@@ -30,7 +30,7 @@ static void choose_events(struct sl_caller *c)
 
 	if (sl_caller_waiting(c))
 		events |= EPOLLOUT;
-	if (!c->closing && sl_caller_waiting(c) < SL_CALLER_OUT)
+	if (!c->closing && !c->applies && sl_caller_waiting(c) < SL_CALLER_OUT)
 		events |= EPOLLIN;
 	if (!c->gone)
 		sl_loop_change(c->daemon->loop, &c->source, events);
@@ -124,7 +124,7 @@ static void take_line(struct sl_caller *c)
 	size_t max = sl_caller_is_root(c) ? SL_REQUEST_MAX : SL_REQUEST_MAX_USER, len;
 	char *end = c->n_in ? memchr(c->in, '\n', c->n_in) : NULL;
 
-	if (end && !c->closing && sl_caller_waiting(c) < SL_CALLER_OUT) {
+	if (end && !c->closing && !c->applies && sl_caller_waiting(c) < SL_CALLER_OUT) {
 		c->active_ns = sl_now_ns();
 		sl_caller_request(c, c->in, (size_t)(end - c->in));
 		len = (size_t)(end - c->in) + 1;
@@ -133,7 +133,7 @@ static void take_line(struct sl_caller *c)
 		c->since_ns = 0;
 		end = memchr(c->in, '\n', c->n_in);
 	}
-	if (!c->n_in)
+	if (!c->n_in || c->applies)
 		c->since_ns = 0;
 	else if (!c->since_ns)
 		c->since_ns = sl_now_ns();
@@ -177,7 +177,7 @@ bool sl_caller_turn(struct sl_caller *c)
 	if (!c->gone && c->stream.lost && sl_caller_waiting(c) < SL_CALLER_OUT)
 		sl_caller_stream_tell_lost(c);
 	choose_events(c);
-	return !c->gone && c->more && sl_caller_waiting(c) < SL_CALLER_OUT;
+	return !c->gone && c->more && !c->applies && sl_caller_waiting(c) < SL_CALLER_OUT;
 }
 
 void sl_caller_ready(void *context, __u32 events)

@@ -47,43 +47,6 @@ static int complete(struct sl_config *config, const char *path)
 
 /* ---- groups of devices ---- */
 
-static bool same_texts(char *const *a, size_t n_a, char *const *b, size_t n_b)
-{
-	if (n_a != n_b)
-		return false;
-	for (size_t i = 0; i < n_a; i++)
-		if (strcmp(a[i], b[i]))
-			return false;
-	return true;
-}
-
-static bool is_same(const struct sl_target_group *old, const struct sl_target_group *group)
-{
-	return old->of == group->of && old->chosen == group->chosen &&
-	       same_texts(old->patterns, old->n_patterns, group->patterns, group->n_patterns) &&
-	       same_texts(old->labels, old->n_labels, group->labels, group->n_labels) &&
-	       (!group->chosen || !strcmp(old->policy, group->policy));
-}
-
-/* A rule's duration began when it first took effect, not at the latest reload. */
-static int carry_begins(struct sl_target_group *group, struct sl_target_group *const *old,
-			size_t n_old)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < n_old; i++) {
-		const struct sl_given *given = &old[i]->given;
-
-		if (!is_same(old[i], group))
-			continue;
-		for (size_t k = 0; !err && k < given->n_begins; k++)
-			err = sl_given_begin(&group->given, given->begins[k].id,
-					     given->begins[k].since_s);
-		break;
-	}
-	return err;
-}
-
 static int load_policy(const struct sl_config *config, const struct sl_config_target *t,
 		       const char *policy, struct sl_given *given, struct sl_diag *diag)
 {
@@ -97,8 +60,14 @@ static int load_policy(const struct sl_config *config, const struct sl_config_ta
 		.trust_clock = config->trust_clock,
 		.hosts = t->hosts,
 	};
-	int err = path ? sl_given_load(given, &options, diag) : -ENOMEM;
+	int err = path ? 0 : -ENOMEM;
 
+	if (config->stop && __atomic_load_n(config->stop, __ATOMIC_RELAXED)) {
+		free(path);
+		return -ECANCELED;
+	}
+	if (!err)
+		err = sl_given_load(given, &options, diag);
 	if (err)
 		sl_error(diag, &t->policy_pos, "policy \"%s\" cannot be loaded: see %s", policy,
 			 path ? path : "its file");
@@ -114,8 +83,7 @@ static enum sl_group_of kind_of(const struct sl_config_target *t)
 }
 
 static int fill_group(struct sl_config *config, const struct sl_config_target *t,
-		      const char *policy, const struct sl_config *old,
-		      struct sl_target_group *group, struct sl_diag *diag)
+		      const char *policy, struct sl_target_group *group, struct sl_diag *diag)
 {
 	bool device = t->kind == SL_CONFIG_DEVICE;
 	int err = 0;
@@ -132,12 +100,7 @@ static int fill_group(struct sl_config *config, const struct sl_config_target *t
 		err = sl_target_group_add_pattern(group, t->patterns[i]);
 	for (size_t i = 0; !err && i < t->n_labels; i++)
 		err = sl_target_group_add_label(group, t->labels[i]);
-	if (!err && old)
-		err = device ? carry_begins(group, old->groups, old->n_groups)
-			     : carry_begins(group, old->cgroups, old->n_cgroups);
-	if (!err && old)
-		err = carry_begins(group, old->runs, old->n_runs);
-	if (!err && !old)
+	if (!err)
 		err = sl_begins_recall(config->memory, group);
 	return err ? err : load_policy(config, t, policy, &group->given, diag);
 }
@@ -157,7 +120,7 @@ static struct sl_target_group *add_cgroups(struct sl_config *config)
 }
 
 static int add_group(struct sl_config *config, const struct sl_config_target *t, const char *policy,
-		     const struct sl_config *old, struct sl_diag *diag)
+		     struct sl_diag *diag)
 {
 	struct sl_target_group *group = sl_target_group_new(), **added = NULL;
 
@@ -170,21 +133,21 @@ static int add_group(struct sl_config *config, const struct sl_config_target *t,
 		return -ENOMEM;
 	}
 	*added = group;
-	return fill_group(config, t, policy, old, group, diag);
+	return fill_group(config, t, policy, group, diag);
 }
 
 /* What may be chosen stands before what holds without a choice: the first that fits is it. */
 static int add_groups(struct sl_config *config, const struct sl_config_target *t,
-		      const struct sl_config *old, struct sl_diag *diag)
+		      struct sl_diag *diag)
 {
 	int err, result = 0;
 
 	for (size_t i = 0; i < t->n_choice; i++) {
-		err = add_group(config, t, t->choice[i], old, diag);
+		err = add_group(config, t, t->choice[i], diag);
 		if (err && !result)
 			result = err;
 	}
-	err = add_group(config, t, t->policy, old, diag);
+	err = add_group(config, t, t->policy, diag);
 	return result ? result : err;
 }
 
@@ -201,8 +164,7 @@ static int check_run(const struct sl_config *config, const struct sl_target_grou
 			group->policy, group->given.path);
 }
 
-static int load_run(struct sl_config *config, char *name, const struct sl_config *old,
-		    struct sl_diag *diag)
+static int load_run(struct sl_config *config, char *name, struct sl_diag *diag)
 {
 	char pattern[80], *patterns[] = {pattern};
 	struct sl_config_target t = {.kind = SL_CONFIG_PARENT, .patterns = patterns,
@@ -218,7 +180,7 @@ static int load_run(struct sl_config *config, char *name, const struct sl_config
 	}
 	*added = group;
 	snprintf(pattern, sizeof(pattern), "run of %s", name); /* no cgroup's path */
-	err = fill_group(config, &t, name, old, group, diag);
+	err = fill_group(config, &t, name, group, diag);
 	return err ? err : check_run(config, group, diag);
 }
 
@@ -233,8 +195,7 @@ static int load_unknown(const struct sl_config *config, struct sl_given *given,
 }
 
 /* What holds for pods until they are known, for the cgroups that they stand below. */
-static int load_kubernetes(struct sl_config *config, const struct sl_config *old,
-			   struct sl_diag *diag)
+static int load_kubernetes(struct sl_config *config, struct sl_diag *diag)
 {
 	struct sl_config_kubernetes *k = &config->kubernetes;
 	struct sl_config_target t = {.kind = SL_CONFIG_PARENT, .patterns = k->cgroups,
@@ -248,7 +209,7 @@ static int load_kubernetes(struct sl_config *config, const struct sl_config *old
 		t.n_patterns = SL_PODS_PLACES;
 	}
 	if (k->policy)
-		return add_group(config, &t, t.policy, old, diag);
+		return add_group(config, &t, t.policy, diag);
 	group = add_cgroups(config);
 	if (!group)
 		return -ENOMEM;
@@ -261,32 +222,30 @@ static int load_kubernetes(struct sl_config *config, const struct sl_config *old
 }
 
 /* Every policy is tried, so that one run finds every error. */
-static int load_policies(struct sl_config *config, const struct sl_config *old,
-			 struct sl_diag *diag)
+static int load_policies(struct sl_config *config, struct sl_diag *diag)
 {
 	int err, result = 0;
 
 	for (size_t i = 0; i < config->n_targets; i++) {
-		err = add_groups(config, &config->targets[i], old, diag);
+		err = add_groups(config, &config->targets[i], diag);
 		if (err && !result)
 			result = err;
 	}
 	if (config->kubernetes.present) {
-		err = load_kubernetes(config, old, diag);
+		err = load_kubernetes(config, diag);
 		if (err && !result)
 			result = err;
 	}
 	for (size_t i = 0; i < config->run.n_policies; i++) {
-		err = load_run(config, config->run.policies[i], old, diag);
+		err = load_run(config, config->run.policies[i], diag);
 		if (err && !result)
 			result = err;
 	}
 	return result;
 }
 
-int sl_config_load(const char *path, bool trust_clock, const struct sl_config *old,
-		   const json_t *memory, char **policies, struct sl_config **out,
-		   struct sl_diag *diag)
+int sl_config_load(const char *path, bool trust_clock, const json_t *memory, const bool *stop,
+		   char **policies, struct sl_config **out, struct sl_diag *diag)
 {
 	struct sl_config *config;
 	size_t len;
@@ -301,6 +260,7 @@ int sl_config_load(const char *path, bool trust_clock, const struct sl_config *o
 		return err;
 	config->trust_clock = trust_clock;
 	config->memory = memory;
+	config->stop = stop;
 	err = complete(config, path);
 	where = !err && policies ? strdup(config->policies) : NULL;
 	if (where) {
@@ -308,8 +268,9 @@ int sl_config_load(const char *path, bool trust_clock, const struct sl_config *o
 		*policies = where;
 	}
 	if (!err)
-		err = load_policies(config, old, diag);
+		err = load_policies(config, diag);
 	config->memory = NULL;
+	config->stop = NULL;
 	if (err)
 		sl_config_free(config);
 	else

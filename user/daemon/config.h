@@ -102,7 +102,8 @@ struct sl_config {
 	struct sl_config_kubernetes kubernetes;
 	char *runtimes[SL_CONF_R_N]; /* their directories; owned, NULL: the usual one */
 	const json_t *memory; /* while it is loaded; borrowed */
-	bool no_expedite; /* grace periods take what they take */
+	bool no_expedite;     /* grace periods take what they take */
+	const bool *stop;     /* as memory */
 	__s64 meter_s; /* between two `meter` records */
 	bool has_metrics;
 	struct sl_metrics_listen metrics;
@@ -115,15 +116,17 @@ struct sl_config {
 };
 
 /*
- * Reads the file and the policies that it names. Durations go on from where those of old
- * began, for a target with the same patterns; with old NULL from where memory says
- * (begins.h; may be NULL, too). 0, or -errno with the reasons
- * in diag, each with file, line and column; *out untouched. policies (may be NULL): where the
- * policies are, owned by the caller; replaced as soon as the file itself could be read.
+/*
+ * Reads the file and the policies that it names. Durations go on from where memory says that
+ * they began (begins.h), for a target with the same patterns; NULL: they begin now. What is given is
+ * borrowed, and nothing else of the process is looked at: it may be loaded in a thread.
+ * *stop (may be NULL) turns true, in another thread: -ECANCELED, before the next policy.
+ * 0, or -errno with the reasons in diag, each with file, line and column; *out untouched.
+ * policies (may be NULL): where the policies are, owned by the caller; replaced as soon as the file
+ * itself could be read.
  */
-int sl_config_load(const char *path, bool trust_clock, const struct sl_config *old,
-		   const json_t *memory, char **policies, struct sl_config **out,
-		   struct sl_diag *diag);
+int sl_config_load(const char *path, bool trust_clock, const json_t *memory, const bool *stop,
+		   char **policies, struct sl_config **out, struct sl_diag *diag);
 /* The text alone: no policy is read. */
 int sl_config_parse(const char *text, size_t len, const char *file, struct sl_config **out,
 		    struct sl_diag *diag);

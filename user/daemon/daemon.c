@@ -267,7 +267,7 @@ static int timeout(const struct sl_daemon *daemon)
 		wait = veths;
 	if (sl_runs_want_work(daemon) && wait > SL_RUNS_WORK_MS)
 		wait = SL_RUNS_WORK_MS;
-	if (!daemon->reload_at_ns)
+	if (!daemon->reload_at_ns || daemon->loading)
 		return wait;
 	left = daemon->reload_at_ns > now ? (daemon->reload_at_ns - now) / 1000000 + 1 : 0;
 	return left < (__u64)wait ? (int)left : wait;
@@ -287,8 +287,7 @@ static bool work(struct sl_daemon *daemon)
 	__u64 now = sl_now_ns(), turn_ns;
 	bool more;
 
-	if (daemon->reload_at_ns && now >= daemon->reload_at_ns)
-		sl_daemon_reload(daemon);
+	sl_daemon_loading_work(daemon);
 	if (now >= daemon->reconcile_at_ns) {
 		if (daemon->reconcile_at_ns) {
 			if (!daemon->reload.ok)
@@ -319,6 +318,7 @@ static bool work(struct sl_daemon *daemon)
 
 static void stop(struct sl_daemon *daemon)
 {
+	sl_daemon_loading_close(daemon);
 	sl_daemon_close_events(daemon);
 	sl_daemon_close_sinks(daemon);
 	sl_control_server_close(daemon);
@@ -395,8 +395,8 @@ int sl_daemon_check(const struct sl_daemon_options *options)
 {
 	struct sl_config *config = NULL;
 	struct sl_diag diag = {};
-	int err = sl_config_load(options->config, options->trust_clock, NULL, NULL, NULL,
-				 &config, &diag);
+	int err = sl_config_load(options->config, options->trust_clock, NULL, NULL, NULL, &config,
+				 &diag);
 
 	if (err && !diag.n_errors)
 		sl_error(&diag, NULL, "%s: %s", options->config, strerror(-err));

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * sluiced: one process, one thread of its own, one epoll. What it keeps in place lives in
+ * sluiced: one process, one epoll; threads for the sinks, and to read a policy in. What it keeps in place lives in
  * the kernel: while it is dead nothing changes. docs/sluiced.md.
  *
  *   daemon.c   from its start to its end
  *   reload.c   the configuration that is in force, and why another is not
+ *   loading.c  the next one, read and compiled beside the loop
  *   files.c    which files are watched
  *   sinks.c    audit sinks and metrics
  *   events.c   what the kernel reports, and what becomes of targets: to readers and sinks
@@ -39,6 +40,7 @@
 
 struct sl_control_server;
 struct sl_files;
+struct sl_loading;
 
 struct sl_daemon_options {
 	const char *config; /* path */
@@ -53,6 +55,9 @@ struct sl_reload_state {
 	bool ok;		  /* what is on the disk is what is in force */
 	__u64 reloads, failed;	  /* since the start */
 	__s64 loaded_s, failed_s; /* Unix time of the last; 0: none */
+	__u64 started;		  /* how many were begun in a thread */
+	__s64 started_s;	  /* Unix time of the last of these */
+	bool superseded;	  /* the last of these was thrown away for newer news */
 	json_t *errors;		  /* of the last that failed: [{file, line, column, message}] */
 };
 
@@ -77,6 +82,7 @@ struct sl_daemon {
 	struct sl_abort abort; /* connections of cgroups that were denied their data */
 	struct sl_control_server *server;
 	struct sl_files *files;
+	struct sl_loading *loading; /* NULL: nothing is being read */
 	struct sl_sinks *sinks;			  /* the hub: it numbers every record */
 	bool sinks_open;			  /* threads may be made */
 	struct sl_metrics_server *metrics_server; /* NULL: none */
@@ -104,10 +110,23 @@ int sl_daemon_check(const struct sl_daemon_options *options);
 
 /* ---- reload.c ---- */
 
-/* Loads what is on the disk; the one before it stays in force if anything is wrong. */
+/* Loads what is on the disk; the one before it stays in force if anything is wrong. Nothing
+ * else is done meanwhile. */
 int sl_daemon_reload(struct sl_daemon *daemon);
-/* The same, of one that was wrong: nothing is said if it still is. */
+/* The same of what was loaded: it is in force from here on, taken over; or NULL, and err and diag
+ * say why not. quiet: not even that is said. */
+void sl_daemon_take_config(struct sl_daemon *daemon, struct sl_config *config, int err,
+			   struct sl_diag *diag, bool quiet);
+
+/* ---- loading.c ---- */
+
+/* Takes what has been loaded; begins to load what is on the disk when reload_at_ns says so. Neither
+ * waits for it: what comes of it is taken in a later turn. */
+void sl_daemon_loading_work(struct sl_daemon *daemon);
+/* Begins to load, as nothing is being loaded, what was wrong: nothing is said if it still is. */
 void sl_daemon_retry(struct sl_daemon *daemon);
+/* Ends it, which can take as long as one policy takes. */
+void sl_daemon_loading_close(struct sl_daemon *daemon);
 
 /* ---- files.c ---- */
 

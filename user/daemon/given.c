@@ -74,18 +74,73 @@ static void forget_unused(struct sl_given *given)
 
 /* ---- loading ---- */
 
-static int check_cgroup(const struct sl_policy *resolved, bool *has_names, struct sl_diag *diag)
+static void free_common(struct sl_given_table *common)
+{
+	sl_policy_free(common->outline);
+	free(common->table.words);
+	*common = (struct sl_given_table){};
+}
+
+/* Tables that are alike but for their generation decide alike, and say the same of themselves. */
+static __u64 hash_words(const struct sl_table *table)
+{
+	__u64 hash = table->n_words;
+
+	for (size_t i = 0; i < table->n_words; i++) {
+		hash = (hash ^ table->words[i]) * 0x9e3779b97f4a7c15ull;
+		hash ^= hash >> 32;
+	}
+	return hash ? hash : 1;
+}
+
+/* Takes the words of compiled. Without memory each target compiles it. */
+static void keep_common(struct sl_given_table *common, const struct sl_policy *resolved,
+			struct sl_compiled *compiled)
+{
+	struct sl_policy *outline = calloc(1, sizeof(*outline));
+
+	if (outline)
+		outline->name = strdup(resolved->name);
+	if (!outline || !outline->name) {
+		sl_policy_free(outline);
+		return;
+	}
+	outline->mode = resolved->mode;
+	common->outline = outline;
+	common->table = (struct sl_table){.words = compiled->table.words,
+					  .n_words = compiled->table.n_words};
+	compiled->table.words = NULL;
+	common->table.words[SL_H_GENERATION] = 0;
+	common->flags = common->table.words[SL_H_FLAGS];
+	common->meaning = hash_words(&common->table);
+}
+
+struct sl_table sl_given_table_for(struct sl_given *given, __u64 generation, __u64 marks)
+{
+	given->common.table.words[SL_H_GENERATION] = generation;
+	given->common.table.words[SL_H_FLAGS] = given->common.flags | marks;
+	return given->common.table;
+}
+
+static int check_cgroup(struct sl_given *given, struct sl_policy *resolved,
+			const struct sl_attach_options *options, struct sl_given_table *common,
+			struct sl_diag *diag)
 {
 	const struct sl_compile_options compile = {.generation = 1,
 						   .boot_epoch_ns = sl_boot_epoch_ns()};
 	struct sl_compiled compiled;
-	int err = sl_compile(resolved, &compile, &compiled, diag);
+	int err;
 
-	if (!err) {
-		*has_names = compiled.table.words[SL_H_FLAGS] & SL_F_NAMES;
-		sl_compiled_free(&compiled);
-	}
-	return err;
+	if (options->enforce)
+		resolved->mode = SL_MODE_ENFORCE;
+	err = sl_compile(resolved, &compile, &compiled, diag);
+	if (err)
+		return err;
+	given->has_names = compiled.table.words[SL_H_FLAGS] & SL_F_NAMES;
+	if (sl_policy_stays(options->parsed) && !compiled.n_patterns)
+		keep_common(common, resolved, &compiled);
+	sl_compiled_free(&compiled);
+	return 0;
 }
 
 /* The names of files stay the policy's, which may be gone before diag is printed. */
@@ -104,7 +159,7 @@ static void hand_on(struct sl_diag *from, struct sl_diag *diag)
 }
 
 static int try(struct sl_given *given, const struct sl_attach_options *options,
-	       struct sl_diag *diag)
+	       struct sl_given_table *common, struct sl_diag *diag)
 {
 	struct sl_policy *resolved;
 	int err = given->of_cgroup ? sl_cgroup_resolve(NULL, options, &anywhere, &resolved, diag)
@@ -112,7 +167,7 @@ static int try(struct sl_given *given, const struct sl_attach_options *options,
 
 	if (err)
 		return err;
-	err = given->of_cgroup ? check_cgroup(resolved, &given->has_names, diag)
+	err = given->of_cgroup ? check_cgroup(given, resolved, options, common, diag)
 			       : sl_device_check(resolved, options, diag);
 	if (!err)
 		snprintf(given->name, sizeof(given->name), "%s", resolved->name ? resolved->name : "");
@@ -121,10 +176,10 @@ static int try(struct sl_given *given, const struct sl_attach_options *options,
 }
 
 static int check(struct sl_given *given, const struct sl_attach_options *options,
-		 struct sl_diag *diag)
+		 struct sl_given_table *common, struct sl_diag *diag)
 {
 	struct sl_diag said = {};
-	int err = try(given, options, &said);
+	int err = try(given, options, common, &said);
 
 	hand_on(&said, diag);
 	sl_diag_free(&said);
@@ -136,6 +191,7 @@ static int replace(struct sl_given *given, struct sl_attach_options *options,
 		   struct sl_policy *parsed, const char *path, struct sl_diag *diag)
 {
 	char *copy = path ? strdup(path) : NULL;
+	struct sl_given_table common = {};
 	int err = path && !copy ? -ENOMEM : 0;
 
 	options->policy = copy;
@@ -146,7 +202,7 @@ static int replace(struct sl_given *given, struct sl_attach_options *options,
 	for (size_t i = 0; i < given->n_begins; i++)
 		given->begins[i].used = false;
 	if (!err)
-		err = check(given, options, diag);
+		err = check(given, options, &common, diag);
 	if (err) {
 		free(copy);
 		sl_policy_free(parsed);
@@ -158,6 +214,8 @@ static int replace(struct sl_given *given, struct sl_attach_options *options,
 	given->path = copy;
 	given->attach = *options;
 	given->loads++;
+	free_common(&given->common);
+	given->common = common;
 	return 0;
 }
 
@@ -196,6 +254,7 @@ void sl_given_free(struct sl_given *given)
 		free(given->begins[i].id);
 	free(given->begins);
 	free(given->path);
+	free_common(&given->common);
 	sl_diag_free(&given->names);
 	memset(given, 0, sizeof(*given));
 }

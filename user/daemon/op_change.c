@@ -363,23 +363,30 @@ void sl_op_detach(struct sl_caller *client, const json_t *request)
 
 /* ---- apply ---- */
 
+/* Waits for one that begins now at the earliest: what is being read may have been read before
+ * the caller changed it. */
 void sl_op_apply(struct sl_caller *client, const json_t *request)
 {
 	struct sl_daemon *d = client->daemon;
-	size_t count[SL_WATCHED_RELEASED + 1] = {};
 
 	(void)request;
-	if (sl_daemon_reload(d)) {
-		json_t *answer =
-			json_pack("{s:i, s:b, s:s, s:s, s:O}", "sluice", SL_CONTROL_VERSION, "ok",
-				  0, "code", "failed", "error",
-				  "the configuration is not loaded; what was loaded before "
-				  "goes on",
-				  "errors", d->reload.errors);
+	client->applies = d->reload.started + 1;
+	d->reload_at_ns = sl_now_ns();
+}
 
-		sl_caller_send(client, answer);
-		return;
-	}
+static json_t *apply_failed(const struct sl_daemon *d)
+{
+	return json_pack("{s:i, s:b, s:s, s:s, s:O}", "sluice", SL_CONTROL_VERSION, "ok", 0, "code",
+			 "failed", "error",
+			 "the configuration is not loaded; what was loaded before goes on",
+			 "errors", d->reload.errors);
+}
+
+/* Every target has what is in force now. */
+static json_t *apply_done(struct sl_daemon *d)
+{
+	size_t count[SL_WATCHED_RELEASED + 1] = {};
+
 	sl_devices_take_back(&d->devices);
 	sl_cgroups_take_back(&d->cgroups);
 	sl_devices_work(&d->devices, ~0ull);
@@ -388,10 +395,27 @@ void sl_op_apply(struct sl_caller *client, const json_t *request)
 		count[d->devices.devices[i].state]++;
 	for (size_t i = 0; i < d->cgroups.n; i++)
 		count[d->cgroups.list[i].state]++;
-	sl_answer(client,
-		  json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "config", d->options->config,
-			    "targets", (int)d->config->n_targets, "attached",
-			    (int)count[SL_WATCHED_ATTACHED], "isolated",
-			    (int)count[SL_WATCHED_ISOLATED], "failed",
-			    (int)count[SL_WATCHED_FAILED], "left", (int)count[SL_WATCHED_LEFT]));
+	return json_pack("{s:i, s:b, s:s, s:i, s:i, s:i, s:i, s:i}", "sluice", SL_CONTROL_VERSION,
+			 "ok", 1, "config", d->options->config, "targets", (int)d->config->n_targets,
+			 "attached", (int)count[SL_WATCHED_ATTACHED], "isolated",
+			 (int)count[SL_WATCHED_ISOLATED], "failed", (int)count[SL_WATCHED_FAILED],
+			 "left", (int)count[SL_WATCHED_LEFT]);
+}
+
+void sl_op_apply_answer(struct sl_daemon *d, __u64 started)
+{
+	struct sl_caller *c = sl_control_server_first(d->server);
+	json_t *answer = NULL;
+
+	for (; c; c = c->next) {
+		if (!c->applies || c->applies > started || c->gone)
+			continue;
+		if (!answer)
+			answer = d->reload.ok ? apply_done(d) : apply_failed(d);
+		c->applies = 0;
+		c->active_ns = sl_now_ns();
+		c->more = true;	/* what it has asked meanwhile */
+		sl_caller_send(c, json_incref(answer));
+	}
+	json_decref(answer);
 }

@@ -39,13 +39,14 @@ struct known {
 static json_t *config_json(const struct sl_daemon *d)
 {
 	const struct sl_reload_state *r = &d->reload;
-	char loaded[40], failed[40];
+	char loaded[40], failed[40], reading[40];
 
 	return json_pack(
-		"{s:s, s:b, s:o, s:o, s:s?, s:s?, s:O?}", "path", d->options->config, "ok", r->ok,
+		"{s:s, s:b, s:o, s:o, s:s?, s:s?, s:s?, s:O?}", "path", d->options->config, "ok", r->ok,
 		"reloads", sl_json_number(r->reloads), "failed", sl_json_number(r->failed),
 		"loaded", r->loaded_s ? sl_view_time(r->loaded_s, loaded) : NULL, "failed_at",
-		r->failed_s ? sl_view_time(r->failed_s, failed) : NULL, "errors", r->errors);
+		r->failed_s ? sl_view_time(r->failed_s, failed) : NULL, "reading",
+		d->loading ? sl_view_time(r->started_s, reading) : NULL, "errors", r->errors);
 }
 
 static json_t *daemon_json(struct sl_daemon *d)

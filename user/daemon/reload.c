@@ -95,36 +95,34 @@ static void take(struct sl_daemon *daemon, struct sl_config *config, struct sl_d
 	note_success(daemon, diag);
 }
 
-static int load(struct sl_daemon *daemon, bool again)
+void sl_daemon_take_config(struct sl_daemon *daemon, struct sl_config *config, int err,
+			   struct sl_diag *diag, bool quiet)
 {
-	struct sl_config *config = NULL;
-	struct sl_diag diag = {};
-	json_t *memory = daemon->config ? NULL : sl_begins_read(daemon->options);
-	int err = sl_config_load(daemon->options->config, daemon->options->trust_clock,
-				 daemon->config, memory, &daemon->policies, &config, &diag);
-
-	json_decref(memory);
-	if (!err)
+	if (config)
 		err = hand_over(daemon, config);
 	if (!err) {
-		take(daemon, config, &diag);
+		take(daemon, config, diag);
 	} else {
 		sl_config_free(config);
-		if (!again)
-			note_failure(daemon, &diag, err);
+		if (!quiet)
+			note_failure(daemon, diag, err);
 	}
 	sl_files_follow(daemon);
-	sl_diag_free(&diag);
-	return err;
 }
 
 int sl_daemon_reload(struct sl_daemon *daemon)
 {
-	daemon->reload_at_ns = 0;
-	return load(daemon, false);
-}
+	struct sl_config *config = NULL;
+	struct sl_diag diag = {};
+	json_t *memory = daemon->config ? sl_begins_of(daemon->config) :
+					  sl_begins_read(daemon->options);
+	int err;
 
-void sl_daemon_retry(struct sl_daemon *daemon)
-{
-	load(daemon, true);
+	daemon->reload_at_ns = 0;
+	err = sl_config_load(daemon->options->config, daemon->options->trust_clock, memory, NULL,
+			     &daemon->policies, &config, &diag);
+	sl_daemon_take_config(daemon, config, err, &diag, false);
+	json_decref(memory);
+	sl_diag_free(&diag);
+	return daemon->reload.ok ? 0 : -EINVAL;
 }

@@ -167,7 +167,7 @@ static void on_connection(void *context, __u32 events)
 static bool stands_still(const struct sl_caller *c, __u64 now)
 {
 	return (c->since_ns && now > c->since_ns + LINE_NS) ||
-	       (!c->stream.on && now > c->active_ns + IDLE_NS);
+	       (!c->stream.on && !c->applies && now > c->active_ns + IDLE_NS);
 }
 
 bool sl_control_server_work(struct sl_daemon *daemon)

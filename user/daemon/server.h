@@ -50,6 +50,7 @@ struct sl_caller {
 	struct sl_caller_stream stream;
 	__u64 since_ns;	 /* monotonic: of the first byte that waits for its line */
 	__u64 active_ns; /* of the last request */
+	__u64 applies;	 /* waits for that load (reload.started), and asks nothing more; 0: none */
 	bool more;	 /* a whole request may be there */
 	bool closing;	 /* once out is written */
 	bool gone;
@@ -114,5 +115,7 @@ void sl_answer(struct sl_caller *client, json_t *body);
 typedef void sl_op(struct sl_caller *client, const json_t *request);
 sl_op sl_op_hello, sl_op_status, sl_op_rules, sl_op_attach, sl_op_detach, sl_op_apply,
 	sl_op_monitor, sl_op_container, sl_op_cni, sl_op_run;
+/* Load number `started` has come to its end, as daemon->reload says. Who waits for it is told. */
+void sl_op_apply_answer(struct sl_daemon *daemon, __u64 started);
 
 #endif

@@ -125,6 +125,13 @@ int sl_resolve(const struct sl_policy *policy, const char *path,
 	       struct sl_policy **out, struct sl_diag *diag);
 
 /*
+ * Does its resolution depend on nothing but the policy: not on the target, the network, users, the
+ * clock, or another file? policy is as parsed. False where that is not known: names, `dns`,
+ * includes, set files, built-in sets, users, `expires`.
+ */
+bool sl_policy_stays(const struct sl_policy *policy);
+
+/*
  * Reads a whole policy, fragment or set file, refusing one that is not a
  * regular file, is larger than max bytes, or may be written by others.
  * *text is owned by the caller and NUL-terminated beyond *len.
