@@ -26,7 +26,7 @@ static void compile_fresh(const char *text, const struct sl_environment *env, __
 {
 	const struct sl_compile_options compile = {.generation = generation,
 						   .boot_epoch_ns = sl_boot_epoch_ns()};
-	struct sl_attach_options options = {.policy = "p.yaml", .hosts = NULL};
+	struct sl_attach_options options = {.policy = "p.yaml", .trust_clock = true};
 	struct sl_policy *parsed, *resolved;
 	struct sl_diag diag = {};
 
@@ -59,7 +59,7 @@ static void assert_same(struct sl_given *given, const char *text, const struct s
 
 static int load(struct sl_given *given, const char *text, bool enforce)
 {
-	const struct sl_attach_options options = {.enforce = enforce};
+	const struct sl_attach_options options = {.enforce = enforce, .trust_clock = true};
 	struct sl_diag diag = {};
 	int err = sl_given_load_text(given, &options, text, strlen(text), "p.yaml", &diag);
 
@@ -107,7 +107,7 @@ static void what_a_target_decides_has_no_common_table(void **state)
 		"rules:\n  - allow: \"@gateway\"\n", "rules:\n  - allow: a.example\n",
 		"rules:\n  - allow: {to: any, uid: {container: 0}}\n",
 		"rules:\n  - allow: {to: any, uid: root}\n",
-		"rules:\n  - allow: 10.0.0.1\n    expires: 30d\n",
+		"rules:\n  - allow: 10.0.0.1\n    id: x\n    expires: 30d\n",
 		"dns: {resolvers: system}\nrules: []\n",
 		"inbound:\n  - {from: \"@subnet\", ports: 22, protocol: tcp}\nrules: []\n",
 	};
