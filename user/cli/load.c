@@ -16,6 +16,7 @@ static int load_policy(const char *path, const struct sl_resolve_options *option
 	err = sl_file_read(path, SL_POLICY_BYTES_MAX, NULL, &text, &len, &loaded->diag);
 	if (err)
 		return err;
+	sl_heap_expect(len);
 	err = sl_policy_parse(text, len, is_stdin ? "<stdin>" : path, SL_PARSE_POLICY,
 			      &loaded->written, &loaded->diag);
 	free(text);

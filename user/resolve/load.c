@@ -20,6 +20,7 @@ int sl_policy_load(const char *path, const struct sl_resolve_options *options,
 	err = sl_file_read(path, SL_POLICY_BYTES_MAX, NULL, &text, &len, diag);
 	if (err)
 		return err;
+	sl_heap_expect(len);
 	err = sl_policy_parse(text, len, file, SL_PARSE_POLICY, &policy, diag);
 	free(text);
 	if (err)

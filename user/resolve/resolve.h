@@ -140,6 +140,10 @@ bool sl_policy_stays(const struct sl_policy *policy);
 int sl_file_read(const char *path, size_t max, const struct sl_pos *pos,
 		 char **text, size_t *len, struct sl_diag *diag);
 
+/* A policy of that many bytes is about to be parsed, resolved and compiled, on the main thread: makes
+ * that cheaper (heap.c). sl_policy_load calls it. */
+void sl_heap_expect(size_t text_bytes);
+
 /* sl_file_read + sl_policy_parse + sl_resolve: what every command does. */
 int sl_policy_load(const char *path, const struct sl_resolve_options *options,
 		   struct sl_policy **out, struct sl_diag *diag);
