@@ -14,7 +14,7 @@
 
 #define LARGE (1u << 20)	   /* bytes of text */
 #define TIMES 32		   /* memory for a byte of it, as 100,000 rules need */
-#define ROOM_MAX (1ul << 30)
+#define ROOM_MAX (128ul << 20) /* more of them at once cost what they spare, where memory is in pieces */
 #define HUGE_PAGE (2ul << 20)
 #define TRIGGER (512u << 10)	   /* of the C library's own threshold for mmap one half */
 #define MMAP_THRESHOLD (32 << 20)  /* the largest that the C library takes */
