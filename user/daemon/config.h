@@ -116,7 +116,6 @@ struct sl_config {
 };
 
 /*
-/*
  * Reads the file and the policies that it names. Durations go on from where memory says that
  * they began (begins.h), for a target with the same patterns; NULL: they begin now. What is given is
  * borrowed, and nothing else of the process is looked at: it may be loaded in a thread.
