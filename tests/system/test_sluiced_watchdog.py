@@ -133,7 +133,7 @@ def test_a_table_that_is_changed(running):
     slot = running.first["slot"]
     index = word_of(running, slot) & 0x7fff
     outer = bpfsys.get(pathlib.Path(running.state) / "sl_tables")
-    fake = bpfsys.array(64, 32, (1 << 10) | (1 << 12))      # MMAPABLE, INNER_MAP
+    fake = bpfsys.array(4096, 2, (1 << 10) | (1 << 12))      # MMAPABLE, INNER_MAP
     start = time.monotonic()
     bpfsys.update(outer, struct.pack("=I", index), struct.pack("=I", fake))
     os.close(outer)
@@ -157,7 +157,7 @@ def test_a_foreign_table_is_never_shown_as_in_force(host):
     target = host.status()["vnet0"]
     index = word_of(host, target["slot"]) & 0x7fff
     outer = bpfsys.get(pathlib.Path(host.state) / "sl_tables")
-    fake = bpfsys.array(64, 32, (1 << 10) | (1 << 12))
+    fake = bpfsys.array(4096, 2, (1 << 10) | (1 << 12))
     bpfsys.update(outer, struct.pack("=I", index), struct.pack("=I", fake))
     os.close(outer)
     os.close(fake)
