@@ -37,7 +37,7 @@ static json_t *texts(char *const *list, size_t n)
 	return out;
 }
 
-/* What makes a target the same one after a restart, as after a reload . */
+/* What makes a target the same one after a restart, as after a reload. */
 static json_t *key_of(const struct sl_target_group *g)
 {
 	return json_pack("{s:b, s:i, s:o, s:o, s:s?}", "cgroup", g->given.of_cgroup, "of",

@@ -103,7 +103,7 @@ static int attach(struct sl_cgroups *c, struct sl_state *state, struct sl_watche
 /* resolved is what all targets of the group have in common (given.h): is it compiled? */
 static bool is_common(const struct sl_watched_cgroup *w, const struct sl_policy *resolved)
 {
-	return resolved == w->group->given.common.outline;
+	return resolved && resolved == w->group->given.common.outline;
 }
 
 static __u64 meaning_for(const struct sl_watched_cgroup *w, const struct sl_policy *resolved)

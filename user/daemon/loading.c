@@ -104,6 +104,8 @@ static int start(struct sl_daemon *daemon, struct sl_loading *l)
 					  .ready = on_done, .context = daemon};
 	if (l->done.fd < 0)
 		return -errno;
+	if (daemon->config && !l->memory)
+		return -ENOMEM; /* durations would begin anew */
 	err = sl_loop_add(daemon->loop, &l->done, EPOLLIN);
 	return err ? err : -pthread_create(&l->thread, NULL, load, l);
 }

@@ -116,11 +116,12 @@ int sl_daemon_reload(struct sl_daemon *daemon)
 	struct sl_diag diag = {};
 	json_t *memory = daemon->config ? sl_begins_of(daemon->config) :
 					  sl_begins_read(daemon->options);
-	int err;
+	int err = daemon->config && !memory ? -ENOMEM : 0; /* durations would begin anew */
 
 	daemon->reload_at_ns = 0;
-	err = sl_config_load(daemon->options->config, daemon->options->trust_clock, memory, NULL,
-			     &daemon->policies, &config, &diag);
+	if (!err)
+		err = sl_config_load(daemon->options->config, daemon->options->trust_clock, memory,
+				     NULL, &daemon->policies, &config, &diag);
 	sl_daemon_take_config(daemon, config, err, &diag, false);
 	json_decref(memory);
 	sl_diag_free(&diag);
