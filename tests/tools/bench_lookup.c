@@ -226,7 +226,8 @@ int main(int argc, char **argv)
 	if (argc > 5)
 		fill_trie(skel, policy, out);
 	sl_policy_free(policy);
-	prepare(skel, n);
+	if (atoi(argv[4]))	/* without slices only the load counts */
+		prepare(skel, n);
 	for (size_t i = 0; i < n_programs; i++) {
 		json_object_set_new(out, programs[i].name, json_array());
 		json_object_set_new(finds, programs[i].name,
