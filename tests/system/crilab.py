@@ -265,7 +265,7 @@ class Node(OciHost):
         return f"/{self.group}/kubepods.slice/{words}-pod{uid.replace('-', '_')}.slice"
 
     def pod(self, name="web", namespace="shop", labels=None, uid=None, driver="cgroupfs",
-            quality="besteffort", network=POD, annotations=None):
+            quality="besteffort", network=POD, annotations=None, resolvers=()):
         """Its cgroup, then its sandbox, as a kubelet makes them."""
         uid = uid or str(uuid.uuid4())
         path = self.cgroup_of(uid, driver, quality)
@@ -277,6 +277,7 @@ class Node(OciHost):
         config = message(
             (1, message((1, name), (2, uid), (3, namespace))),
             (2, name if network == POD else ""), (3, str(logs)),
+            (4, message(*((1, address) for address in resolvers))),
             *pairs(6, {**(labels or {}), **own}), *pairs(7, annotations or {}),
             (8, message((1, path), (2, message((1, message((1, network))))))))
         sandbox = dict(self.ask("RunPodSandbox", (1, config)))[1].decode()

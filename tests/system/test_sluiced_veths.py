@@ -223,6 +223,20 @@ class behind:                                   # pylint: disable=invalid-name
             self.node.ip(f"route del {net}")
 
 
+def test_the_pods_own_resolvers(node):
+    """@resolvers are those of the pod's resolv.conf at the veth too, not the node's."""
+    put(node, "web.yaml", egress().replace('[192.0.2.1, "2001:db8::1"]', '"@resolvers"'))
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"}, resolvers=ADDRESSES)
+    inside = Inside(node, pod)
+    node.known(pod)
+    judged(node, pod)
+    assert not node.known(pod)["veths_why"]
+    assert inside.sends() == 0
+    pod.start()
+    assert pod.probe() == SOME
+
+
 def test_pods_whose_veth_is_not_judged(node):
     """An exempt one's; one on its node's network has none, and status says what that leaves open."""
     node.start_daemon()

@@ -231,6 +231,18 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 
 #define EARLY_NS (20 * 1000000ull) /* a runtime makes a pod's root directory */
 
+/* Without memory it has none, and its veth is not judged. */
+static void keep_resolvers(struct sl_watched_cgroup *w, const struct sl_environment *env)
+{
+	size_t size = env->n_resolvers * sizeof(*env->resolvers);
+
+	free(w->resolvers);
+	w->resolvers = size ? malloc(size) : NULL;
+	w->n_resolvers = w->resolvers ? env->n_resolvers : 0;
+	if (w->resolvers)
+		memcpy(w->resolvers, env->resolvers, size);
+}
+
 /* What the policy means there; to be freed by free_resolved. */
 static int resolve(struct sl_cgroups *c, struct sl_watched_cgroup *w,
 		   struct sl_cgroup_target *cgroup, struct sl_policy **out, struct sl_diag *diag)
@@ -251,6 +263,8 @@ static int resolve(struct sl_cgroups *c, struct sl_watched_cgroup *w,
 	err = sl_cgroup_resolve(cgroup, &options, &env, out, diag);
 	if (!err && options.enforce)
 		(*out)->mode = SL_MODE_ENFORCE;
+	if (!err)
+		keep_resolvers(w, &env);
 	sl_environment_free(&env);
 	return err;
 }

@@ -68,6 +68,7 @@ static void cgroup_free(struct sl_watched_cgroup *w)
 	free(w->container);
 	sl_veths_free(w->veths);
 	sl_policy_free(w->asks);
+	free(w->resolvers);
 	*w = (struct sl_watched_cgroup){};
 }
 

@@ -41,6 +41,9 @@ struct sl_watched_cgroup {
 	struct sl_veths *veths;		      /* veths.h; owned; NULL: none are looked for */
 	struct sl_policy *asks;		      /* of its policy in force the resolvers and search
 					       * domains, as resolved; owned; NULL: none yet */
+	struct sl_cidr *resolvers;	      /* of its resolv.conf; owned. Not where its policy
+					       * means the same everywhere */
+	size_t n_resolvers;
 	__u32 slot;
 	__u64 generation, meaning;
 	struct sl_seal seal;

@@ -80,10 +80,65 @@ static int copy(const struct sl_policy *policy, struct sl_policy **out, struct s
 	return err;
 }
 
-/* asks: the cgroup's, which are the pod's; the veth would take the node's. */
-static int load(struct sl_target_group *group, const struct sl_given *source,
-		const struct sl_policy *asks, struct sl_diag *diag)
+static bool is_resolvers(const struct sl_host *host)
 {
+	return host->kind == SL_HOST_SET && !strcmp(host->text, "resolvers");
+}
+
+static bool names_resolvers(const struct sl_policy *policy)
+{
+	for (size_t i = 0; i < policy->n_items; i++) {
+		const struct sl_rule *rule = policy->items[i].rule;
+
+		for (size_t m = 0; rule && m < rule->n_matches; m++)
+			for (size_t h = 0; h < rule->matches[m].n_hosts; h++)
+				if (is_resolvers(&rule->matches[m].hosts[h]))
+					return true;
+	}
+	return false;
+}
+
+/* @resolvers, as its addresses. 0 or -ENOMEM. */
+static int write_out(struct sl_match *match, const struct sl_cidr *list, size_t n)
+{
+	for (size_t h = 0; h < match->n_hosts;) {
+		if (!is_resolvers(&match->hosts[h])) {
+			h++;
+			continue;
+		}
+		free(match->hosts[h].text);
+		match->hosts[h] = match->hosts[--match->n_hosts];
+		for (size_t i = 0; i < n; i++) {
+			struct sl_host *host = SL_ADD(match->hosts, match->n_hosts);
+
+			if (!host)
+				return -ENOMEM;
+			host->kind = SL_HOST_CIDR;
+			host->cidr = list[i];
+		}
+	}
+	return 0;
+}
+
+/* The pod's own: a device would take the node's. */
+static int write_out_resolvers(struct sl_policy *policy, const struct sl_watched_cgroup *w)
+{
+	bool listed = policy->n_resolvers;
+	int err = 0;
+
+	for (size_t i = 0; i < policy->n_items && !err; i++) {
+		struct sl_rule *rule = policy->items[i].rule;
+
+		for (size_t m = 0; rule && m < rule->n_matches && !err; m++)
+			err = write_out(&rule->matches[m], listed ? policy->resolvers : w->resolvers,
+					listed ? policy->n_resolvers : w->n_resolvers);
+	}
+	return err;
+}
+
+static int load(struct sl_target_group *group, const struct sl_watched_cgroup *w, struct sl_diag *diag)
+{
+	const struct sl_given *source = &w->group->given;
 	const struct sl_attach_options options = {.managed = true,
 						  .enforce = source->attach.enforce,
 						  .trust_clock = source->attach.trust_clock};
@@ -92,8 +147,10 @@ static int load(struct sl_target_group *group, const struct sl_given *source,
 	size_t len = 0;
 	int err = copy(source->attach.parsed, &policy, diag);
 
-	if (!err && asks && asks->has_dns)
-		err = sl_policy_copy_asks(policy, asks);
+	if (!err && w->asks && w->asks->has_dns)
+		err = sl_policy_copy_asks(policy, w->asks);
+	if (!err)
+		err = write_out_resolvers(policy, w);
 	if (!err) {
 		widen(policy);
 		if (!policy->name) /* taken from the file's, which a text has not */
@@ -108,28 +165,18 @@ static int load(struct sl_target_group *group, const struct sl_given *source,
 	return err;
 }
 
-static bool names_resolvers(const struct sl_rule *rule)
-{
-	for (size_t i = 0; rule && i < rule->n_matches; i++)
-		for (size_t j = 0; j < rule->matches[i].n_hosts; j++)
-			if (rule->matches[i].hosts[j].kind == SL_HOST_SET &&
-			    !strcmp(rule->matches[i].hosts[j].text, "resolvers"))
-				return true;
-	return false;
-}
-
 /* What a device has not, or would say twice. */
-static const char *unfit(const struct sl_given *source)
+static const char *unfit(const struct sl_watched_cgroup *w)
 {
+	const struct sl_given *source = &w->group->given;
 	const struct sl_policy *policy = source->attach.parsed;
 
 	if (policy->dns.forward)
 		return "its policy has \"mode: forward\", and what the forwarder learns of names "
 		       "the veth does not know";
-	for (size_t i = 0; i < policy->n_items; i++)
-		if (names_resolvers(policy->items[i].rule))
-			return "a rule has \"@resolvers\", which are the pod's own, and at the veth "
-			       "the node's: write their addresses";
+	if (!policy->n_resolvers && !w->n_resolvers && names_resolvers(policy))
+		return "a rule has \"@resolvers\", and which the pod's own are is not known: write their "
+		       "addresses";
 	if (source->attach.audit || (policy->mode == SL_MODE_AUDIT && !source->attach.enforce))
 		return "its policy is in audit mode, and each denial would be told twice";
 	return NULL;
@@ -138,15 +185,14 @@ static const char *unfit(const struct sl_given *source)
 int sl_veth_load(struct sl_target_group *group, const struct sl_watched_cgroup *w, char *why,
 		 size_t size)
 {
-	const struct sl_given *source = &w->group->given;
-	const char *cannot = unfit(source);
+	const char *cannot = unfit(w);
 	struct sl_diag diag = {};
 	int err = cannot ? -EOPNOTSUPP : 0;
 
 	if (cannot)
 		snprintf(why, size, "%s", cannot);
 	else
-		err = load(group, source, w->asks, &diag);
+		err = load(group, w, &diag);
 	if (err && !cannot) {
 		snprintf(why, size, "%s", strerror(-err));
 		for (size_t i = 0; i < diag.n; i++)
