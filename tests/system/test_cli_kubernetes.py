@@ -218,14 +218,23 @@ def test_what_no_api_server_takes_is_refused_by_its_place(rule, column, said):
     (own("  rules: [{include: other.yaml}]\n"), "only a profile can be included here"),
     (own("  sets: {a: {file: x}}\n"), "list the addresses"),
     (own("  default: deny\n") + own("  default: allow\n", name="other"), '"default" stands in mine'),
-    (own("  sets: {a: [10.0.0.1]}\n") + own("  sets: {a: [10.0.0.2]}\n", name="other"), "give it another name"),
-    (own("  rules: [{allow: any, id: i}]\n") + own("  rules: [{allow: any, id: i}]\n", name="other"), 'the id "i" is taken'),
+    (own("  rules: [{allow: '@b'}]\n") + own("  sets: {b: [10.0.0.2]}\n", name="other"), '"@b" is none of mine'),
     (own("  rules: [{allow: any, id: i, uses: 5}]\n"), "not enforced yet"),
 ])
 def test_objects_that_are_refused(text, said):
     result = convert(BASE + text)
     assert result.returncode == 1 and not result.stdout
     assert said in result.stderr and re.match(r"<stdin>:\d+:\d+: error: ", result.stderr), result.stderr
+
+
+def test_names_that_two_objects_have():
+    """Sets and ids are each object's own; the later's get a number that nobody has."""
+    one = "  sets: {{a: [10.0.0.{0}], a.2: [10.0.1.{0}]}}\n  rules: [{{allow: '@a', id: i}}, {{allow: '@a.2', id: i.2}}]\n"
+    text = converted(BASE + own(one.format(1)) + own(one.format(2), name="other"))
+    assert re.findall(r"^ +([a-z0-9.]+):\n? +(?:- |\[)?(10[0-9.]+)", text, re.M) == [
+        ("a", "10.0.0.1"), ("a.2", "10.0.1.1"), ("a.3", "10.0.0.2"), ("a.2.2", "10.0.1.2")], text
+    assert re.findall(r'"@([a-z0-9.]+)"\n    id: ([a-z0-9.]+)', text) == [
+        ("a", "i"), ("a.2", "i.2"), ("a.3", "i.3"), ("a.2.2", "i.2.4")], text
 
 
 def test_a_namespace_whose_labels_decide_must_be_there():

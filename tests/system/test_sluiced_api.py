@@ -268,6 +268,86 @@ def test_status_of_a_policy(node):
     assert node.known(pod, "refused")["why"].startswith("EgressPolicy shop/web spec.rules[0].allow")
 
 
+def base(*rules, **more):
+    return {"metadata": {"name": "base"}, "spec": {"rules": list(rules), **more}}
+
+
+def condition_of(node, kind, name, type_):
+    status = node.cluster.objects[kind][name].get("status", {})
+    return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
+
+
+WEB = web(7001, 7002)
+# what whoever writes objects of a namespace can get wrong there, and how it is mended
+WRONG = {
+    "a rule": ("egresspolicies", {**WEB, "spec": {**WEB["spec"], "rules": [{"allow": "x:y"}]}}),
+    "a set that it has not": ("egresspolicies", {**WEB, "spec": {**WEB["spec"], "rules": [
+        {"allow": "@others"}]}}),
+    "a selector": ("egresspolicies", {**WEB, "spec": {**WEB["spec"], "podSelector": {"matchLabels": 5}}}),
+    "a setting twice": ("egresspolicies", {
+        "metadata": {"name": "second", "namespace": "shop"}, "spec": {"mode": "enforce", "rules": []}}),
+    "a profile twice": ("egresspolicies", {**WEB, "spec": {**WEB["spec"], "rules": [
+        {"include": "profile/npm"}, {"include": "profile/npm"}]}}),
+    "a NetworkPolicy": ("networkpolicies", netpol("np", {"ports": [{"port": "seven"}, {"port": -1}]}, app="web")),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_namespace_cannot_hold_back_the_cluster(node, what):
+    """Its objects are wrong, and pods keep what they had: but for what the cluster's say since then."""
+    node.cluster.put("egresspolicies", {**WEB, "spec": {"mode": "enforce", **WEB["spec"]}})
+    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start(wait=False)
+    assert pod.probe() == WIDE
+    kind, wrong = WRONG[what]
+    node.cluster.put(kind, wrong)
+    assert node.known(pod, "refused")["why"]
+    assert pod.probe() == WIDE  # the cluster's are as they were
+    node.cluster.put("clusteregresspolicies", base(
+        {"deny": {"to": "@ours", "ports": 7001}, "id": "web"}, {"allow": {"to": "@ours", "ports": 7003}},
+        sets={"ours": list(HOSTS)}))
+    becomes(pod, ["yes", "no", "no"] * 2)  # these, and nothing of the namespace's
+    assert node.known(pod, "refused")["why"]
+    assert until(lambda: condition_of(node, "clusteregresspolicies", "/base", "Enforced").get("status") == "True", 30)
+    # another pod gets the same; without the cluster's it is as ever: it has the default
+    late = node.pod("late", labels={"app": "web"})
+    told(node, late, app="web")
+    node.known(late, "refused")
+    late.start(wait=False)
+    assert late.probe() == ["yes", "no", "no"] * 2
+    if wrong["metadata"]["name"] == "web":
+        node.cluster.put(kind, {**WEB, "spec": {"mode": "enforce", **WEB["spec"]}})
+    else:
+        node.cluster.delete(kind, f"shop/{wrong['metadata']['name']}")
+    node.known(pod)
+    becomes(pod, ["yes", "no", "yes"] * 2)
+    becomes(late, ["yes", "no", "yes"] * 2)
+
+
+def test_names_in_objects_are_their_own(node):
+    """Sets and ids of the same name; a set that only another object has is none."""
+    mine = web(7001)
+    mine["spec"]["rules"][0]["allow"]["to"] = "@web"
+    node.cluster.put("egresspolicies", {**mine, "spec": {**mine["spec"], "sets": {"web": list(HOSTS)}}})
+    node.cluster.put("clusteregresspolicies", base(
+        {"allow": {"to": "@web", "ports": 7002}, "id": "web"}, sets={"web": [HOSTS[0]]}))
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start(wait=False)
+    assert pod.probe() == ["no", "yes", "yes", "no", "yes", "no"]
+    # the cluster's rule is about a set that the cluster's object has not: what a namespace calls so is its own
+    node.cluster.put("clusteregresspolicies", base({"deny": {"to": "@web", "ports": 7001}}))
+    assert until(lambda: condition_of(node, "clusteregresspolicies", "/base", "Valid").get("status") == "False", 30)
+    assert '"@web" is none of base' in condition_of(node, "clusteregresspolicies", "/base", "Valid")["message"]
+    assert pod.probe() == ["no", "yes", "yes", "no", "yes", "no"]
+
+
 def test_the_source_is_changed_by_a_reload(node):
     node.start_daemon()
     pod = node.pod(labels={"app": "web"})

@@ -105,15 +105,16 @@ static struct {
 } fates[64];
 static size_t n_fates;
 
-static int fate_of(void *context, const char *uid, const char **why)
+static enum sl_kube_fate fate_of(void *context, const char *uid, const char **why)
 {
 	(void)context;
 	for (size_t i = 0; i < n_fates; i++)
 		if (!strcmp(fates[i].uid, uid)) {
 			*why = fates[i].why;
-			return !*fates[i].why ? 0 : strcmp(fates[i].why, "ok") ? -1 : 1;
+			return !*fates[i].why ? SL_FATE_UNTOLD : strcmp(fates[i].why, "ok") ?
+				SL_FATE_REFUSED : SL_FATE_IN_FORCE;
 		}
-	return 2;
+	return SL_FATE_UNKNOWN;
 }
 
 static void set_fate(const char *uid, const char *why)

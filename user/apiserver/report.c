@@ -54,17 +54,19 @@ static void look_at_pods(struct sl_api *api, const struct sl_stored *own, struct
 	kube->diag = &diag;
 	for (size_t i = 0; i < kube->n_pods && own->own && source->fate; i++) {
 		const struct sl_kube_pod *pod = &kube->pods[i];
+		enum sl_kube_fate is;
 		bool selected;
-		int is;
 
 		if (pod->ended || !pod->uid || !pod->node_name || strcmp(pod->node_name, api->node) ||
 		    sl_kube_own_selects(kube, own->own, pod, &selected) || !selected)
 			continue;
 		is = source->fate(source->fate_context, pod->uid, &why);
-		fate->ok += is == 1;
-		fate->unknown += is == 2;
-		fate->failed += is < 0;
-		if (is < 0 && !*fate->why)
+		if (is == SL_FATE_OF_CLUSTER)
+			is = own->kind == SL_KUBE_CLUSTER_OWN ? SL_FATE_IN_FORCE : SL_FATE_REFUSED;
+		fate->ok += is == SL_FATE_IN_FORCE;
+		fate->unknown += is == SL_FATE_UNKNOWN;
+		fate->failed += is == SL_FATE_REFUSED;
+		if (is == SL_FATE_REFUSED && !*fate->why)
 			snprintf(fate->why, sizeof(fate->why), "%s/%s: %s", pod->object.namespace,
 				 pod->object.name, why);
 	}

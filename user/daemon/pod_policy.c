@@ -30,6 +30,7 @@ void sl_pod_free(struct sl_pod *pod)
 	free(pod->namespace);
 	free(pod->name);
 	free(pod->text);
+	free(pod->cluster);
 }
 
 /* ---- what is said ---- */
@@ -76,8 +77,9 @@ static void refuse(struct sl_daemon *d, struct sl_pod *pod, const struct sl_diag
 		return;
 	memcpy(pod->why, why, sizeof(why));
 	name = sl_escaped(pod->path);
-	fprintf(stderr, "sluiced: %s: the policy of this pod cannot be given, it keeps %s:\n",
-		name ? name : "?", pod->text ? "what it has" : "the default");
+	fprintf(stderr, "sluiced: %s: the policy of this pod cannot be given, it %s:\n",
+		name ? name : "?", pod->held ? "has what ClusterEgressPolicies say, and nothing else passes" :
+		pod->text ? "keeps what it has" : "keeps the default");
 	free(name);
 	sl_diag_print(diag, stderr);
 	sl_pod_tell(d, pod, "refused", NULL);
@@ -262,6 +264,84 @@ static int make_text(struct sl_daemon *d, struct sl_pod *pod, const struct sl_ku
 	return *text ? 0 : -ENOMEM;
 }
 
+/* What ClusterEgressPolicies alone say of it; NULL: none selects it. */
+static int make_cluster_text(struct sl_daemon *d, const struct sl_kube_pod *object, char **text,
+			     size_t *len)
+{
+	struct sl_policy *policy = NULL;
+	struct sl_diag diag = {}; /* said already, with the rest */
+	int err = object ? sl_kube_source_cluster_policy(d->pods.source, object, &policy, &diag) : 0;
+
+	*text = !err && policy ? sl_policy_text(policy, len) : NULL;
+	if (!err && policy && !*text)
+		err = -ENOMEM;
+	sl_policy_free(policy);
+	sl_diag_free(&diag);
+	return err;
+}
+
+static bool is_same(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+/*
+ * What it should have cannot be given. Objects of its namespace may be why, and whoever writes
+ * those must not hold back what the cluster's say: where that is not what it has, it gets that, and the
+ * rest of what it does is denied.
+ */
+static void hold(struct sl_daemon *d, struct sl_pod *pod, const struct sl_kube_pod *object)
+{
+	struct sl_diag diag = {};
+	char *text = NULL, *copy;
+	size_t len = 0;
+	int err = pod->exempt ? 0 : make_cluster_text(d, object, &text, &len);
+
+	pod->has_cluster = !err && (pod->text || !text) && is_same(text, pod->cluster);
+	copy = err || pod->has_cluster || !text ? NULL : strdup(text);
+	if (copy && !give(d, pod, copy, len, &diag)) {
+		pod->has_cluster = pod->held = true;
+		free(pod->cluster);
+		pod->cluster = text;
+		text = NULL;
+	}
+	free(text);
+	sl_diag_free(&diag);
+}
+
+static void remember_cluster(struct sl_daemon *d, struct sl_pod *pod, const struct sl_kube_pod *object)
+{
+	char *text = NULL;
+	size_t len;
+
+	if (!pod->exempt && make_cluster_text(d, object, &text, &len))
+		return; /* no memory: it is another one then, and is given */
+	free(pod->cluster);
+	pod->cluster = text;
+	pod->has_cluster = true;
+}
+
+/* text: as make_text has it; taken over. */
+static int take(struct sl_daemon *d, struct sl_pod *pod, char *text, size_t len, struct sl_diag *diag)
+{
+	bool same = text && pod->text && !strcmp(text, pod->text);
+	int err;
+
+	if (same) {
+		free(text);
+		err = keep(d, pod);
+	} else {
+		err = give(d, pod, text, len, diag);
+	}
+	if (!err) {
+		pod->why[0] = 0;
+		pod->held = false;
+	}
+	if (!err && !same)
+		sl_diag_print(diag, stderr); /* warnings */
+	return err;
+}
+
 void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
 {
 	const struct sl_kube_pod *object = identify(d, pod);
@@ -269,22 +349,15 @@ void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
 	size_t len = 0;
 	char *text;
 	int err = make_text(d, pod, object, &text, &len, &diag);
-	bool same = text && pod->text && !strcmp(text, pod->text);
 
+	if (!err && text) {
+		err = take(d, pod, text, len, &diag);
+		if (!err)
+			remember_cluster(d, pod, object);
+	}
 	if (err) {
+		hold(d, pod, object);
 		refuse(d, pod, &diag, err);
-	} else if (same) {
-		pod->why[0] = 0;
-		free(text);
-		err = keep(d, pod);
-	} else if (text) {
-		err = give(d, pod, text, len, &diag);
-		if (err) {
-			refuse(d, pod, &diag, err);
-		} else {
-			pod->why[0] = 0;
-			sl_diag_print(&diag, stderr); /* warnings */
-		}
 	}
 	if (pod->text && !pod->told && !err) {
 		pod->told = true;

@@ -41,6 +41,9 @@ struct sl_pod {
 	bool told;	 /* that it is judged by its own policy */
 	__s64 started_s; /* Unix time; 0: not known */
 	char *text;	 /* of the policy that it has; owned; NULL: none of its own */
+	char *cluster;	 /* what ClusterEgressPolicies say in it; owned; NULL: none selects it */
+	bool has_cluster; /* that is what they say now */
+	bool held;	  /* it has only that: the rest is wrong */
 	struct sl_target_group *group; /* a reference; NULL: none yet */
 	bool ended, has_slot;
 	__u32 slot; /* of its target */

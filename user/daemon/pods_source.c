@@ -85,7 +85,7 @@ static int open_api(const struct sl_config_api *api, struct sl_kube_source **out
 }
 
 /* What became of a pod's policy, for the status of those that it was made of. */
-static int fate_of(void *context, const char *uid, const char **why)
+static enum sl_kube_fate fate_of(void *context, const char *uid, const char **why)
 {
 	struct sl_daemon *d = context;
 	const struct sl_watched_cgroup *w;
@@ -95,15 +95,18 @@ static int fate_of(void *context, const char *uid, const char **why)
 		if (!d->pods.list[i].ended && !strcmp(d->pods.list[i].uid, uid))
 			pod = &d->pods.list[i];
 	if (!pod || pod->exempt)
-		return pod ? 0 : 2;
+		return pod ? SL_FATE_UNTOLD : SL_FATE_UNKNOWN;
 	*why = pod->why;
-	if (*pod->why)
-		return -1;
+	if (*pod->why && !pod->has_cluster)
+		return SL_FATE_REFUSED;
 	w = pod->text ? sl_cgroups_find(&d->cgroups, pod->id) : NULL;
 	if (!w || w->renew || w->state == SL_WATCHED_WAITING)
-		return 2;
-	*why = w->why;
-	return w->state == SL_WATCHED_ATTACHED && !*w->why ? 1 : -1;
+		return SL_FATE_UNKNOWN;
+	if (w->state != SL_WATCHED_ATTACHED || *w->why) {
+		*why = w->why;
+		return SL_FATE_REFUSED;
+	}
+	return *pod->why ? SL_FATE_OF_CLUSTER : SL_FATE_IN_FORCE;
 }
 
 static void open_source(struct sl_daemon *d)

@@ -236,22 +236,70 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 	return err;
 }
 
+static struct sl_policy *new_policy(void)
+{
+	struct sl_policy *policy = calloc(1, sizeof(*policy));
+
+	if (!policy)
+		return NULL;
+	policy->default_action = SL_DENY;
+	policy->inbound = SL_INBOUND_ALLOW;	/* ingress is another question */
+	policy->fragments_first = true;
+	return policy;
+}
+
 int sl_kube_pod_policy(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		       struct sl_policy **out)
 {
 	struct sl_policy *policy;
 	int err;
 
-	if (sl_kube_check_flaws(kube, pod))
+	if (sl_kube_check_flaws(kube, pod, false))
 		return -EINVAL;
-	policy = calloc(1, sizeof(*policy));
+	policy = new_policy();
 	if (!policy)
 		return -ENOMEM;
-	policy->default_action = SL_DENY;
-	policy->inbound = SL_INBOUND_ALLOW;	/* ingress is another question */
-	policy->fragments_first = true;
 	err = fill(kube, pod, policy);
 	if (err)
+		sl_policy_free(policy);
+	else
+		*out = policy;
+	return err;
+}
+
+static int fill_of_cluster(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+			   struct sl_policy *policy, size_t *n)
+{
+	const struct sl_clauses none = {};
+	struct sl_kube_fronts fronts = {};
+	int err = sl_kube_merge_cluster(kube, pod, policy, n);
+
+	if (!err && *n)
+		err = sl_kube_fronts_make(kube, pod, &fronts);
+	if (!err && *n)
+		err = sl_kube_own_fronts(&fronts, &none, policy);
+	sl_kube_fronts_free(&fronts);
+	policy->default_action = SL_DENY; /* what the others would say of the rest is not known */
+	if (!err && *n && !policy->name)
+		policy->name = policy_name(pod);
+	return err || !*n || policy->name ? err : -ENOMEM;
+}
+
+int sl_kube_cluster_policy(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+			   struct sl_policy **out)
+{
+	struct sl_policy *policy;
+	size_t n = 0;
+	int err;
+
+	*out = NULL;
+	if (sl_kube_check_flaws(kube, pod, true))
+		return -EINVAL;
+	policy = new_policy();
+	if (!policy)
+		return -ENOMEM;
+	err = fill_of_cluster(kube, pod, policy, &n);
+	if (err || !n)
 		sl_policy_free(policy);
 	else
 		*out = policy;

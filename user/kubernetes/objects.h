@@ -236,6 +236,10 @@ int sl_kube_in_namespace(const struct sl_kube *kube, const struct sl_selector *s
 /* As sl_kube_policy; of a pod on its node's network what EgressPolicies say. */
 int sl_kube_pod_policy(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		       struct sl_policy **out);
+/* What ClusterEgressPolicies alone say of it, and nothing else passes: for a pod of which what a
+ * namespace's objects say is wrong. *out NULL: none selects it. 0, -EINVAL (reported), -ENOMEM. */
+int sl_kube_cluster_policy(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+			   struct sl_policy **out);
 /* Every EgressPolicy, whether it selects a pod or not, is one in our language. 0, or -errno with
  * the errors in kube->diag. */
 int sl_kube_check_own(const struct sl_kube *kube);
@@ -243,9 +247,9 @@ int sl_kube_check_own(const struct sl_kube *kube);
 /* `line 7`, or what an object of the API server has instead of lines. Returns buf. */
 const char *sl_kube_place(const struct sl_pos *pos, char buf[SL_KUBE_PLACE]);
 
-/* Is every policy that may be about the pod among the objects? 0, or -EINVAL with those that
- * could not be read. */
-int sl_kube_check_flaws(const struct sl_kube *kube, const struct sl_kube_pod *pod);
+/* Is every policy that may be about the pod (cluster_only: every ClusterEgressPolicy) among the
+ * objects? 0, or -EINVAL with those that could not be read. */
+int sl_kube_check_flaws(const struct sl_kube *kube, const struct sl_kube_pod *pod, bool cluster_only);
 /* Are its rules right, by themselves? 0, -EINVAL with the errors in diag, -ENOMEM. */
 int sl_kube_own_check(const struct sl_kube_own *own, struct sl_diag *diag);
 /* Does it select the pod? 0, or -EINVAL (reported): its namespace's labels are not known. */
@@ -323,5 +327,8 @@ int sl_kube_application_emit(const struct sl_kube *kube, const struct sl_kube_po
 /* The EgressPolicies that select the pod, into policy. *n tells how many. */
 int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		      const struct sl_clauses *clauses, struct sl_policy *policy, size_t *n);
+/* The same of ClusterEgressPolicies alone. */
+int sl_kube_merge_cluster(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+			  struct sl_policy *policy, size_t *n);
 
 #endif

@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-int sl_kube_source_policy(struct sl_kube_source *source, const struct sl_kube_pod *pod,
-			  struct sl_policy **out, struct sl_diag *diag)
+static int ask(struct sl_kube_source *source, const struct sl_kube_pod *pod, struct sl_policy **out,
+	       struct sl_diag *diag,
+	       int (*policy)(const struct sl_kube *, const struct sl_kube_pod *, struct sl_policy **))
 {
 	struct sl_kube *kube = source->ops->objects(source);
 	struct sl_diag *own;
@@ -17,9 +18,21 @@ int sl_kube_source_policy(struct sl_kube_source *source, const struct sl_kube_po
 	kube->diag = diag;
 	kube->trusts = source->trusts;
 	kube->trusts_context = source->fate_context;
-	err = sl_kube_pod_policy(kube, pod, out);
+	err = policy(kube, pod, out);
 	kube->diag = own;
 	return err;
+}
+
+int sl_kube_source_policy(struct sl_kube_source *source, const struct sl_kube_pod *pod,
+			  struct sl_policy **out, struct sl_diag *diag)
+{
+	return ask(source, pod, out, diag, sl_kube_pod_policy);
+}
+
+int sl_kube_source_cluster_policy(struct sl_kube_source *source, const struct sl_kube_pod *pod,
+				  struct sl_policy **out, struct sl_diag *diag)
+{
+	return ask(source, pod, out, diag, sl_kube_cluster_policy);
 }
 
 /* Whoever may make pods can claim to be the mirror of a static pod: the one that was there

@@ -51,6 +51,14 @@ struct sl_kube_source_ops {
 	void (*free)(struct sl_kube_source *source);
 };
 
+enum sl_kube_fate {
+	SL_FATE_UNTOLD,		/* nobody is to be told of it */
+	SL_FATE_UNKNOWN,	/* not yet known */
+	SL_FATE_IN_FORCE,
+	SL_FATE_OF_CLUSTER,	/* what ClusterEgressPolicies say is in force; the rest is not: *why */
+	SL_FATE_REFUSED,	/* it is not in force: *why */
+};
+
 struct sl_kube_source {
 	const struct sl_kube_source_ops *ops;
 	__u64 version;	   /* another one whenever objects() may mean something else; 0: not known */
@@ -60,10 +68,9 @@ struct sl_kube_source {
 	char why[256];	   /* of stale_since_s, in words: what is wrong, what to do */
 	json_t *errors;	   /* owned: [{file, line, column, message}] of why; NULL: none */
 
-	/* Set by the user of the source, or NULL: what became of the policy of this node's pod: 1: it
-	 * is in force; -1: it is not, *why (until the next call) says why; 2: not known yet; 0: not
-	 * to be told of. */
-	int (*fate)(void *context, const char *uid, const char **why);
+	/* Set by the user of the source, or NULL: what became of the policy of this node's pod, and
+	 * *why (until the next call). */
+	enum sl_kube_fate (*fate)(void *context, const char *uid, const char **why);
 	/* Set too: may pods of the namespace have a policy by annotation in the place of others? NULL:
 	 * all may. */
 	bool (*trusts)(void *context, const char *namespace);
@@ -80,6 +87,10 @@ struct sl_kube_source {
  */
 int sl_kube_source_policy(struct sl_kube_source *source, const struct sl_kube_pod *pod,
 			  struct sl_policy **out, struct sl_diag *diag);
+
+/* The same of what ClusterEgressPolicies alone say, the rest denied; *out NULL: none selects it. */
+int sl_kube_source_cluster_policy(struct sl_kube_source *source, const struct sl_kube_pod *pod,
+				  struct sl_policy **out, struct sl_diag *diag);
 
 /* The pod with that uid, as a cgroup's name has it; of several that claim it the oldest.
  * NULL: none (yet), or it cannot be told which. */

@@ -160,7 +160,7 @@ void sl_kube_drop_flaw(struct sl_record *record)
 	record->flaw_at = NULL;
 }
 
-int sl_kube_check_flaws(const struct sl_kube *kube, const struct sl_kube_pod *pod)
+int sl_kube_check_flaws(const struct sl_kube *kube, const struct sl_kube_pod *pod, bool cluster_only)
 {
 	const char *namespace = pod->object.namespace;
 	size_t n = strlen(namespace), errors = kube->diag->n_errors;
@@ -168,6 +168,8 @@ int sl_kube_check_flaws(const struct sl_kube *kube, const struct sl_kube_pod *po
 	for (const struct sl_record *r = kube->flaws; r; r = r->next_flaw) {
 		if (r->kind == SL_KUBE_NETPOL && pod->host_network)
 			continue; /* they do not hold there */
+		if (cluster_only && r->kind != SL_KUBE_CLUSTER_OWN)
+			continue;
 		if (*r->key == '/' || (!strncmp(r->key, namespace, n) && r->key[n] == '/'))
 			sl_error(kube->diag, NULL, "%s, so it is not known whether it is about pods of "
 				 "%s", r->error, namespace);

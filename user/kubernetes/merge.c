@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Policies of several objects as one: rule behind rule. What an object calls a set is its own, ids
+ * that meet get a number, and of settings the cluster's come first.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "merge.h"
+#include "policy/text.h"
+#include "sluice_sets.h"
+
+bool sl_kube_is_selector(const struct sl_node *key)
+{
+	return sl_node_is(key, "podSelector") || sl_node_is(key, "namespaceSelector");
+}
+
+/* The spec without its selectors, as a policy. */
+int sl_kube_parse_own(const struct sl_kube_own *own, struct sl_policy **out,
+		      struct sl_diag *diag)
+{
+	struct sl_yaml_event *events = calloc(own->spec->span, sizeof(*events));
+	size_t n = 0;
+	int err;
+
+	if (!events)
+		return -ENOMEM;
+	events[n++] = own->spec->event;
+	sl_node_each_key(key, own->spec) {
+		if (sl_kube_is_selector(key))
+			continue;
+		for (const struct sl_node *node = key; node < sl_node_next(key + 1); node++)
+			events[n++] = node->event;
+	}
+	events[n++] = own->spec[own->spec->span - 1].event;
+	err = sl_policy_parse_events(events, n, out, diag);
+	free(events);
+	if (!err && sl_policy_refuse_unenforced(*out, diag)) {
+		sl_policy_free(*out);
+		err = -EINVAL;
+	}
+	return err;
+}
+
+/* ---- settings ---- */
+
+/* A setting that was written, from one policy to the other. */
+static void take_setting(const char *key, struct sl_policy *from, struct sl_policy *to)
+{
+	if (!strcmp(key, "mode")) {
+		to->mode = from->mode;
+	} else if (!strcmp(key, "default")) {
+		to->default_action = from->default_action;
+	} else if (!strcmp(key, "on_deny")) {
+		to->on_deny = from->on_deny;
+	} else if (!strcmp(key, "log")) {
+		to->log = from->log;
+	} else if (!strcmp(key, "fragments")) {
+		to->fragments_first = from->fragments_first;
+	} else if (!strcmp(key, "device")) {
+		to->device = from->device;
+	} else if (!strcmp(key, "limits")) {
+		to->limits = from->limits;
+	} else if (!strcmp(key, "inbound")) {
+		to->inbound = from->inbound;
+		to->inbound_matches = from->inbound_matches;
+		to->n_inbound = from->n_inbound;
+		from->inbound_matches = NULL;
+		from->n_inbound = 0;
+	} else if (!strcmp(key, "dns")) {
+		to->has_dns = from->has_dns;
+		to->dns_system = from->dns_system;
+		to->resolvers = from->resolvers;
+		to->n_resolvers = from->n_resolvers;
+		to->dns = from->dns;
+		from->resolvers = NULL;
+		from->n_resolvers = 0;
+		memset(&from->dns, 0, sizeof(from->dns));
+	}
+}
+
+static bool has_names(const struct sl_policy *policy)
+{
+	for (size_t i = 0; i < policy->n_items; i++)
+		if (policy->items[i].include || sl_rule_name(policy->items[i].rule))
+			return true;
+	return false;
+}
+
+/* Who may write an EgressPolicy may not undo a ClusterEgressPolicy: by letting all pass, by
+ * hiding what is denied, by asking a resolver of his own for the names that the cluster allows, by
+ * what no veth is judged with. cluster: what those that select the pod say; NULL: there are none. */
+static bool would_undo(const char *key, const struct sl_policy *from,
+		       const struct sl_policy *cluster)
+{
+	if (!cluster)
+		return false;
+	if (!strcmp(key, "mode"))
+		return from->mode == SL_MODE_AUDIT;
+	if (!strcmp(key, "log"))
+		return from->log == SL_LOG_NONE;
+	return !strcmp(key, "dns") && (from->dns.forward || has_names(cluster));
+}
+
+/* Already said by a ClusterEgressPolicy, or not for an EgressPolicy to say? */
+static bool is_the_clusters(const char *key, const struct sl_policy *from, const struct sl_merge *merge)
+{
+	for (size_t i = 0; i < merge->n_cluster; i++)
+		if (sl_node_get(merge->list[i]->spec, key))
+			return true;
+	return would_undo(key, from, merge->n_cluster ? merge->to : NULL);
+}
+
+static bool is_part(const struct sl_node *key)
+{
+	return sl_kube_is_selector(key) || sl_node_is(key, "rules") || sl_node_is(key, "sets");
+}
+
+static void take_settings(const struct sl_merge *merge, const struct sl_kube_own *own,
+			  struct sl_policy *from)
+{
+	sl_node_each_key(key, own->spec) {
+		if (is_part(key))
+			continue;
+		if (own->object.namespace && is_the_clusters(key->event.scalar, from, merge))
+			sl_warn(merge->diag, &key->event.pos, "\"%s\" of the EgressPolicy %s/%s does nothing "
+				"for a pod that a ClusterEgressPolicy selects: it is for that to say",
+				key->event.scalar, own->object.namespace, own->object.name);
+		else
+			take_setting(key->event.scalar, from, merge->to);
+	}
+}
+
+/* Two of a kind that say how the pod is treated as a whole: neither is first. */
+static int check_settings(const struct sl_merge *merge, size_t n)
+{
+	const struct sl_kube_own *own = merge->list[n];
+	size_t errors = merge->diag->n_errors;
+	char place[SL_KUBE_PLACE];
+
+	sl_node_each_key(key, own->spec) {
+		if (is_part(key))
+			continue;
+		for (size_t i = own->object.namespace ? merge->n_cluster : 0; i < n; i++)
+			if (sl_node_get(merge->list[i]->spec, key->event.scalar))
+				sl_error(merge->diag, &key->event.pos, "\"%s\" stands in %s in %s too, "
+					 "which selects the pod as well: only one of them can say it",
+					 key->event.scalar, merge->list[i]->object.name,
+					 sl_kube_place(&merge->list[i]->object.pos, place));
+	}
+	return merge->diag->n_errors > errors ? -EINVAL : 0;
+}
+
+/* ---- rules ---- */
+
+static int take_items(struct sl_policy *from, struct sl_policy *to, struct sl_diag *diag)
+{
+	for (size_t i = 0; i < from->n_items; i++) {
+		struct sl_item *item = &from->items[i], *slot;
+
+		if (item->include && strncmp(item->include, "profile/", 8))
+			return sl_error(diag, &item->pos, "include: only a profile can be included here "
+					"(`sluice profile list`): there is no folder beside an object");
+		slot = SL_ADD(to->items, to->n_items);
+		if (!slot)
+			return -ENOMEM;
+		*slot = *item;
+		memset(item, 0, sizeof(*item));
+	}
+	return 0;
+}
+
+/* ---- sets: each object has its own ---- */
+
+static struct sl_set *find_set(const struct sl_policy *policy, const char *name)
+{
+	for (size_t i = 0; i < policy->n_sets; i++)
+		if (policy->sets[i] && !strcmp(policy->sets[i]->name, name))
+			return policy->sets[i];
+	return NULL;
+}
+
+static bool is_built_in(const char *name)
+{
+	static const char *const names[] = {
+#define NAME(set, contents) #set,
+		SL_STATIC_SETS(NAME) SL_RESOLVED_SETS(NAME)
+#undef NAME
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return false;
+}
+
+/* Calls fn for each host that is a set, until it returns other than 0. */
+static int each_use(struct sl_policy *policy,
+		    int (*fn)(struct sl_host *use, const struct sl_pos *pos, void *context), void *context)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < policy->n_items; i++) {
+		struct sl_rule *rule = policy->items[i].rule;
+
+		for (size_t m = 0; rule && m < rule->n_matches; m++)
+			for (size_t h = 0; h < rule->matches[m].n_hosts && !err; h++)
+				if (rule->matches[m].hosts[h].kind == SL_HOST_SET)
+					err = fn(&rule->matches[m].hosts[h], &rule->pos, context);
+	}
+	for (size_t m = 0; m < policy->n_inbound; m++)
+		for (size_t h = 0; h < policy->inbound_matches[m].n_hosts && !err; h++)
+			if (policy->inbound_matches[m].hosts[h].kind == SL_HOST_SET)
+				err = fn(&policy->inbound_matches[m].hosts[h], NULL, context);
+	return err;
+}
+
+struct uses {
+	const struct sl_policy *policy;
+	const char *from, *to;
+	const struct sl_kube_own *own;
+	struct sl_diag *diag;
+};
+
+/* Another object's set by that name would be the other's to fill. */
+static int check_use(struct sl_host *use, const struct sl_pos *pos, void *context)
+{
+	const struct uses *uses = context;
+
+	if (is_built_in(use->text) || find_set(uses->policy, use->text))
+		return 0;
+	return sl_error(uses->diag, pos ? pos : &uses->own->object.pos, "the set \"@%s\" is none of %s: "
+			"write it under sets there, others' are not seen", use->text,
+			uses->own->object.name);
+}
+
+static int change_use(struct sl_host *use, const struct sl_pos *pos, void *context)
+{
+	const struct uses *uses = context;
+	char *text;
+
+	(void)pos;
+	if (strcmp(use->text, uses->from))
+		return 0;
+	text = strdup(uses->to);
+	if (!text)
+		return -ENOMEM;
+	free(use->text);
+	use->text = text;
+	return 0;
+}
+
+/* Where another object has a set of that name: NAME.N, in the rules too. */
+static int rename_set(struct sl_policy *from, struct sl_set *set, const struct sl_policy *to)
+{
+	struct uses uses = {.from = set->name};
+	char name[SL_ID_MAX + 1], *copy;
+	int err;
+
+	if (!find_set(to, set->name))
+		return 0;
+	for (size_t n = 2;; n++) {
+		snprintf(name, sizeof(name), "%.40s.%zu", set->name, n);
+		if (!find_set(to, name) && !find_set(from, name))
+			break;
+	}
+	copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	uses.to = copy;
+	err = each_use(from, change_use, &uses);
+	free(set->name);
+	set->name = copy;
+	return err;
+}
+
+static int take_sets(const struct sl_merge *merge, const struct sl_kube_own *own,
+		     struct sl_policy *from)
+{
+	struct uses uses = {.policy = from, .own = own, .diag = merge->diag};
+	int err = each_use(from, check_use, &uses);
+
+	for (size_t i = 0; i < from->n_sets && !err; i++) {
+		struct sl_set *set = from->sets[i], **slot;
+
+		if (set->path)
+			return sl_error(merge->diag, &set->pos, "set %s: a file can not be read from an object: "
+					"list the addresses", set->name);
+		err = rename_set(from, set, merge->to);
+		slot = err ? NULL : SL_ADD(merge->to->sets, merge->to->n_sets);
+		if (!slot)
+			return err ? err : -ENOMEM;
+		*slot = set;
+		from->sets[i] = NULL;
+	}
+	return err;
+}
+
+/* ---- ids ---- */
+
+/* ID.N, which none of the ids is; *n: where to go on. */
+static int rename_rule(struct sl_rule *rule, struct sl_names *ids, unsigned item, size_t *n)
+{
+	char id[SL_ID_MAX + 1], *copy;
+	unsigned earlier;
+	int found;
+
+	do {
+		snprintf(id, sizeof(id), "%.40s.%zu", rule->id, ++*n);
+		copy = strdup(id);
+		found = copy ? sl_names_add(ids, copy, item, &earlier) : -ENOMEM;
+		if (found)
+			free(copy);
+	} while (found > 0);
+	if (found < 0)
+		return found;
+	free(rule->id);
+	rule->id = copy;
+	return 0;
+}
+
+static int distinguish_ids(struct sl_policy *policy)
+{
+	struct sl_names ids = {};
+	unsigned earlier;
+	size_t n = 1;
+	int err = 0, found;
+
+	for (size_t i = 0; i < policy->n_items && !err; i++) {
+		struct sl_rule *rule = policy->items[i].rule;
+
+		if (!rule || !rule->id)
+			continue;
+		found = sl_names_add(&ids, rule->id, (unsigned)i, &earlier);
+		err = found > 0 ? rename_rule(rule, &ids, (unsigned)i, &n) : found;
+	}
+	sl_names_free(&ids);
+	return err;
+}
+
+/* ---- all of it ---- */
+
+static int merge_one(const struct sl_merge *merge, const struct sl_kube_own *own)
+{
+	struct sl_policy *from;
+	int err = sl_kube_parse_own(own, &from, merge->diag);
+
+	if (err)
+		return err;
+	take_settings(merge, own, from);
+	err = take_sets(merge, own, from);
+	if (!err)
+		err = take_items(from, merge->to, merge->diag);
+	sl_policy_free(from);
+	return err;
+}
+
+int sl_kube_merge(const struct sl_kube_own *const *list, size_t n, struct sl_policy *to,
+		  struct sl_diag *diag)
+{
+	struct sl_merge merge = {.list = list, .to = to, .diag = diag};
+	int err = 0, worst = 0;
+
+	while (merge.n_cluster < n && !list[merge.n_cluster]->object.namespace)
+		merge.n_cluster++;
+	for (size_t i = 0; i < n && worst != -ENOMEM; i++) {
+		err = check_settings(&merge, i);
+		if (!err)
+			err = merge_one(&merge, list[i]);
+		worst = err ? err : worst;
+	}
+	return worst ? worst : distinguish_ids(to);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* merge.c: the policies of several objects as one. */
+#ifndef SLUICE_KUBERNETES_MERGE_H
+#define SLUICE_KUBERNETES_MERGE_H
+
+#include "objects.h"
+
+struct sl_merge {
+	const struct sl_kube_own *const *list; /* the cluster's first */
+	size_t n_cluster;		       /* of those in list the cluster's */
+	struct sl_policy *to;
+	struct sl_diag *diag;
+};
+
+/* A key of the object's spec that is none of the policy's. */
+bool sl_kube_is_selector(const struct sl_node *key);
+/* The spec without its selectors, as a policy, which is the caller's. 0, -EINVAL with the errors in
+ * diag, -ENOMEM. */
+int sl_kube_parse_own(const struct sl_kube_own *own, struct sl_policy **out, struct sl_diag *diag);
+/* Those of list, which has the cluster's first, at the end of to. 0, -EINVAL with the errors of
+ * all of them, -ENOMEM. */
+int sl_kube_merge(const struct sl_kube_own *const *list, size_t n, struct sl_policy *to,
+		  struct sl_diag *diag);
+
+#endif
