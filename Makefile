@@ -43,7 +43,7 @@ BPF_CFLAGS := $(DEFINES) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Ii
 
 # Each stage is a folder; every stage but the entry points goes into the library.
 STAGES     := late policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts \
-	      container daemon kubernetes cri apiserver
+	      container daemon kubernetes cri http apiserver
 LIB_SRC    := $(filter-out %/main.c,$(foreach s,$(STAGES),$(wildcard user/$(s)/*.c)))
 CLI_SRC    := $(wildcard user/cli/*.c)
 ALERTS_SRC := user/programs/alerts.c user/cli/options.c user/cli/usage.c

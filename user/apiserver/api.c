@@ -116,7 +116,7 @@ static void tell_changes(struct sl_api *api, __u64 now)
 
 static int source_fd(const struct sl_kube_source *source)
 {
-	return api_of(source)->http.epoll;
+	return api_of(source)->multi.epoll;
 }
 
 static int sooner(int wait, __u64 at, __u64 now)
@@ -134,8 +134,8 @@ static int source_timeout(const struct sl_kube_source *source)
 
 	if (api->ending_s)
 		return wait;
-	if (api->http.due)
-		wait = sooner(wait, api->http.due, now);
+	if (api->multi.due)
+		wait = sooner(wait, api->multi.due, now);
 	if (api->tell_at)
 		wait = sooner(wait, api->tell_at, now);
 	if (!api->discovery.request.active)
@@ -153,7 +153,7 @@ static void source_work(struct sl_kube_source *source)
 
 	if (!api->ending_s) {
 		sl_account_refresh(&api->account, now);
-		sl_api_http_work(api);
+		sl_multi_work(&api->multi, sl_api_request_done, NULL);
 	}
 	if (api->ending) {
 		end(api);
@@ -192,7 +192,7 @@ static void source_free(struct sl_kube_source *source)
 		sl_follow_close(&api->follows[i]);
 	sl_discovery_close(&api->discovery);
 	sl_report_close(api);
-	sl_api_http_close(&api->http);
+	sl_multi_close(&api->multi);
 	sl_account_close(&api->account);
 	sl_store_free(api->store);
 	json_decref(source->errors);
@@ -235,7 +235,7 @@ int sl_api_open(const struct sl_api_config *config, struct sl_kube_source **out,
 	if (!api)
 		return -ENOMEM;
 	api->source.ops = &ops;
-	api->http.epoll = -1;
+	api->multi.epoll = -1;
 	api->page = config->page ? config->page : PAGE;
 	api->node = node_name(config->node);
 	api->namespace = getenv("POD_NAMESPACE");
@@ -245,7 +245,7 @@ int sl_api_open(const struct sl_api_config *config, struct sl_kube_source **out,
 		sl_follow_open(&api->follows[i], api, &sl_api_resources[i]);
 	err = api->node && api->store ? sl_account_open(&api->account, config, diag) : -ENOMEM;
 	if (!err)
-		err = sl_api_http_open(&api->http);
+		err = sl_multi_open(&api->multi);
 	if (!err && !config->no_status)
 		err = sl_report_open(api);
 	if (err)

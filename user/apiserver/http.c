@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Requests by libcurl's multi interface: its sockets are in one epoll, whose descriptor the
- * daemon polls, and its timer is a time of ours. No redirect, no proxy of the environment, no
- * certificate authority but the one that is named.
+ * Requests (user/http): no redirect, no proxy of the environment, no certificate authority but
+ * the one that is named.
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "internal.h"
 
-#define BATCH 64
 #define CONNECT_MS 10000L
 #define HEAD_MS 30000
 #define SILENCE_S 30L		/* of an answer that is to be read whole */
@@ -25,38 +20,7 @@
 
 __u64 sl_api_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (__u64)now.tv_sec * 1000 + (__u64)now.tv_nsec / 1000000;
-}
-
-/* ---- libcurl's sockets and timer ---- */
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *unused)
-{
-	struct sl_api_http *http = context;
-	struct epoll_event event = {.data.fd = fd};
-
-	(void)easy;
-	(void)unused;
-	if (what == CURL_POLL_REMOVE) {
-		epoll_ctl(http->epoll, EPOLL_CTL_DEL, fd, &event);
-		return 0;
-	}
-	event.events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
-	if (epoll_ctl(http->epoll, EPOLL_CTL_MOD, fd, &event) && errno == ENOENT)
-		epoll_ctl(http->epoll, EPOLL_CTL_ADD, fd, &event);
-	return 0;
-}
-
-static int on_timer(CURLM *multi, long ms, void *context)
-{
-	struct sl_api_http *http = context;
-
-	(void)multi;
-	http->due = ms < 0 ? 0 : sl_api_now() + (__u64)ms;
-	return 0;
+	return sl_multi_now();
 }
 
 /* A server that is gone without a word is noticed before its watch ends. */
@@ -72,29 +36,6 @@ static int on_connect(void *unused, curl_socket_t fd, curlsocktype purpose)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead, sizeof(dead));
 	return CURL_SOCKOPT_OK;
-}
-
-int sl_api_http_open(struct sl_api_http *http)
-{
-	http->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (http->epoll < 0)
-		return -errno;
-	http->multi = curl_global_init(CURL_GLOBAL_DEFAULT) ? NULL : curl_multi_init();
-	if (!http->multi)
-		return -ENOMEM;
-	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
-	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
-	return 0;
-}
-
-void sl_api_http_close(struct sl_api_http *http)
-{
-	if (http->multi)
-		curl_multi_cleanup(http->multi);
-	if (http->epoll >= 0)
-		close(http->epoll);
 }
 
 /* ---- what comes ---- */
@@ -267,7 +208,7 @@ static int start(struct sl_api_request *request, const char *path, const char *t
 				 (curl_off_t)strlen(body));
 		curl_easy_setopt(request->easy, CURLOPT_CUSTOMREQUEST, "PATCH");
 	}
-	if (!err && curl_multi_add_handle(request->api->http.multi, request->easy))
+	if (!err && curl_multi_add_handle(request->api->multi.curl, request->easy))
 		err = -ENOMEM;
 	request->active = !err;
 	if (err) {
@@ -291,7 +232,7 @@ int sl_request_patch(struct sl_api_request *request, const char *path, const cha
 void sl_request_stop(struct sl_api_request *request)
 {
 	if (request->active)
-		curl_multi_remove_handle(request->api->http.multi, request->easy);
+		curl_multi_remove_handle(request->api->multi.curl, request->easy);
 	request->active = false;
 	forget(request);
 }
@@ -309,48 +250,17 @@ void sl_request_free(struct sl_api_request *request)
 
 /* ---- work ---- */
 
-static void finish(struct sl_api_request *request, CURLcode code)
+void sl_api_request_done(void *context, CURL *easy, CURLcode code)
 {
+	struct sl_api_request *request;
+
+	(void)context;
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&request);
 	if (!request->status)
-		curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &request->status);
-	sl_request_stop(request);
+		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &request->status);
+	request->active = false;
+	forget(request);
 	request->done(request->context, code);
-}
-
-static void finish_all(struct sl_api_http *http)
-{
-	CURLMsg *message;
-	int left;
-
-	while ((message = curl_multi_info_read(http->multi, &left))) {
-		struct sl_api_request *request;
-		CURLcode code = message->data.result;
-
-		if (message->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&request);
-		finish(request, code);
-	}
-}
-
-void sl_api_http_work(struct sl_api *api)
-{
-	struct sl_api_http *http = &api->http;
-	struct epoll_event events[BATCH];
-	int n = epoll_wait(http->epoll, events, BATCH, 0), running;
-
-	for (int i = 0; i < n; i++) {
-		int mask = (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-			   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-			   (events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
-
-		curl_multi_socket_action(http->multi, events[i].data.fd, mask, &running);
-	}
-	if (http->due && http->due <= sl_api_now()) {
-		http->due = 0;
-		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	}
-	finish_all(http);
 }
 
 /* A watch has no time-out of its own until its head has come. */

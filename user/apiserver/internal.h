@@ -6,6 +6,7 @@
 #include <curl/curl.h>
 
 #include "api.h"
+#include "http/multi.h"
 #include "kubernetes/store.h"
 
 struct sl_api;
@@ -63,15 +64,8 @@ struct sl_api_request {
 	void *context;
 };
 
-struct sl_api_http {
-	CURLM *multi;
-	int epoll;
-	__u64 due;			/* of libcurl's own timer; 0: none */
-};
-
-int sl_api_http_open(struct sl_api_http *http);
-void sl_api_http_close(struct sl_api_http *http);
-void sl_api_http_work(struct sl_api *api);
+/* For sl_multi_work. */
+void sl_api_request_done(void *context, CURL *easy, CURLcode code);
 
 /* path is put behind the server's address. seconds: 0: as long as it wants. 0, or -errno
  * with reason and trouble. */
@@ -196,7 +190,7 @@ void sl_report_numbers(const struct sl_api *api, struct sl_api_numbers *out);
 struct sl_api {
 	struct sl_kube_source source;	/* first */
 	struct sl_api_account account;
-	struct sl_api_http http;
+	struct sl_multi multi;
 	struct sl_store *store;
 	struct sl_discovery discovery;
 	struct sl_follow follows[SL_KUBE_KINDS];

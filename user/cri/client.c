@@ -10,15 +10,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "cri.h"
+#include "http/multi.h"
 #include "policy/text.h"
 
 #define TIMEOUT_MS 5000L
-#define EVENTS 8
 #define GRPC_NOT_FOUND 5
 #define GRPC_UNIMPLEMENTED 12
 #define NO_STATUS (-1L)
@@ -27,11 +24,10 @@ enum phase { IDLE, LISTING, ASKING };
 
 struct sl_cri {
 	char *socket; /* owned */
-	CURLM *multi;
+	struct sl_multi multi;
 	CURL *easy;
 	struct curl_slist *headers; /* owned */
-	int epoll;		    /* curl's descriptors */
-	__u64 timer_at_ns;	    /* monotonic; curl wants to be called; 0: not */
+	bool done; /* a question is over, in this turn */
 	enum phase phase;
 	const char *version;	/* that is asked */
 	bool answered, toggled; /* this version has; the other was tried for this question */
@@ -52,42 +48,7 @@ struct sl_cri {
 static const char *const versions[] = {"v1", "v1alpha2"};
 static const char empty_frame[5]; /* a message without fields: every sandbox */
 
-static __u64 now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + (__u64)ts.tv_nsec;
-}
-
 /* ---- what curl calls ---- */
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known)
-{
-	struct sl_cri *cri = context;
-	struct epoll_event event = {.data.fd = fd};
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		epoll_ctl(cri->epoll, EPOLL_CTL_DEL, fd, NULL);
-		return 0;
-	}
-	event.events =
-		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-	if (epoll_ctl(cri->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event))
-		return -1;
-	curl_multi_assign(cri->multi, fd, cri);
-	return 0;
-}
-
-static int on_timer(CURLM *multi, long ms, void *context)
-{
-	struct sl_cri *cri = context;
-
-	(void)multi;
-	cri->timer_at_ns = ms < 0 ? 0 : now_ns() + (__u64)ms * 1000000;
-	return 0;
-}
 
 static size_t on_body(char *data, size_t size, size_t n, void *context)
 {
@@ -172,7 +133,7 @@ static int post(struct sl_cri *cri, const char *method, const void *request, siz
 	curl_easy_setopt(cri->easy, CURLOPT_URL, url);
 	curl_easy_setopt(cri->easy, CURLOPT_POSTFIELDS, cri->request);
 	curl_easy_setopt(cri->easy, CURLOPT_POSTFIELDSIZE, (long)len);
-	code = curl_multi_add_handle(cri->multi, cri->easy);
+	code = curl_multi_add_handle(cri->multi.curl, cri->easy);
 	return code == CURLM_OK ? 0 : -ENOMEM;
 }
 
@@ -292,7 +253,7 @@ static bool on_refused(struct sl_cri *cri)
 	return true;
 }
 
-static bool on_done(struct sl_cri *cri, CURLcode code)
+static bool read_answer(struct sl_cri *cri, CURLcode code)
 {
 	const void *message;
 	const char *why;
@@ -300,7 +261,6 @@ static bool on_done(struct sl_cri *cri, CURLcode code)
 	size_t len;
 
 	curl_easy_getinfo(cri->easy, CURLINFO_RESPONSE_CODE, &http);
-	curl_multi_remove_handle(cri->multi, cri->easy);
 	if (cri->too_long)
 		fail(cri, "%s: an answer of more than %u MiB", cri->socket, SL_CRI_REPLY_MAX >> 20);
 	else if (code == CURLE_OPERATION_TIMEDOUT)
@@ -324,6 +284,14 @@ static bool on_done(struct sl_cri *cri, CURLcode code)
 	return true;
 }
 
+static void on_done(void *context, CURL *easy, CURLcode code)
+{
+	struct sl_cri *cri = context;
+
+	(void)easy;
+	cri->done |= read_answer(cri, code);
+}
+
 /* ---- work ---- */
 
 void sl_cri_ask(struct sl_cri *cri, bool anew)
@@ -338,42 +306,21 @@ void sl_cri_ask(struct sl_cri *cri, bool anew)
 
 int sl_cri_fd(const struct sl_cri *cri)
 {
-	return cri->epoll;
+	return cri->multi.epoll;
 }
 
 int sl_cri_timeout(const struct sl_cri *cri)
 {
-	__u64 now = now_ns();
-
-	if (!cri->timer_at_ns)
-		return -1;
-	return cri->timer_at_ns > now ? (int)((cri->timer_at_ns - now) / 1000000) + 1 : 0;
+	return sl_multi_timeout(&cri->multi);
 }
 
 bool sl_cri_work(struct sl_cri *cri)
 {
-	struct epoll_event events[EVENTS];
-	int n = epoll_wait(cri->epoll, events, EVENTS, 0), running;
-	bool done = false;
-	CURLMsg *message;
-
-	for (int i = 0; i < n; i++)
-		curl_multi_socket_action(
-			cri->multi, events[i].data.fd,
-			(events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-				(events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-				(events[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0),
-			&running);
-	if (cri->timer_at_ns && now_ns() >= cri->timer_at_ns) {
-		cri->timer_at_ns = 0;
-		curl_multi_socket_action(cri->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	}
-	while ((message = curl_multi_info_read(cri->multi, &n)))
-		if (message->msg == CURLMSG_DONE)
-			done |= on_done(cri, message->data.result);
+	cri->done = false;
+	sl_multi_work(&cri->multi, on_done, cri);
 	if (cri->phase == IDLE && cri->again)
 		begin(cri, cri->again_anew);
-	return done;
+	return cri->done;
 }
 
 const struct sl_cri_pods *sl_cri_pods(const struct sl_cri *cri)
@@ -402,10 +349,6 @@ static int set_up(struct sl_cri *cri)
 	if (!cri->headers || !curl_slist_append(cri->headers, "TE: trailers") ||
 	    !curl_slist_append(cri->headers, "Expect:"))
 		return -ENOMEM;
-	curl_multi_setopt(cri->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(cri->multi, CURLMOPT_SOCKETDATA, cri);
-	curl_multi_setopt(cri->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(cri->multi, CURLMOPT_TIMERDATA, cri);
 	curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, cri->socket);
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, cri->headers);
@@ -427,22 +370,15 @@ static int set_up(struct sl_cri *cri)
 int sl_cri_open(const char *socket, struct sl_cri **out)
 {
 	struct sl_cri *cri = calloc(1, sizeof(*cri));
-	int err = 0;
+	int err;
 
 	if (!cri)
 		return -ENOMEM;
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	*cri = (struct sl_cri){.socket = strdup(socket),
-			       .multi = curl_multi_init(),
-			       .easy = curl_easy_init(),
-			       .version = versions[0],
-			       .epoll = epoll_create1(EPOLL_CLOEXEC)};
-	if (cri->epoll < 0)
-		err = -errno;
-	else if (!cri->socket || !cri->multi || !cri->easy)
-		err = -ENOMEM;
-	else
-		err = set_up(cri);
+	*cri = (struct sl_cri){.socket = strdup(socket), .version = versions[0]};
+	err = sl_multi_open(&cri->multi);
+	cri->easy = err ? NULL : curl_easy_init();
+	if (!err)
+		err = cri->socket && cri->easy ? set_up(cri) : -ENOMEM;
 	if (err)
 		sl_cri_close(cri);
 	else
@@ -454,13 +390,11 @@ void sl_cri_close(struct sl_cri *cri)
 {
 	if (!cri)
 		return;
-	if (cri->multi && cri->easy)
-		curl_multi_remove_handle(cri->multi, cri->easy);
+	if (cri->easy)
+		curl_multi_remove_handle(cri->multi.curl, cri->easy);
 	curl_easy_cleanup(cri->easy);
-	curl_multi_cleanup(cri->multi);
+	sl_multi_close(&cri->multi);
 	curl_slist_free_all(cri->headers);
-	if (cri->epoll >= 0)
-		close(cri->epoll);
 	sl_cri_pods_free(&cri->asked);
 	sl_cri_pods_free(&cri->pods);
 	free(cri->request);
