@@ -43,7 +43,7 @@ BPF_CFLAGS := $(DEFINES) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Ii
 
 # Each stage is a folder; every stage but the entry points goes into the library.
 STAGES     := late policy resolve compile kernel target forward audit convert libvirt sinks metrics alerts \
-	      container daemon kubernetes cri http apiserver
+	      container engine daemon kubernetes cri http apiserver
 LIB_SRC    := $(filter-out %/main.c,$(foreach s,$(STAGES),$(wildcard user/$(s)/*.c)))
 CLI_SRC    := $(wildcard user/cli/*.c)
 ALERTS_SRC := user/programs/alerts.c user/cli/options.c user/cli/usage.c
@@ -267,7 +267,7 @@ $(O)/sluice-cni: $(O)/user/gate/cni.o $(O)/user/gate/ask.o $(O)/libsluice.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson -lmnl
 
 $(O)/tests/test_alerts: LIBS += $(ALERT_LIBS)
-$(O)/tests/test_cri $(O)/tests/test_apiserver $(O)/tests/follow_cluster: LIBS += $(CRI_LIBS)
+$(O)/tests/test_cri $(O)/tests/test_engine $(O)/tests/test_apiserver $(O)/tests/follow_cluster: LIBS += $(CRI_LIBS)
 
 $(CRI_PB).c $(CRI_PB).h &: user/cri/cri.proto
 	$(call msg,PROTO,$<)

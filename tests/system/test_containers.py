@@ -7,7 +7,9 @@ import pathlib
 import select
 import shutil
 import signal
+import socketserver
 import subprocess
+import threading
 
 import pytest
 
@@ -29,7 +31,7 @@ targets:
     policy: wide
 defaults:
   - {{cgroup: /{group}, policy: shut}}
-runtimes: {{docker: {base}/docker, podman: {base}/podman, containerd: {base}/containerd}}
+runtimes: {{docker: {base}/docker, podman: {base}/podman, containerd: {base}/containerd, sockets: [{sockets}]}}
 """
 ID = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
@@ -45,8 +47,8 @@ def host(tmp_path):
         made.close()
 
 
-def configure(host, base=None, **places):
-    text = CONFIG.format(group=host.group, base=base or host.folder)
+def configure(host, base=None, sockets=(), **places):
+    text = CONFIG.format(group=host.group, base=base or host.folder, sockets=", ".join(map(str, sockets)))
     for runtime, place in places.items():
         text = text.replace(f"{base or host.folder}/{runtime}", str(place))
     host.configure(text, agent=policy("agent", 7001), shut=policy("shut"),
@@ -178,7 +180,7 @@ def found_late(host, runtime):
     host.daemon.signal(signal.SIGCONT)
     assert until(lambda: "agent-1" in host.containers()), host.daemon.errors
     assert host.full_status()["daemon"]["containers"] == {"announced": 0,
-                                                             "unannounced": 1}
+                                                             "unannounced": 1, "missed": 0}
     assert held.again() == SOME and host.arrived() == [0, 2, 0]
     generation = host.containers()["agent-1"]["generation"]
     host.kill_daemon()
@@ -201,6 +203,118 @@ def test_docker_itself(host):
         found_late(host, docker)
 
 
+def engines(host):
+    return host.full_status()["daemon"]["engines"]
+
+
+def test_dockers_api(host):
+    """Names and labels of containers whose files are not where sluiced looks, by the engine's socket."""
+    with contextlib.closing(Docker(host)) as docker:
+        configure(host, sockets=[docker.base / "s"])
+        host.start_daemon()
+        assert until(lambda: engines(host) == [{"socket": str(docker.base / "s"), "containers": 0, "error": None}])
+        for name, options, want in (("agent-1", (), SOME), ("one", ("--label", "tier=db-1"), WIDE), ("two", (), NONE),
+                                    ("agent-2", ("--label", "sluice.dev/policy=wide"), WIDE)):
+            held = Held(host, docker.words_to_run(name, "-i", *options, args=AGAIN))
+            held.line()
+            assert until(lambda h=held, w=want: h.again() == w, 20), (name, host.daemon.errors)
+            assert engines(host)[0]["containers"] == 1
+            assert held.close() == 0
+        assert until(lambda: engines(host)[0]["containers"] == 0)
+        # it is away: what runs has what it had, and status says so
+        held = Held(host, docker.words_to_run("agent-3", "-i", args=AGAIN))
+        held.line()
+        assert until(lambda: held.again() == SOME, 20)
+        configure(host, sockets=[docker.base / "none"])
+        host.daemon.signal(signal.SIGHUP)
+        assert until(lambda: "is the engine there" in (engines(host)[0]["error"] or ""), 30)
+        assert any("/none" in w for w in host.full_status()["warnings"])
+        assert held.again() == SOME
+        assert held.close() == 0
+
+
+def test_podmans_labels(host):
+    """They are in a database, which only its service tells."""
+    with contextlib.closing(Podman(host, hooks=False)) as podman:
+        service = subprocess.Popen([*map(str, podman.words), "system", "service", "--time", "0",
+                                    f"unix://{podman.base}/s"], stderr=subprocess.DEVNULL)
+        try:
+            assert until((podman.base / "s").exists, 20)
+            configure(host, podman=podman.base / "root", sockets=[podman.base / "s"])
+            host.start_daemon()
+            for name, options, want in (("x", ("--label", "tier=db-1"), WIDE), ("y", (), NONE),
+                                        ("agent-1", ("--label", "tier=db-1"), SOME)):
+                held = Held(host, podman.words_to_run(name, "-i", *options, args=AGAIN))
+                held.line()
+                assert until(lambda h=held, w=want: h.again() == w, 20), (name, host.daemon.errors, engines(host))
+                assert held.close() == 0
+        finally:
+            service.terminate()
+            service.wait(10)
+
+
+class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Answers GET /containers/json with `answer`, and holds GET /events until `told` is called."""
+    daemon_threads = True
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            path = self.rfile.readline().split()[1]
+            while self.rfile.readline().strip():
+                pass
+            if path.startswith(b"/events"):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                while self.server.news.acquire() and not self.server.ended:
+                    self.wfile.write(b"3\r\n{}\n\r\n")
+                return
+            self.server.asked += 1
+            body = self.server.answer
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    def __init__(self, path):
+        super().__init__(str(path), self.Handler)
+        self.answer, self.asked, self.ended, self.news = b"[]", 0, False, threading.Semaphore(0)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def says(self, *containers):
+        self.answer = json.dumps([{"Id": i, "Names": [f"/{n}"], "Labels": labels} for i, n, labels in containers]).encode()
+        self.news.release()
+
+    def close(self):
+        self.ended = True
+        self.news.release()
+        self.shutdown()
+        self.server_close()
+
+
+def test_what_an_engine_says_and_nobody_finds(host):
+    """Drift is told; labels that come late choose the target; an answer that is none changes nothing."""
+    with contextlib.closing(FakeEngine(host.folder / "s")) as engine:
+        made = cgroup(host, f"docker-{ID}.scope")
+        configure(host, sockets=[host.folder / "s"])
+        host.start_daemon()
+
+        def is_so(missed, policy, warns=False):
+            status = host.full_status()
+            return (status["daemon"]["containers"]["missed"] == missed and
+                    policies(host).get(f"/{made.name}") == policy and
+                    any("cgroups are not found" in w for w in status["warnings"]) == warns)
+        assert until(lambda: is_so(0, None)) and engine.asked
+        engine.says((ID, "plain", {}), (OTHER, "agent-9", {}))
+        assert until(lambda: is_so(1, None, True)), host.full_status()
+        engine.says((ID, "plain", {"tier": "db-7"}))
+        assert until(lambda: is_so(0, "wide")), host.full_status()
+        for answer in (b"{}", b"[", b"[" * 100_000, b'[{"Id": 5}, 7, {"Id": "' + ID.encode() + b'"}]'):
+            engine.answer, asked = answer, engine.asked
+            engine.news.release()
+            assert until(lambda a=asked: engine.asked > a)
+            assert until(lambda: is_so(0, "wide"))
+        engine.says((ID, "agent-1", {"tier": "web"}))           # what it is called first is what counts
+        assert until(lambda: not engines(host)[0]["error"]) and is_so(0, "wide")
+        made.rmdir()
+
+
+WIDE = ["no", "yes", "yes"] * 2
 NETWORKS = {"one": ("172.30.5.0/24", "172.30.5.1"), "two": ("172.30.6.0/24", "172.30.6.1")}
 GATEWAYS = {(gateway, port) for _, gateway in NETWORKS.values() for port in (7001, 7002)}
 ASKS = f"""
@@ -276,6 +390,6 @@ def test_containerd_with_and_without_the_hook(host):
         assert not select.select([child.child.stdout], [], [], 0)[0]
         host.daemon.signal(signal.SIGCONT)
         assert child.line() == SOME
-        assert host.full_status()["daemon"]["containers"] == {"announced": 1, "unannounced": 0}
+        assert host.full_status()["daemon"]["containers"] == {"announced": 1, "unannounced": 0, "missed": 0}
         assert child.close() == 0
         assert host.arrived() == [0, 2, 0]

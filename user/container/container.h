@@ -22,6 +22,7 @@
 #define SL_CONTAINER_CONTAINERD "/run/containerd"
 
 #define SL_CONTAINER_TEXT_MAX 253 /* bytes of an id or a name */
+#define SL_CONTAINER_ID_LEN 64	  /* hexadecimal digits of Docker's and Podman's ids */
 
 struct sl_container {
 	char *id;	/* owned */
@@ -61,6 +62,10 @@ struct sl_container_places {
  */
 int sl_container_find(const struct sl_container_places *places, const char *cgroup,
 		      struct sl_container *out);
+
+/* The id that the path's last part has, as Docker, Podman and CRI name cgroups. False: none, or it is
+ * within another container's. */
+bool sl_container_id(const char *cgroup, char id[SL_CONTAINER_ID_LEN + 1]);
 
 /* ---- match.c ---- */
 

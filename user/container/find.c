@@ -9,14 +9,13 @@
 
 #include "container.h"
 
-#define ID_LEN 64 /* hexadecimal digits of Docker's and Podman's ids */
 #define TASKS "io.containerd.runtime.v2.task"
 
 static const char *const prefixes[] = {"", "docker-", "libpod-", "cri-containerd-", "crio-"};
 
 static bool is_hex_id(const char *text, size_t len)
 {
-	return len == ID_LEN && strspn(text, "0123456789abcdef") >= ID_LEN;
+	return len == SL_CONTAINER_ID_LEN && strspn(text, "0123456789abcdef") >= len;
 }
 
 /* The id in one part of a path, as the runtimes with and without systemd make it: [PREFIX-]ID
@@ -149,17 +148,22 @@ static int by_path(const struct sl_container_places *places, const char *cgroup,
 	return err;
 }
 
+bool sl_container_id(const char *cgroup, char id[SL_CONTAINER_ID_LEN + 1])
+{
+	const char *last = strrchr(cgroup, '/'), *found;
+
+	found = last && !is_within_another(cgroup) ? id_in(last + 1, strlen(last + 1)) : NULL;
+	if (found)
+		snprintf(id, SL_CONTAINER_ID_LEN + 1, "%s", found);
+	return found;
+}
+
 int sl_container_find(const struct sl_container_places *places, const char *cgroup,
 		      struct sl_container *out)
 {
-	const char *last = strrchr(cgroup, '/'), *found;
-	char id[ID_LEN + 1];
+	char id[SL_CONTAINER_ID_LEN + 1];
 
-	if (!last || is_within_another(cgroup))
+	if (!strchr(cgroup, '/') || is_within_another(cgroup))
 		return -ENOENT;
-	found = id_in(last + 1, strlen(last + 1));
-	if (!found)
-		return by_path(places, cgroup, out);
-	snprintf(id, sizeof(id), "%s", found);
-	return by_id(places, id, out);
+	return sl_container_id(cgroup, id) ? by_id(places, id, out) : by_path(places, cgroup, out);
 }

@@ -51,8 +51,14 @@ static bool is_of_container(const struct sl_cgroups *c, const char *path)
 static bool find_container(const struct sl_cgroups *c, const char *path, const struct stat *st,
 			   struct sl_container *out)
 {
-	return is_for_containers(c) && !st->st_uid && !is_stranger(c, st->st_ino) &&
-	       !is_of_container(c, path) && !sl_container_find(&c->places, path, out);
+	int err;
+
+	if (!is_for_containers(c) || st->st_uid || is_stranger(c, st->st_ino) || is_of_container(c, path))
+		return false;
+	err = sl_container_find(&c->places, path, out);
+	if (c->complete)
+		err = c->complete(c->complete_context, path, err, out);
+	return !err;
 }
 
 /* Without one that matches now there will be none, until the configuration changes. */

@@ -332,6 +332,14 @@ static void regroup(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 		w->state = SL_WATCHED_WAITING;
 }
 
+void sl_cgroup_match_again(struct sl_cgroups *c, struct sl_watched_cgroup *w)
+{
+	struct sl_target_group *group = sl_cgroups_match(c, w->path, w->container);
+
+	if (group && group != w->group)
+		regroup(c, w);
+}
+
 void sl_cgroups_regroup(struct sl_cgroups *c, struct sl_target_group **groups, size_t n)
 {
 	struct sl_target_group **old = c->groups;

@@ -98,6 +98,10 @@ struct sl_cgroups {
 	__u64 sweep_at_ns, sweep_wait_ns;
 	bool sweep, looked_back;
 	struct sl_container_places places; /* borrowed texts */
+	/* What others know of a cgroup's container beside its files (engines.h); NULL: nobody. err: of
+	 * those; returns what it is with what they know. */
+	int (*complete)(void *context, const char *cgroup, int err, struct sl_container *container);
+	void *complete_context;
 	__u64 *strangers; /* containers' cgroups that no target matches; owned */
 	size_t n_strangers;
 	__u64 announced; /* containers that a gate has held until they were judged */
@@ -127,6 +131,9 @@ struct sl_watched_cgroup *sl_cgroups_find(struct sl_cgroups *cgroups, __u64 id);
 struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *cgroups, const char *path, __u64 id,
 					 struct sl_target_group *group);
 void sl_cgroups_drop(struct sl_cgroups *cgroups, struct sl_watched_cgroup *watched);
+
+/* Its container is called otherwise: it is the target's that matches now. */
+void sl_cgroup_match_again(struct sl_cgroups *cgroups, struct sl_watched_cgroup *watched);
 
 /* ---- cgroup_match.c ---- */
 

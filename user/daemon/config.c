@@ -314,6 +314,7 @@ void sl_config_free(struct sl_config *config)
 	free(config->run.cgroup);
 	for (size_t i = 0; i < SL_CONF_R_N; i++)
 		free(config->runtimes[i]);
+	free_texts(config->sockets, config->n_sockets);
 	free_texts(config->kubernetes.cgroups, config->kubernetes.n_cgroups);
 	free_texts(config->kubernetes.exempt, config->kubernetes.n_exempt);
 	free_texts(config->kubernetes.annotations, config->kubernetes.n_annotations);

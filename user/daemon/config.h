@@ -21,6 +21,7 @@
 #define SL_CONFIG_GROUP "sluice"
 #define SL_CONFIG_RUNS "/sluice-runs"
 #define SL_CONFIG_RUN_LIMIT 16
+#define SL_CONFIG_SOCKETS_MAX 8
 #define SL_CONFIG_RUN_LIMIT_MAX 256
 #define SL_CONFIG_METER_S 60
 
@@ -87,7 +88,7 @@ struct sl_config_kubernetes {
 	struct sl_pos pos;
 };
 
-enum { SL_CONF_R_DOCKER, SL_CONF_R_PODMAN, SL_CONF_R_CONTAINERD, SL_CONF_R_N };
+enum { SL_CONF_R_DOCKER, SL_CONF_R_PODMAN, SL_CONF_R_CONTAINERD, SL_CONF_R_N, SL_CONF_R_SOCKETS = SL_CONF_R_N };
 
 struct sl_config {
 	char *path;	  /* of the file; owned */
@@ -101,6 +102,9 @@ struct sl_config {
 	size_t n_sinks;
 	struct sl_config_kubernetes kubernetes;
 	char *runtimes[SL_CONF_R_N]; /* their directories; owned, NULL: the usual one */
+	bool has_sockets;
+	char **sockets; /* of engines; owned, each owned */
+	size_t n_sockets;
 	const json_t *memory; /* while it is loaded; borrowed */
 	bool no_expedite;     /* grace periods take what they take */
 	const bool *stop;     /* as memory */

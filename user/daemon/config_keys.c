@@ -22,7 +22,7 @@ static const struct sl_key top[] = {
 	[SL_CONF_AUDIT] = {"audit", "a list of sinks", "none", BUILT, NULL, NULL},
 	[SL_CONF_METRICS] = {"metrics", "an address, or a mapping of listen and others", "none",
 			     BUILT, NULL, NULL},
-	[SL_CONF_RUNTIMES] = {"runtimes", "a mapping of docker, podman and containerd",
+	[SL_CONF_RUNTIMES] = {"runtimes", "a mapping of docker, podman, containerd and sockets",
 			      "where Debian has them", BUILT, NULL, NULL},
 	[SL_CONF_METER] = {"meter", "a duration, as 10s or 5m, at most 1d", "1m", BUILT, NULL,
 			   NULL},
@@ -93,6 +93,8 @@ static const struct sl_key runtimes[] = {
 			      BUILT, NULL, NULL},
 	[SL_CONF_R_CONTAINERD] = {"containerd", "the path of its state", "/run/containerd", BUILT,
 				  NULL, NULL},
+	[SL_CONF_R_SOCKETS] = {"sockets", "paths of the sockets of engines with Docker's API",
+			       "[/run/docker.sock, /run/podman/podman.sock]", BUILT, NULL, NULL},
 };
 
 static const struct sl_key kubernetes[] = {

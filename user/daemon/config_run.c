@@ -91,10 +91,32 @@ static void containerd_read(struct sl_parser *p, const struct sl_key *key, void 
 	sl_conf_place_read(p, key, &((struct sl_config *)object)->runtimes[SL_CONF_R_CONTAINERD]);
 }
 
+static const char *wrong_socket(const char *text)
+{
+	return text[0] == '/' ? NULL : "the path must be absolute";
+}
+
+static void sockets_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_config *config = object;
+	struct sl_conf_texts texts = {&config->sockets, &config->n_sockets, wrong_socket};
+	struct sl_pos pos = p->yaml.pos;
+
+	config->has_sockets = true;
+	if (p->yaml.type == SL_YAML_LIST)
+		sl_list_read(p, key, sl_conf_text_read, &texts, true);
+	else
+		sl_wrong_value(p, key);
+	if (config->n_sockets > SL_CONFIG_SOCKETS_MAX)
+		sl_error(p->diag, &pos, "sockets: %zu, and no more than %d can be asked", config->n_sockets,
+			 SL_CONFIG_SOCKETS_MAX);
+}
+
 static sl_value_fn *const runtime_values[] = {
 	[SL_CONF_R_DOCKER] = docker_read,
 	[SL_CONF_R_PODMAN] = podman_read,
 	[SL_CONF_R_CONTAINERD] = containerd_read,
+	[SL_CONF_R_SOCKETS] = sockets_read,
 };
 
 void sl_conf_runtimes_read(struct sl_parser *p, const struct sl_key *key, void *object)

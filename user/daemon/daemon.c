@@ -254,11 +254,13 @@ static int timeout(const struct sl_daemon *daemon)
 {
 	int wait = sl_devices_timeout(&daemon->devices);
 	int cgroups = sl_cgroups_timeout(&daemon->cgroups), pods = sl_pods_timeout(daemon);
-	int veths = sl_veths_timeout(daemon);
+	int veths = sl_veths_timeout(daemon), engines = sl_engines_timeout(daemon);
 	__u64 now = sl_now_ns(), left;
 
 	if (wait < 0 || wait > TICK_MS)
 		wait = TICK_MS;
+	if (engines >= 0 && engines < wait)
+		wait = engines;
 	if (cgroups >= 0 && cgroups < wait)
 		wait = cgroups;
 	if (pods >= 0 && pods < wait)
@@ -295,6 +297,7 @@ static bool work(struct sl_daemon *daemon)
 			sl_devices_renew_all(&daemon->devices, false);
 			sl_cgroups_renew_all(&daemon->cgroups);
 			sl_pods_reconcile(daemon);
+			sl_engines_reconcile(daemon);
 			sl_veths_reconcile(daemon);
 		}
 		daemon->reconcile_at_ns = now + RECONCILE_NS;
@@ -303,6 +306,7 @@ static bool work(struct sl_daemon *daemon)
 	turn_ns = daemon->ready ? TURN_NS : ~0ull;
 	sl_devices_work(&daemon->devices, turn_ns); /* first: a new one sends */
 	sl_pods_work(daemon);
+	sl_engines_work(daemon);
 	sl_cgroups_work(&daemon->cgroups, daemon->devices.state, turn_ns);
 	sl_veths_work(daemon);
 	sl_devices_work(&daemon->devices, turn_ns);
@@ -328,6 +332,7 @@ static void stop(struct sl_daemon *daemon)
 	sl_daemon_lookout_close(&daemon->lookout);
 	sl_runs_close(daemon);
 	sl_pods_close(daemon);
+	sl_engines_close(daemon);
 	free(daemon->held);
 	free(daemon->policies);
 	sl_cgroups_close(&daemon->cgroups, daemon->loop);

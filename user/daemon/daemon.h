@@ -12,6 +12,7 @@
  *   server.c   the control socket and its clients; request.c, op_*.c: what they may ask
  *   hand.c    what was attached by hand, over a restart
  *   pods.c    the pods of a node, as cgroups come and the cluster's objects say
+ *   engines.c what container engines call what runs
  *   veths.c   the host's ends of their veths
  *   runs.c    commands that users start (`sluice run`); run_peer.c: who asks
  *   harden.c   what it gives up once it has started
@@ -25,6 +26,7 @@
 #include "audit/targets.h"
 #include "cgroups.h"
 #include "config.h"
+#include "engines.h"
 #include "ledger.h"
 #include "lookout.h"
 #include "loop.h"
@@ -72,6 +74,7 @@ struct sl_daemon {
 	struct sl_daemon_lookout lookout;
 	struct sl_runs runs;
 	struct sl_pods pods;
+	struct sl_engines engines;
 	struct sl_held_veth *held; /* owned */
 	size_t n_held;
 	__u64 held_look_at_ns; /* monotonic: whose they are; 0: nothing to look for, or at once */

@@ -49,16 +49,17 @@ static json_t *config_json(const struct sl_daemon *d)
 		d->loading ? sl_view_time(r->started_s, reading) : NULL, "errors", r->errors);
 }
 
-static json_t *daemon_json(struct sl_daemon *d)
+static json_t *daemon_json(struct sl_daemon *d, json_t *warnings)
 {
 	char since[40];
 
-	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:{s:o, s:i}, s:i, s:i}", "version", SLUICE_VERSION, "pid",
+	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:{s:o, s:i, s:i}, s:o, s:i, s:i}", "version", SLUICE_VERSION, "pid",
 			 (int)getpid(), "since", sl_view_time(d->started_s, since), "config",
 			 config_json(d), "received", sl_json_number(d->received), "foreign_changes",
 			 sl_json_number(d->foreign_changes), "containers", "announced",
 			 sl_json_number(d->cgroups.announced), "unannounced",
-			 (int)sl_cgroups_unannounced(&d->cgroups), "clients",
+			 (int)sl_cgroups_unannounced(&d->cgroups), "missed",
+			 (int)sl_engines_missed(d), "engines", sl_engines_json(d, warnings), "clients",
 			 (int)sl_control_server_clients(d->server), "monitors",
 			 (int)sl_control_server_readers(d->server));
 }
@@ -260,7 +261,7 @@ void sl_op_status(struct sl_caller *client, const json_t *request)
 							    "as `sluice monitor` from before"));
 	warn_of_config(d, warnings);
 	sl_answer(client,
-		  json_pack("{s:o, s:o, s:o, s:o, s:o}", "daemon", daemon_json(d), "targets", targets,
+		  json_pack("{s:o, s:o, s:o, s:o, s:o}", "daemon", daemon_json(d, warnings), "targets", targets,
 			    "sinks", sl_daemon_sinks_json(d, warnings), "kubernetes",
 			    sl_pods_json(d, warnings), "warnings", warnings));
 }

@@ -91,6 +91,7 @@ static void take(struct sl_daemon *daemon, struct sl_config *config, struct sl_d
 	sl_expedite_allow(!config->no_expedite);
 	sl_runs_regroup(daemon);
 	sl_pods_regroup(daemon);
+	sl_engines_regroup(daemon);
 	sl_daemon_set_sinks(daemon);
 	note_success(daemon, diag);
 }

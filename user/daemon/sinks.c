@@ -120,6 +120,7 @@ static int make_text(struct sl_daemon *daemon, struct sl_sink_stats *stats, char
 		.foreign_detaches = daemon->foreign_changes,
 		.containers_announced = daemon->cgroups.announced,
 		.containers_unannounced = sl_cgroups_unannounced(&daemon->cgroups),
+		.containers_missed = sl_engines_missed(daemon),
 		.config = {.known = true,
 			   .ok = daemon->reload.ok,
 			   .reloads = daemon->reload.reloads,

@@ -287,6 +287,9 @@ static void put_all(struct sl_metrics *m, FILE *out, const struct sl_metrics_sna
 	put_one(s, out, "sluice_containers_unannounced", SL_GAUGE,
 		"Targets' containers that run and that no hook announced.",
 		shot->containers_unannounced);
+	put_one(s, out, "sluice_containers_missed", SL_GAUGE,
+		"Targets' containers that run, as their engine says, and whose cgroups were not found.",
+		shot->containers_missed);
 	put_one(s, out, "sluice_foreign_detaches_total", SL_COUNTER,
 		"Programs that somebody took off, and that were put back.", shot->foreign_detaches);
 	put_one(s, out, "sluice_records_total", SL_COUNTER, "Audit records that were made.",

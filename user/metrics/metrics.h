@@ -81,6 +81,7 @@ struct sl_metrics_snapshot {
 	struct sl_metrics_kubernetes kubernetes;
 	__u64 containers_announced; /* by a gate, before they started */
 	__u64 containers_unannounced; /* that run, found by their cgroups */
+	__u64 containers_missed; /* that run as an engine says, and are not found */
 	__u64 foreign_detaches;	/* programs that somebody took off, put back */
 	__u64 records;		/* handed to the sinks */
 };
