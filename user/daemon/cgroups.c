@@ -387,18 +387,13 @@ void sl_cgroups_take_back(struct sl_cgroups *c)
 
 int sl_cgroups_open(struct sl_cgroups *c, int loop, struct sl_diag *diag)
 {
-	struct sl_cgroup2 fs;
-	int err = sl_cgroup2_find(&fs, diag), fd;
+	int err = sl_cgroup_mount(&c->mount, &c->foreign, diag), fd;
 
 	if (err)
 		return err;
-	c->mount = strdup(fs.mount);
-	sl_cgroup2_free(&fs);
 	fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (!c->mount || fd < 0) {
-		err = c->mount ? -errno : -ENOMEM;
-		return sl_error(diag, NULL, "the cgroups cannot be followed: %s", strerror(-err));
-	}
+	if (fd < 0)
+		return sl_error(diag, NULL, "the cgroups cannot be followed: %s", strerror(errno));
 	c->source = (struct sl_loop_source){.fd = fd, .ready = on_news, .context = c};
 	c->scan_at_ns = sl_now_ns();
 	sl_cgroup_found_by(sl_cgroups_where, c);

@@ -86,6 +86,8 @@ struct sl_cgroups {
 	size_t n_groups;
 	char *looks;			/* first_look.h: a directory; owned; NULL: none */
 	char *mount;			/* of cgroup2; owned; NULL: nothing is followed */
+	/* what /proc/PID/cgroup says is no path below it: in a cgroup namespace */
+	bool foreign;
 	struct sl_loop_source source;	/* inotify; fd -1 */
 	struct sl_watched_cgroup *list; /* owned */
 	size_t n;

@@ -176,9 +176,19 @@ static void warn_of_forwarders(const struct sl_daemon *d, json_t *warnings)
 							   d->forwarders.list[i]->path));
 }
 
+static void warn_of_cgroups(const struct sl_daemon *d, json_t *warnings)
+{
+	if (!d->cgroups.mount && (d->cgroups.n_groups || d->pods.on))
+		json_array_append_new(warnings,
+				      json_string("cgroups: NOT ENFORCED: no cgroup2 file system is "
+						  "mounted where sluiced runs; mount one at "
+						  "/sys/fs/cgroup and restart it"));
+}
+
 static void warn_of_open(const struct sl_daemon *d, json_t *warnings)
 {
 	warn_of_forwarders(d, warnings);
+	warn_of_cgroups(d, warnings);
 	for (size_t i = 0; i < d->devices.n_devices; i++) {
 		const struct sl_watched *w = &d->devices.devices[i];
 

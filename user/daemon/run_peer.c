@@ -171,7 +171,8 @@ int sl_run_peer_check(const struct sl_caller *c, const struct sl_run *run, struc
 	char *path = cgroup_of(c->pid);
 	int err;
 
-	if (path && !strncmp(path, "/..", 3)) { /* outside of our cgroup namespace */
+	/* outside of our cgroup namespace, or counted from where our mount does not begin */
+	if (path && (c->daemon->cgroups.foreign || !strncmp(path, "/..", 3))) {
 		free(path);
 		path = NULL;
 	}

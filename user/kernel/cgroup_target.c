@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,6 @@
 #include "policy/text.h"
 #include "state_internal.h"
 
-#define ROOT_ID 1		/* of the hierarchy's root: kernfs_create_root() */
 #define FILEID_KERNFS 0xfe	/* include/linux/exportfs.h */
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
@@ -24,12 +22,11 @@ union handle {
 	char room[sizeof(struct file_handle) + sizeof(__u64)];
 };
 
-static int get_id(int dir_fd, __u64 *id)
+static int get_id(int dir_fd, __u64 *id, int *mount_id)
 {
 	union handle h = {.head.handle_bytes = sizeof(*id)};
-	int mount_id;
 
-	if (name_to_handle_at(dir_fd, "", &h.head, &mount_id, AT_EMPTY_PATH))
+	if (name_to_handle_at(dir_fd, "", &h.head, mount_id, AT_EMPTY_PATH))
 		return errno ? -errno : -EIO;
 	if (h.head.handle_bytes != sizeof(*id) || h.head.handle_type != FILEID_KERNFS)
 		return -EXDEV;
@@ -44,38 +41,17 @@ static bool is_cgroup2(int fd)
 	return !fstatfs(fd, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
-/* The directory of the hierarchy's root; -ENOENT: no mount shows it. */
-static int open_root(void)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	struct mntent *m;
-	int fd = -ENOENT;
-	__u64 id;
-
-	while (fd < 0 && mounts && (m = getmntent(mounts))) {
-		if (strcmp(m->mnt_type, "cgroup2"))
-			continue;
-		fd = open(m->mnt_dir, DIR_FLAGS);
-		if (fd >= 0 && (!is_cgroup2(fd) || get_id(fd, &id) || id != ROOT_ID)) {
-			close(fd);
-			fd = -ENOENT;
-		}
-	}
-	if (mounts)
-		endmntent(mounts);
-	return fd < 0 ? -ENOENT : fd;
-}
-
 /* A path as given, else a name in the hierarchy. */
 static int open_cgroup(const char *path, struct sl_diag *diag)
 {
 	int fd = open(path, DIR_FLAGS), root, err = fd < 0 ? errno : EXDEV;
+	bool whole;
 
 	if (fd >= 0 && is_cgroup2(fd))
 		return fd;
 	if (fd >= 0)
 		close(fd);
-	root = path[0] == '/' ? open_root() : -1;
+	root = path[0] == '/' ? sl_cgroup_open_root(&whole) : -1;
 	if (root >= 0) {
 		fd = openat(root, path[1] ? path + 1 : ".", DIR_FLAGS);
 		close(root);
@@ -88,18 +64,43 @@ static int open_cgroup(const char *path, struct sl_diag *diag)
 	return -err;
 }
 
-/* The ids from this one up to the hierarchy's root: *n of them. */
-static int climb(int dir_fd, __u64 ids[SL_CGROUP_LEVELS], unsigned *n)
+/* Its own id; -ENOENT: the last one was the top of the mount. */
+static int next_id(int fd, int *mount, __u64 *id)
 {
-	int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0), up, err = fd < 0 ? -errno : 0;
+	int now = *mount, err = is_cgroup2(fd) ? get_id(fd, id, &now) : -ENOENT;
+	bool other = *mount >= 0 && now != *mount;
+
+	*mount = now;
+	return err ? err : other ? -ENOENT : 0;
+}
+
+/* Above what the mount shows: known where we are below it ourselves. */
+static int climb_on(__u64 ids[SL_CGROUP_LEVELS], unsigned *n)
+{
+	const __u64 *above;
+	int level = *n ? sl_cgroup_above(ids[*n - 1], &above) : -ENOENT;
+
+	if (level < 0)
+		return -EXDEV;
+	if (*n + (unsigned)level > SL_CGROUP_LEVELS)
+		return -ELOOP;
+	while (level--)
+		ids[(*n)++] = above[level];
+	return 0;
+}
+
+/* The ids from this one up to the hierarchy's root: *n of them, of which the mount shows
+ * *n_shown. */
+static int climb(int dir_fd, __u64 ids[SL_CGROUP_LEVELS], unsigned *n, unsigned *n_shown)
+{
+	int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0), up, err = fd < 0 ? -errno : 0, mount = -1;
 
 	*n = 0;
 	while (!err) {
-		err = *n == SL_CGROUP_LEVELS ? -ELOOP : is_cgroup2(fd) ? get_id(fd, &ids[*n]) :
-									 -EXDEV;
+		err = *n == SL_CGROUP_LEVELS ? -ELOOP : next_id(fd, &mount, &ids[*n]);
 		if (!err && *n && ids[*n] == ids[*n - 1])	/* `..` of a root directory */
-			err = -EXDEV;
-		if (err || ids[(*n)++] == ROOT_ID)
+			err = -ENOENT;
+		if (err || ids[(*n)++] == SL_CGROUP_ROOT_ID)
 			break;
 		up = openat(fd, "..", DIR_FLAGS);
 		if (up < 0) {
@@ -111,7 +112,8 @@ static int climb(int dir_fd, __u64 ids[SL_CGROUP_LEVELS], unsigned *n)
 	}
 	if (fd >= 0)
 		close(fd);
-	return err;
+	*n_shown = *n;
+	return err == -ENOENT ? climb_on(ids, n) : err;
 }
 
 static char *path_of_fd(int fd)
@@ -130,14 +132,15 @@ static char *path_of_fd(int fd)
 static int describe(struct sl_cgroup_target *c)
 {
 	__u64 up[SL_CGROUP_LEVELS];
-	unsigned n, i;
-	int err = climb(c->fd, up, &n);
+	unsigned n, n_shown, i;
+	int err = climb(c->fd, up, &n, &n_shown);
 
 	if (err)
 		return err;
 	for (i = 0; i < n; i++)
 		c->ids[i] = up[n - 1 - i];
 	c->level = n - 1;
+	c->top = n - n_shown;
 	c->id = c->ids[c->level];
 	c->path = path_of_fd(c->fd);
 	return c->path ? 0 : -ENOMEM;
@@ -159,9 +162,9 @@ int sl_cgroup_open_target(const char *path, struct sl_cgroup_target *out, struct
 		sl_error(diag, NULL, "cgroup '%s': deeper than %u levels, which no program follows",
 			 path, SL_CGROUP_LEVELS - 1);
 	else if (err == -EXDEV)
-		sl_error(diag, NULL, "cgroup '%s': its mount does not show the root of the "
-			 "hierarchy, so its place in it is not known; use a mount that does (`mount "
-			 "-t cgroup2 none DIR` outside of a cgroup namespace)", path);
+		sl_error(diag, NULL, "cgroup '%s': its mount shows neither the root of the hierarchy "
+			 "nor a cgroup that this process is in, so its place is not known; use a mount "
+			 "that does (`mount -t cgroup2 none DIR`)", path);
 	else if (err == -EPERM)
 		sl_error(diag, NULL, "cgroup '%s': its id cannot be asked for (name_to_handle_at): a "
 			 "seccomp profile refuses that; give sluice one that does not (Kubernetes: "
@@ -206,8 +209,9 @@ static int open_if_it_is(const char *path, __u64 id)
 {
 	int fd = open(path, DIR_FLAGS);
 	__u64 found;
+	int mount;
 
-	if (fd >= 0 && !get_id(fd, &found) && found == id)
+	if (fd >= 0 && !get_id(fd, &found, &mount) && found == id)
 		return fd;
 	if (fd >= 0)
 		close(fd);
@@ -254,16 +258,17 @@ static int open_as_found(__u64 id)
 int sl_state_open_cgroup_id(__u64 id)
 {
 	int root, fd = open_as_found(id);
+	bool whole;
 
 	if (fd != -ENOENT)
 		return fd;
-	root = open_root();
+	root = sl_cgroup_open_root(&whole);
 	if (root < 0)
 		return root;
 	fd = open_handle(root, id);
 	if (fd == -EPERM) {		/* without CAP_DAC_READ_SEARCH, which sluiced gives up */
 		fd = search(root, id, 0);
-		return fd == -ENOENT ? -ESTALE : fd;
+		return fd == -ENOENT && whole ? -ESTALE : fd;
 	}
 	close(root);
 	return fd;

@@ -107,6 +107,7 @@ struct sl_cgroup_target {
 	int fd;			/* owned: the directory */
 	__u64 id;
 	unsigned level;		/* the hierarchy's root is 0 */
+	unsigned top;		/* the level of the highest one that its mount shows */
 	__u64 ids[SL_CGROUP_LEVELS]; /* of the cgroups on its path; ids[level] is id */
 	/* Cookie of the network namespace that the workload's sockets are taken to be of, for
 	 * a new target; those made elsewhere are told apart. 0: the caller's. */
@@ -115,12 +116,20 @@ struct sl_cgroup_target {
 
 /*
  * Opens a cgroup by the path of its directory, or by its name in the hierarchy
- * (`/a/b` as /proc/PID/cgroup has it). -ENOENT, -ENOTDIR, -EXDEV (no cgroup2, or a
- * mount that hides the hierarchy's root), -ELOOP (too deep), with the reason in diag.
+ * (`/a/b` as /proc/PID/cgroup has it). -ENOENT, -ENOTDIR, -EXDEV (no cgroup2, or a mount
+ * that shows neither the hierarchy's root nor a cgroup that we are in), -ELOOP (too deep), with the reason in diag.
  * Close with sl_cgroup_close_target.
  */
 int sl_cgroup_open_target(const char *path, struct sl_cgroup_target *out, struct sl_diag *diag);
 void sl_cgroup_close_target(struct sl_cgroup_target *cgroup);
+
+/*
+ * The mount of cgroup2 that shows most: the hierarchy from its root, else from a cgroup that
+ * we are in, else any, whose cgroups sl_cgroup_open_target then refuses; *point is owned.
+ * *foreign: paths of /proc/PID/cgroup are no paths below it, since a cgroup namespace counts
+ * them from elsewhere. -errno with the reason in diag: there is none.
+ */
+int sl_cgroup_mount(char **point, bool *foreign, struct sl_diag *diag);
 
 /*
  * Makes the cgroup obey the table, which was compiled without a binding. One that has a

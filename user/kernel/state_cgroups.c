@@ -160,16 +160,26 @@ static int attach_at(struct sl_state *s, const struct sl_cgroup_target *cgroup,
 	return err;
 }
 
+/* Where the programs are to be, or are. */
+static int explain_point(const struct sl_cgroup_target *cgroup, int err, struct sl_diag *diag)
+{
+	if (err != -EXDEV)
+		sl_say_why(diag, cgroup->path, err);
+	else
+		sl_error(diag, NULL, "cgroup '%s': a cgroup above all that its mount shows carries the "
+			 "programs, and the same pins; give it its policy where that one is seen",
+			 cgroup->path);
+	return err;
+}
+
 static int attach_new(struct sl_state *s, const struct sl_cgroup_target *cgroup,
 		      const struct sl_table *table, __u32 *slot, struct sl_diag *diag)
 {
 	struct sl_point_place place;
 	int err = sl_state_find_point(s, cgroup, &place);
 
-	if (err) {
-		sl_say_why(diag, cgroup->path, err);
-		return err;
-	}
+	if (err)
+		return explain_point(cgroup, err, diag);
 	if (place.id != cgroup->id)	/* two on its path: one that was left half folded */
 		sl_state_fold_points(s, &place, cgroup);
 	err = attach_at(s, cgroup, &place, table, slot, diag);
@@ -190,7 +200,7 @@ static int repair(struct sl_state *s, const struct sl_cgroup_target *cgroup,
 		return 0;
 	err = sl_state_open_point(cgroup, t->point_level, &place);
 	if (err)
-		return err;
+		return explain_point(cgroup, err, diag);
 	err = sl_state_ensure_links(s, place.id, place.fd, diag);
 	if (!err)
 		err = sl_state_write_levels(s, place.id, place.level, diag);

@@ -358,9 +358,22 @@ bool sl_state_has_witness(const struct sl_state *s, __u64 id);
 /* All links of this program's hook run this one from now on. */
 int sl_state_update_links(const struct sl_state *s, const char *program, int fd);
 
+/* ---- cgroup_place.c ---- */
+
+#define SL_CGROUP_ROOT_ID 1	/* of the hierarchy's root: kernfs_create_root() */
+
+/* The level of a cgroup that we are in, and the ids from the root (0) to us, which are the
+ * callee's. -ENOENT: we are not in it, or may not ask (CAP_BPF, CAP_PERFMON). */
+int sl_cgroup_above(__u64 id, const __u64 **ids);
+
+/* The directory of the hierarchy's root, else (*whole false) of the highest cgroup that a
+ * mount shows and that we are in; -ENOENT. */
+int sl_cgroup_open_root(bool *whole);
+
 /* ---- cgroup_target.c ---- */
 
-/* The directory of a cgroup, or -errno; -ESTALE: it has been removed. */
+/* The directory of a cgroup, or -errno; -ESTALE: it has been removed; -ENOENT: that cannot be
+ * told, since no mount shows all that there are. */
 int sl_state_open_cgroup_id(__u64 id);
 /* False also if it cannot be told. */
 bool sl_state_is_below(__u64 id, __u64 above, unsigned above_level);

@@ -33,7 +33,9 @@ static int open_above(int fd, unsigned levels)
 int sl_state_open_point(const struct sl_cgroup_target *cgroup, unsigned level,
 			struct sl_point_place *place)
 {
-	int fd = level <= cgroup->level ? open_above(cgroup->fd, cgroup->level - level) : -EINVAL;
+	int fd = level > cgroup->level ? -EINVAL :
+		 level < cgroup->top   ? -EXDEV :
+					 open_above(cgroup->fd, cgroup->level - level);
 
 	if (fd < 0)
 		return fd;
