@@ -253,7 +253,7 @@ $(O)/sluice-alerts: $(ALERTS_OBJ) $(O)/libsluice.a
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS) $(ALERT_LIBS)
 
 # It starts with every container: what it does not need is not linked.
-$(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/user/gate/ask.o $(O)/libsluice.a
+$(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/user/gate/ask.o $(O)/user/gate/late.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson
 
@@ -262,7 +262,7 @@ $(O)/sluice-mounts: $(O)/user/programs/mounts.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -Wl,-z,now -o $@ $^ -lseccomp
 
-$(O)/sluice-cni: $(O)/user/gate/cni.o $(O)/user/gate/ask.o $(O)/libsluice.a
+$(O)/sluice-cni: $(O)/user/gate/cni.o $(O)/user/gate/ask.o $(O)/user/gate/late.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson -lmnl
 

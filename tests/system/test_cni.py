@@ -12,6 +12,7 @@ import time
 import pytest
 
 from devlab import Namespace
+from gatelab import BLOCKED, syslog
 from lab import SLUICE, sh
 
 CNI = os.environ.get("SLUICE_CNI", str(pathlib.Path(SLUICE).parent / "sluice-cni"))
@@ -22,11 +23,11 @@ ENVIRONMENT = {"CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/pro
                "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_UID=u-1"}
 
 
-def run(command, text=None, version="0.4.0", more="", result=RESULT, environment=None):
+def run(command, text=None, version="0.4.0", more="", result=RESULT, environment=None, before=()):
     if text is None:
         previous = f', "prevResult" : {result} ' if result else ""
         text = f'{{"cniVersion": "{version}", "name": "pods", "type": "sluice-cni"{more}{previous}}}'
-    done = subprocess.run([CNI], input=text, text=True, capture_output=True, check=False, timeout=30,
+    done = subprocess.run([*before, CNI], input=text, text=True, capture_output=True, check=False, timeout=30,
                           env={"CNI_COMMAND": command, **(ENVIRONMENT if environment is None
                                                          else environment)})
     return done.returncode, done.stdout
@@ -127,6 +128,36 @@ def test_sluiced_does_not_answer_in_time(path):
         error(run("ADD", more=at(path, ', "timeout": 1')), 11, "in time")
         assert time.monotonic() - begun < 1.5
         assert run("ADD", more=at(path, ', "timeout": 1, "failOpen": true')) == (0, RESULT)
+
+
+def test_every_command_is_as_bounded(path):
+    """DEL ends well all the same, so that a pod can go; STATUS fails in either mode."""
+    with daemon(path, {"ok": True}, 1.5):
+        for mode in ("false", "true"):
+            more = at(path, f', "timeout": 1, "failOpen": {mode}')
+            assert run("DEL", more=more) == (0, "")
+            error(run("STATUS", version="1.1.0", more=more), 50, "in time", "1.1.0")
+        error(run("CHECK", more=at(path, ', "timeout": 1')), 11, "in time")
+        assert run("CHECK", more=at(path, ', "timeout": 1, "failOpen": true')) == (0, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a mount namespace: needs root")
+@pytest.mark.parametrize("mode, level, words", [("false", 27, "in time"), ("true", 28, "NOT judged")])
+def test_a_late_answer_is_in_syslog(path, tmp_path, mode, level, words):
+    more = at(path, f', "timeout": 1, "failOpen": {mode}')
+    with daemon(path, {"ok": True}, 1.5), syslog(tmp_path) as (before, said):
+        status, out = run("ADD", more=more, before=before)
+    assert status == (mode == "false") and (out == RESULT) == (mode == "true")
+    assert len(said) == 1 and said[0].startswith(f"<{level}>") and "sluice-cni[" in said[0], said
+    assert "ADD of c1: sluiced does not answer in time" in said[0] and words in said[0], said
+
+
+def test_a_runtime_that_blocks_the_alarm(path):
+    """The mask of signals is inherited."""
+    with daemon(path, {"ok": True}, 3):
+        begun = time.monotonic()
+        error(run("ADD", more=at(path, ', "timeout": 1'), before=BLOCKED), 11, "in time")
+        assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("more, code, words", [

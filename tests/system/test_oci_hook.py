@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from gatelab import BLOCKED, syslog
 from lab import cgroup2, until
 from ocilab import ALL, HOOK, NONE, PROBE, SOME, OciHost, Podman, policy
 
@@ -130,6 +131,20 @@ def test_daemon_that_stands_still_is_waited_for_a_bounded_time(host):
     assert host.arrived() == [0, 0, 0]
     assert said(host.run_container("agent-1", *host.hook, "--timeout", "1", "--fail-open")) == ALL
     host.daemon.signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("mode, level, words", [((), 27, "does not start"), (("--fail-open",), 28, "WITHOUT its policy")])
+def test_what_is_late_is_in_syslog(tmp_path, mode, level, words):
+    """Standard input does not end; and whoever starts the hook blocks the signal that ends it."""
+    with syslog(tmp_path) as (before, told):
+        hook = subprocess.Popen([*before, *BLOCKED, HOOK, "--timeout", "1", *mode], text=True,
+                                stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        code = hook.wait(30)
+        said = hook.stderr.read()
+        hook.stdin.close()
+        hook.stderr.close()
+    assert code == (not mode) and words in said, said
+    assert len(told) == 1 and told[0].startswith(f"<{level}>") and "sluice-oci-hook[" in told[0] and words in told[0]
 
 
 def test_kill_and_restart_change_nothing_for_what_runs(host):

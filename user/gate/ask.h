@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What the gates share: one question to sluiced. The bound on it is the caller's alarm(2). */
+/* What the gates share: one question to sluiced. The bound on it is late.h's. */
 #ifndef SLUICE_GATE_ASK_H
 #define SLUICE_GATE_ASK_H
 

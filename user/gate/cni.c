@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +14,11 @@
 #include <unistd.h>
 
 #include "ask.h"
+#include "late.h"
 #include "target/veth.h"
 
 #define NEWEST "1.1.0"
+#define OPENED ": the veth is NOT judged before its pod starts (failOpen)"
 static const char versions[] =
 	"\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"" NEWEST "\"";
 
@@ -40,7 +41,8 @@ struct plugin {
 	const char *version; /* that the configuration asks for */
 	const char *result;  /* prevResult, in text; NULL: none */
 	size_t result_len;
-	bool open; /* fails open */
+	bool open;  /* fails open */
+	char *late; /* the error that is said when the time is over; owned */
 };
 
 /* ---- what is said ---- */
@@ -76,42 +78,43 @@ static int unanswered(const struct plugin *p, int code)
 	openlog("sluice-cni", LOG_PID, LOG_DAEMON);
 	syslog(p->open ? LOG_WARNING : LOG_ERR, "%s of %s: %s%s", p->command,
 	       getenv("CNI_CONTAINERID"), p->gate.why,
-	       p->open ? ": the veth is NOT judged before its pod starts (failOpen)" : "");
+	       p->open ? OPENED : "");
 	closelog();
 	return p->open ? succeed(p) : fail(p, code, p->gate.why);
 }
 
 /* ---- the bound on all of it ---- */
 
-static char *late_text;
-static size_t late_len;
-static int late_status = 1;
+#define LATE "sluiced does not answer in time"
+#define LATE_WHY LATE " (is it well? `sluice status`)"
 
-static void on_late(int signal_number)
+/* Before the configuration is read nothing is known but that it does not come. */
+static void bound_reading(void)
 {
-	ssize_t ignored = late_text ? write(STDOUT_FILENO, late_text, late_len) : 0;
+	const struct sl_gate_late late = {
+		.who = "sluice-cni", .log = "standard input does not end", .status = 1};
 
-	(void)signal_number;
-	(void)ignored;
-	_exit(late_status);
+	sl_gate_bound(SL_GATE_SECONDS_MAX, &late);
 }
 
-/* What is said if the time is over; it cannot be made then. */
-static void prepare_late(const struct plugin *p)
+/* What is said if the time is over: as without sluiced. */
+static void bound(struct plugin *p, unsigned seconds)
 {
-	json_t *error;
+	bool add = !strcmp(p->command, "ADD"), del = !strcmp(p->command, "DEL"),
+	     status = !strcmp(p->command, "STATUS"), open = del || (p->open && !status);
+	const char *container = getenv("CNI_CONTAINERID");
+	static char log[256];
+	struct sl_gate_late late = {
+		.who = "sluice-cni", .log = log, .fd = STDOUT_FILENO, .status = open ? 0 : 1};
+	json_t *error = open ? NULL : error_json(p, status ? UNAVAILABLE : LATER, LATE_WHY);
 
-	if (p->open) {
-		late_text = strcmp(p->command, "ADD") ? NULL : (char *)p->result;
-		late_len = p->result_len;
-		late_status = 0;
-		return;
-	}
-	error = error_json(p, LATER,
-			   "sluiced does not answer in time (is it well? `sluice status`)");
-	late_text = error ? json_dumps(error, JSON_COMPACT) : NULL;
-	late_len = late_text ? strlen(late_text) : 0;
+	snprintf(log, sizeof(log), "%s of %.80s: " LATE "%s", p->command,
+		 container ? container : "?", open && !del ? OPENED : "");
+	p->late = error ? json_dumps(error, JSON_COMPACT) : NULL;
+	late.said = !open ? p->late : add ? p->result : NULL;
+	late.said_len = !open && p->late ? strlen(p->late) : p->result_len;
 	json_decref(error);
+	sl_gate_bound(seconds, &late);
 }
 
 /* ---- the configuration ---- */
@@ -296,14 +299,17 @@ static int ask(struct plugin *p)
 	json_t *request, *answer;
 	int code;
 
-	if (!ends)
+	if (!ends) {
+		sl_gate_in_time();
 		return unanswered(p, LATER);
+	}
 	request = json_pack("{s:i, s:s, s:s, s:s?, s:o, s:o, s:o, s:o}", "sluice", 1, "op",
 			    status ? "hello" : "cni", "command", p->command, "container",
 			    getenv("CNI_CONTAINERID"), "uid", argument("K8S_POD_UID"), "namespace",
 			    argument("K8S_POD_NAMESPACE"), "name", argument("K8S_POD_NAME"),
 			    "devices", ends);
 	answer = request ? sl_gate_ask(&p->gate, request) : NULL;
+	sl_gate_in_time();
 	if (!strcmp(p->command, "DEL"))
 		code = 0; /* the device goes, whoever is there to hear of it */
 	else if (status)
@@ -347,8 +353,7 @@ static int run(struct plugin *p)
 	unsigned seconds = SL_GATE_SECONDS;
 	int code;
 
-	signal(SIGALRM, on_late);
-	alarm(SL_GATE_SECONDS_MAX);
+	bound_reading();
 	if (!strcmp(p->command, "VERSION")) {
 		printf("{\"cniVersion\":\"" NEWEST "\",\"supportedVersions\":[%s]}\n", versions);
 		return 0;
@@ -361,8 +366,7 @@ static int run(struct plugin *p)
 			      missing(p->command));
 		return fail(p, ENVIRONMENT, p->gate.why);
 	}
-	prepare_late(p);
-	alarm(seconds);
+	bound(p, seconds);
 	return strcmp(p->command, "GC") ? ask(p) : 0;
 }
 
@@ -388,5 +392,6 @@ int main(void)
 	status = run(&plugin);
 	json_decref(plugin.config);
 	free(plugin.text);
+	free(plugin.late);
 	return status;
 }

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -14,6 +13,7 @@
 
 #include "ask.h"
 #include "container/container.h"
+#include "late.h"
 #include "target/cgroup.h"
 
 static const char usage[] =
@@ -46,21 +46,24 @@ struct hook {
 
 /* ---- the bound on all of it ---- */
 
-static const char late_closed[] = "sluice-oci-hook: sluiced does not answer in time: the container "
-				  "does not start (is sluiced well? `sluice status`)\n";
-static const char late_open[] = "sluice-oci-hook: sluiced does not answer in time: the container "
-				"starts WITHOUT its policy (--fail-open)\n";
-static int late_status;
+#define LATE "sluiced does not answer in time: the container "
+#define LATE_CLOSED LATE "does not start (is sluiced well? `sluice status`)"
+#define LATE_OPEN LATE "starts WITHOUT its policy (--fail-open)"
 
-/* Standard input, the socket and the disk alike can make us wait. */
-static void on_late(int signal_number)
+static void bound(const struct hook *hook, unsigned seconds)
 {
-	const char *text = late_status ? late_closed : late_open;
-	ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+	const char *said = hook->open ? "sluice-oci-hook: " LATE_OPEN "\n" :
+					"sluice-oci-hook: " LATE_CLOSED "\n";
+	const struct sl_gate_late late = {
+		.who = "sluice-oci-hook",
+		.log = hook->open ? LATE_OPEN : LATE_CLOSED,
+		.said = said,
+		.said_len = strlen(said),
+		.fd = STDERR_FILENO,
+		.status = hook->open ? 0 : 1,
+	};
 
-	(void)signal_number;
-	(void)ignored;
-	_exit(late_status);
+	sl_gate_bound(seconds, &late);
 }
 
 /* ---- the state ---- */
@@ -198,15 +201,13 @@ static int run(struct hook *hook, unsigned seconds)
 	int err = -1;
 	char *cgroup;
 
-	late_status = hook->open ? 0 : 1;
-	signal(SIGALRM, on_late);
-	alarm(seconds);
+	bound(hook, seconds);
 	if (!read_state(hook)) {
 		cgroup = find_cgroup(hook);
 		err = cgroup ? ask(hook, cgroup) : -1;
 		free(cgroup);
 	}
-	alarm(0);
+	sl_gate_in_time();
 	err = finish(hook, err);
 	json_decref(hook->state);
 	sl_container_free(&hook->container);
