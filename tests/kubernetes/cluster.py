@@ -209,9 +209,10 @@ class Cluster:
             os.kill(int(pid), sign)
         made.wait(WAIT_S)
 
-    def restart_node(self, network):
+    def restart_node(self, network, first=lambda: None):
         """As a boot: no process of a pod, no pin, nothing of the runtime's in /run, no pod's device.
-        What arrived before is forgotten. The control plane is elsewhere, and goes on."""
+        What arrived before is forgotten. first: what starts before the runtime and the kubelet do.
+        The control plane is elsewhere, and goes on."""
         self.stop("kubelet")
         self.stop("containerd")
         self.run("sh", "-c", SHIMS)
@@ -222,18 +223,21 @@ class Cluster:
                  check=False)
         self.write_network(network)
         self.outside.forget()
+        first()
         self.start("containerd", "--config", "/run/containerd.toml")
         self.answers("containerd", "ctr", "version")
         self.start_program("kubelet")
 
     def end_pods(self):
         """True: nothing runs any more, and nothing is left of their cgroups."""
+        if self.systemd:
+            self.run("systemctl", "stop", "kubepods.slice", check=False)
         for path in self.cgroups():
             if "/kubepods" in path:
                 for pid in (pathlib.Path(path) / "cgroup.procs").read_text().split():
                     os.kill(int(pid), signal.SIGKILL)
         for top in self.hierarchies():
-            for path, _, _ in os.walk(f"{top}{self.top}/kubepods", topdown=False):
+            for path, _, _ in os.walk(f"{top}{self.top}/{os.path.basename(self.pods)}", topdown=False):
                 removed(path)
         return not any("/kubepods" in path for path in self.cgroups())
 

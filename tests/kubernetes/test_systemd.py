@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """A kubelet and a containerd with systemd's cgroups, on a node whose process 1 is systemd and whose
 hierarchies begin at a cgroup of this machine's."""
+import ipaddress
 import json
 import pathlib
 import tempfile
@@ -14,7 +15,8 @@ from conftest import kubernetes
 from lab import SLUICE, cgroup2, until
 from outside import ALLOWED, HERE4, HERE6
 from pods_modes import CART
-from probes import AGAIN
+from probes import AGAIN, ALL, ONLY_ALLOWED
+
 STATIC = ("static", "static-host")
 CONFIG = """\
 sluiced: 1
@@ -62,8 +64,12 @@ class Unit:
     def said(self):
         return (self.cluster.files / "run" / "sluiced.log").read_text()
 
-    def stop(self):
+    def halt(self):
+        """What is judged stays judged."""
         self.cluster.run("systemctl", "stop", "sluiced")
+
+    def stop(self):
+        self.halt()
         self.cluster.run(SLUICE, "detach", "--all")
 
     def status(self):
@@ -96,9 +102,54 @@ def mirrors(cluster):
     return found if all(f and f["status"].get("phase") == "Running" for f in found) else None
 
 
+class Networks:
+    """Holds the addresses of some networks."""
+
+    def __init__(self, *networks):
+        self.networks = [ipaddress.ip_network(n) for n in networks]
+
+    def __contains__(self, address):
+        return any(ipaddress.ip_address(address) in n for n in self.networks)
+
+
+SENDERS = {STATIC[0]: Networks(settings.PODS4, settings.PODS6), STATIC[1]: Networks(settings.NODE4, settings.NODE6)}
+
+
+def arrived(cluster):
+    """By pod, what came from it since the node has started."""
+    return {name: set(cluster.outside.arrived(senders)) for name, senders in SENDERS.items()}
+
+
+def becomes(cluster, want):
+    """Both pods send that, and until then nothing else."""
+    def look():
+        now = arrived(cluster)
+        assert all(sent <= want for sent in now.values()), now
+        return all(sent == want for sent in now.values())
+    return until(look, 120, 0.2)
+
+
+def test_static_pods_from_boot(cluster, unit):
+    """The unit is there before the runtime and the kubelet are: nothing comes of a static pod but what its policy
+    allows, in its own network or the node's, from its first action on. First without, by the same boot."""
+    put_static(cluster)
+    cluster.restart_node(settings.CNI)
+    assert becomes(cluster, ALL), (arrived(cluster), cluster.said("kubelet"))
+    for _ in range(2):
+        cluster.restart_node(settings.CNI, first=unit.start)
+        assert becomes(cluster, ONLY_ALLOWED), (arrived(cluster), unit.pods(), cluster.said("kubelet"))
+        assert until(lambda: unit.status()["kubernetes"]["ready"], 60, 0.5), unit.status()
+        assert becomes(cluster, ONLY_ALLOWED), arrived(cluster)
+        for name in STATIC:
+            assert not unit.pods()[name]["open_s"], unit.pods()[name]
+        unit.halt()
+    put_static(cluster, there=False)
+    unit.stop()
+
+
 def test_pods_of_the_systemd_driver(cluster, unit):
-    """Found and named without a configuration of places. Since this sluiced sees a part of the hierarchy alone, as
-    in kind's nodes, no socket is judged: it says so of each, and the node is not ready."""
+    """Found and named without a configuration of places, and judged though this sluiced sees a part of the hierarchy
+    alone, as in kind's nodes. They ran before: status says for how long."""
     put_static(cluster)
     assert until(lambda: mirrors(cluster), 120, 0.5), cluster.said("kubelet")
     unit.start()
@@ -110,7 +161,8 @@ def test_pods_of_the_systemd_driver(cluster, unit):
         assert slice_name == f"kubepods-besteffort-pod{found['uid']}.slice" and len(found["uid"]) == 32
         assert found["host_network"] == (name == STATIC[1])
         assert until(lambda name=name: unit.pods()[name]["open_s"] > 0, 20)
-        assert until(lambda name=name: "does not show" in (unit.pods()[name]["why"] or ""), 20), unit.pods()
+    assert until(lambda: unit.status()["kubernetes"]["ready"], 60, 0.5), unit.status()
     status = unit.status()
-    assert any(w.startswith("/kubepods.slice: NOT ENFORCED") for w in status["warnings"]), status["warnings"]
-    assert not status["kubernetes"]["ready"]
+    assert not [w for w in status["warnings"] if "NOT ENFORCED" in w], status["warnings"]
+    cluster.outside.forget()
+    assert becomes(cluster, ONLY_ALLOWED), arrived(cluster)
