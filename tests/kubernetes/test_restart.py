@@ -2,15 +2,18 @@
 """A node that starts: everything of /run is gone, the pins too, and its pods come back by
 themselves. With sluice-cni on its disk none of them sends before it is judged."""
 import ipaddress
+import json
 
 import pytest
 
 import settings
+from cluster import pod
 from lab import until
 from outside import ALLOWED, DENIED
 from pods_modes import Api, call_back, send_away
 from probes import AGAIN, ONLY_ALLOWED, sends
 
+STATIC = ("static", "static-host")
 NETWORKS = [ipaddress.ip_network(n) for n in (settings.PODS4, settings.PODS6)]
 
 
@@ -37,20 +40,46 @@ def events(cluster):
     return cluster.kubectl("get", "events", "-o", "jsonpath={.items[*].message}").stdout
 
 
-def test_a_node_that_starts(cluster, pods, start):
-    """First with the gate open, which shows what the first action of the pod is; then as it is."""
+@pytest.fixture
+def static(cluster):
+    """One in its own network, one in the node's; both are in the kubelet's folder when it starts."""
+    folder = cluster.files / settings.STATIC.strip("/")
+    for name in STATIC:
+        (folder / f"{name}.json").write_text(json.dumps(pod(
+            name, "sh", "-c", AGAIN, labels={"app": "cart"}, hostNetwork=name == STATIC[1], restartPolicy="Always")))
+    yield
+    for name in STATIC:
+        (folder / f"{name}.json").unlink()
+    assert until(lambda: not any(cluster.get("pod", f"{name}-{settings.NODE}") for name in STATIC), 120, 0.5)
+
+
+def open_seconds(pods):
+    """By name: for how long each pod of the namespace was judged by nobody."""
+    return {p["name"]: p["open_s"] for p in pods.kubernetes()["pods"] if p["namespace"] == "default"}
+
+
+def test_a_node_that_starts(cluster, pods, start, static):  # pylint: disable=unused-argument
+    """First with the gate open, which shows what the first action of a pod is; then as it is. A static pod with a
+    network of its own is held as any other; one on the node's network is open until then, and listed."""
     made = start("boot", "sh", "-c", AGAIN, labels={"app": "cart"}, restartPolicy="Always")
     assert sends(cluster, made, ONLY_ALLOWED)
     send_away(pods.daemon)
     try:
         restart(cluster, closed=False)
-        assert until(lambda: of_pods(cluster, DENIED), 120, 0.5), cluster.said("kubelet")
+        assert until(lambda: len(of_pods(cluster, DENIED)) == 4, 120, 0.5), cluster.said("kubelet")
         restart(cluster, closed=True)
         assert until(lambda: "sluiced cannot be reached" in events(cluster), 120, 0.5), events(cluster)
+        assert until(lambda: settings.NODE4 in cluster.outside.senders(DENIED), 120, 0.5), cluster.said("kubelet")
         assert not of_pods(cluster, ALLOWED) | of_pods(cluster, DENIED)
     finally:
         call_back(pods.daemon)
-    assert until(lambda: len(of_pods(cluster, ALLOWED)) == 2, 120, 0.5), events(cluster)
+    assert until(lambda: len(of_pods(cluster, ALLOWED)) == 4, 120, 0.5), events(cluster)
     assert not of_pods(cluster, DENIED)
     assert until(lambda: pods.kubernetes()["ready"], 60, 0.5)
     assert not of_pods(cluster, DENIED)
+    opened = open_seconds(pods)
+    assert opened[f"{STATIC[1]}-{settings.NODE}"] > 0, opened
+    assert opened["boot"] == opened[f"{STATIC[0]}-{settings.NODE}"] == 0, opened
+    cluster.outside.forget()
+    assert until(lambda: settings.NODE4 in cluster.outside.senders(ALLOWED), 60, 0.5)
+    assert not {settings.NODE4, settings.NODE6} & cluster.outside.senders(DENIED)

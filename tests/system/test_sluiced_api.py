@@ -71,7 +71,8 @@ def told(node, pod, **labels):
     node.cluster.put("pods", {
         "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "labels": labels},
         "spec": {"nodeName": "node-a", "containers": [{"name": "c"}]},
-        "status": {"phase": "Running", "podIP": "10.244.0.200", "hostIP": "10.9.9.9"}})
+        "status": {"phase": "Running", "podIP": "10.244.0.200", "hostIP": "10.9.9.9",
+                   "startTime": "2020-01-01T00:00:00Z"}})     # which a start of the node does not change
 
 
 def up_again(node):
@@ -117,6 +118,25 @@ def test_judged_from_the_first_packet(node):
     becomes(pod, WIDE)
     node.cluster.delete("egresspolicies", "shop/web")
     becomes(pod, ALL)
+
+
+def test_how_long_a_pod_was_open(node):
+    """It is from its first process on that it could send."""
+    early = node.pod("early", labels={"app": "web"})
+    early.start()
+    assert early.probe() == ALL
+    node.start_daemon()
+    late = node.pod("late", labels={"app": "web"})
+    for pod in (early, late):
+        told(node, pod, app="web")
+    node.known(late)
+    late.start(wait=False)
+    assert late.probe() == SOME
+    becomes(early, SOME)
+    assert node.known(late)["open_s"] == 0
+    assert 0 < node.known(early)["open_s"] < 100
+    listed = [w for w in node.full_status()["warnings"] if "before anything judged it" in w]
+    assert len(listed) == 1 and "shop/early" in listed[0], listed
 
 
 def test_a_pod_that_the_server_has_not_named_is_denied(node):

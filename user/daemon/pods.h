@@ -10,6 +10,7 @@
  *   pods_source.c the runtime and the objects, opened and closed as the configuration says
  *   pod_policy.c  one pod: who it is, its policy, its end
  *   pods_view.c   as status and metrics show them
+ *   pods_since.c  how long they ran before they were judged
  *
  * A pod that is gone stays in the list until its target is: its last socket may be open.
  */
@@ -40,6 +41,7 @@ struct sl_pod {
 	bool host_network, exempt;
 	bool told;	 /* that it is judged by its own policy */
 	__s64 started_s; /* Unix time; 0: not known */
+	__u64 runs_since_ns; /* boot time, of its first process; 0: none was seen */
 	char *text;	 /* of the policy that it has; owned; NULL: none of its own */
 	char *cluster;	 /* what ClusterEgressPolicies say in it; owned; NULL: none selects it */
 	bool has_cluster; /* that is what they say now */
@@ -117,6 +119,12 @@ bool sl_pod_may_annotate(void *context, const char *namespace);
 bool sl_pods_is_exempt(const struct sl_daemon *daemon, const char *uid, const char *namespace);
 /* The runtime's pods as objects; a new reference, NULL: no memory. */
 json_t *sl_pods_objects(const struct sl_pods *pods, const struct sl_config_kubernetes *config);
+
+/* ---- pods_since.c ---- */
+
+/* Seconds, rounded up, for which a pod ran before anything judged it; 0: it was judged from its
+ * start on, or ran less than a tick before. */
+__s64 sl_pods_open_s(struct sl_daemon *daemon, struct sl_pod *pod);
 
 /* ---- pods_view.c ---- */
 

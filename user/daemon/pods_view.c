@@ -128,47 +128,6 @@ static size_t old_places(struct sl_daemon *d, json_t *warnings)
 	return all.n;
 }
 
-/* ---- since when ---- */
-
-/* Unix time since when a cgroup's own target, or that of one above, judges it; 0: none does. */
-struct judged {
-	const char *path;
-	const struct sl_cgroups *cgroups;
-	__u64 since_ns; /* boot time */
-};
-
-static bool is_above(const char *above, const char *path)
-{
-	size_t n = strlen(above);
-
-	return !strncmp(path, above, n) && (path[n] == '/' || !path[n]);
-}
-
-static void look_since(void *context, const struct sl_target_view *view)
-{
-	struct judged *j = context;
-	const struct sl_watched_cgroup *w;
-
-	if (view->target.kind != SL_TARGET_CGROUP || !view->attached)
-		return;
-	w = sl_cgroups_find((struct sl_cgroups *)j->cgroups, view->target.cgroup_id);
-	if (w && is_above(w->path, j->path) && (!j->since_ns || view->target.since_ns < j->since_ns))
-		j->since_ns = view->target.since_ns;
-}
-
-/* Seconds for which a pod ran before anything judged it. */
-static __s64 open_for(struct sl_daemon *d, const struct sl_pod *pod)
-{
-	struct judged j = {.path = pod->path, .cgroups = &d->cgroups};
-	__s64 since;
-
-	if (!pod->started_s)
-		return 0;
-	sl_state_targets(d->devices.state, look_since, &j);
-	since = j.since_ns ? (sl_boot_epoch_ns() + (__s64)j.since_ns) / 1000000000 : time(NULL);
-	return since > pod->started_s ? since - pod->started_s : 0;
-}
-
 /* ---- status ---- */
 
 static const char *netns_of(const struct sl_pods *p, const char *uid)
@@ -222,13 +181,13 @@ static void warn_of_no_veth(const struct sl_daemon *d, const struct sl_pod *pod,
 					   "(docs/kubernetes.md)", pod->namespace, pod->name));
 }
 
-static json_t *pod_json(struct sl_daemon *d, const struct sl_pod *pod, json_t *warnings)
+static json_t *pod_json(struct sl_daemon *d, struct sl_pod *pod, json_t *warnings)
 {
 	static const char *const names[] = {
 		[SL_POD_JUDGED] = "judged", [SL_POD_UNKNOWN] = "unknown", [SL_POD_REFUSED] = "refused",
 		[SL_POD_EXEMPT] = "exempt", [SL_POD_ENDED] = "ended",
 	};
-	__s64 open_s = open_for(d, pod);
+	__s64 open_s = sl_pods_open_s(d, pod);
 	const char *why;
 	enum sl_pod_state state = state_of(d, pod, &why);
 	char started[40];

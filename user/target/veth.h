@@ -32,7 +32,8 @@ int sl_netns_of_fd(int fd, int *nsid);
  * The process of a cgroup, or of one below, that is the oldest: of a container its first, of a
  * pod its sandbox's, which are in the network that the runtime made. A later one may have made
  * one of its own. dir_fd: the cgroup's directory. 0: none is seen.
+ * *started_ns (unless NULL): boot time at the end of the clock tick in which it was made.
  */
-pid_t sl_oldest_process(int dir_fd);
+pid_t sl_oldest_process(int dir_fd, __u64 *started_ns);
 
 #endif
