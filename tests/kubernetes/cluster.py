@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "system"))
 import image  # noqa: E402
+import leftovers  # noqa: E402
 import settings  # noqa: E402
 from lab import SLUICE, cgroup2, sh, until  # noqa: E402
 from outside import Outside  # noqa: E402
@@ -36,9 +37,9 @@ class Cluster:
         self.folder, self.programs = folder, pathlib.Path(programs)
         self.systemd = driver == "systemd"
         self.daemons, self.closing = {}, []
-        self.capsule = None
+        self.capsule = self.lock = None
         self.over = threading.Event()
-        self.top = f"/sl-kube-{os.getpid()}{'-systemd' if self.systemd else ''}"   # this machine's
+        self.top = f"/{leftovers.PREFIX}{os.getpid()}{'-systemd' if self.systemd else ''}"   # this machine's
         self.cgroup = "" if self.systemd else self.top                      # the node's
         self.pods = "/kubepods.slice" if self.systemd else f"{self.cgroup}/kubepods"
         try:
@@ -61,12 +62,14 @@ class Cluster:
         return [pathlib.Path(m[1]) for m in mounts if m[2] in ("cgroup", "cgroup2")]
 
     def make_cgroups(self):
+        leftovers.clear(self.hierarchies(), cgroup2())
         for top in self.hierarchies():
             made = top / self.top[1:]
             made.mkdir()
             for name in ("cpuset.cpus", "cpuset.mems"):
                 if (made / name).exists():
                     (made / name).write_text((top / name).read_text())
+        self.lock = leftovers.lock(cgroup2() + self.top)    # for as long as this process lives
 
     def enter(self):
         self.errors = open(self.folder / "capsule.log", "w+", encoding="utf-8")
@@ -313,6 +316,8 @@ class Cluster:
         for close in self.closing:
             close()
         self.remove_cgroups()
+        if self.lock is not None:
+            os.close(self.lock)
 
 
 def removed(path):

@@ -4,12 +4,12 @@ import os
 import pathlib
 import shutil
 import subprocess
-import tempfile
 
 import pytest
 
 import cluster as cluster_module
 import daemonset
+import leftovers
 import probes
 from lab import until
 
@@ -35,7 +35,7 @@ def cluster():
     if missing:
         pytest.fail(f"not installed: {' '.join(missing)}: tools/install-deps kubernetes")
     programs = kubernetes()
-    with tempfile.TemporaryDirectory(prefix="sl-kube-") as folder:
+    with leftovers.folder() as folder:
         made = cluster_module.Cluster(pathlib.Path(folder), programs)
         try:
             yield made

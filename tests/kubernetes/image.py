@@ -80,6 +80,9 @@ def busybox():
 
 def sluice(build):
     """What the Containerfile makes: `make install` and the libraries, without a Debian around."""
+    build = pathlib.Path(build).resolve()
+    if not build.is_relative_to(ROOT):      # `make` would build our sources into it
+        raise RuntimeError(f"{build} is not below {ROOT}, whose image is made: set SLUICE to the sluice of a build there")
     layer = busybox()
     with tempfile.TemporaryDirectory(prefix="sl-image-") as folder:
         subprocess.run(["make", "-s", "-C", str(ROOT), "install", f"O={build}",

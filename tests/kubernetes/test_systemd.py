@@ -4,11 +4,11 @@ hierarchies begin at a cgroup of this machine's."""
 import ipaddress
 import json
 import pathlib
-import tempfile
 
 import pytest
 
 import cluster as cluster_module
+import leftovers
 import settings
 from cluster import pod
 from conftest import kubernetes
@@ -37,7 +37,7 @@ StandardError=append:/run/sluiced.log
 def cluster_with_systemd():
     if not cgroup2().endswith("/unified"):
         pytest.skip("the cluster's systemd wants hybrid cgroups, as this machine has none")
-    with tempfile.TemporaryDirectory(prefix="sl-kube-") as folder:
+    with leftovers.folder() as folder:
         made = cluster_module.Cluster(pathlib.Path(folder), kubernetes(), "systemd")
         try:
             yield made
