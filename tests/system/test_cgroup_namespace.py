@@ -138,20 +138,21 @@ def test_sockets_are_judged(host):
 def test_ends_and_restarts(host):
     """A cgroup that is removed takes its target with it; what is pinned goes on without sluiced, and the next one
     takes it up."""
-    gone, stays = host.make("pods/gone"), host.make("pods/stays")
+    gone, later, stays = host.make("pods/gone"), host.make("pods/later"), host.make("pods/stays")
     start(host, ("/pods/*", "open"))
-    for path in (gone, stays):
+    for path in (gone, later, stays):
         judged(host, path, "open")
     number = gone.stat().st_ino
     gone.rmdir()
     assert until(lambda: number not in [t.get("cgroup") for t in host.full_status()["targets"]])
     host.kill_daemon()
     assert host.probe(stays) == SOME
-    before = host.own / "again"         # the first one may not have ended yet
-    before.mkdir()
+    number = later.stat().st_ino
+    later.rmdir()
     start(host, ("/pods/*", "shut"))
     judged(host, stays, "shut")
     assert host.probe(stays) == NONE
+    assert until(lambda: number not in [t.get("cgroup") for t in host.full_status()["targets"]])
 
 
 def test_by_hand(host):

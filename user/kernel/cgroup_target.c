@@ -64,14 +64,17 @@ static int open_cgroup(const char *path, struct sl_diag *diag)
 	return -err;
 }
 
-/* Its own id; -ENOENT: the last one was the top of the mount. */
+/* Its own id; -EXDEV: the last one was the top of the mount. */
 static int next_id(int fd, int *mount, __u64 *id)
 {
-	int now = *mount, err = is_cgroup2(fd) ? get_id(fd, id, &now) : -ENOENT;
-	bool other = *mount >= 0 && now != *mount;
+	int now = *mount, err;
+	bool other;
 
+	*id = 0;
+	err = is_cgroup2(fd) ? get_id(fd, id, &now) : -EXDEV;
+	other = *mount >= 0 && now != *mount;
 	*mount = now;
-	return err ? err : other ? -ENOENT : 0;
+	return err ? err : other ? -EXDEV : 0;
 }
 
 /* Above what the mount shows: known where we are below it ourselves. */
@@ -99,7 +102,7 @@ static int climb(int dir_fd, __u64 ids[SL_CGROUP_LEVELS], unsigned *n, unsigned 
 	while (!err) {
 		err = *n == SL_CGROUP_LEVELS ? -ELOOP : next_id(fd, &mount, &ids[*n]);
 		if (!err && *n && ids[*n] == ids[*n - 1])	/* `..` of a root directory */
-			err = -ENOENT;
+			err = -EXDEV;
 		if (err || ids[(*n)++] == SL_CGROUP_ROOT_ID)
 			break;
 		up = openat(fd, "..", DIR_FLAGS);
@@ -113,7 +116,7 @@ static int climb(int dir_fd, __u64 ids[SL_CGROUP_LEVELS], unsigned *n, unsigned 
 	if (fd >= 0)
 		close(fd);
 	*n_shown = *n;
-	return err == -ENOENT ? climb_on(ids, n) : err;
+	return err == -EXDEV ? climb_on(ids, n) : err;
 }
 
 static char *path_of_fd(int fd)
@@ -208,7 +211,7 @@ static int open_handle(int root, __u64 id)
 static int open_if_it_is(const char *path, __u64 id)
 {
 	int fd = open(path, DIR_FLAGS);
-	__u64 found;
+	__u64 found = 0;
 	int mount;
 
 	if (fd >= 0 && !get_id(fd, &found, &mount) && found == id)
