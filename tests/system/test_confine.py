@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from lab import ECHO, PEER4, PEER6, PYTHON, Agent, cgroup2, environment, sh, total, until
+from ocilab import removed
 
 INET, STREAM, DGRAM = socket.AF_INET, socket.SOCK_STREAM, socket.SOCK_DGRAM
 KEEP = "--keep-privileges"
@@ -107,11 +108,26 @@ def test_a_socket_from_outside_keeps_its_creators_cgroup(lab):
     assert lab.wire.seen(to)
 
 
-def test_a_socket_given_to_a_task_outside(lab):
+@pytest.fixture(name="namespace", params=[False, True], ids=["", "in a cgroup namespace"])
+def words_before(request):
+    """Before `sluice run`: as it is, or two cgroups deep in a namespace that hides them."""
+    if not request.param:
+        yield ()
+        return
+    node = pathlib.Path(cgroup2()) / f"sl-confine-{os.getpid()}"
+    below = node / "below"
+    below.mkdir(parents=True)
+    yield ("sh", "-c", 'echo 0 >"$0/cgroup.procs"; exec unshare -C -m sh -c \'mount -t cgroup2 none '
+           '/sys/fs/cgroup && exec "$@"\' - "$@"', str(below))
+    for path in (below, node):
+        assert until(lambda path=path: removed(path))
+
+
+def test_a_socket_given_to_a_task_outside(lab, namespace):
     """The target's policy stays on it, and a task outside may not connect it."""
     path, to = lab.new_folder() / "take", lab.fresh()
     helper = Handover(path)
-    agent = lab.sluice(ONLY_PROBE)
+    agent = lab.sluice(ONLY_PROBE, before=namespace)
     agent.do("open_socket", family=INET, type=STREAM, hold="s")
     assert agent.do("give", use="s", path=str(path))["errno"] is None
     helper.thread.join()

@@ -8,8 +8,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "kernel/state.h"
 #include "policy/text.h"
 #include "run.h"
 
@@ -89,12 +91,29 @@ static int make_target(struct session *s, struct sl_diag *diag)
 	return sl_cgroup_make(&s->hierarchy, &s->cgroup, diag);
 }
 
-/* In a cgroup namespace the true depth is hidden, so a task cannot be compared
- * with the target (reason foreign-task); everything else holds. */
+/* In a cgroup namespace no path tells the true depth: the kernel does, of the cgroup that we
+ * are in. */
+static bool find_level(struct session *s)
+{
+	const __u64 *ids;
+	struct stat st;
+	int level;
+
+	if (s->cgroup.level_exact)
+		return true;
+	level = stat(s->hierarchy.own, &st) ? -1 : sl_cgroup_above(st.st_ino, &ids);
+	if (level >= 0)
+		s->cgroup.level = (unsigned)level + 1;
+	return level >= 0;
+}
+
+/* Without the level a task cannot be compared with the target (reason foreign-task);
+ * everything else holds. */
 static int enforce(struct session *s, struct sl_diag *diag)
 {
+	bool exact = find_level(s);
 	struct sl_kernel_options options = {
-		.cgroup_id = s->cgroup.level_exact ? s->cgroup.id : 0,
+		.cgroup_id = exact ? s->cgroup.id : 0,
 		.cgroup_level = s->cgroup.level,
 		.uids = s->compiled.has_uids,
 		.only = true,

@@ -123,6 +123,10 @@ struct sl_cgroup_target {
 int sl_cgroup_open_target(const char *path, struct sl_cgroup_target *out, struct sl_diag *diag);
 void sl_cgroup_close_target(struct sl_cgroup_target *cgroup);
 
+/* The level of a cgroup that we are in, and the ids from the root (0) to us, which are the
+ * callee's. -ENOENT: we are not in it, or may not ask (CAP_BPF, CAP_PERFMON). */
+int sl_cgroup_above(__u64 id, const __u64 **ids);
+
 /*
  * The mount of cgroup2 that shows most: the hierarchy from its root, else from a cgroup that
  * we are in, else any, whose cgroups sl_cgroup_open_target then refuses; *point is owned.

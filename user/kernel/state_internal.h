@@ -362,10 +362,6 @@ int sl_state_update_links(const struct sl_state *s, const char *program, int fd)
 
 #define SL_CGROUP_ROOT_ID 1	/* of the hierarchy's root: kernfs_create_root() */
 
-/* The level of a cgroup that we are in, and the ids from the root (0) to us, which are the
- * callee's. -ENOENT: we are not in it, or may not ask (CAP_BPF, CAP_PERFMON). */
-int sl_cgroup_above(__u64 id, const __u64 **ids);
-
 /* The directory of the hierarchy's root, else (*whole false) of the highest cgroup that a
  * mount shows and that we are in; -ENOENT. */
 int sl_cgroup_open_root(bool *whole);
