@@ -8,14 +8,15 @@ import pathlib
 import pytest
 
 import cluster as cluster_module
+import daemonset
 import leftovers
 import settings
 from cluster import pod
 from conftest import kubernetes
 from lab import SLUICE, cgroup2, until
 from outside import ALLOWED, HERE4, HERE6
-from pods_modes import CART
-from probes import AGAIN, ALL, ONLY_ALLOWED
+from pods_modes import CART, Api
+from probes import AGAIN, ALL, ONLY_ALLOWED, sends
 
 STATIC = ("static", "static-host")
 CONFIG = """\
@@ -97,9 +98,10 @@ def put_static(cluster, there=True):
             path.unlink(missing_ok=True)
 
 
-def mirrors(cluster):
-    found = [cluster.get("pod", f"{name}-{settings.NODE}") for name in STATIC]
-    return found if all(f and f["status"].get("phase") == "Running" for f in found) else None
+def clear(cluster, unit):
+    put_static(cluster, there=False)
+    assert until(lambda: not any(cluster.get("pod", f"{name}-{settings.NODE}") for name in STATIC), 120, 0.5)
+    unit.stop()
 
 
 class Networks:
@@ -143,15 +145,15 @@ def test_static_pods_from_boot(cluster, unit):
         for name in STATIC:
             assert not unit.pods()[name]["open_s"], unit.pods()[name]
         unit.halt()
-    put_static(cluster, there=False)
-    unit.stop()
+    clear(cluster, unit)
 
 
 def test_pods_of_the_systemd_driver(cluster, unit):
     """Found and named without a configuration of places, and judged though this sluiced sees a part of the hierarchy
     alone, as in kind's nodes. They ran before: status says for how long."""
+    cluster.outside.forget()
     put_static(cluster)
-    assert until(lambda: mirrors(cluster), 120, 0.5), cluster.said("kubelet")
+    assert becomes(cluster, ALL), (arrived(cluster), cluster.said("kubelet"))
     unit.start()
     assert until(lambda: set(STATIC) <= set(unit.pods()), 60, 0.5), unit.status()
     for name in STATIC:
@@ -166,3 +168,24 @@ def test_pods_of_the_systemd_driver(cluster, unit):
     assert not [w for w in status["warnings"] if "NOT ENFORCED" in w], status["warnings"]
     cluster.outside.forget()
     assert becomes(cluster, ONLY_ALLOWED), arrived(cluster)
+    clear(cluster, unit)
+
+
+class Found(Api):
+    """Where the cgroups of pods are is not configured."""
+    placed = False
+
+
+def test_the_daemonset_on_a_node_that_is_a_container(cluster, start):
+    """As in kind. Of the pod on the node's network nothing but its cgroup can be judged."""
+    made = [start(name, "sh", "-c", AGAIN, labels={"app": "cart"}, restartPolicy="Always", hostNetwork=name == "host")
+            for name in ("own", "host")]
+    daemon = daemonset.DaemonSet(cluster)
+    for one in made:
+        assert sends(cluster, one, ALL)
+    mode = Found(daemon)
+    for one in made:
+        assert sends(cluster, one, ONLY_ALLOWED), mode.kubernetes()
+    assert {one["metadata"]["uid"] for one in made} <= {t["pod"]["uid"] for t in daemon.targets() if "pod" in t}
+    assert not [w for w in daemon.status()["warnings"] if "NOT ENFORCED" in w]
+    mode.close()
