@@ -174,3 +174,17 @@ def test_by_hand(host):
                     SLUICE, f"/sys/fs/cgroup{name}", policy, env=host.env)
     assert part.returncode == 1 and "nor a cgroup that this process is in" in part.stderr, part
     assert host.probe(path) == ALL
+
+
+def test_where_no_cgroup2_is_mounted(tmp_path):
+    """Devices are judged there, and status says that no cgroup is."""
+    host = Nested(tmp_path, "pod")
+    try:
+        host.make("pods/mine")
+        host.configure(f'sluiced: 1\ntargets:\n  - {{match: {{cgroup: "{host.base}/pods/*"}}, policy: open}}\n', open=OPEN)
+        unmounted = f"umount -l {cgroup2()} && exec \"$@\""
+        host.start_daemon(before=["sh", "-c", f"exec {SHARED} sh -c '{unmounted}' - \"$@\"", "-"])
+        warnings = host.full_status()["warnings"]
+        assert any(w.startswith("cgroups: NOT ENFORCED: no cgroup2") for w in warnings), warnings
+    finally:
+        host.close()
