@@ -35,9 +35,9 @@ class DaemonSet:
         self.deploy(".")
 
     def deploy(self, folder):
-        """As a user would: `kubectl apply -k`."""
+        """As a user would: `kubectl apply -k`. Before configure() the pods of this cluster may be astray."""
         self.cluster.kubectl("apply", "-k", DEPLOY / folder)
-        self.wait_ready()
+        assert until(self.is_up, 120, 0.2), self.cluster.kubectl(*SYSTEM, "describe", "pods").stdout
 
     def configure(self, text, **policies):
         """sluiced.yaml, and the policies; returns once sluiced has it in force."""
@@ -81,6 +81,13 @@ class DaemonSet:
         status = self.cluster.get(*SYSTEM, "daemonset", "sluice")["status"]
         return status.get("numberReady") == status.get("desiredNumberScheduled") == 1 and \
             status.get("updatedNumberScheduled") == 1
+
+    def is_up(self):
+        """The new one alone, and it answers."""
+        status = self.cluster.get(*SYSTEM, "daemonset", "sluice")["status"]
+        pods = self.cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice")["items"]
+        return status.get("updatedNumberScheduled") == 1 and len(pods) == 1 and \
+            self.sluice("status", check=False).returncode == 0
 
     def exists(self):
         return bool(self.cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice"))

@@ -66,13 +66,14 @@ def node(machine, tmp_path):
     machine.cluster.stop()
 
 
-def told(node, pod, **labels):
-    """The object of a pod, as its node's kubelet reports it."""
+def told(node, pod, since=None, **labels):
+    """The object of a pod, as its node's kubelet reports it; taken up at that time."""
+    start = {"startTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))} if since else {}
     node.cluster.put("pods", {
         "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "labels": labels},
         "spec": {"nodeName": "node-a", "containers": [{"name": "c"}]},
         "status": {"phase": "Running", "podIP": "10.244.0.200", "hostIP": "10.9.9.9",
-                   "startTime": "2020-01-01T00:00:00Z"}})     # which a start of the node does not change
+                   "startTime": "2020-01-01T00:00:00Z", **start}})     # which a start of the node does not change
 
 
 def up_again(node):
@@ -384,3 +385,25 @@ def test_the_source_is_changed_by_a_reload(node):
     assert until(lambda: node.kubernetes()["source"]["api"]["node"] == "node-a")
     node.cluster.put("egresspolicies", web(7001, 7002))
     becomes(pod, WIDE)
+
+
+def test_pods_whose_cgroups_are_made_elsewhere(node):
+    """The configured place is another one than the kubelet's: nothing is judged, and status says so."""
+    text = (node.folder / "etc" / "sluiced.yaml").read_text(encoding="utf-8")
+    node.configure(text.replace("/kubepods", "/elsewhere"))
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web", since=time.time())
+    pod.start(wait=False)
+    assert pod.probe() == ALL
+
+    def warned():
+        return [w for w in node.full_status()["warnings"] if w.startswith("NOT ENFORCED: the API server")]
+    assert node.kubernetes()["ready"] and not warned()      # its cgroup may be on its way
+    told(node, pod, app="web", since=time.time() - 11)
+    assert until(warned, 20) and not node.kubernetes()["ready"]
+    assert f"/{node.group}/elsewhere" in warned()[0] and "1 pods" in warned()[0]
+    node.configure(text)
+    node.known(pod)
+    becomes(pod, SOME)
+    assert node.kubernetes()["ready"] and not warned()

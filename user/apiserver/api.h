@@ -35,6 +35,9 @@ struct sl_api_config {
 int sl_api_open(const struct sl_api_config *config, struct sl_kube_source **out,
 		struct sl_diag *diag);
 
+/* The node's name; the source's. */
+const char *sl_api_node(const struct sl_kube_source *source);
+
 /* For metrics, of each kind that is followed; of "apis", what the server has, and "status", what it
  * is told, only the failures, and of the latter what was written as events. Returns how many. */
 #define SL_API_NUMBERS (SL_KUBE_KINDS + 2)

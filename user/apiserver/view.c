@@ -48,6 +48,11 @@ static json_t *kind_json(const struct sl_api *api, const struct sl_follow *f)
 			 failures_json(&f->trouble));
 }
 
+const char *sl_api_node(const struct sl_kube_source *source)
+{
+	return ((const struct sl_api *)source)->node;
+}
+
 json_t *sl_api_json(const struct sl_kube_source *source)
 {
 	const struct sl_api *api = (const struct sl_api *)source;

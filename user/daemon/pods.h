@@ -11,6 +11,7 @@
  *   pod_policy.c  one pod: who it is, its policy, its end
  *   pods_view.c   as status and metrics show them
  *   pods_since.c  how long they ran before they were judged
+ *   pods_astray.c the kubelet makes their cgroups where none is looked for
  *
  * A pod that is gone stays in the list until its target is: its last socket may be open.
  */
@@ -146,5 +147,13 @@ json_t *sl_pods_json(struct sl_daemon *daemon, json_t *warnings);
 void sl_pods_annotate(struct sl_daemon *daemon, json_t *target);
 /* What keeps the objects from being current; NULL: nothing. */
 const char *sl_pods_stale(const struct sl_pods *pods);
+
+/* ---- pods_astray.c ---- */
+
+#define SL_PODS_ASTRAY "no pod's cgroup is found on the node: see `sluice status` there"
+
+/* Pods that run here by the API server, if not one cgroup of a pod is found; 0: all is well. */
+size_t sl_pods_astray(const struct sl_daemon *daemon);
+void sl_pods_warn_astray(const struct sl_daemon *daemon, size_t n_pods, json_t *warnings);
 
 #endif

@@ -94,8 +94,11 @@ static enum sl_kube_fate fate_of(void *context, const char *uid, const char **wh
 	for (size_t i = 0; i < d->pods.n && !pod; i++)
 		if (!d->pods.list[i].ended && !strcmp(d->pods.list[i].uid, uid))
 			pod = &d->pods.list[i];
-	if (!pod || pod->exempt)
-		return pod ? SL_FATE_UNTOLD : SL_FATE_UNKNOWN;
+	*why = SL_PODS_ASTRAY;
+	if (!pod)
+		return sl_pods_astray(d) ? SL_FATE_REFUSED : SL_FATE_UNKNOWN;
+	if (pod->exempt)
+		return SL_FATE_UNTOLD;
 	*why = pod->why;
 	if (*pod->why && !pod->has_cluster)
 		return SL_FATE_REFUSED;

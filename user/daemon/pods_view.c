@@ -268,7 +268,7 @@ static void warn_of_objects(const struct sl_pods *p, json_t *warnings)
 json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
 {
 	struct sl_pods *p = &d->pods;
-	size_t counts[SL_POD_STATES], old;
+	size_t counts[SL_POD_STATES], old, astray;
 	json_t *list;
 
 	if (!p->on)
@@ -276,12 +276,15 @@ json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
 	sl_pods_count(d, counts);
 	warn_of_objects(p, warnings);
 	old = old_places(d, warnings);
+	astray = sl_pods_astray(d);
+	sl_pods_warn_astray(d, astray, warnings);
 	list = json_array();
 	for (size_t i = 0; i < p->n; i++)
 		json_array_append_new(list, pod_json(d, &p->list[i], warnings));
 	return json_pack("{s:o, s:o, s:b, s:o, s:o, s:o}", "source", source_json(d), "runtime",
 			 runtime_json(p), "ready",
-			 p->walked && !counts[SL_POD_UNKNOWN] && !counts[SL_POD_REFUSED] && !old && !sl_pods_stale(p), "drift",
+			 p->walked && !counts[SL_POD_UNKNOWN] && !counts[SL_POD_REFUSED] && !old &&
+				 !astray && !sl_pods_stale(p), "drift",
 			 sl_json_number(p->drift + (p->source ? p->source->drift : 0)), "left",
 			 sl_json_number(sl_pods_left(d)), "pods", list);
 }
