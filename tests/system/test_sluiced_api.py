@@ -286,7 +286,7 @@ def test_status_of_a_policy(node):
     assert condition("Enforced")["reason"] == "Invalid"
     pod.start(wait=False)
     assert pod.probe() == SOME
-    assert node.known(pod, "refused")["why"].startswith("EgressPolicy shop/web spec.rules[0].allow")
+    assert node.known(pod, "refused")["why"].startswith("EgressPolicy shop/web spec.rules[0].allow: ")
 
 
 def base(*rules, **more):
@@ -407,3 +407,38 @@ def test_pods_whose_cgroups_are_made_elsewhere(node):
     node.known(pod)
     becomes(pod, SOME)
     assert node.kubernetes()["ready"] and not warned()
+
+
+def test_a_restart_without_the_rights(node):
+    """What is not known yet is nothing that was given up: status does not tell anybody to detach it."""
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    node.kill_daemon()
+    node.daemon.close()
+    node.cluster.forbidden = {"egresspolicies"}
+    node.start_daemon()
+
+    def warnings():
+        said = [w for w in node.full_status()["warnings"] if pod.uid in w]
+        return said if any("not allowed (403)" in w for w in node.full_status()["warnings"]) else None
+    assert until(warnings, 30), node.full_status()["warnings"]
+    assert any("of a pod that is not known yet: it keeps its policy" in w for w in warnings()), warnings()
+    assert not any("sluice detach" in w for w in node.full_status()["warnings"])
+    pod.start(wait=False)
+    assert pod.probe() == SOME
+    node.cluster.forbidden = set()
+    node.known(pod)
+    assert not any(pod.uid in w for w in node.full_status()["warnings"])
+
+
+def test_crds_that_are_not_installed(node):
+    """Believed after 20 s; then status says that no EgressPolicy is in force."""
+    del node.cluster.groups["sluice.dev"]
+    node.start_daemon()
+
+    def warned():
+        return [w for w in node.full_status()["warnings"] if "does not have EgressPolicies" in w]
+    assert not warned()
+    assert until(warned, 60) and "deploy/kubernetes/crds" in warned()[0]

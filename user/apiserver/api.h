@@ -38,6 +38,9 @@ int sl_api_open(const struct sl_api_config *config, struct sl_kube_source **out,
 /* The node's name; the source's. */
 const char *sl_api_node(const struct sl_kube_source *source);
 
+/* Believed: our CRDs are not installed, so that there are no EgressPolicies. */
+bool sl_api_lacks_own(const struct sl_kube_source *source);
+
 /* For metrics, of each kind that is followed; of "apis", what the server has, and "status", what it
  * is told, only the failures, and of the latter what was written as events. Returns how many. */
 #define SL_API_NUMBERS (SL_KUBE_KINDS + 2)

@@ -100,6 +100,11 @@ static void done(void *context, CURLcode code)
 	json_decref(list);
 }
 
+bool sl_api_lacks_own(const struct sl_kube_source *source)
+{
+	return ((const struct sl_api *)source)->discovery.lacking >= PATIENCE;
+}
+
 void sl_discovery_open(struct sl_api *api)
 {
 	api->discovery.request.api = api;

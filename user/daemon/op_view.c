@@ -112,6 +112,17 @@ static void annotate_run(struct sl_daemon *d, json_t *target)
 								 json_integer(r->uid)));
 }
 
+/* Of a pod that is not known yet: after a start, until the objects are. Its veth is looked for then. */
+static bool may_be_a_pods(const struct sl_daemon *d, const json_t *target)
+{
+	__u64 cgroup = (__u64)json_integer_value(json_object_get(target, "cgroup"));
+
+	for (size_t i = 0; cgroup && i < d->pods.n; i++)
+		if (d->pods.list[i].id == cgroup)
+			return true;
+	return !cgroup && sl_pods_unknown(&d->pods, 0);
+}
+
 /* What the daemon knows of a target, beside what the kernel holds. */
 static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
 {
@@ -140,7 +151,10 @@ static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
 				      json_sprintf("%s: %s: %s", name, known.state, known.why));
 	if (!followed && json_is_true(json_object_get(target, "managed")))
 		json_array_append_new(warnings,
-				      json_sprintf("%s: given by an earlier configuration, and "
+				      json_sprintf(may_be_a_pods(d, target) ?
+						   "%s: of a pod that is not known yet: it keeps its "
+						   "policy until then" :
+						   "%s: given by an earlier configuration, and "
 						   "matched by none; it keeps its "
 						   "policy until `sluice detach`",
 						   name));

@@ -68,7 +68,9 @@ static void refuse(struct sl_daemon *d, struct sl_pod *pod, const struct sl_diag
 	for (size_t i = 0; i < diag->n && !first; i++)
 		if (diag->entries[i].severity == SL_ERROR)
 			first = &diag->entries[i];
-	if (first && first->pos.file)
+	if (first && first->pos.file && !first->pos.column) /* a path in an object of the server */
+		snprintf(why, sizeof(why), "%s: %s", first->pos.file, first->message);
+	else if (first && first->pos.file)
 		snprintf(why, sizeof(why), "%s:%u:%u: %s", first->pos.file, first->pos.line,
 			 first->pos.column, first->message);
 	else

@@ -239,9 +239,21 @@ static json_t *runtime_json(const struct sl_pods *p)
 			 sl_json_text(sl_cri_error(p->cri)));
 }
 
-/* The objects' errors, each with its place; else what is wrong as a whole. */
-static void warn_of_objects(const struct sl_pods *p, json_t *warnings)
+/* An EgressPolicy that is written then is in force only when the CRDs are seen. */
+static void warn_of_crds(const struct sl_daemon *d, json_t *warnings)
 {
+	if (!d->config->kubernetes.api.present || !sl_api_lacks_own(d->pods.source))
+		return;
+	json_array_append_new(warnings,
+			      json_string("objects: the API server does not have EgressPolicies (sluice.dev/v1alpha1): "
+					  "none is in force; apply the CRDs in deploy/kubernetes/crds, which are "
+					  "looked for each minute"));
+}
+
+/* The objects' errors, each with its place; else what is wrong as a whole. */
+static void warn_of_objects(const struct sl_daemon *d, json_t *warnings)
+{
+	const struct sl_pods *p = &d->pods;
 	const json_t *errors, *error;
 	size_t i;
 
@@ -249,6 +261,7 @@ static void warn_of_objects(const struct sl_pods *p, json_t *warnings)
 		json_array_append_new(warnings, json_sprintf("pods: %s", sl_cri_error(p->cri)));
 	if (!p->source)
 		return;
+	warn_of_crds(d, warnings);
 	errors = p->source->errors;
 	if (p->source->stale_since_s && !json_array_size(errors))
 		json_array_append_new(warnings, json_sprintf("objects: %s", p->source->why));
@@ -274,7 +287,7 @@ json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
 	if (!p->on)
 		return json_null();
 	sl_pods_count(d, counts);
-	warn_of_objects(p, warnings);
+	warn_of_objects(d, warnings);
 	old = old_places(d, warnings);
 	astray = sl_pods_astray(d);
 	sl_pods_warn_astray(d, astray, warnings);
