@@ -119,7 +119,7 @@ const struct sl_command sl_commands[] = {
 	 "      --name PATTERN    only what was asked for, or connected to, by such a name\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
-	 "example: sudo sluice monitor --dev 'vnet*' --verdict deny\n",
+	 "example: sudo sluice monitor --target 'vnet*' --verdict deny\n",
 	 cmd_monitor},
 	{"alerts", SL_ALERTS_SUMMARY,
 	 SL_ALERTS_USAGE,
