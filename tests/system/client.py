@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-MPTCP, UDPLITE, ICMPV6, HDRINCL6 = 262, 136, 58, 36
+MPTCP, UDPLITE, ICMPV6, HDRINCL6, IPV6_FREEBIND = 262, 136, 58, 36, 78
 held = {}       # sockets that outlive one action, by name
 
 
@@ -39,6 +39,8 @@ def call(at, function, *arguments):
 def new(r, fam, kind, protocol=0):
     s = call("socket", socket.socket, fam, kind, protocol)
     s.settimeout(r.get("timeout", 2.0))
+    if r.get("freebind"):
+        s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
     if "bind" in r:
         call("bind", s.bind, tuple(r["bind"]))
     if "hold" in r:

@@ -303,6 +303,24 @@ def test_an_admission_that_the_workload_forges_itself(lab, inbound):
     assert "in anybody's name" in (ROOT / "docs/SECURITY.md").read_text()
 
 
+@pytest.mark.parametrize("inbound, targets", [("allow", 2), ("allow", 1), ("replies", 2)])
+def test_an_admission_that_another_target_forges(lab, inbound, targets):
+    """IPV6_FREEBIND wants no privilege: a datagram in anybody's name, to another target where anything may
+    come in, whose answer leaves. Not from one target to itself, nor where only replies come in. Open and
+    documented; the test fails on the day that a hook stops it."""
+    to, text = lab.fresh(True), policy(PROBE, f'allow: "{WORKLOAD6}"', inbound=inbound)
+    gets = lab.sluice(text, "--user", "nobody")
+    assert gets.do("udp", to=to, port=ECHO, no_reply=True)["errno"] and not lab.wire.seen(to)
+    sends = lab.sluice(text, "--user", "nobody") if targets == 2 else gets
+    gets.do("listen", type="udp", to=WORKLOAD6, port=4712, hold="s")
+    assert not sends.do("udp", to=WORKLOAD6, port=4712, bind=[to, 4711], freebind=True, no_reply=True)["errno"]
+    answered = gets.do("accept", use="s")
+    for agent in {gets, sends}:
+        agent.close()
+    assert (answered["reply"] == "hello") == bool(lab.wire.seen(to)) == (inbound == "allow" and targets == 2), answered
+    assert "IPV6_FREEBIND" in (ROOT / "docs/SECURITY.md").read_text()
+
+
 def test_joining_a_group_is_open_and_documented(lab):
     """The kernel sends the report, from a socket of its own. The test fails on the
     day that a hook stops it."""
