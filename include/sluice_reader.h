@@ -33,28 +33,27 @@
 #endif
 
 /*
- * 1 if a < b, else 0, for the searches. No branch, and opaque to the compiler:
- * the kernel's verifier would walk both sides of every comparison.
+ * What a - b - borrow takes from above: 1 if a < b + borrow, else 0. No branch, and opaque to
+ * the compiler: the kernel's verifier would walk both sides of every comparison.
  */
-SL_INLINE __u64 sl_less(__u64 a, __u64 b)
+SL_INLINE __u64 sl_borrow(__u64 a, __u64 b, __u64 borrow)
 {
-	__u64 borrow;
-
 	SL_BARRIER(a);
-	borrow = ((~a & b) | ((~a | b) & (a - b))) >> 63;
+	borrow = ((~a & b) | ((~a | b) & (a - b - borrow))) >> 63;
 	SL_BARRIER(borrow);
 	return borrow;
+}
+
+/* 1 if a < b, else 0, for the searches. */
+SL_INLINE __u64 sl_less(__u64 a, __u64 b)
+{
+	return sl_borrow(a, b, 0);
 }
 
 /* The same of numbers of 128 bits: does it borrow from above to take one from the other? */
 SL_INLINE __u64 sl_less6(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
 {
-	__u64 borrow = sl_less(a_low, b_low);
-
-	SL_BARRIER(a_high);
-	borrow = ((~a_high & b_high) | ((~a_high | b_high) & (a_high - b_high - borrow))) >> 63;
-	SL_BARRIER(borrow);
-	return borrow;
+	return sl_borrow(a_high, b_high, sl_less(a_low, b_low));
 }
 
 /* The same as a mask: all ones, or 0. Not for AND with a constant, on which
