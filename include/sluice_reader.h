@@ -110,6 +110,17 @@ SL_INLINE __u64 sl_page_word(const __u64 *page, __u32 i)
 	return page[i];
 }
 
+/* Half a word: what is read as such needs no shift. */
+typedef __u32 __attribute__((may_alias)) sl_half;
+
+/* The upper half of a word of a page. */
+SL_INLINE __u32 sl_page_upper(const __u64 *page, __u32 i)
+{
+	SL_BARRIER(i);
+	i &= SL_PAGE_WORDS - 1;
+	return ((const sl_half *)(page + i))[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__];
+}
+
 /* The chunk of a page with this word. */
 SL_INLINE const __u64 *sl_page_chunk(const __u64 *page, __u32 i)
 {
@@ -210,9 +221,9 @@ SL_INLINE void sl_page_quarter(const __u64 *page, __u32 *at, __u32 *count, __u32
 {
 	__u32 step = *count / 4, less;
 
-	less = sl_less63(sl_page_word(page, *at + (step << shift)) >> 32, above) +
-	       sl_less63(sl_page_word(page, *at + (2 * step << shift)) >> 32, above) +
-	       sl_less63(sl_page_word(page, *at + (3 * step << shift)) >> 32, above);
+	less = sl_less63(sl_page_upper(page, *at + (step << shift)), above) +
+	       sl_less63(sl_page_upper(page, *at + (2 * step << shift)), above) +
+	       sl_less63(sl_page_upper(page, *at + (3 * step << shift)), above);
 	*at += less * step << shift;
 	*count -= 3 * step;
 	SL_BARRIER(*at);
@@ -236,8 +247,8 @@ SL_INLINE __u32 sl_page_search(const __u64 *page, __u32 at, __u32 count, __u32 s
 		sl_page_quarter(page, &at, &count, shift, above);
 	}
 	/* one to three */
-	less = sl_less63(1, count) & sl_less63(sl_page_word(page, at + (1 << shift)) >> 32, above);
-	less += sl_less63(2, count) & sl_less63(sl_page_word(page, at + (2 << shift)) >> 32, above);
+	less = sl_less63(1, count) & sl_less63(sl_page_upper(page, at + (1 << shift)), above);
+	less += sl_less63(2, count) & sl_less63(sl_page_upper(page, at + (2 << shift)), above);
 	return at + (less << shift);
 }
 
@@ -293,14 +304,14 @@ SL_READER int sl_table_search(sl_table_ref t, __u64 section, __u32 key, __u64 *f
  * begins at most there. */
 SL_INLINE __u64 sl_group4_class(const __u64 *page, __u32 at, __u32 address)
 {
-	const __u64 *group = sl_page_chunk(page, at);
+	const sl_half *first = (const sl_half *)sl_page_chunk(page, at);
 	__u64 above = (__u64)address + 1, less = 0;
 	__u32 range;
 	int i;
 
-#pragma GCC unroll 5
-	for (i = 0; i < SL_V4_GROUP / 2; i++)
-		less += sl_less63(group[i] >> 32, above) + sl_less63((__u32)group[i], above);
+#pragma GCC unroll 10
+	for (i = 0; i < SL_V4_GROUP; i++)	/* in whatever order the halves are */
+		less += sl_less63(first[i], above);
 	range = (__u32)less - 1;
 	SL_BARRIER(range);
 	return SL_V4_CLASS(range, sl_page_word(page, at + SL_V4_CLASS_WORD(range)));
@@ -352,20 +363,19 @@ SL_INLINE __u32 sl_chunk_count(const __u64 *chunk, __u64 key)
 
 /* The group of IPv6 ranges whose first is the last that begins with at most `high`, or the one behind
  * it. */
-SL_INLINE int sl_table_group(sl_table_map m, const __u64 *head, __u64 high, __u32 *group)
+SL_INLINE int sl_table_group(sl_table_map m, struct sl_place *p, const __u64 *head, __u64 high,
+			     __u32 *group)
 {
 	__u32 at = (__u32)sl_hidden_zero(high), level, i;
-	const __u64 *page;
 
 	for (i = 0; i < SL_V6_LEVELS; i++) {
 		level = (__u32)sl_page_word(head, SL_H_V6_LEVELS + i);
 		if (!level)
 			break;
 		level += SL_CHUNK_WORDS * at;
-		page = sl_table_page(m, level);
-		if (!page)
+		if (!sl_place_go(m, p, level))
 			return -1;
-		at = SL_V6_CHILDREN * at + sl_chunk_count(sl_page_chunk(page, level), high);
+		at = SL_V6_CHILDREN * at + sl_chunk_count(sl_page_chunk(p->page, level), high);
 		at ^= (__u32)sl_hidden_zero(high);
 		SL_BARRIER(at);
 	}
@@ -441,7 +451,7 @@ SL_INLINE int sl_table_find6(sl_table_ref t, sl_table_map m, struct sl_place *p,
 
 	if (!SL_MAY(SL_LACKS_RANGES6) || (high | 1) == ~0ull)
 		return sl_table_search6(t, section, high, low, class);
-	if (sl_table_group(m, head, high, &group))
+	if (sl_table_group(m, p, head, high, &group))
 		return -1;
 	word = (__u32)section + group * SL_V6_GROUP_WORDS;
 	if (!sl_place_go(m, p, word))
