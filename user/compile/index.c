@@ -8,8 +8,10 @@
 
 #include "internal.h"
 
-#define ROOTS_BITS_MAX 16	/* 256 KiB: 2 % of the table of a million prefixes */
-#define GROUPS_PER_ROOT 2	/* at least, in the mean: fewer gain nothing */
+#define ROOTS_BITS_MAX 17	/* 512 KiB: 4 % of the table of a million prefixes; more of them push
+				 * each other out of the cache */
+#define GROUPS_PER_ROOT 1	/* at least, in the mean */
+#define GROUPS_WITHOUT 3	/* are found by one search, which comes anyway */
 #define RANGE6_WORDS 3		/* as the compiler has them: high, low, class */
 
 static __u64 section(size_t entries, size_t first)
@@ -79,7 +81,8 @@ int write_ranges4(const struct compiler *c, struct words *t, size_t n, __u64 h[S
 {
 	unsigned bits = 0;
 
-	while (bits < ROOTS_BITS_MAX && SL_V4_GROUPS(n) >> (bits + 1) >= GROUPS_PER_ROOT)
+	while (SL_V4_GROUPS(n) > GROUPS_WITHOUT && bits < ROOTS_BITS_MAX &&
+	       SL_V4_GROUPS(n) >> (bits + 1) >= GROUPS_PER_ROOT)
 		bits++;
 	if (bits) {
 		h[SL_H_V4_ROOTS] = section(1ul << bits, t->n);
