@@ -17,7 +17,7 @@ PAUSE = "sluice.test/pause:1"
 BUSYBOX = "sluice.test/busybox:1"
 SLUICE = "docker.io/library/sluice:0.1.0"      # as deploy/kubernetes names it
 STATIC = "/run/static"           # the manifests of static pods
-GATES = "IPv6DualStack=true"
+GATES = "IPv6DualStack=true,EphemeralContainers=true"
 
 CONTAINERD = f"""\
 version = 2
@@ -76,7 +76,7 @@ serializeImagePulls: false
 kubeAPIQPS: 200
 kubeAPIBurst: 200
 readOnlyPort: 0
-featureGates: {{IPv6DualStack: true}}
+featureGates: {{IPv6DualStack: true, EphemeralContainers: true}}
 """
 
 PROXY = f"""\
