@@ -213,6 +213,7 @@ def test_an_annotation_that_is_wrong_opens_nothing(node):
     assert pod.probe() == NONE
     node.pod("long", annotations={ANNOTATION: " " * 70000})     # is left out: not known
     assert until(lambda: node.kubernetes()["runtime"]["unreadable"] == 1), node.kubernetes()
+    assert node.kubernetes()["runtime"]["labels"] == "as each pod was made with"
 
 
 def test_what_is_wrong_changes_nothing(node):

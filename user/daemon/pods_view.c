@@ -232,8 +232,9 @@ static json_t *runtime_json(const struct sl_pods *p)
 
 	if (!p->cri)
 		return json_null();
-	return json_pack("{s:o, s:s?, s:o, s:o, s:o}", "socket", sl_json_text(p->cri_path), "version",
-			 sl_cri_version(p->cri), "pods",
+	/* a change of a running pod's never comes to the runtime */
+	return json_pack("{s:o, s:s?, s:s, s:o, s:o, s:o}", "socket", sl_json_text(p->cri_path), "version",
+			 sl_cri_version(p->cri), "labels", "as each pod was made with", "pods",
 			 pods ? sl_json_number(pods->n) : json_null(), "unreadable",
 			 sl_json_number(pods ? pods->unreadable : 0), "why",
 			 sl_json_text(sl_cri_error(p->cri)));
