@@ -298,6 +298,35 @@ def condition_of(node, kind, name, type_):
     return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
 
 
+def test_partly(node):
+    """A clause that does nothing is named in the status of its object; the rest is in force."""
+    node.cluster.put("egresspolicies", {**web(7001), "spec": {**web(7001)["spec"], "mode": "audit"}})
+    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start(wait=False)
+    assert pod.probe() == SOME
+
+    def is_so(kind, name, reason, *words):
+        enforced = condition_of(node, kind, name, "Enforced")
+        return (enforced.get("status"), enforced.get("reason")) == ("True", reason) and \
+            all(word in enforced["message"] for word in words)
+    assert until(lambda: is_so("egresspolicies", "shop/web", "Partly", "on 1 nodes, 1 pods; partly: spec.mode", '"mode"'),
+                 30), condition_of(node, "egresspolicies", "shop/web", "Enforced")
+    assert until(lambda: is_so("clusteregresspolicies", "/base", "Enforced"), 30)
+    # a policy that no veth can have says so, whoever's it is
+    node.cluster.put("egresspolicies", web(7001))
+    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}, mode="audit"))
+    for kind, name in (("egresspolicies", "shop/web"), ("clusteregresspolicies", "/base")):
+        assert until(lambda k=kind, n=name: is_so(k, n, "Partly", "not at the veth", "audit mode"), 30), \
+            condition_of(node, kind, name, "Enforced")
+    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
+    for kind, name in (("egresspolicies", "shop/web"), ("clusteregresspolicies", "/base")):
+        assert until(lambda k=kind, n=name: is_so(k, n, "Enforced"), 30), condition_of(node, kind, name, "Enforced")
+
+
 WEB = web(7001, 7002)
 # what whoever writes objects of a namespace can get wrong there, and how it is mended
 WRONG = {

@@ -40,6 +40,7 @@ void sl_status_add_up(const struct sl_api *api, const struct sl_stored *own,
 		sum->pods += json_integer_value(json_object_get(item, "pods"));
 		if (!strcmp(state, "Enforced")) {
 			sum->ok++;
+			sum->partly = why ? why : sum->partly;
 			continue;
 		}
 		sum->failed++;
@@ -77,6 +78,10 @@ static json_t *make(const struct sl_stored *own, const struct sl_status_sum *sum
 	} else if (!sum->ok) {
 		reason = "NoPods";
 		snprintf(text, sizeof(text), "it selects no pod that runs");
+	} else if (sum->partly) {
+		reason = "Partly";
+		snprintf(text, sizeof(text), "on %u nodes, %lld pods; %.300s", sum->ok, (long long)sum->pods,
+			 sum->partly);
 	}
 	return json_pack("[o, o]", condition(own, "Valid", !own->error,
 					     own->error ? "Invalid" : "Read", clean),

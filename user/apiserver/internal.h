@@ -162,6 +162,7 @@ struct sl_status_sum {
 	unsigned ok, failed;
 	json_int_t pods;
 	const char *name, *why; /* of a node where it failed */
+	const char *partly;	/* a clause that is not in force on a node where the rest is; NULL: none */
 	unsigned before;	/* nodes whose name is before ours: who writes */
 	bool among;
 };

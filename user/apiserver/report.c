@@ -41,8 +41,27 @@ struct sl_report {
 
 struct fate {
 	unsigned ok, failed, unknown;
-	char why[MESSAGE_MAX];
+	char why[MESSAGE_MAX];	  /* of one that failed */
+	char partly[MESSAGE_MAX]; /* of one that is in force but for a clause */
 };
+
+/* The line of text that is about the object, or about all; out stays empty: none is. */
+static void clause_of(const struct sl_stored *own, const char *text, char *out, size_t size)
+{
+	char head[512];
+	size_t n = (size_t)snprintf(head, sizeof(head), "%s %s%s%s ", sl_kube_kinds[own->kind].kind,
+				    own->namespace, *own->namespace ? "/" : "", own->name);
+
+	for (; *text; text += strcspn(text, "\n"), text += *text == '\n') {
+		bool is_its = !strncmp(text, head, n);
+
+		if (!is_its && strncmp(text, SL_FATE_OF_ALL, sizeof(SL_FATE_OF_ALL) - 1))
+			continue;
+		snprintf(out, size, "%.*s", (int)strcspn(text, "\n") - (is_its ? (int)n : 0),
+			 text + (is_its ? n : 0));
+		return;
+	}
+}
 
 static void look_at_pods(struct sl_api *api, const struct sl_stored *own, struct fate *fate)
 {
@@ -63,7 +82,9 @@ static void look_at_pods(struct sl_api *api, const struct sl_stored *own, struct
 		is = source->fate(source->fate_context, pod->uid, &why);
 		if (is == SL_FATE_OF_CLUSTER)
 			is = own->kind == SL_KUBE_CLUSTER_OWN ? SL_FATE_IN_FORCE : SL_FATE_REFUSED;
-		fate->ok += is == SL_FATE_IN_FORCE;
+		if (is == SL_FATE_PARTLY && !*fate->partly)
+			clause_of(own, why, fate->partly, sizeof(fate->partly));
+		fate->ok += is == SL_FATE_IN_FORCE || is == SL_FATE_PARTLY;
 		fate->unknown += is == SL_FATE_UNKNOWN;
 		fate->failed += is == SL_FATE_REFUSED;
 		if (is == SL_FATE_REFUSED && !*fate->why)
@@ -85,6 +106,8 @@ static json_t *make_element(struct sl_api *api, const struct sl_stored *own, con
 		return json_deep_copy(there);
 	if (!fate.ok && !fate.failed)
 		return NULL;
+	if (!fate.failed && *fate.partly)
+		snprintf(fate.why, sizeof(fate.why), "partly: %.*s", MESSAGE_MAX - 16, fate.partly);
 	for (char *c = fate.why; *c; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';

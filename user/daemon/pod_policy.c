@@ -31,6 +31,7 @@ void sl_pod_free(struct sl_pod *pod)
 	free(pod->name);
 	free(pod->text);
 	free(pod->cluster);
+	free(pod->partly);
 }
 
 /* ---- what is said ---- */
@@ -344,6 +345,25 @@ static int take(struct sl_daemon *d, struct sl_pod *pod, char *text, size_t len,
 	return err;
 }
 
+/* What was warned of that is an EgressPolicy's, as the API server's objects are placed. */
+static void note_partly(struct sl_pod *pod, const struct sl_diag *diag)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	for (size_t i = 0; out && i < diag->n; i++)
+		if (diag->entries[i].severity != SL_ERROR && diag->entries[i].pos.file &&
+		    !diag->entries[i].pos.column)
+			fprintf(out, "%s: %s\n", diag->entries[i].pos.file, diag->entries[i].message);
+	if (out)
+		fclose(out);
+	free(pod->partly);
+	pod->partly = text && *text ? text : NULL;
+	if (!pod->partly)
+		free(text);
+}
+
 void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
 {
 	const struct sl_kube_pod *object = identify(d, pod);
@@ -354,8 +374,10 @@ void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
 
 	if (!err && text) {
 		err = take(d, pod, text, len, &diag);
-		if (!err)
+		if (!err) {
 			remember_cluster(d, pod, object);
+			note_partly(pod, &diag);
+		}
 	}
 	if (err) {
 		hold(d, pod, object);

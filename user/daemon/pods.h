@@ -47,6 +47,7 @@ struct sl_pod {
 	char *cluster;	 /* what ClusterEgressPolicies say in it; owned; NULL: none selects it */
 	bool has_cluster; /* that is what they say now */
 	bool held;	  /* it has only that: the rest is wrong */
+	char *partly;	  /* lines: clauses of EgressPolicies that do nothing for it; owned; NULL: none */
 	struct sl_target_group *group; /* a reference; NULL: none yet */
 	bool ended, has_slot;
 	__u32 slot; /* of its target */
@@ -72,6 +73,7 @@ struct sl_pods {
 	bool changed;		      /* this walk found another pod, or another cgroup in one */
 	__u64 drift; /* differences that the clock found, and no news */
 	__u64 ended; /* pods, since the start */
+	char fate[1024]; /* the last that was told of a pod */
 };
 
 /* The configuration that is in force is another one. */

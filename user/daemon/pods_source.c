@@ -90,6 +90,7 @@ static enum sl_kube_fate fate_of(void *context, const char *uid, const char **wh
 	struct sl_daemon *d = context;
 	const struct sl_watched_cgroup *w;
 	const struct sl_pod *pod = NULL;
+	const char *sight;
 
 	for (size_t i = 0; i < d->pods.n && !pod; i++)
 		if (!d->pods.list[i].ended && !strcmp(d->pods.list[i].uid, uid))
@@ -109,7 +110,15 @@ static enum sl_kube_fate fate_of(void *context, const char *uid, const char **wh
 		*why = w->why;
 		return SL_FATE_REFUSED;
 	}
-	return *pod->why ? SL_FATE_OF_CLUSTER : SL_FATE_IN_FORCE;
+	if (*pod->why)
+		return SL_FATE_OF_CLUSTER;
+	sight = sl_veths_unfit(w);
+	if (!pod->partly && !sight)
+		return SL_FATE_IN_FORCE;
+	snprintf(d->pods.fate, sizeof(d->pods.fate), "%s%s%s", pod->partly ? pod->partly : "",
+		 sight ? SL_FATE_OF_ALL : "", sight ? sight : "");
+	*why = d->pods.fate;
+	return SL_FATE_PARTLY;
 }
 
 static void open_source(struct sl_daemon *d)

@@ -345,6 +345,11 @@ void sl_veths_free(struct sl_veths *v)
 
 /* ---- as status shows them ---- */
 
+const char *sl_veths_unfit(const struct sl_watched_cgroup *w)
+{
+	return w->veths && w->veths->unfit && *w->veths->why ? w->veths->why : NULL;
+}
+
 void sl_veths_json(const struct sl_daemon *d, __u64 cgroup, json_t *object)
 {
 	const struct sl_watched_cgroup *w =

@@ -58,6 +58,8 @@ void sl_veths_give(struct sl_daemon *daemon, __u64 cgroup, const struct sl_veth 
 void sl_veths_free(struct sl_veths *veths);
 
 /* Adds `veths`, their names, and `veths_why`, a text or null. */
+/* Why no veth can have the cgroup's policy; NULL: one can. */
+const char *sl_veths_unfit(const struct sl_watched_cgroup *watched);
 void sl_veths_json(const struct sl_daemon *daemon, __u64 cgroup, json_t *object);
 /* One warning in place of one for each of them. */
 void sl_veths_fold(const struct sl_daemon *daemon, json_t *warnings);

@@ -129,6 +129,19 @@ int sl_kube_merge_cluster(const struct sl_kube *kube, const struct sl_kube_pod *
 	return err;
 }
 
+static void warn_of_default(const struct sl_kube *kube, const struct sl_kube_own *const *list, size_t n,
+			    const struct sl_kube_pod *pod)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct sl_node *value = sl_node_get(list[i]->spec, "default");
+
+		if (value && sl_node_is(value, "allow"))
+			sl_warn(kube->diag, &value->event.pos, "`default: allow` of an EgressPolicy does "
+				"nothing for %s/%s: a NetworkPolicy selects it, or its annotation decides",
+				pod->object.namespace, pod->object.name);
+	}
+}
+
 int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		      const struct sl_clauses *clauses, struct sl_policy *policy, size_t *n)
 {
@@ -138,9 +151,7 @@ int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 	if (!err && *n)
 		err = sl_kube_merge(list, *n, policy, kube->diag);
 	if (!err && clauses->selected && policy->default_action == SL_ALLOW) {
-		sl_warn(kube->diag, &pod->object.pos, "`default: allow` of an EgressPolicy does "
-			"nothing for %s/%s: a NetworkPolicy selects it, or its annotation decides", pod->object.namespace,
-			pod->object.name);
+		warn_of_default(kube, list, *n, pod);
 		policy->default_action = SL_DENY;
 	}
 	free(list);

@@ -51,10 +51,14 @@ struct sl_kube_source_ops {
 	void (*free)(struct sl_kube_source *source);
 };
 
+#define SL_FATE_OF_ALL "not at the veth: "
+
 enum sl_kube_fate {
 	SL_FATE_UNTOLD,		/* nobody is to be told of it */
 	SL_FATE_UNKNOWN,	/* not yet known */
 	SL_FATE_IN_FORCE,
+	SL_FATE_PARTLY,		/* but for clauses: *why has a line for each, which begins with its
+				 * object's kind, namespace and name, or with SL_FATE_OF_ALL */
 	SL_FATE_OF_CLUSTER,	/* what ClusterEgressPolicies say is in force; the rest is not: *why */
 	SL_FATE_REFUSED,	/* it is not in force: *why */
 };
