@@ -4,11 +4,13 @@ import os
 import shutil
 import socket
 import time
+import types
+import uuid
 
 import pytest
 
 from apilab import Cluster, netpol
-from crilab import Node
+from crilab import NODE, Node
 from lab import until
 from ocilab import ALL, NONE, SOME
 
@@ -296,6 +298,24 @@ def base(*rules, **more):
 def condition_of(node, kind, name, type_):
     status = node.cluster.objects[kind][name].get("status", {})
     return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
+
+
+def test_a_pod_that_is_known_before_it_has_a_process(node):
+    """Its @resolvers are those of its own resolv.conf as soon as it has one, though no device comes with it: it
+    is on its node's network."""
+    node.cluster.put("egresspolicies", {**web(7001), "spec": {**web(7001)["spec"], "rules": [
+        {"allow": {"to": "@resolvers", "ports": 7001}}]}})
+    node.start_daemon()
+    uid = str(uuid.uuid4())
+    path = node.cgroup_of(uid, "cgroupfs", "besteffort")
+    (node.top.parent / path.lstrip("/")).mkdir(parents=True)
+    early = types.SimpleNamespace(name="web", namespace="shop", uid=uid)
+    told(node, early, app="web")
+    node.known(early)
+    time.sleep(2)       # what the start's news of addresses makes it look at is over
+    pod = node.pod(labels={"app": "web"}, uid=uid, network=NODE, resolvers=HOSTS)
+    pod.start(wait=False)
+    becomes(pod, SOME)
 
 
 def test_partly(node):

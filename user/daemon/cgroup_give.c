@@ -10,6 +10,8 @@
 #include "policy/print.h"
 #include "policy/text.h"
 
+#define SECOND 1000000000ull
+
 static __u64 meaning_of(const struct sl_policy *resolved)
 {
 	char *text = NULL;
@@ -42,11 +44,9 @@ static void complain(struct sl_cgroups *c, struct sl_watched_cgroup *w, const ch
 
 static void retry_later(struct sl_cgroups *c)
 {
-	__u64 second = 1000000000ull;
-
 	if (!c->retry_at_ns)
 		c->retry_at_ns =
-			sl_now_ns() + (c->retries < 6 ? second << c->retries++ : 60 * second);
+			sl_now_ns() + (c->retries < 6 ? SECOND << c->retries++ : 60 * SECOND);
 }
 
 /* The directory, if it still is that cgroup. */
@@ -230,6 +230,19 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 }
 
 #define EARLY_NS (20 * 1000000ull) /* a runtime makes a pod's root directory */
+#define YOUNG_NS (10 * SECOND)	   /* and mostly within this */
+
+/* It was too early to see whose resolvers the pod has. */
+static void look_again(struct sl_cgroups *c, struct sl_watched_cgroup *w)
+{
+	__u64 now = sl_now_ns(), at;
+
+	if (!w->early_since_ns)
+		w->early_since_ns = now;
+	at = now + (now - w->early_since_ns < YOUNG_NS ? EARLY_NS : SECOND);
+	if (!c->early_at_ns || at < c->early_at_ns)
+		c->early_at_ns = at;
+}
 
 /* Without memory it has none, and its veth is not judged. */
 static void keep_resolvers(struct sl_watched_cgroup *w, const struct sl_environment *env)
@@ -253,8 +266,10 @@ static int resolve(struct sl_cgroups *c, struct sl_watched_cgroup *w,
 
 	options.lookout = c->lookout;
 	sl_cgroup_environment(c->lookout, cgroup, &env);
-	if (!sl_first_look_holds(c, w, &env))
-		c->renew_at_ns = sl_now_ns() + EARLY_NS;
+	if (!sl_first_look_holds(c, w, &env) && !w->group->given.common.outline)
+		look_again(c, w);
+	else
+		w->early_since_ns = 0;
 	if (w->group->given.common.outline) {
 		sl_environment_free(&env);
 		*out = w->group->given.common.outline;

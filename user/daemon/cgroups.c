@@ -252,7 +252,18 @@ void sl_cgroups_renew_all(struct sl_cgroups *c)
 
 void sl_cgroups_on_change(struct sl_cgroups *c)
 {
-	c->renew_at_ns = sl_now_ns() + SECOND / 5;
+	__u64 now = sl_now_ns(), last;
+
+	if (!c->renew_at_ns)
+		c->changed_at_ns = now;
+	last = c->changed_at_ns + SECOND;
+	c->renew_at_ns = now + SECOND / 5 < last ? now + SECOND / 5 : last;
+}
+
+static void look_at_early(struct sl_cgroups *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		c->list[i].renew |= c->list[i].early_since_ns != 0;
 }
 
 static bool has_forwarder(struct sl_cgroups *c, const struct sl_forwarder *f)
@@ -286,6 +297,8 @@ void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state, __u64 a
 		sl_cgroups_walk(c, news);
 	if (is_due(&c->renew_at_ns, now))
 		sl_cgroups_renew_all(c);
+	if (is_due(&c->early_at_ns, now))
+		look_at_early(c);
 	if (is_due(&c->retry_at_ns, now))
 		retry(c);
 	c->sweep |= is_due(&c->sweep_at_ns, now);
@@ -302,7 +315,7 @@ void sl_cgroups_work(struct sl_cgroups *c, const struct sl_state *state, __u64 a
 int sl_cgroups_timeout(const struct sl_cgroups *c)
 {
 	const __u64 at[] = {c->sweep_at_ns, c->scan_at_ns, c->check_at_ns, c->retry_at_ns, c->busy_at_ns,
-			    c->renew_at_ns};
+			    c->renew_at_ns, c->early_at_ns};
 	__u64 now = sl_now_ns(), wait = ~0ull;
 
 	for (size_t i = 0; c->mount && i < sizeof(at) / sizeof(*at); i++) {

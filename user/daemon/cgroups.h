@@ -38,6 +38,8 @@ struct sl_watched_cgroup {
 	bool announced;			      /* by a gate */
 	bool of_pod;			      /* its group is none of the configuration's */
 	bool has_veths;			      /* the host's ends of its veths are judged too */
+	__u64 early_since_ns;		      /* monotonic: first_look.h is too early since then; 0: it
+					       * has looked, or is not asked */
 	struct sl_veths *veths;		      /* veths.h; owned; NULL: none are looked for */
 	struct sl_policy *asks;		      /* of its policy in force the resolvers and search
 					       * domains, as resolved; owned; NULL: none yet */
@@ -94,6 +96,8 @@ struct sl_cgroups {
 	__u64 scan_at_ns; /* monotonic: the hierarchy is walked; 0: no news */
 	__u64 scanned_at_ns;
 	__u64 check_at_ns, retry_at_ns, busy_at_ns, renew_at_ns;
+	__u64 changed_at_ns; /* the first of the changes that renew_at_ns is for */
+	__u64 early_at_ns;   /* those of which it was too early are looked at again */
 	unsigned retries;
 	struct sl_gone_cgroup *gone; /* that may have sockets left; owned */
 	size_t n_gone;

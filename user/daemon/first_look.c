@@ -53,10 +53,11 @@ static int look_first(const struct sl_cgroups *c, __u64 id, const char *path,
 	return env->conf == SL_CONF_OWN ? sl_environment_take_conf(NULL, env) : 0;
 }
 
-/* A pod's first process is the runtime's, and has the host's root until it has made its own. */
+/* A pod may be known before it has a process, and its first one is the runtime's, which has the host's
+ * root until it has made its own. */
 static bool is_early(const struct sl_watched_cgroup *w, const struct sl_environment *env)
 {
-	return w->of_pod && env->host_root;
+	return w->of_pod && (env->host_root || env->conf == SL_CONF_HOSTS);
 }
 
 bool sl_first_look_holds(const struct sl_cgroups *c, const struct sl_watched_cgroup *w,
