@@ -74,8 +74,12 @@ static void cgroup_free(struct sl_watched_cgroup *w)
 
 void sl_cgroups_drop(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 {
+	struct sl_watched_cgroup *last = &c->list[--c->n];
+
 	cgroup_free(w);
-	*w = c->list[--c->n];
+	if (w != last)
+		*w = *last;
+	*last = (struct sl_watched_cgroup){};
 }
 
 int sl_cgroups_name(struct sl_watched_cgroup *w, struct sl_container *container)

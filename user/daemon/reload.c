@@ -101,7 +101,7 @@ void sl_daemon_take_config(struct sl_daemon *daemon, struct sl_config *config, i
 {
 	if (config)
 		err = hand_over(daemon, config);
-	if (!err) {
+	if (!err && config) {
 		take(daemon, config, diag);
 	} else {
 		sl_config_free(config);

@@ -101,13 +101,18 @@ static bool names_resolvers(const struct sl_policy *policy)
 /* @resolvers, as its addresses. 0 or -ENOMEM. */
 static int write_out(struct sl_match *match, const struct sl_cidr *list, size_t n)
 {
+	struct sl_host *last;
+
 	for (size_t h = 0; h < match->n_hosts;) {
 		if (!is_resolvers(&match->hosts[h])) {
 			h++;
 			continue;
 		}
 		free(match->hosts[h].text);
-		match->hosts[h] = match->hosts[--match->n_hosts];
+		last = &match->hosts[--match->n_hosts];
+		if (h != match->n_hosts)
+			match->hosts[h] = *last;
+		*last = (struct sl_host){};
 		for (size_t i = 0; i < n; i++) {
 			struct sl_host *host = SL_ADD(match->hosts, match->n_hosts);
 

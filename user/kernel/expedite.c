@@ -54,7 +54,7 @@ static int set(int fd, int value)
 /* What is not ours somebody else has written meanwhile. */
 static void put_back(int fd)
 {
-	int value;
+	int value = 0;
 
 	if (!get(fd, &value) && value == SL_EXPEDITE_OURS)
 		set(fd, 0);
@@ -199,7 +199,7 @@ void sl_expedite_allow(bool allowed)
 /* What is ours already is another Sluice's, or was one's that is dead: put back in any case. */
 void sl_expedite_begin(void)
 {
-	int value;
+	int value = 0;
 
 	if (own.depth++ || own.knob_fd < 0 || own.forbidden || get(own.knob_fd, &value) ||
 	    (value && value != SL_EXPEDITE_OURS))

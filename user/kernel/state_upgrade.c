@@ -196,7 +196,7 @@ static int replace_links(const struct place *p, const int *programs, struct sl_d
 	int err = dir ? 0 : path ? -errno : -ENOMEM;
 	struct dirent *entry;
 
-	while (!err && (entry = readdir(dir)))
+	while (dir && !err && (entry = readdir(dir)))
 		err = replace_link(p, entry->d_name, programs, diag);
 	if (dir)
 		closedir(dir);
@@ -234,10 +234,18 @@ static bool has_programs(const struct sl_state *s, const char *folder)
 	return has;
 }
 
+static int open_programs(struct place *p)
+{
+	p->skel = device__open();
+	if (!p->skel)
+		return errno ? -errno : -ENOMEM;
+	return sl_state_size_maps(p->skel);
+}
+
 static int check_namespace(struct sl_state *s, const char *folder, struct sl_diag *diag)
 {
-	struct place p = {s, folder, device__open()};
-	int err = p.skel ? sl_state_size_maps(p.skel) : -errno;
+	struct place p = {s, folder, NULL};
+	int err = open_programs(&p);
 
 	if (!err)
 		err = share_maps(&p, diag);
@@ -249,8 +257,8 @@ static int check_namespace(struct sl_state *s, const char *folder, struct sl_dia
 
 static int take_namespace(struct sl_state *s, const char *folder, struct sl_diag *diag)
 {
-	struct place p = {s, folder, device__open()};
-	int err = p.skel ? sl_state_size_maps(p.skel) : -errno;
+	struct place p = {s, folder, NULL};
+	int err = open_programs(&p);
 
 	if (!err)
 		err = share_maps(&p, diag);
@@ -274,7 +282,7 @@ static int each_namespace(struct sl_state *s, namespace_fn *call, struct sl_diag
 	int err = dir ? 0 : -errno;
 	struct dirent *entry;
 
-	while (!err && (entry = readdir(dir)))
+	while (dir && !err && (entry = readdir(dir)))
 		if (!strncmp(entry->d_name, NETNS_PREFIX, strlen(NETNS_PREFIX)) &&
 		    has_programs(s, entry->d_name))
 			err = call(s, entry->d_name, diag);

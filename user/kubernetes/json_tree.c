@@ -130,8 +130,7 @@ static size_t extend(char *path, const char *text)
 
 	if (len + n > PATH_MAX_SHOWN) {
 		n = len < PATH_MAX_SHOWN ? PATH_MAX_SHOWN - len : 0;
-		memcpy(path + len, text, n);
-		strcpy(path + len + n, "...");
+		snprintf(path + len, n + sizeof("..."), "%.*s...", (int)n, text);
 	} else {
 		strcpy(path + len, text);
 	}

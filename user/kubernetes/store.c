@@ -28,13 +28,14 @@ struct sl_store {
 };
 
 #define META "metadata.name", "metadata.namespace", "metadata.labels"
+#define APPLICATION "metadata.annotations." SL_KUBE_APPLICATION
 
 static const char *const keep_meta[] = {META, NULL};
 static const char *const keep_policy[] = {META, "spec", NULL};
 static const char *const keep_pod[] = {
 	META, "metadata.uid", "metadata.creationTimestamp",
 	"metadata.annotations.kubernetes.io/config.mirror",
-	"metadata.annotations." SL_KUBE_APPLICATION,
+	APPLICATION, /* NOLINT(bugprone-suspicious-missing-comma): one text of two */
 	"spec.nodeName", "spec.hostNetwork", "spec.containers.name", "spec.containers.ports",
 	"spec.initContainers.name", "spec.initContainers.ports", "spec.initContainers.restartPolicy",
 	"status.phase", "status.startTime", "status.podIP", "status.podIPs", "status.hostIP",

@@ -129,8 +129,8 @@ int sl_cgroup_make(const struct sl_cgroup2 *fs, struct sl_cgroup *out, struct sl
 	int err;
 
 	err = make_dir(fs, &cg.path, diag);
-	if (err)
-		return err;
+	if (err || !cg.path)
+		return err ? err : -ENOMEM;
 	cg.dir_fd = open(cg.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cg.dir_fd >= 0)
 		cg.events_fd = openat(cg.dir_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);

