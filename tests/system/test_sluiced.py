@@ -540,7 +540,7 @@ def test_isolated_until_its_policy_can_be_resolved(host):
 def test_hundreds_at_once_hold_up_nobody(host):
     """Clients are answered while the others still wait for theirs; all of them are shut before
     the first gets its policy."""
-    count = 120
+    count = 240
     host.veth("vnet-first", up=False)
     host.configure(CONFIG + "expedite: false\n")  # some seconds of work
     host.start_daemon()
