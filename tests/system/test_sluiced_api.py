@@ -398,6 +398,22 @@ def test_a_namespace_cannot_hold_back_the_cluster(node, what):
     becomes(late, ["yes", "no", "yes"] * 2)
 
 
+def test_two_that_contradict_each_other(node):
+    """Nothing of the cluster's selects the pod, which is new: it has the default, and both say so."""
+    for name in ("web", "second"):
+        node.cluster.put("egresspolicies", {**web(7001, name=name), "spec": {**web(7001)["spec"], "mode": "enforce"}})
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod, "refused")
+    pod.start(wait=False)
+    assert pod.probe() == NONE
+    for name in ("web", "second"):
+        assert until(lambda n=name: condition_of(node, "egresspolicies", f"shop/{n}", "Enforced").get("reason") == "Failed",
+                     30), condition_of(node, "egresspolicies", f"shop/{name}", "Enforced")
+        assert '"mode" stands in' in condition_of(node, "egresspolicies", f"shop/{name}", "Enforced")["message"]
+
+
 def test_names_in_objects_are_their_own(node):
     """Sets and ids of the same name; a set that only another object has is none."""
     mine = web(7001)

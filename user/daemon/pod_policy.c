@@ -285,7 +285,7 @@ static int make_cluster_text(struct sl_daemon *d, const struct sl_kube_pod *obje
 
 static bool is_same(const char *a, const char *b)
 {
-	return a && b ? !strcmp(a, b) : a == b;
+	return a && b && !strcmp(a, b);
 }
 
 /*
@@ -300,7 +300,7 @@ static void hold(struct sl_daemon *d, struct sl_pod *pod, const struct sl_kube_p
 	size_t len = 0;
 	int err = pod->exempt ? 0 : make_cluster_text(d, object, &text, &len);
 
-	pod->has_cluster = !err && (pod->text || !text) && is_same(text, pod->cluster);
+	pod->has_cluster = !err && pod->text && is_same(text, pod->cluster);
 	copy = err || pod->has_cluster || !text ? NULL : strdup(text);
 	if (copy && !give(d, pod, copy, len, &diag)) {
 		pod->has_cluster = pod->held = true;
