@@ -143,7 +143,8 @@ def test_static_pods_from_boot(cluster, unit):
         assert until(lambda: unit.status()["kubernetes"]["ready"], 60, 0.5), unit.status()
         assert becomes(cluster, ONLY_ALLOWED), arrived(cluster)
         for name in STATIC:
-            assert not unit.pods()[name]["open_s"], unit.pods()[name]
+            # the kubelet makes kubepods.slice anew: a sandbox can be some ms older than what judges it there
+            assert unit.pods()[name]["open_s"] <= 1, unit.pods()[name]
         unit.halt()
     clear(cluster, unit)
 
