@@ -78,6 +78,16 @@ def told(node, pod, since=None, **labels):
                    "startTime": "2020-01-01T00:00:00Z", **start}})     # which a start of the node does not change
 
 
+def begun(node):
+    """sluiced, and a pod of app web that it judges, whose container has begun."""
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    told(node, pod, app="web")
+    node.known(pod)
+    pod.start(wait=False)
+    return pod
+
+
 def up_again(node):
     node.within(lambda: node.cluster.start(node.cluster.port))
 
@@ -102,11 +112,7 @@ def scrape(node):
 
 
 def test_judged_from_the_first_packet(node):
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
+    pod = begun(node)
     assert pod.probe() == SOME
     assert node.arrived() == [0, 2, 0]
     source = node.kubernetes()["source"]
@@ -187,11 +193,7 @@ def test_peers_and_services_of_other_nodes(node):
 
 def test_the_server_is_away(node):
     """What is enforced stays so; since when and why is said; sluiced may die meanwhile."""
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
+    pod = begun(node)
     assert pod.probe() == SOME
     assert until(lambda: scrape(node)["sluice_kubernetes_up"] == "1")
     node.cluster.stop()
@@ -219,11 +221,7 @@ def test_its_own_namespace_is_deleted(node, monkeypatch):
     monkeypatch.setitem(node.env, "POD_NAMESPACE", "sluice-system")
     for name in ("sluice-system", "other"):
         node.cluster.put("namespaces", {"metadata": {"name": name}})
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
+    pod = begun(node)
     assert pod.probe() == SOME
     node.cluster.put("namespaces", {"metadata": {"name": "other", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
     node.cluster.delete("namespaces", "/other")
@@ -261,11 +259,7 @@ def test_a_server_by_name(node):
     """Looked up by threads of a sluiced that has given up its privileges."""
     path = node.folder / "etc" / "sluiced.yaml"
     path.write_text(path.read_text().replace("127.0.0.1", "localhost"))
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
+    pod = begun(node)
     assert pod.probe() == SOME
     assert node.kubernetes()["source"]["api"]["server"] == f"https://localhost:{node.cluster.port}"
 
@@ -322,11 +316,7 @@ def test_partly(node):
     """A clause that does nothing is named in the status of its object; the rest is in force."""
     node.cluster.put("egresspolicies", {**web(7001), "spec": {**web(7001)["spec"], "mode": "audit"}})
     node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
+    pod = begun(node)
     assert pod.probe() == SOME
 
     def is_so(kind, name, reason, *words):
@@ -367,11 +357,7 @@ def test_a_namespace_cannot_hold_back_the_cluster(node, what):
     """Its objects are wrong, and pods keep what they had: but for what the cluster's say since then."""
     node.cluster.put("egresspolicies", {**WEB, "spec": {"mode": "enforce", **WEB["spec"]}})
     node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
+    pod = begun(node)
     assert pod.probe() == WIDE
     kind, wrong = WRONG[what]
     node.cluster.put(kind, wrong)
@@ -421,11 +407,7 @@ def test_names_in_objects_are_their_own(node):
     node.cluster.put("egresspolicies", {**mine, "spec": {**mine["spec"], "sets": {"web": list(HOSTS)}}})
     node.cluster.put("clusteregresspolicies", base(
         {"allow": {"to": "@web", "ports": 7002}, "id": "web"}, sets={"web": [HOSTS[0]]}))
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
+    pod = begun(node)
     assert pod.probe() == ["no", "yes", "yes", "no", "yes", "no"]
     # the cluster's rule is about a set that the cluster's object has not: what a namespace calls so is its own
     node.cluster.put("clusteregresspolicies", base({"deny": {"to": "@web", "ports": 7001}}))
@@ -435,11 +417,7 @@ def test_names_in_objects_are_their_own(node):
 
 
 def test_the_source_is_changed_by_a_reload(node):
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
+    pod = begun(node)
     assert pod.probe() == SOME
     path = node.folder / "etc" / "sluiced.yaml"
     text = path.read_text()

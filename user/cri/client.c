@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cri.h"
+#include "http/body.h"
 #include "http/multi.h"
 #include "policy/text.h"
 
@@ -33,9 +34,7 @@ struct sl_cri {
 	bool answered, toggled; /* this version has; the other was tried for this question */
 	bool again, anew, again_anew;
 	char *request; /* owned */
-	char *reply;   /* owned */
-	size_t n_reply, cap_reply;
-	bool too_long;
+	struct sl_body body;
 	long grpc_status;
 	char grpc_message[160];
 	struct sl_cri_pods asked; /* being made */
@@ -49,30 +48,6 @@ static const char *const versions[] = {"v1", "v1alpha2"};
 static const char empty_frame[5]; /* a message without fields: every sandbox */
 
 /* ---- what curl calls ---- */
-
-static size_t on_body(char *data, size_t size, size_t n, void *context)
-{
-	struct sl_cri *cri = context;
-	size_t len = size * n, cap = cri->cap_reply ? cri->cap_reply : 4096;
-	char *grown;
-
-	if (cri->n_reply + len > SL_CRI_REPLY_MAX) {
-		cri->too_long = true;
-		return 0; /* curl ends the transfer */
-	}
-	while (cap < cri->n_reply + len)
-		cap *= 2;
-	if (cap > cri->cap_reply) {
-		grown = realloc(cri->reply, cap);
-		if (!grown)
-			return 0;
-		cri->reply = grown;
-		cri->cap_reply = cap;
-	}
-	memcpy(cri->reply + cri->n_reply, data, len);
-	cri->n_reply += len;
-	return len;
-}
 
 /* In the header of an answer without a body, in the trailer of one with: both come here. */
 static size_t on_header(char *data, size_t size, size_t n, void *context)
@@ -124,8 +99,7 @@ static int post(struct sl_cri *cri, const char *method, const void *request, siz
 	if (!cri->request)
 		return -ENOMEM;
 	memcpy(cri->request, request, len);
-	cri->n_reply = 0;
-	cri->too_long = false;
+	sl_body_begin(&cri->body);
 	cri->grpc_status = NO_STATUS;
 	cri->grpc_message[0] = 0;
 	snprintf(url, sizeof(url), "http://runtime/runtime.%s.RuntimeService/%s", cri->version,
@@ -261,7 +235,7 @@ static bool read_answer(struct sl_cri *cri, CURLcode code)
 	size_t len;
 
 	curl_easy_getinfo(cri->easy, CURLINFO_RESPONSE_CODE, &http);
-	if (cri->too_long)
+	if (cri->body.too_long)
 		fail(cri, "%s: an answer of more than %u MiB", cri->socket, SL_CRI_REPLY_MAX >> 20);
 	else if (code == CURLE_OPERATION_TIMEDOUT)
 		fail(cri, "%s: no answer in %ld s", cri->socket, TIMEOUT_MS / 1000);
@@ -275,7 +249,7 @@ static bool read_answer(struct sl_cri *cri, CURLcode code)
 		fail(cri, "%s: an answer without a gRPC status", cri->socket);
 	else if (cri->grpc_status)
 		return on_refused(cri);
-	else if (sl_cri_unframe(cri->reply, cri->n_reply, &message, &len, &why))
+	else if (sl_cri_unframe(cri->body.bytes, cri->body.n, &message, &len, &why))
 		fail(cri, "%s: %s", cri->socket, why);
 	else {
 		cri->answered = true;
@@ -360,8 +334,8 @@ static int set_up(struct sl_cri *cri)
 	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, cri);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, sl_body_write);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, &cri->body);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, cri);
 	return 0;
@@ -374,7 +348,8 @@ int sl_cri_open(const char *socket, struct sl_cri **out)
 
 	if (!cri)
 		return -ENOMEM;
-	*cri = (struct sl_cri){.socket = strdup(socket), .version = versions[0]};
+	*cri = (struct sl_cri){.socket = strdup(socket), .version = versions[0],
+			       .body.max = SL_CRI_REPLY_MAX};
 	err = sl_multi_open(&cri->multi);
 	cri->easy = err ? NULL : curl_easy_init();
 	if (!err)
@@ -398,7 +373,7 @@ void sl_cri_close(struct sl_cri *cri)
 	sl_cri_pods_free(&cri->asked);
 	sl_cri_pods_free(&cri->pods);
 	free(cri->request);
-	free(cri->reply);
+	sl_body_free(&cri->body);
 	free(cri->socket);
 	free(cri);
 }

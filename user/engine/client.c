@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "http/body.h"
 #include "http/multi.h"
 
 #define LIST_MS 5000L
@@ -29,9 +30,7 @@ struct sl_engine {
 	bool done;	       /* in this turn */
 	__u64 list_at, events_at; /* to be begun; 0: not */
 	__u64 wait;		  /* until the next attempt */
-	char *reply;		  /* owned */
-	size_t n_reply, cap_reply;
-	bool too_long;
+	struct sl_body body;
 	struct sl_engine_list containers;
 	bool known;
 	char error[256];
@@ -50,29 +49,6 @@ static void fail(struct sl_engine *e, const char *format, ...)
 }
 
 /* ---- what comes ---- */
-
-static size_t on_list(char *data, size_t size, size_t n, void *context)
-{
-	struct sl_engine *e = context;
-	size_t len = size * n, cap = e->cap_reply ? e->cap_reply : 4096;
-	char *grown;
-
-	e->too_long = len > SL_ENGINE_REPLY_MAX - e->n_reply;
-	if (e->too_long)
-		return 0; /* curl ends the transfer */
-	while (cap < e->n_reply + len)
-		cap *= 2;
-	if (cap > e->cap_reply) {
-		grown = realloc(e->reply, cap);
-		if (!grown)
-			return 0;
-		e->reply = grown;
-		e->cap_reply = cap;
-	}
-	memcpy(e->reply + e->n_reply, data, len);
-	e->n_reply += len;
-	return len;
-}
 
 /* Which it is does not matter. */
 static size_t on_event(char *data, size_t size, size_t n, void *context)
@@ -112,7 +88,7 @@ static void take_list(struct sl_engine *e, CURLcode code)
 	int err;
 
 	curl_easy_getinfo(e->list, CURLINFO_RESPONSE_CODE, &status);
-	if (e->too_long) {
+	if (e->body.too_long) {
 		fail(e, "%s: an answer of more than %u MiB", e->socket, SL_ENGINE_REPLY_MAX >> 20);
 	} else if (code == CURLE_OPERATION_TIMEDOUT) {
 		fail(e, "%s: no answer in %ld s", e->socket, LIST_MS / 1000);
@@ -122,7 +98,7 @@ static void take_list(struct sl_engine *e, CURLcode code)
 	} else if (status != 200) {
 		fail(e, "%s: it answers with HTTP status %ld: is it Docker's API?", e->socket, status);
 	} else {
-		err = sl_engine_read(e->reply, e->n_reply, &list, &why);
+		err = sl_engine_read(e->body.bytes, e->body.n, &list, &why);
 		if (err) {
 			fail(e, "%s: %s", e->socket, why ? why : strerror(-err));
 			return;
@@ -171,8 +147,9 @@ static void begin_what_is_due(struct sl_engine *e)
 		begin(e, e->events, &e->follows);
 	}
 	if (!e->listing && (e->again || (e->list_at && now >= e->list_at))) {
-		e->list_at = e->n_reply = 0;
-		e->again = e->too_long = false;
+		e->list_at = 0;
+		e->again = false;
+		sl_body_begin(&e->body);
 		begin(e, e->list, &e->listing);
 	}
 }
@@ -266,7 +243,8 @@ static int set_up_both(struct sl_engine *e)
 {
 	CURLcode code = set_up(e, e->list, "http://engine/containers/json");
 
-	code = code ? code : curl_easy_setopt(e->list, CURLOPT_WRITEFUNCTION, on_list);
+	code = code ? code : curl_easy_setopt(e->list, CURLOPT_WRITEFUNCTION, sl_body_write);
+	code = code ? code : curl_easy_setopt(e->list, CURLOPT_WRITEDATA, &e->body);
 	code = code ? code : curl_easy_setopt(e->list, CURLOPT_TIMEOUT_MS, LIST_MS);
 	code = code ? code : set_up(e, e->events, EVENTS);
 	code = code ? code : curl_easy_setopt(e->events, CURLOPT_WRITEFUNCTION, on_event);
@@ -283,6 +261,7 @@ int sl_engine_open(const char *socket, struct sl_engine **out)
 	if (!e)
 		return -ENOMEM;
 	e->socket = strdup(socket);
+	e->body.max = SL_ENGINE_REPLY_MAX;
 	err = sl_multi_open(&e->multi);
 	e->list = err ? NULL : curl_easy_init();
 	e->events = err ? NULL : curl_easy_init();
@@ -309,7 +288,7 @@ void sl_engine_close(struct sl_engine *e)
 	curl_easy_cleanup(e->events);
 	sl_multi_close(&e->multi);
 	sl_engine_list_free(&e->containers);
-	free(e->reply);
+	sl_body_free(&e->body);
 	free(e->socket);
 	free(e);
 }
