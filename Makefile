@@ -344,6 +344,8 @@ install: all
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/sluice/cni deploy/cni/10-bridge-sluice.conflist
 	install -D -m 644 deploy/systemd/sluiced.service $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
 	sed -i 's|/usr/local|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/sluiced.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/sluice/systemd/sluiced.service.d \
+		deploy/systemd/sluiced.service.d/kubernetes.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/sluice docs/*.md
 	install -d $(DESTDIR)$(PREFIX)/share/sluice/policies
 	install -D -m 644 deploy/alerts/default.yaml $(DESTDIR)$(PREFIX)/share/sluice/alerts/default.yaml

@@ -2,18 +2,17 @@
 """A node that starts: everything of /run is gone, the pins too, and its pods come back by
 themselves. With sluice-cni on its disk none of them sends before it is judged."""
 import ipaddress
-import json
+import pathlib
 
 import pytest
 
 import settings
-from cluster import pod
-from lab import until
+from boot import CONFIG, POLICY, STATIC, arrived, becomes, clear_static, put_static
+from lab import SLUICE, until
 from outside import ALLOWED, DENIED
 from pods_modes import Api, call_back, send_away
-from probes import AGAIN, ONLY_ALLOWED, sends
+from probes import AGAIN, ALL, ONLY_ALLOWED, sends
 
-STATIC = ("static", "static-host")
 NETWORKS = [ipaddress.ip_network(n) for n in (settings.PODS4, settings.PODS6)]
 
 
@@ -42,15 +41,10 @@ def events(cluster):
 
 @pytest.fixture
 def static(cluster):
-    """One in its own network, one in the node's; both are in the kubelet's folder when it starts."""
-    folder = cluster.files / settings.STATIC.strip("/")
-    for name in STATIC:
-        (folder / f"{name}.json").write_text(json.dumps(pod(
-            name, "sh", "-c", AGAIN, labels={"app": "cart"}, hostNetwork=name == STATIC[1], restartPolicy="Always")))
+    """They are in the kubelet's folder when it starts."""
+    put_static(cluster)
     yield
-    for name in STATIC:
-        (folder / f"{name}.json").unlink()
-    assert until(lambda: not any(cluster.get("pod", f"{name}-{settings.NODE}") for name in STATIC), 120, 0.5)
+    clear_static(cluster)
 
 
 def open_seconds(pods):
@@ -83,3 +77,24 @@ def test_a_node_that_starts(cluster, pods, start, static):  # pylint: disable=un
     cluster.outside.forget()
     assert until(lambda: settings.NODE4 in cluster.outside.senders(ALLOWED), 60, 0.5)
     assert not {settings.NODE4, settings.NODE6} & cluster.outside.senders(DENIED)
+
+
+def test_a_node_that_starts_with_sluiced_first(cluster, pods, static):  # pylint: disable=unused-argument
+    """As test_systemd's, by the kubelet's other driver: the cgroup above all pods is sluiced's making. First without."""
+    cluster.write("/run/objects/cart.yaml", POLICY)
+    cluster.write("/run/sluiced.yaml", f"{CONFIG}  cgroup: {cluster.pods}\n")
+
+    def first():
+        cluster.start("env", pathlib.Path(SLUICE).resolve().parent / "sluiced", "-c", "/run/sluiced.yaml")
+        cluster.answers("env", "sh", "-c", f"{SLUICE} status -o json | grep -q kubernetes")
+    send_away(pods.daemon)
+    try:
+        cluster.restart_node(settings.CNI)
+        assert becomes(cluster, ALL), (arrived(cluster), cluster.said("kubelet"))
+        for _ in range(2):
+            cluster.restart_node(settings.CNI, first=first)
+            assert becomes(cluster, ONLY_ALLOWED), (arrived(cluster), cluster.said("kubelet"), cluster.said("env"))
+            cluster.stop("env")
+    finally:
+        cluster.run(SLUICE, "detach", "--all")
+        call_back(pods.daemon)

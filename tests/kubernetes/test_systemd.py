@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """A kubelet and a containerd with systemd's cgroups, on a node whose process 1 is systemd and whose
 hierarchies begin at a cgroup of this machine's."""
-import ipaddress
 import json
 import pathlib
 
@@ -11,20 +10,12 @@ import cluster as cluster_module
 import daemonset
 import leftovers
 import settings
-from cluster import pod
+from boot import CONFIG, POLICY, STATIC, arrived, becomes, clear_static, put_static
 from conftest import kubernetes
 from lab import SLUICE, cgroup2, until
-from outside import ALLOWED, HERE4, HERE6
-from pods_modes import CART, Api
+from pods_modes import Api
 from probes import AGAIN, ALL, ONLY_ALLOWED, sends
 
-STATIC = ("static", "static-host")
-CONFIG = """\
-sluiced: 1
-kubernetes:
-  directory: /run/objects
-  cri: /run/containerd/containerd.sock
-"""
 # Over the unit as it is installed: where this build and the test's files are.
 DROP_IN = f"""\
 [Service]
@@ -51,11 +42,13 @@ class Unit:
 
     def __init__(self, cluster):
         self.cluster = cluster
-        cluster.write("/run/objects/cart.yaml", CART % (HERE4, HERE6, ALLOWED))
+        cluster.write("/run/objects/cart.yaml", POLICY)
         cluster.write("/run/sluiced.yaml", CONFIG)
         unit = (cluster_module.ROOT / "deploy" / "systemd" / "sluiced.service").read_text()
         cluster.write("/run/units/sluiced.service", unit)
         cluster.write("/run/units/sluiced.service.d/here.conf", DROP_IN)
+        before = cluster_module.ROOT / "deploy" / "systemd" / "sluiced.service.d" / "kubernetes.conf"
+        cluster.write("/run/units/sluiced.service.d/kubernetes.conf", before.read_text())
 
     def start(self):
         done = self.cluster.run("sh", "-c", "systemctl daemon-reload && systemctl start sluiced || "
@@ -86,64 +79,21 @@ def unit(cluster):
     return Unit(cluster)
 
 
-def put_static(cluster, there=True):
-    """One with a network of its own, one on its node's."""
-    for name in STATIC:
-        made = pod(name, "sh", "-c", AGAIN, labels={"app": "cart"}, hostNetwork=name == STATIC[1],
-                   restartPolicy="Always")
-        path = cluster.files / settings.STATIC.strip("/") / f"{name}.json"
-        if there:
-            path.write_text(json.dumps(made))
-        else:
-            path.unlink(missing_ok=True)
-
-
 def clear(cluster, unit):
-    put_static(cluster, there=False)
-    assert until(lambda: not any(cluster.get("pod", f"{name}-{settings.NODE}") for name in STATIC), 120, 0.5)
+    clear_static(cluster)
     unit.stop()
-
-
-class Networks:
-    """Holds the addresses of some networks."""
-
-    def __init__(self, *networks):
-        self.networks = [ipaddress.ip_network(n) for n in networks]
-
-    def __contains__(self, address):
-        return any(ipaddress.ip_address(address) in n for n in self.networks)
-
-
-SENDERS = {STATIC[0]: Networks(settings.PODS4, settings.PODS6), STATIC[1]: Networks(settings.NODE4, settings.NODE6)}
-
-
-def arrived(cluster):
-    """By pod, what came from it since the node has started."""
-    return {name: set(cluster.outside.arrived(senders)) for name, senders in SENDERS.items()}
-
-
-def becomes(cluster, want, names=STATIC):
-    """Both pods (or these) send that, and until then nothing else."""
-    def look():
-        now = {name: sent for name, sent in arrived(cluster).items() if name in names}
-        assert all(sent <= want for sent in now.values()), now
-        return all(sent == want for sent in now.values())
-    return until(look, 120, 0.2)
 
 
 def test_static_pods_from_boot(cluster, unit):
     """The unit is there before the runtime and the kubelet are: nothing comes of a static pod but what its policy
-    allows, from its first action on; of one on the node's network once sluiced follows the cgroup that the
-    kubelet has made anew. First without, by the same boot."""
+    allows, from its first action on, also of one on the node's network. First without, by the same boot."""
     put_static(cluster)
     cluster.restart_node(settings.CNI)
     assert becomes(cluster, ALL), (arrived(cluster), cluster.said("kubelet"))
     for _ in range(2):
         cluster.restart_node(settings.CNI, first=unit.start)
-        assert becomes(cluster, ONLY_ALLOWED, STATIC[:1]), (arrived(cluster), unit.pods(), cluster.said("kubelet"))
+        assert becomes(cluster, ONLY_ALLOWED), (arrived(cluster), unit.pods(), cluster.said("kubelet"))
         assert until(lambda: unit.status()["kubernetes"]["ready"], 60, 0.5), unit.status()
-        assert becomes(cluster, ONLY_ALLOWED, STATIC[:1]), arrived(cluster)
-        cluster.outside.forget()
         assert becomes(cluster, ONLY_ALLOWED), arrived(cluster)
         unit.halt()
     clear(cluster, unit)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -451,6 +452,9 @@ def test_pods_where_the_configuration_has_none_any_more(node, restart):
     becomes(later, SOME)
     put(node, "web.yaml", egress(ports="[7001, 7002]"))
     becomes(pod, WIDE)                  # which is followed again
+    if restart:                         # it made that place as it started, and closed it
+        elsewhere = node.top.parent / node.group / "elsewhere"
+        assert node.sluice("detach", "--cgroup", elsewhere).returncode == 0 and removed(elsewhere)
     assert until(lambda: node.kubernetes()["ready"], 20) and not says()
     assert not any("earlier configuration" in w for w in node.full_status()["warnings"])
 
@@ -497,6 +501,48 @@ def test_a_node_that_is_a_container(node):
             for path in (made, made.parent):
                 assert until(lambda path=path: removed(path))
         assert until(lambda: not node.kubernetes()["pods"], 20)
+
+
+def test_the_cgroup_above_all_pods_is_there_before_a_kubelet_makes_it(node):
+    """What starts in it, or below it, is judged though sluiced has no time to see that it does; first without."""
+    top = node.top.parent / node.group / "node-2"
+    places = [top / "kubepods", top / "kubepods.slice"]
+
+    def sent(*below):
+        made = places[0].joinpath(*below)
+        made.mkdir(parents=True, exist_ok=True)
+        node.arrived()
+        done = node.run("sh", "-c", f'echo $$ >{made}/cgroup.procs && exec python3 -c "$0"', PROBE)
+        return done.stdout.split(), node.arrived()
+
+    try:
+        assert sent() == (ALL, [2, 2, 2])
+        for path in (places[0], top):
+            assert until(lambda path=path: removed(path))
+        node.configure(config(node).replace(f"{node.group}/kubepods", f"{node.group}/node-2/kubepods"))
+        node.start_daemon()
+        assert [p.is_dir() for p in places] == [True, False]    # a slice is systemd's to make
+        node.daemon.signal(signal.SIGSTOP)
+        try:
+            assert sent() == (NONE, [0, 0, 0])
+            assert sent("besteffort", "pod1", "c") == (NONE, [0, 0, 0])
+        finally:
+            node.daemon.signal(signal.SIGCONT)
+    finally:
+        for path in (*(places[0].joinpath(*("besteffort", "pod1", "c")[:n]) for n in (3, 2, 1, 0)), top):
+            assert until(lambda path=path: not path.exists() or removed(path))
+
+
+def test_no_other_cgroup_is_made_where_one_for_pods_is_there(node):
+    top = node.top.parent / node.group / "node-3"
+    (top / "kubepods.slice").mkdir(parents=True)
+    try:
+        node.configure(config(node).replace(f"{node.group}/kubepods", f"{node.group}/node-3/kubepods"))
+        node.start_daemon()
+        assert not (top / "kubepods").exists()
+    finally:
+        for path in (top / "kubepods.slice", top):
+            assert until(lambda path=path: removed(path))
 
 
 def test_the_configuration_is_refused_with_its_place(node):

@@ -113,6 +113,12 @@ struct sl_cgroups {
 	__u64 announced; /* containers that a gate has held until they were judged */
 };
 
+/* Makes each directory from the top of the hierarchy down that a path in it wants and that is not
+ * there, and asks made() of each, new or not: real, its path; err: why it cannot be made, or 0. What
+ * made() returns other than 0 ends it and is returned; else 0 or -ENOMEM. */
+int sl_cgroup_dirs_make(const char *mount, const char *path,
+			int (*made)(void *context, const char *real, int err), void *context);
+
 /* Finds the hierarchy and begins to listen. 0 or -errno with the reason in diag. */
 int sl_cgroups_open(struct sl_cgroups *cgroups, int loop, struct sl_diag *diag);
 void sl_cgroups_close(struct sl_cgroups *cgroups, int loop);

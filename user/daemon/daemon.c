@@ -227,6 +227,7 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 	if (!err)
 		open_cgroups(daemon);
 	if (!err) {
+		sl_pods_make_place(daemon);
 		sl_first_look_open(daemon);
 		sl_hand_open(daemon);
 		sl_hand_restore(daemon);

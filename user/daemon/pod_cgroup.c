@@ -39,7 +39,7 @@ static size_t prefix_len(const char *part, const char *place)
 	return n < len && !strncmp(part, last, n) && part[n] == '-' ? n + 1 : 0;
 }
 
-static bool is_systemd(const char *place)
+bool sl_pods_place_is_slice(const char *place)
 {
 	size_t len = strlen(place);
 
@@ -63,10 +63,10 @@ static bool is_class(const char *part, size_t len, const char *place)
 	size_t n = prefix_len(part, place), stem = stem_len(part, len);
 	const char *end;
 
-	if (is_systemd(place) && (!n || stem == len))
+	if (sl_pods_place_is_slice(place) && (!n || stem == len))
 		return false;
 	end = after_class(part + n);
-	return end && end == part + (is_systemd(place) ? stem : len);
+	return end && end == part + (sl_pods_place_is_slice(place) ? stem : len);
 }
 
 static bool copy_uid(const char *text, size_t len, bool systemd, char *uid)
@@ -86,7 +86,7 @@ static bool copy_uid(const char *text, size_t len, bool systemd, char *uid)
 
 static bool read_pod(const char *part, size_t len, const char *place, bool in_class, char *uid)
 {
-	bool systemd = is_systemd(place);
+	bool systemd = sl_pods_place_is_slice(place);
 	size_t n = prefix_len(part, place), stem = stem_len(part, len);
 	const char *at = part + n;
 

@@ -18,9 +18,12 @@
 #define SL_PODS_UNKNOWN "pods-until-known" /* the policy of what is not known yet */
 #define SL_POD_UID_MAX 64
 
-/* Where kubelets make it. */
+/* Where kubelets make it; first that of the driver cgroupfs without a root of its own. */
 #define SL_PODS_PLACES 4
 extern const char *const sl_pods_places[SL_PODS_PLACES];
+
+/* By systemd's driver. */
+bool sl_pods_place_is_slice(const char *place);
 
 /* The uid of the pod whose own cgroup that is, below one of the places. false: no pod's, or one
  * below a pod's. */

@@ -102,6 +102,12 @@ void sl_pods_drop(struct sl_pods *pods, struct sl_pod *pod);
 /* Their target may have gone without us, as by `sluice detach`. */
 void sl_pods_look_at_ended(struct sl_daemon *daemon, __u64 now_ns);
 
+/* ---- pods_place.c ---- */
+
+/* The cgroup above all pods, before a kubelet: so that no pod is in it before it is judged. Where one is
+ * there, it stays as it is. For the start alone, which has the capability for it. */
+void sl_pods_make_place(struct sl_daemon *daemon);
+
 /* ---- pods_source.c ---- */
 
 /* What the configuration names; what is open already, and the same, stays. */

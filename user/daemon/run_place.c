@@ -25,28 +25,29 @@ static int look_at_place(const char *real, struct stat *st, struct sl_diag *diag
 	return 0;
 }
 
-/* Each directory from the top of the hierarchy down. *st: of the last. */
+struct making {
+	struct stat *st; /* of the last */
+	struct sl_diag *diag;
+};
+
+static int look_at_made(void *context, const char *real, int err)
+{
+	struct making *making = context;
+
+	if (!err)
+		return look_at_place(real, making->st, making->diag);
+	return sl_error(making->diag, NULL, "%s cannot be made: %s%s", real, strerror(err),
+			err == EACCES ? "; a new place is made when sluiced starts: restart it"
+				      : "");
+}
+
 static int make_place(const struct sl_daemon *d, struct stat *st, struct sl_diag *diag)
 {
-	const char *path = d->config->run.cgroup, *at = path;
-	char *real;
+	struct making making = {st, diag};
 	int err = look_at_place(d->cgroups.mount, st, diag);
 
-	while (!err && *at) {
-		at += strspn(at, "/");
-		at += strcspn(at, "/");
-		if (asprintf(&real, "%s%.*s", d->cgroups.mount, (int)(at - path), path) < 0)
-			return -ENOMEM;
-		if (mkdir(real, 0755) && errno != EEXIST)
-			err = sl_error(diag, NULL, "%s cannot be made: %s%s", real, strerror(errno),
-				       errno == EACCES ? "; a new place is made when sluiced "
-							 "starts: restart it"
-						       : "");
-		else
-			err = look_at_place(real, st, diag);
-		free(real);
-	}
-	return err;
+	return err ? err : sl_cgroup_dirs_make(d->cgroups.mount, d->config->run.cgroup,
+					       look_at_made, &making);
 }
 
 void sl_runs_open(struct sl_daemon *d)
