@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * The cgroup above all pods. A kubelet takes one that is there (pkg/kubelet/cm/
- * node_container_manager_linux.go makes it if it does not exist), and news of one that it makes come
- * some milliseconds later: a pod on the node's network waits for nothing, and could send before. So
- * it is made, and judged, before sluiced says that it is ready.
+ * node_container_manager_linux.go makes it if it does not exist), and news of one that it makes
+ * come some milliseconds later: a pod on the node's network waits for nothing, and could send
+ * before. So it is made, and judged, before sluiced says that it is ready.
  *
- * A slice is systemd's to make: where the hierarchies are hybrid it takes a directory in cgroup2 for a
- * sign that its own is there too (cg_create in src/shared/cgroup-setup.c), and the kubelet then ends for
- * want of that one. deploy/systemd/sluiced.service.d/kubernetes.conf has systemd make it first.
+ * A slice is systemd's to make: where the hierarchies are hybrid it takes a directory in cgroup2
+ * for a sign that its own is there too (cg_create in src/shared/cgroup-setup.c), and the kubelet
+ * then ends for want of that one. deploy/systemd/sluiced.service.d/kubernetes.conf has systemd make
+ * it first.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,8 @@ static int tell(void *context, const char *real, int err)
 {
 	(void)context;
 	if (err)
-		fprintf(stderr, "sluiced: %s cannot be made: %s; it is followed once a kubelet "
+		fprintf(stderr,
+			"sluiced: %s cannot be made: %s; it is followed once a kubelet "
 			"makes it, and a pod on the node's network may send before that is seen\n",
 			real, strerror(err));
 	return err;
