@@ -42,7 +42,7 @@ class DaemonSet:
     def configure(self, text, **policies):
         """sluiced.yaml, and the policies; returns once sluiced has it in force."""
         files = {f"{name}.yaml": policy for name, policy in policies.items()}
-        head = "sluiced: 1\npolicies: /etc/sluice-policies\nmetrics: loopback\n"
+        head = "sluiced: 1\npolicies: /etc/sluice-policies\nmetrics: loopback\naudit: [stdout]\n"
         mark = f"# {time.monotonic_ns()}\n"     # so that it always is another one
         self.cluster.apply([config_map("sluice-policies", files)])
         before = self.reloads()
@@ -73,6 +73,12 @@ class DaemonSet:
 
     def targets(self, kind="cgroup"):
         return [t for t in self.status()["targets"] if t["attached"] and t["kind"] == kind]
+
+    def records(self, **want):
+        """What its log has as JSON, with these values."""
+        lines = self.cluster.kubectl(*SYSTEM, "logs", "ds/sluice").stdout.splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [r for r in found if all(r.get(k) == v for k, v in want.items())]
 
     def said(self):
         return self.cluster.kubectl(*SYSTEM, "logs", "ds/sluice", check=False).stdout[-3000:]

@@ -80,6 +80,27 @@ def test_the_policy_holds_while_sluiced_is_away(cluster, pods, start):
     assert sends(cluster, made, ONLY_ALLOWED)
 
 
+def test_the_record_of_a_pod(cluster, pods, start):
+    """In the log of sluiced's pod: whose each denial is, by cgroup and by veth, and its last counters at its end."""
+    made = start("recorded", "sh", "-c", AGAIN, labels={"app": "cart"})
+    assert sends(cluster, made, ONLY_ALLOWED)
+    who = {"namespace": "default", "name": "recorded", "uid": made["metadata"]["uid"]}
+
+    def of(event, **want):
+        return [r for r in pods.daemon.records(event=event, **want)
+                if who in (r.get("pod"), r.get("target", {}).get("pod"))]
+    assert until(lambda: of("connection", verdict="deny"), 30, 0.5), pods.daemon.said()
+    denied = of("connection", verdict="deny")
+    assert {r["policy"] for r in denied} == {"default.recorded"}
+    assert {r["destination"]["port"] for r in denied} == {DENIED}
+    assert len(of("pod", change="judged")) == 1
+    cluster.delete("pod", "recorded")
+    assert until(lambda: of("pod", change="ended"), 90, 0.5), pods.daemon.said()
+    last, = of("pod", change="ended")
+    assert last["allowed"] and last["denied"] and last["tx_bytes"] and \
+        last["decided"] == last["allowed"] + last["denied"] + last["audit_denied"], last
+
+
 def test_nothing_is_left_of_a_pod(cluster, pods, start):
     daemon = pods.daemon
     made = start("ends", "sh", "-c", AGAIN, labels={"app": "cart"})

@@ -305,6 +305,16 @@ static void set_close(json_t *j, const struct sl_close_event *c)
 							"unknown") : json_null());
 }
 
+static json_t *target_json(const struct sl_audit_names *names)
+{
+	json_t *target = json_pack("{s:s,s:o}", "kind", names->target_kind, "name",
+				   any_text(names->target));
+
+	if (names->whose)
+		json_object_update(target, names->whose);
+	return target;
+}
+
 json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event *event,
 		      __u64 count, __u64 sequence)
 {
@@ -323,8 +333,7 @@ json_t *sl_event_json(const struct sl_audit_names *names, const struct sl_event 
 	json_object_set_new(j, "policy", text_or_null(names->policy));
 	json_object_set_new(j, "generation", json_integer(event->generation));
 	json_object_set_new(j, "rule", text_or_null(sl_event_rule(names, event)));
-	json_object_set_new(j, "target", json_pack("{s:s,s:o}", "kind", names->target_kind, "name",
-						   any_text(names->target)));
+	json_object_set_new(j, "target", target_json(names));
 	json_object_set_new(j, "hook", json_string(sl_hook_word(event->hook)));
 	json_object_set_new(j, "direction",
 			    json_string(event->direction == SL_INGRESS ? "ingress" : "egress"));

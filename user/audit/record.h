@@ -16,6 +16,9 @@ struct sl_audit_names {
 	const char *policy;
 	const char *target_kind;	/* "cgroup", "device" */
 	const char *target;
+	__u64 cgroup_id;		/* the target's; 0: a device, or gone */
+	unsigned ifindex;		/* of a device of the reader's namespace; else 0 */
+	json_t *whose;			/* borrowed: more of the target, by its keys; NULL: none */
 	const struct sl_compiled *compiled; /* rule numbers -> ids and lines, or NULL, then: */
 	const char *const *rule_ids;
 	size_t n_rules;

@@ -119,6 +119,9 @@ const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *t,
 	cgroup = k && k->target.kind == SL_TARGET_CGROUP;
 	t->names.target = !k ? NULL : cgroup ? k->path : k->target.name;
 	t->names.target_kind = cgroup ? "cgroup" : "device";
+	t->names.cgroup_id = cgroup ? k->target.cgroup_id : 0;
+	t->names.ifindex = k && !cgroup && k->target.netns == sl_state_netns(t->state) ?
+				   k->target.ifindex : 0;
 	t->names.rule_ids = same ? k->rules : NULL;
 	t->names.n_rules = t->names.rule_ids ? k->n_rules : 0;
 	return &t->names;

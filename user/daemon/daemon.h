@@ -160,6 +160,9 @@ void sl_daemon_close_events(struct sl_daemon *daemon);
 void sl_daemon_record(struct sl_daemon *daemon, json_t *record, bool grave);
 /* The same that its owner may see too. */
 void sl_daemon_record_of(struct sl_daemon *daemon, uid_t owner, json_t *record, bool grave);
+/* `pod` or `container` of the target with that cgroup, or device of our namespace (the other is 0), as
+ * events and status tell it (docs/events.md). A new reference; NULL: nobody's, or no memory. */
+json_t *sl_daemon_whose(struct sl_daemon *daemon, __u64 cgroup_id, unsigned ifindex);
 /* Now, RFC 3339, UTC, nanoseconds. Returns buf. */
 const char *sl_daemon_time(char buf[40]);
 extern const struct sl_devices_ops sl_daemon_device_ops;

@@ -128,13 +128,15 @@ static void tell_cgroup(void *context, const char *change, const struct sl_watch
 static void on_record(void *context, const struct sl_event *event, __u64 count)
 {
 	struct sl_daemon *daemon = context;
-	const struct sl_audit_names *names = sl_audit_targets_names(daemon->targets, event);
+	struct sl_audit_names names = *sl_audit_targets_names(daemon->targets, event);
 
+	names.whose = sl_daemon_whose(daemon, names.cgroup_id, names.ifindex);
 	if (sl_control_server_readers(daemon->server))
-		sl_control_server_publish_event(daemon->server, sl_runs_owner(daemon, event), names,
+		sl_control_server_publish_event(daemon->server, sl_runs_owner(daemon, event), &names,
 						event, count,
 						sl_sinks_next(daemon->sinks));
-	sl_sinks_put_event(daemon->sinks, names, event, count);
+	sl_sinks_put_event(daemon->sinks, &names, event, count);
+	json_decref(names.whose);
 }
 
 /* Of a cgroup below the target it would take a privilege to know whose it is. */

@@ -81,8 +81,6 @@ static bool find_known(struct sl_daemon *d, json_t *target, struct known *out)
 				      c->by_hand,
 				      c->orphan,
 				      c->pending};
-		if (c->container)
-			json_object_set_new(target, "container", sl_json_text(c->container->name));
 	} else if (w) {
 		*out = (struct known){state_words[w->state],
 				      w->why,
@@ -123,6 +121,17 @@ static bool may_be_a_pods(const struct sl_daemon *d, const json_t *target)
 	return !cgroup && sl_pods_unknown(&d->pods, 0);
 }
 
+static void annotate_whose(struct sl_daemon *d, json_t *target)
+{
+	bool here = json_is_true(json_object_get(target, "here"));
+	json_int_t ifindex = here ? json_integer_value(json_object_get(target, "ifindex")) : 0;
+	json_t *whose = sl_daemon_whose(d, (__u64)json_integer_value(json_object_get(target, "cgroup")),
+					(unsigned)ifindex);
+
+	json_object_update(target, whose);
+	json_decref(whose);
+}
+
 /* What the daemon knows of a target, beside what the kernel holds. */
 static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
 {
@@ -131,7 +140,7 @@ static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
 	char *name;
 
 	annotate_run(d, target);
-	sl_pods_annotate(d, target);
+	annotate_whose(d, target);
 	name = sl_escaped(json_string_value(json_object_get(target, "name")));
 
 	json_object_set_new(target, "state", json_string(known.state));

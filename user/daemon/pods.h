@@ -151,8 +151,6 @@ void sl_pods_count(struct sl_daemon *daemon, size_t counts[SL_POD_STATES]);
 size_t sl_pods_left(struct sl_daemon *daemon);
 /* For status; NULL: there is no `kubernetes:`. A new reference. */
 json_t *sl_pods_json(struct sl_daemon *daemon, json_t *warnings);
-/* Adds `pod` to a target that is one's. */
-void sl_pods_annotate(struct sl_daemon *daemon, json_t *target);
 /* What keeps the objects from being current; NULL: nothing. */
 const char *sl_pods_stale(const struct sl_pods *pods);
 

@@ -2,6 +2,7 @@
 /* The pods of a node, as status and metrics show them. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "apiserver/api.h"
@@ -86,7 +87,16 @@ static bool is_default(const struct sl_daemon *d, const char *name)
 	return name && (!strcmp(name, SL_PODS_UNKNOWN) || (own && !strcmp(name, own)));
 }
 
-/* Pods may still be made below it: nobody follows them, and nothing of theirs passes. */
+/* A cgroup's directory has one link more for each below. */
+static bool is_empty(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && st.st_nlink <= 2;
+}
+
+/* Pods may still be made below it: nobody follows them, and nothing of theirs passes. One without
+ * any is no news: sluiced makes such places itself. */
 static void look_at_place(void *context, const struct sl_target_view *view)
 {
 	struct old_places *all = context;
@@ -103,7 +113,7 @@ static void look_at_place(void *context, const struct sl_target_view *view)
 	sl_state_table(d->devices.state, view->slot, &table);
 	path = table.words && is_default(d, sl_table_label(table.words, table.n_words, 0)) ?
 		       sl_state_cgroup_path(&view->target) : NULL;
-	if (path) {
+	if (path && !is_empty(path)) {
 		char *name = sl_escaped(path);
 
 		all->n++;
@@ -301,29 +311,4 @@ json_t *sl_pods_json(struct sl_daemon *d, json_t *warnings)
 				 !astray && !sl_pods_stale(p), "drift",
 			 sl_json_number(p->drift + (p->source ? p->source->drift : 0)), "left",
 			 sl_json_number(sl_pods_left(d)), "pods", list);
-}
-
-/* The cgroup that a device of our namespace leads to, by its veth; 0: none. */
-static __u64 of_device(const struct sl_daemon *d, unsigned ifindex)
-{
-	const struct sl_watched_cgroup *w = sl_veths_owner(d, ifindex);
-
-	return w ? w->id : 0;
-}
-
-void sl_pods_annotate(struct sl_daemon *d, json_t *target)
-{
-	__u64 id = (__u64)json_integer_value(json_object_get(target, "cgroup"));
-
-	if (!id && json_is_true(json_object_get(target, "here")))
-		id = of_device(d, (unsigned)json_integer_value(json_object_get(target, "ifindex")));
-	for (size_t i = 0; id && i < d->pods.n; i++) {
-		const struct sl_pod *pod = &d->pods.list[i];
-
-		if (pod->id == id && pod->name)
-			json_object_set_new(target, "pod", json_pack("{s:o, s:o, s:o}", "namespace",
-								     sl_json_text(pod->namespace), "name",
-								     sl_json_text(pod->name), "uid",
-								     sl_json_text(pod->uid)));
-	}
 }
