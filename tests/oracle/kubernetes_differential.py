@@ -17,6 +17,8 @@ import tempfile
 import differential
 from netpol_reading import Cluster, NUMBERS, addresses
 
+CONDITIONS = [{"ready": True}, {"ready": False}, {"ready": False, "serving": True, "terminating": True},
+              {"ready": False, "serving": False, "terminating": True}]
 EXTERNAL = ["8.8.8.8", "10.1.2.3", "10.200.0.1", "127.0.0.1", "192.168.0.1", "192.168.0.2",
             "2606:4700::1111", "2002:808:808::1", "64:ff9b:1::1", "2001:0:1::1", "::1", "fd00:99::1",
             "::ffff:0:808:808"]
@@ -223,7 +225,7 @@ def random_services(rng, pods):
             for family, word in ((0, "IPv4"), (1, "IPv6")):
                 objects.append(kind("EndpointSlice", "discovery.k8s.io/v1", addressType=word, ports=behind, endpoints=[
                     {"addresses": [addresses(p)[family]],
-                     **rng.choice([{}, {"conditions": {"ready": True}}, {"conditions": {"ready": False}}])}
+                     **rng.choice([{}, *({"conditions": c} for c in CONDITIONS)])}
                     for p in chosen], **meta(f"{name}-{word.lower()}", space, {"kubernetes.io/service-name": name})))
         if rng.random() < 0.6:
             objects.append(kind("Endpoints", **meta(name, space), subsets=[

@@ -127,8 +127,14 @@ class Cluster:
 
     # ---- Services ----
 
+    def chosen(self, endpoint):
+        """Ready, or taken where none is."""
+        conditions = endpoint.get("conditions", {})
+        ends = conditions.get("terminating") and conditions.get("serving") is not False
+        return conditions.get("ready") is not False or ends or self.flaw == "ready"
+
     def behind(self, service, port, family):
-        """Ready endpoints of a Service's port: (address, port)."""
+        """Endpoints of a Service's port that a packet may come to: (address, port)."""
         def of_service(o, name):
             return name == service["metadata"]["name"] and namespace(o) == namespace(service)
 
@@ -137,7 +143,7 @@ class Cluster:
         found = []
         for o in slices:
             for e in o["endpoints"]:
-                if e.get("conditions", {}).get("ready") is not False or self.flaw == "ready":
+                if self.chosen(e):
                     found += [(a, o["ports"]) for a in e["addresses"]]
         if not slices:
             for o in self.of.get("Endpoints", []):

@@ -86,7 +86,16 @@ static int add_ready(const struct sl_node *addresses, struct sl_addresses *list,
 	return err;
 }
 
-/* An endpoint whose readiness is not known is taken as ready (discovery/v1). */
+/* An endpoint whose readiness is not known is taken as ready (discovery/v1). Where none is ready
+ * kube-proxy (from 1.22 on) takes those that end and still serve: whoever writes slices can say that of any. */
+static bool may_be_chosen(const struct sl_node *conditions, struct sl_diag *diag)
+{
+	if (!sl_node_get(conditions, "ready") || sl_node_bool(conditions, "ready", diag))
+		return true;
+	return sl_node_bool(conditions, "terminating", diag) &&
+	       (!sl_node_get(conditions, "serving") || sl_node_bool(conditions, "serving", diag));
+}
+
 static int read_slice(const struct sl_node *node, struct sl_kube_endpoints *endpoints,
 		      struct sl_diag *diag)
 {
@@ -95,9 +104,7 @@ static int read_slice(const struct sl_node *node, struct sl_kube_endpoints *endp
 	if (sl_node_is(sl_node_get(node, "addressType"), "FQDN"))
 		return err;
 	sl_node_each(item, sl_node_list(node, "endpoints", diag)) {
-		const struct sl_node *conditions = sl_node_map(item, "conditions", diag);
-
-		if (sl_node_get(conditions, "ready") && !sl_node_bool(conditions, "ready", diag))
+		if (!may_be_chosen(sl_node_map(item, "conditions", diag), diag))
 			continue;
 		if (!err)
 			err = add_ready(sl_node_list(item, "addresses", diag), &endpoints->ready, diag);

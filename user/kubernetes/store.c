@@ -47,7 +47,7 @@ static const char *const keep_service[] = {
 	"status.loadBalancer.ingress.ip", "status.loadBalancer.ingress.ipMode", NULL,
 };
 static const char *const keep_slice[] = {
-	META, "addressType", "ports", "endpoints.addresses", "endpoints.conditions.ready", NULL,
+	META, "addressType", "ports", "endpoints.addresses", "endpoints.conditions", NULL,
 };
 static const char *const keep_endpoints[] = {
 	META, "subsets.addresses.ip", "subsets.ports", NULL,
