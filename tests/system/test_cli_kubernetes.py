@@ -102,6 +102,74 @@ def test_a_service_is_what_its_ready_endpoints_are(write, mixed, verdict):
     assert (warned in result.stderr) == (verdict == "deny")
 
 
+MIXED = """\
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: x}
+spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, "fd00:96::7"], ports: [{port: 80, name: http}]}
+""" + "".join(f"""\
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-{family}, namespace: x, labels: {{kubernetes.io/service-name: web}}}}
+addressType: {family}
+ports: [{{port: 8080, name: http}}]
+endpoints: [{{addresses: ["{one}"]}}, {{addresses: ["{two}"], conditions: CONDITIONS}}]
+""" for family, one, two in (("IPv4", "10.0.0.5", "10.1.0.5"), ("IPv6", "fd00::5", "fd00:1::5")))
+FAMILIES = {"IPv4": ("10.96.0.7:80", "10.0.0.0/24", "10.1.0.0/24"),
+            "IPv6": ("[fd00:96::7]:80", "fd00::/64", "fd00:1::/64")}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "EgressPolicy", "ClusterEgressPolicy"])
+def test_one_endpoint_allowed_and_one_denied(write, kind, family):
+    """is a denied Service, of that family alone, and named; with both allowed it is allowed"""
+    front, near, far = FAMILIES[family]
+    other = next(FAMILIES[f] for f in FAMILIES if f != family)
+
+    def judged(denied):
+        if kind == "NetworkPolicy":
+            blocks = [near, *other[1:]] + ([] if denied else [far])
+            policy = netpol("{to: [" + ", ".join(f'{{ipBlock: {{cidr: "{b}"}}}}' for b in blocks) + "]}")
+        else:
+            policy = own(f"  default: allow\n  rules: {f'[{{deny: {chr(34)}{far}{chr(34)}}}]' if denied else '[]'}\n", kind)
+        result = convert(BASE + MIXED.replace("CONDITIONS", "{}") + policy)
+        assert result.returncode == 0, result.stderr
+        return verdicts(result.stdout, write, front, other[0]), "is denied: 1 of its 2 ready endpoints" in result.stderr
+
+    assert judged(True) == (["deny", "allow"], True)
+    assert judged(False) == (["allow", "allow"], False)
+
+
+@pytest.mark.parametrize("conditions, verdict", [
+    ("{ready: true}", "deny"), ("{ready: false}", "allow"), ("{ready: false, serving: true}", "allow"),
+    ("{ready: false, serving: true, terminating: true}", "deny"), ("{ready: false, terminating: true}", "deny"),
+    ("{ready: false, serving: false, terminating: true}", "allow")])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_endpoint_that_ends_and_still_serves_is_one(write, family, conditions, verdict):
+    """kube-proxy takes it where none is ready, and whoever may write EndpointSlices can call any address that"""
+    front, _near, far = FAMILIES[family]
+    text = BASE + MIXED.replace("CONDITIONS", conditions) + own(f'  rules: [{{deny: "{far}"}}]\n', "ClusterEgressPolicy") + \
+        own("  rules: [{allow: any}]\n")
+    assert verdicts(converted(text), write, front) == [verdict]
+
+
+@pytest.mark.parametrize("rule", ['allow: "*.svc.cluster.local:80"', 'allow: "*"', "include: profile/npm", 'allow: "@subnet"'])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_deny_behind_a_service_holds_whatever_may_allow_its_address(write, family, rule):
+    """by a name, which has the ClusterIP; by a set or a profile, of which nothing is known here"""
+    front, _near, far = FAMILIES[family]
+    tenant = own(f"  dns: {{resolvers: [10.96.0.10]}}\n  rules: [{{{rule}}}]\n")
+
+    def judged(denied):
+        text = converted(BASE + MIXED.replace("CONDITIONS", "{}") + tenant +
+                         own(f'  rules: [{{deny: "{denied}"}}]\n', "ClusterEgressPolicy", "base"))
+        return f'deny: "{front}/tcp"' in text
+
+    assert judged(far) and not judged("192.0.2.1")
+
+
 @pytest.mark.parametrize("text, address", [
     ("010.1.0.5", "8.1.0.5"), ("10.1.0.020", "10.1.0.16"), ("10.1.0.09", None), ("::ffff:10.1.0.5", None)])
 def test_an_address_with_two_readings_is_both(write, text, address):
@@ -285,6 +353,43 @@ def test_an_egress_policy_asks_for_its_own_names(write):
     cluster = own('  rules: [{deny: "@metadata"}]\n', "ClusterEgressPolicy", "base")
     text = converted(BASE + cluster + own('  log: all\n  dns: {resolvers: [10.96.0.10]}\n  rules: [{allow: "*.example.org"}]\n'))
     assert "10.96.0.10" in text and "log: all" in text
+
+
+@pytest.mark.parametrize("denied, resolver", [("203.0.113.0/24", "203.0.113.9"), ("2001:db8:9::/48", "2001:db8:9::9")])
+@pytest.mark.parametrize("ports", ["", ":53/udp", ":53/tcp"])
+def test_an_egress_policy_opens_no_resolver_that_the_cluster_denies(write, denied, resolver, ports):
+    """whose port 53 would pass before any rule is asked"""
+    where = f"[{resolver}]:53" if ":" in resolver else f"{resolver}:53"
+    bracketed = f"[{denied}]" if ":" in denied and ports else denied
+    tenant = own(f"  dns: {{resolvers: ['{resolver}']}}\n  rules: [{{allow: any}}]\n")
+
+    def merged(*rules):
+        return converted(BASE + own("  rules: [" + ", ".join(rules) + "]\n", "ClusterEgressPolicy", "base") + tenant)
+
+    def judged(*rules):
+        return verdicts(merged(*rules), write, f"{where}/udp", f"{where}/tcp")
+
+    assert judged('{deny: "192.0.2.1"}') == ["allow", "allow"]
+    assert "deny" in judged(f'{{deny: "{bracketed}{ports}"}}')
+    assert "dns:" not in merged(f'{{deny: {{to: "{denied}", ports: 53, protocol: tcp}}, expires: 2099-01-01}}')
+    assert judged(f'{{allow: {{to: "{resolver}", ports: 53}}}}', f'{{deny: "{bracketed}{ports}"}}') == ["allow", "allow"]
+
+
+def test_names_of_another_namespaced_policy_are_not_the_clusters():
+    """whoever writes one by name takes no resolver from one that stands behind it"""
+    text = converted(BASE + own('  rules: [{deny: "@metadata"}]\n', "ClusterEgressPolicy", "base") +
+                     own('  rules: [{allow: "*.example.org"}]\n', name="first") +
+                     own("  dns: {resolvers: [10.96.0.10]}\n  rules: []\n", name="second"))
+    assert "10.96.0.10" in text
+
+
+def test_a_set_of_inbound_is_its_own_objects():
+    one = own('  sets: {peers: [10.9.0.0/16]}\n  rules: [{allow: "@peers"}]\n', "ClusterEgressPolicy", "one")
+    two = '  inbound: [{from: "@peers"}]\n  rules: []\n'
+    text = converted(BASE + one + own("  sets: {peers: [198.51.100.0/24]}\n" + two, name="two"))
+    assert '{from: "@peers.2"}' in text and "peers.2:\n    - 198.51.100.0/24\n" in text
+    result = convert(BASE + one + own(two, name="two"))
+    assert result.returncode == 1 and 'the set "@peers" is none of two' in result.stderr
 
 
 def test_a_policy_by_name_keeps_its_place_and_its_settings():

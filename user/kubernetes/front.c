@@ -215,26 +215,27 @@ int sl_kube_emit_fronts(const struct sl_kube_fronts *fronts, const struct sl_cla
 
 /* ---- what EgressPolicies say of them ---- */
 
-static bool is_conditional(const struct sl_rule *rule, const struct sl_match *match)
-{
-	return match->n_uids || rule->expiry != SL_EXPIRES_NEVER;
-}
-
 /* Is the front decided where the endpoint is, or denied whatever follows? Its own address may stand
- * in a rule before this one; an allow there is meant for it. */
+ * in a rule before this one; an allow there is meant for it. An allow behind it may be any that is not
+ * known to be about something else: one by name, by a set of the pod's own, of a profile. */
 static bool needs_no_deny(const struct sl_kube_front *front, const struct sl_policy *policy,
 			  size_t n, size_t at, bool selected)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct sl_rule *rule = policy->items[i].rule;
 
+		if (!rule && i > at)
+			return false;
 		for (size_t m = 0; rule && m < rule->n_matches; m++) {
-			if (!sl_kube_match_has(policy, &rule->matches[m], &front->address,
-					       front->port.protocol, front->port.port))
-				continue;
-			if (i <= at && !is_conditional(rule, &rule->matches[m]))
+			const struct sl_match *match = &rule->matches[m];
+
+			if (i <= at && !sl_kube_is_conditional(rule, match) &&
+			    sl_kube_match_has(policy, match, &front->address, front->port.protocol,
+					      front->port.port))
 				return true;
-			if (i > at && rule->action == SL_ALLOW)
+			if (i > at && rule->action == SL_ALLOW &&
+			    sl_kube_may_have(policy, match, &front->address, front->port.protocol,
+					     front->port.port))
 				return false;
 		}
 	}
@@ -316,7 +317,7 @@ static int read_endpoint(struct own *own, const struct sl_kube_front *front,
 				continue;
 			if (rule->action == SL_DENY)
 				err = deny(own, front, match, i);
-			if (err || !is_conditional(rule, match)) {
+			if (err || !sl_kube_is_conditional(rule, match)) {
 				*denied = rule->action == SL_DENY;
 				return err;
 			}

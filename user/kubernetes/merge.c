@@ -4,12 +4,15 @@
  * that meet get a number, and of settings the cluster's come first.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "merge.h"
 #include "policy/text.h"
 #include "sluice_sets.h"
+
+#define DNS_PORT 53
 
 bool sl_kube_is_selector(const struct sl_node *key)
 {
@@ -80,19 +83,30 @@ static void take_setting(const char *key, struct sl_policy *from, struct sl_poli
 	}
 }
 
-static bool has_names(const struct sl_policy *policy)
+static bool has_names(const struct sl_policy *policy, size_t n_rules)
 {
-	for (size_t i = 0; i < policy->n_items; i++)
+	for (size_t i = 0; i < n_rules; i++)
 		if (policy->items[i].include || sl_rule_name(policy->items[i].rule))
 			return true;
 	return false;
 }
 
+/* Port 53 of a resolver passes before any rule is asked. */
+static bool opens_denied(const struct sl_policy *from, const struct sl_policy *cluster, size_t n_rules)
+{
+	for (size_t i = 0; i < from->n_resolvers; i++)
+		if (sl_kube_may_deny(cluster, n_rules, &from->resolvers[i], IPPROTO_UDP, DNS_PORT) ||
+		    sl_kube_may_deny(cluster, n_rules, &from->resolvers[i], IPPROTO_TCP, DNS_PORT))
+			return true;
+	return false;
+}
+
 /* Who may write an EgressPolicy may not undo a ClusterEgressPolicy: by letting all pass, by
- * hiding what is denied, by asking a resolver of his own for the names that the cluster allows, by
- * what no veth is judged with. cluster: what those that select the pod say; NULL: there are none. */
+ * hiding what is denied, by asking a resolver of his own for the names that the cluster allows or at
+ * an address that it denies, by what no veth is judged with. cluster: the policy whose first n_rules
+ * are of those that select the pod; NULL: there are none. */
 static bool would_undo(const char *key, const struct sl_policy *from,
-		       const struct sl_policy *cluster)
+		       const struct sl_policy *cluster, size_t n_rules)
 {
 	if (!cluster)
 		return false;
@@ -100,7 +114,8 @@ static bool would_undo(const char *key, const struct sl_policy *from,
 		return from->mode == SL_MODE_AUDIT;
 	if (!strcmp(key, "log"))
 		return from->log == SL_LOG_NONE;
-	return !strcmp(key, "dns") && (from->dns.forward || has_names(cluster));
+	return !strcmp(key, "dns") && (from->dns.forward || has_names(cluster, n_rules) ||
+				       opens_denied(from, cluster, n_rules));
 }
 
 /* Already said by a ClusterEgressPolicy, or not for an EgressPolicy to say? */
@@ -109,7 +124,7 @@ static bool is_the_clusters(const char *key, const struct sl_policy *from, const
 	for (size_t i = 0; i < merge->n_cluster; i++)
 		if (sl_node_get(merge->list[i]->spec, key))
 			return true;
-	return would_undo(key, from, merge->n_cluster ? merge->to : NULL);
+	return would_undo(key, from, merge->n_cluster ? merge->to : NULL, merge->n_rules);
 }
 
 static bool is_part(const struct sl_node *key)
@@ -348,8 +363,9 @@ static int merge_one(const struct sl_merge *merge, const struct sl_kube_own *own
 
 	if (err)
 		return err;
-	take_settings(merge, own, from);
-	err = take_sets(merge, own, from);
+	err = take_sets(merge, own, from); /* before `inbound`, which may name them, is taken from it */
+	if (!err)
+		take_settings(merge, own, from);
 	if (!err)
 		err = take_items(from, merge->to, merge->diag);
 	sl_policy_free(from);
@@ -365,6 +381,8 @@ int sl_kube_merge(const struct sl_kube_own *const *list, size_t n, struct sl_pol
 	while (merge.n_cluster < n && !list[merge.n_cluster]->object.namespace)
 		merge.n_cluster++;
 	for (size_t i = 0; i < n && worst != -ENOMEM; i++) {
+		if (i <= merge.n_cluster)
+			merge.n_rules = to->n_items;
 		err = check_settings(&merge, i);
 		if (!err)
 			err = merge_one(&merge, list[i]);

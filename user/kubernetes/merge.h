@@ -8,6 +8,7 @@
 struct sl_merge {
 	const struct sl_kube_own *const *list; /* the cluster's first */
 	size_t n_cluster;		       /* of those in list the cluster's */
+	size_t n_rules;			       /* of those in to the cluster's */
 	struct sl_policy *to;
 	struct sl_diag *diag;
 };

@@ -306,6 +306,14 @@ int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clau
  * resolution fills it is false. */
 bool sl_kube_match_has(const struct sl_policy *policy, const struct sl_match *match,
 		       const struct sl_cidr *address, int protocol, __u16 port);
+/* The same, or may it: a name's addresses are learned, and those of some sets looked up later? */
+bool sl_kube_may_have(const struct sl_policy *policy, const struct sl_match *match,
+		      const struct sl_cidr *address, int protocol, __u16 port);
+/* It holds for some users, or until some time. */
+bool sl_kube_is_conditional(const struct sl_rule *rule, const struct sl_match *match);
+/* Do the first n rules deny it, to some or for a while at least? */
+bool sl_kube_may_deny(const struct sl_policy *policy, size_t n, const struct sl_cidr *address,
+		      int protocol, __u16 port);
 /* 0 or -ENOMEM. */
 int sl_kube_copy_uids(const struct sl_match *from, struct sl_match *to);
 

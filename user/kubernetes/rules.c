@@ -92,6 +92,59 @@ bool sl_kube_match_has(const struct sl_policy *policy, const struct sl_match *ma
 	return false;
 }
 
+bool sl_kube_is_conditional(const struct sl_rule *rule, const struct sl_match *match)
+{
+	return match->n_uids || rule->expiry != SL_EXPIRES_NEVER;
+}
+
+bool sl_kube_may_deny(const struct sl_policy *policy, size_t n, const struct sl_cidr *address,
+		      int protocol, __u16 port)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct sl_rule *rule = policy->items[i].rule;
+
+		for (size_t m = 0; rule && m < rule->n_matches; m++) {
+			if (!sl_kube_match_has(policy, &rule->matches[m], address, protocol, port))
+				continue;
+			if (rule->action == SL_DENY)
+				return true;
+			if (!sl_kube_is_conditional(rule, &rule->matches[m]))
+				return false;
+		}
+	}
+	return false;
+}
+
+/* The sets that resolution fills: addresses of the pod's own, and not known here. */
+static bool is_resolved_set(const char *name)
+{
+	static const char *const names[] = {
+#define X(set, contents) #set,
+		SL_RESOLVED_SETS(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return false;
+}
+
+bool sl_kube_may_have(const struct sl_policy *policy, const struct sl_match *match,
+		      const struct sl_cidr *address, int protocol, __u16 port)
+{
+	if (match->has_icmp || !has_protocol(match, protocol) || !has_port(match, port))
+		return false;
+	for (size_t i = 0; i < match->n_hosts; i++) {
+		const struct sl_host *host = &match->hosts[i];
+
+		if (host_has(policy, host, address) || sl_host_is_name(host) ||
+		    (host->kind == SL_HOST_SET && is_resolved_set(host->text)))
+			return true;
+	}
+	return false;
+}
+
 int sl_kube_copy_uids(const struct sl_match *from, struct sl_match *to)
 {
 	for (size_t i = 0; i < from->n_uids; i++) {
