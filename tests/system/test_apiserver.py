@@ -244,6 +244,46 @@ def test_a_list_that_goes_wrong(cluster, follow, name, fault, failure):
     assert state["counts"]["pods"] == 1
 
 
+@pytest.mark.parametrize("plural, obj", [
+    ("pods", {"metadata": {"name": "bad", "namespace": "evil", "annotations": {"note": "a\0b"}}, "spec": {"nodeName": "node-a"}}),
+    ("pods", {"metadata": {"name": "bad", "namespace": "evil"}, "spec": {"nodeName": "node-a", "volumes": [{"flexVolume": {
+        "options": {"a\0": "x", "a\ufffd": "y"}}}]}}),
+    ("namespaces", {"metadata": {"name": "bad", "annotations": {"note": "\0"}}}),
+    ("services", {"metadata": {"name": "bad", "namespace": "evil", "annotations": {"note": "\0"}}}),
+    ("networkpolicies", {"metadata": {"name": "bad", "namespace": "evil", "annotations": {"note": "\0"}}, "spec": {"podSelector": {}}}),
+    ("egresspolicies", {"metadata": {"name": "bad", "namespace": "evil"}, "spec": {"limits": {"rate": 10 ** 20}, "rules": []}}),
+    ("egresspolicies", {"metadata": {"name": "bad", "namespace": "evil"}, "spec": {"sets": {"a\0": ["10.0.0.1"]}, "rules": []}}),
+])
+@pytest.mark.parametrize("watched", [False, True])
+def test_one_object_makes_no_list_unreadable(cluster, follow, plural, obj, watched):
+    """The API server takes a NUL and a whole number of any size, jansson does not: whoever may write in one namespace
+    would have every node keep what it knows, for ever."""
+    if not watched:
+        cluster.put(plural, obj)
+    client = follow()
+    state = client.until(well)
+    before = state["counts"]["pods"]
+    if watched:
+        cluster.put(plural, obj)
+        before += plural == "pods"
+    cluster.put("pods", pod("more", "10.0.1.5", app="cart"))
+    state = client.until(lambda s: well(s) and s["counts"]["pods"] == before + 1)
+    assert all(not each["failures"] for each in state["kinds"]), state
+
+
+@pytest.mark.parametrize("n, plural", [(70, "egresspolicies"), (70, "pods")])
+def test_a_page_is_no_longer_than_an_answer_may_be(cluster, follow, n, plural):
+    """70 objects of 1 MB in one namespace: fewer at once"""
+    for i in range(n):
+        cluster.put(plural, {"metadata": {"name": f"big-{i:02}", "namespace": "evil", "annotations": {"note": "x" * 1_000_000}},
+                             "spec": {"nodeName": "node-a"} if plural == "pods" else {"podSelector": {}, "rules": []}})
+    client = follow()
+    state = client.until(lambda s: well(s) and kind(s, plural)["objects"] == n + (plural == "pods"))
+    assert kind(state, plural)["failures"] == {}
+    limits = [int(query["limit"]) for query in cluster.asked(plural, watch=False)]
+    assert limits[:3] == [200, 50, 12] and max(limits[3:]) <= 48, limits
+
+
 def test_nothing_is_known_before_all_of_it_is(cluster, follow):
     go = threading.Event()
     cluster.list_faults["networkpolicies"].append(lambda handler: go.wait(30))

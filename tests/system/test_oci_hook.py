@@ -170,6 +170,7 @@ def ask(text, *words):
     ("", "no OCI state"), ("[]", '"id"'), ("{", "no OCI state"), ("{}", 'it has no "id"'),
     ('{"id": "../x", "pid": 1}', "'../x'"), ('{"id": "a", "pid": 0}', 'no "pid"'),
     ('{"id": "a", "pid": 4194399}', "no cgroup"),
+    ('{"id": "a", "pid": 0, "annotations": {"note": "\\u0000"}}', 'no "pid"'),
     ('{"id": "a", "pid": OWN}', "no cgroup of its own")])
 def test_what_is_no_state(state, says):
     done = ask(state.replace("OWN", str(os.getpid())), "--socket", "/nonexistent/s")

@@ -215,7 +215,8 @@ static void a_list_of_nothing_is_bounded(void **state)
 
 /* ---- status ---- */
 
-static const char info[] = "{\"config\": {\"linux\": {\"cgroup_parent\": \"/kubepods/podu\"}}, "
+/* A pod's annotations are in it: whoever makes one writes what he likes. */
+static const char info[] = "{\"config\": {\"annotations\": {\"note\": \"\\u0000\"}, \"linux\": {\"cgroup_parent\": \"/kubepods/podu\"}}, "
 			   "\"runtimeSpec\": {\"linux\": "
 			   "{\"namespaces\": [{\"type\": \"pid\"}, {\"type\": \"network\", "
 			   "\"path\": \"/run/netns/x\"}]}}}";

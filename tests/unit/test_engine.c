@@ -12,10 +12,12 @@
 #include "engine/engine.h"
 
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define OTHER "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static const char answer[] =
 	"[{\"Id\": \"" ID "\", \"Names\": [\"/other/alias\", \"/agent-1\"], \"State\": \"running\","
 	" \"Labels\": {\"tier\": \"db\", \"n\": 5}},"
+	" {\"Id\": \"" OTHER "\", \"Names\": [\"/x\"], \"Labels\": {\"n\": \"a\\u0000\", \"k\\u0000\": \"\"}},"
 	" {\"Id\": \"short\", \"Names\": [\"/x\"]}, 7,"
 	" {\"Id\": \"" ID "\", \"Names\": []}]";
 
@@ -26,7 +28,7 @@ static void test_list(void **state)
 
 	(void)state;
 	assert_int_equal(sl_engine_read(answer, sizeof(answer) - 1, &list, &why), 0);
-	assert_int_equal(list.n, 1);
+	assert_int_equal(list.n, 2); /* one whose label has a NUL takes nothing from the others */
 	assert_int_equal(list.unreadable, 3);
 	assert_string_equal(list.list[0].id, ID);
 	assert_string_equal(list.list[0].name, "agent-1");

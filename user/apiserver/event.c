@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/json.h"
 #include "internal.h"
 
 #define LINE_MAX_BYTES (16u << 20) /* ten times what the server's store holds of one object */
@@ -82,7 +83,7 @@ static int apply(struct sl_follow *f, const char *type, const json_t *object)
 
 static int take_line(struct sl_follow *f, const char *line, size_t len)
 {
-	json_t *event = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *event = sl_json_read(line, len, NULL);
 	const char *type = json_string_value(json_object_get(event, "type"));
 	const json_t *object = json_object_get(event, "object");
 	int err;

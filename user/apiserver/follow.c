@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "http/json.h"
 #include "internal.h"
 
 #define LIST_S 120
@@ -72,7 +73,7 @@ static char *path_of(const struct sl_follow *f, bool watch, unsigned seconds)
 			add_query(&path, f->request.easy, "resourceVersion", f->version) ||
 			add_number(&path, f->request.easy, "timeoutSeconds", seconds);
 	if (!bad && !watch)
-		bad = add_number(&path, f->request.easy, "limit", f->api->page) ||
+		bad = add_number(&path, f->request.easy, "limit", f->page) ||
 			(f->more && add_query(&path, f->request.easy, "continue", f->more));
 	if (!bad)
 		return path;
@@ -120,6 +121,8 @@ static void begin(struct sl_follow *f)
 	f->state = f->list_next ? SL_FOLLOW_LIST : SL_FOLLOW_WATCH;
 	f->request.take = f->list_next ? NULL : sl_event_take;
 	f->seen = 0;
+	if (!f->page)
+		f->page = f->api->page;
 	if (f->list_next && !f->more)
 		sl_store_begin_list(f->api->store, f->what->kind);
 	path = f->request.easy ? path_of(f, !f->list_next, seconds) : NULL;
@@ -176,8 +179,7 @@ static int keep_text(char **to, const char *text)
 /* One page. 1: it was the last. */
 static int read_page(struct sl_follow *f)
 {
-	json_t *list = json_loadb(f->request.text ? f->request.text : "", f->request.len,
-				  JSON_REJECT_DUPLICATES, NULL);
+	json_t *list = sl_json_read(f->request.text ? f->request.text : "", f->request.len, NULL);
 	json_t *metadata = json_object_get(list, "metadata");
 	const char *more = json_string_value(json_object_get(metadata, "continue"));
 	const json_t *items = json_object_get(list, "items");
@@ -213,12 +215,28 @@ static void listed(struct sl_follow *f)
 	f->request.len = f->request.capacity = 0;
 }
 
+/*
+ * Whoever may write a few objects could make a page longer than an answer may be, and the list would
+ * never come: then fewer at once, and after each page that came twice as many.
+ */
+static bool try_fewer(struct sl_follow *f)
+{
+	if (!f->request.too_long || f->page == 1)
+		return false;
+	f->page = f->page < 4 ? 1 : f->page / 4;
+	return true;
+}
+
 static void after_page(struct sl_follow *f, CURLcode code)
 {
 	int last = code || f->request.status != 200 ? -1 : read_page(f);
 
 	f->state = SL_FOLLOW_WAIT;
-	if (last > 0) {
+	if (last >= 0)
+		f->page = f->page * 2 < f->api->page ? f->page * 2 : f->api->page;
+	if (last < 0 && try_fewer(f)) {
+		f->again = 0;	/* the same page */
+	} else if (last > 0) {
 		listed(f);
 	} else if (!last) {
 		f->again = 0;	/* the next page */

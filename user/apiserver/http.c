@@ -15,7 +15,7 @@
 #define CONNECT_MS 10000L
 #define HEAD_MS 30000
 #define SILENCE_S 30L		/* of an answer that is to be read whole */
-#define TEXT_MAX (64u << 20)
+#define TEXT_MAX (16u << 20)	/* ten times what the server's store holds of one object */
 #define DEAD_MS 30000		/* of a connection whose peer acknowledges nothing */
 
 __u64 sl_api_now(void)
@@ -46,6 +46,7 @@ static int collect(struct sl_api_request *request, const char *bytes, size_t n)
 	char *text;
 
 	if (n > request->max - request->len) {
+		request->too_long = true;
 		request->trouble = SL_API_GARBAGE;
 		request->reason = "more than an answer may have";
 		return -EFBIG;
@@ -190,6 +191,7 @@ static int start(struct sl_api_request *request, const char *path, const char *t
 	sl_request_stop(request);
 	request->len = request->status = 0;
 	request->answered = 0;
+	request->too_long = false;
 	request->trouble = SL_API_FINE;
 	request->reason = NULL;
 	request->error[0] = '\0';

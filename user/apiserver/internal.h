@@ -54,6 +54,7 @@ struct sl_api_request {
 	long status;			/* 0: none */
 	char *text;			/* what came; owned, ends in NUL */
 	size_t len, capacity, max;
+	bool too_long;			/* more came than max */
 	enum sl_api_trouble trouble;	/* found by the reader */
 	const char *reason;		/* static: of it */
 	char error[CURL_ERROR_SIZE];
@@ -113,6 +114,7 @@ struct sl_follow {
 	bool wide;		/* the last list was of all nodes */
 	char *version;		/* resourceVersion to go on from; owned */
 	char *more;		/* `continue` of the list; owned; NULL: its first page */
+	unsigned page;		/* objects of the next one */
 	__u64 again;		/* when to begin */
 	unsigned long seen;	/* events of this watch */
 	struct sl_api_state trouble;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "container.h"
+#include "http/json.h"
 
 #define FILE_MAX (64u << 20) /* of Podman's list: some 1 KiB for each container */
 
@@ -60,10 +61,12 @@ json_t *sl_container_load(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	char *text = size > 0 && size <= (off_t)FILE_MAX ? malloc((size_t)size) : NULL;
 	json_t *json = NULL;
 
-	if (size > 0 && size <= (off_t)FILE_MAX && !lseek(fd, 0, SEEK_SET))
-		json = json_loadfd(fd, 0, NULL);
+	if (text && pread(fd, text, (size_t)size, 0) == size)
+		json = sl_json_read(text, (size_t)size, NULL);
+	free(text);
 	if (fd >= 0)
 		close(fd);
 	return json;

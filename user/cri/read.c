@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cri.h"
+#include "http/json.h"
 #include "policy/text.h"
 #include "user/cri/cri.pb-c.h" /* made of cri.proto */
 
@@ -265,7 +266,7 @@ static void read_info(const Sl__Cri__Pair *pair, struct sl_cri_pod *pod)
 	if (pair->key.len != 4 || memcmp(pair->key.data, "info", 4) || pair->value.len > INFO_MAX ||
 	    !pair->value.len)
 		return;
-	info = json_loadb((const char *)pair->value.data, pair->value.len, 0, NULL);
+	info = sl_json_read((const char *)pair->value.data, pair->value.len, NULL);
 	linux_part = json_object_get(json_object_get(info, "runtimeSpec"), "linux");
 	json_array_foreach(json_object_get(linux_part, "namespaces"), i, space)
 	{

@@ -6,6 +6,7 @@
 
 #include "container/container.h"
 #include "engine.h"
+#include "http/json.h"
 
 static void free_one(struct sl_engine_container *c)
 {
@@ -78,7 +79,7 @@ static int read_one(const json_t *one, struct sl_engine_container *out)
 
 int sl_engine_read(const char *text, size_t len, struct sl_engine_list *out, const char **why)
 {
-	json_t *answer = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL), *one;
+	json_t *answer = sl_json_read(text, len, NULL), *one;
 	struct sl_engine_list list = {};
 	size_t n = json_array_size(answer), i;
 	int err = 0, read;

@@ -13,6 +13,7 @@
 
 #include "ask.h"
 #include "container/container.h"
+#include "http/json.h"
 #include "late.h"
 #include "target/cgroup.h"
 
@@ -77,7 +78,7 @@ static int read_state(struct hook *hook)
 
 	if (!text)
 		return sl_gate_wrong(&hook->gate, "standard input: no OCI state, or one above 1 MiB");
-	hook->state = json_loads(text, 0, &error);
+	hook->state = sl_json_read(text, strlen(text), &error);
 	free(text);
 	id = json_string_value(json_object_get(hook->state, "id"));
 	if (!id)
