@@ -230,11 +230,11 @@ static bool needs_no_deny(const struct sl_kube_front *front, const struct sl_pol
 			const struct sl_match *match = &rule->matches[m];
 
 			if (i <= at && !sl_kube_is_conditional(rule, match) &&
-			    sl_kube_match_has(policy, match, &front->address, front->port.protocol,
+			    sl_kube_match_has(match, &front->address, front->port.protocol,
 					      front->port.port))
 				return true;
 			if (i > at && rule->action == SL_ALLOW &&
-			    sl_kube_may_have(policy, match, &front->address, front->port.protocol,
+			    sl_kube_may_have(match, &front->address, front->port.protocol,
 					     front->port.port))
 				return false;
 		}
@@ -312,7 +312,7 @@ static int read_endpoint(struct own *own, const struct sl_kube_front *front,
 		for (size_t m = 0; rule && m < rule->n_matches; m++) {
 			const struct sl_match *match = &rule->matches[m];
 
-			if (!sl_kube_match_has(own->policy, match, &endpoint->address,
+			if (!sl_kube_match_has(match, &endpoint->address,
 					       front->port.protocol, endpoint->port))
 				continue;
 			if (rule->action == SL_DENY)

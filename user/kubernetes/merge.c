@@ -188,14 +188,6 @@ static int take_items(struct sl_policy *from, struct sl_policy *to, struct sl_di
 
 /* ---- sets: each object has its own ---- */
 
-static struct sl_set *find_set(const struct sl_policy *policy, const char *name)
-{
-	for (size_t i = 0; i < policy->n_sets; i++)
-		if (policy->sets[i] && !strcmp(policy->sets[i]->name, name))
-			return policy->sets[i];
-	return NULL;
-}
-
 static bool is_built_in(const char *name)
 {
 	static const char *const names[] = {
@@ -231,34 +223,33 @@ static int each_use(struct sl_policy *policy,
 	return err;
 }
 
-struct uses {
-	const struct sl_policy *policy;
-	const char *from, *to;
+/* The sets of one object, and what they are called behind those of the others. */
+struct own_sets {
+	struct sl_policy *from;
 	const struct sl_kube_own *own;
 	struct sl_diag *diag;
+	struct sl_names names; /* as the object calls them: their places in from */
+	char **others;	       /* owned, each owned: by place; NULL: the same */
 };
 
 /* Another object's set by that name would be the other's to fill. */
-static int check_use(struct sl_host *use, const struct sl_pos *pos, void *context)
+static int bind_use(struct sl_host *use, const struct sl_pos *pos, void *context)
 {
-	const struct uses *uses = context;
-
-	if (is_built_in(use->text) || find_set(uses->policy, use->text))
-		return 0;
-	return sl_error(uses->diag, pos ? pos : &uses->own->object.pos, "the set \"@%s\" is none of %s: "
-			"write it under sets there, others' are not seen", use->text,
-			uses->own->object.name);
-}
-
-static int change_use(struct sl_host *use, const struct sl_pos *pos, void *context)
-{
-	const struct uses *uses = context;
+	const struct own_sets *sets = context;
+	unsigned at;
 	char *text;
 
-	(void)pos;
-	if (strcmp(use->text, uses->from))
+	if (!sl_names_has(&sets->names, use->text, &at)) {
+		if (is_built_in(use->text))
+			return 0;
+		return sl_error(sets->diag, pos ? pos : &sets->own->object.pos, "the set \"@%s\" is none "
+				"of %s: write it under sets there, others' are not seen", use->text,
+				sets->own->object.name);
+	}
+	use->set = sets->from->sets[at];
+	if (!sets->others[at])
 		return 0;
-	text = strdup(uses->to);
+	text = strdup(sets->others[at]);
 	if (!text)
 		return -ENOMEM;
 	free(use->text);
@@ -266,49 +257,81 @@ static int change_use(struct sl_host *use, const struct sl_pos *pos, void *conte
 	return 0;
 }
 
-/* Where another object has a set of that name: NAME.N, in the rules too. */
-static int rename_set(struct sl_policy *from, struct sl_set *set, const struct sl_policy *to)
+static int read_names(struct own_sets *sets)
 {
-	struct uses uses = {.from = set->name};
-	char name[SL_ID_MAX + 1], *copy;
-	int err;
+	unsigned earlier;
+	int err = 0;
 
-	if (!find_set(to, set->name))
-		return 0;
-	for (size_t n = 2;; n++) {
-		snprintf(name, sizeof(name), "%.40s.%zu", set->name, n);
-		if (!find_set(to, name) && !find_set(from, name))
-			break;
-	}
-	copy = strdup(name);
-	if (!copy)
-		return -ENOMEM;
-	uses.to = copy;
-	err = each_use(from, change_use, &uses);
-	free(set->name);
-	set->name = copy;
-	return err;
+	sets->others = calloc(sets->from->n_sets + 1, sizeof(*sets->others));
+	for (size_t i = 0; i < sets->from->n_sets && !err; i++)
+		err = sl_names_add(&sets->names, sets->from->sets[i]->name, (unsigned)i, &earlier);
+	return !sets->others || err < 0 ? -ENOMEM : 0;
 }
 
-static int take_sets(const struct sl_merge *merge, const struct sl_kube_own *own,
-		     struct sl_policy *from)
+/* Where another object has a set of that name: NAME.N. */
+static int choose_name(struct sl_merge *merge, struct own_sets *sets, size_t at)
 {
-	struct uses uses = {.policy = from, .own = own, .diag = merge->diag};
-	int err = each_use(from, check_use, &uses);
+	const char *name = sets->from->sets[at]->name;
+	char other[SL_ID_MAX + 1];
+	unsigned ignored;
 
-	for (size_t i = 0; i < from->n_sets && !err; i++) {
-		struct sl_set *set = from->sets[i], **slot;
+	if (!sl_names_has(&merge->sets, name, &ignored))
+		return 0;
+	do
+		snprintf(other, sizeof(other), "%.40s.%zu", name, ++merge->number);
+	while (sl_names_has(&merge->sets, other, &ignored) ||
+	       sl_names_has(&sets->names, other, &ignored));
+	sets->others[at] = strdup(other);
+	return sets->others[at] ? 0 : -ENOMEM;
+}
+
+static int take_set(struct sl_merge *merge, struct own_sets *sets, size_t at)
+{
+	struct sl_set *set = sets->from->sets[at], **slot = SL_ADD(merge->to->sets, merge->to->n_sets);
+	unsigned earlier;
+
+	if (!slot)
+		return -ENOMEM;
+	if (sets->others[at]) {
+		free(set->name);
+		set->name = sets->others[at];
+		sets->others[at] = NULL;
+	}
+	*slot = set;
+	sets->from->sets[at] = NULL;
+	return sl_names_add(&merge->sets, set->name, 0, &earlier) < 0 ? -ENOMEM : 0;
+}
+
+/* The names are borrowed: the sets keep theirs until each use has been looked up. */
+static int take_each(struct sl_merge *merge, struct own_sets *sets)
+{
+	int err = read_names(sets);
+
+	for (size_t i = 0; i < sets->from->n_sets && !err; i++) {
+		const struct sl_set *set = sets->from->sets[i];
 
 		if (set->path)
 			return sl_error(merge->diag, &set->pos, "set %s: a file can not be read from an object: "
 					"list the addresses", set->name);
-		err = rename_set(from, set, merge->to);
-		slot = err ? NULL : SL_ADD(merge->to->sets, merge->to->n_sets);
-		if (!slot)
-			return err ? err : -ENOMEM;
-		*slot = set;
-		from->sets[i] = NULL;
+		err = choose_name(merge, sets, i);
 	}
+	if (!err)
+		err = each_use(sets->from, bind_use, sets);
+	sl_names_free(&sets->names);
+	for (size_t i = 0; i < sets->from->n_sets && !err; i++)
+		err = take_set(merge, sets, i);
+	return err;
+}
+
+static int take_sets(struct sl_merge *merge, const struct sl_kube_own *own, struct sl_policy *from)
+{
+	struct own_sets sets = {.from = from, .own = own, .diag = merge->diag};
+	int err = take_each(merge, &sets);
+
+	for (size_t i = 0; sets.others && i < from->n_sets; i++)
+		free(sets.others[i]);
+	free(sets.others);
+	sl_names_free(&sets.names);
 	return err;
 }
 
@@ -356,7 +379,7 @@ static int distinguish_ids(struct sl_policy *policy)
 
 /* ---- all of it ---- */
 
-static int merge_one(const struct sl_merge *merge, const struct sl_kube_own *own)
+static int merge_one(struct sl_merge *merge, const struct sl_kube_own *own)
 {
 	struct sl_policy *from;
 	int err = sl_kube_parse_own(own, &from, merge->diag);
@@ -375,7 +398,7 @@ static int merge_one(const struct sl_merge *merge, const struct sl_kube_own *own
 int sl_kube_merge(const struct sl_kube_own *const *list, size_t n, struct sl_policy *to,
 		  struct sl_diag *diag)
 {
-	struct sl_merge merge = {.list = list, .to = to, .diag = diag};
+	struct sl_merge merge = {.list = list, .to = to, .diag = diag, .number = 1};
 	int err = 0, worst = 0;
 
 	while (merge.n_cluster < n && !list[merge.n_cluster]->object.namespace)
@@ -388,5 +411,6 @@ int sl_kube_merge(const struct sl_kube_own *const *list, size_t n, struct sl_pol
 			err = merge_one(&merge, list[i]);
 		worst = err ? err : worst;
 	}
+	sl_names_free(&merge.sets);
 	return worst ? worst : distinguish_ids(to);
 }

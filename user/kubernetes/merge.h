@@ -10,6 +10,8 @@ struct sl_merge {
 	size_t n_cluster;		       /* of those in list the cluster's */
 	size_t n_rules;			       /* of those in to the cluster's */
 	struct sl_policy *to;
+	struct sl_names sets; /* of to; their names are borrowed */
+	size_t number;	      /* the last that stands behind one of these */
 	struct sl_diag *diag;
 };
 

@@ -304,11 +304,11 @@ int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clau
 
 /* Does the match hold for the address (len 32 or 128), whoever sends? Of names and of sets that
  * resolution fills it is false. */
-bool sl_kube_match_has(const struct sl_policy *policy, const struct sl_match *match,
-		       const struct sl_cidr *address, int protocol, __u16 port);
+bool sl_kube_match_has(const struct sl_match *match, const struct sl_cidr *address, int protocol,
+		       __u16 port);
 /* The same, or may it: a name's addresses are learned, and those of some sets looked up later? */
-bool sl_kube_may_have(const struct sl_policy *policy, const struct sl_match *match,
-		      const struct sl_cidr *address, int protocol, __u16 port);
+bool sl_kube_may_have(const struct sl_match *match, const struct sl_cidr *address, int protocol,
+		      __u16 port);
 /* It holds for some users, or until some time. */
 bool sl_kube_is_conditional(const struct sl_rule *rule, const struct sl_match *match);
 /* Do the first n rules deny it, to some or for a while at least? */

@@ -24,7 +24,8 @@ static bool text_has(const char *text, const struct sl_cidr *address)
 	return false;
 }
 
-static bool set_has(const struct sl_policy *policy, const char *name, const struct sl_cidr *address)
+/* Of a set that the policy lists merge.c has put down which. */
+static bool set_has(const struct sl_host *host, const struct sl_cidr *address)
 {
 	static const char *const builtin[][2] = {
 #define X(set, contents) {#set, contents},
@@ -32,24 +33,18 @@ static bool set_has(const struct sl_policy *policy, const char *name, const stru
 #undef X
 	};
 
-	for (size_t i = 0; i < policy->n_sets; i++) {
-		const struct sl_set *set = policy->sets[i];
-
-		if (strcmp(set->name, name))
-			continue;
-		for (size_t c = 0; c < set->n_cidrs; c++)
-			if (sl_cidr_within(address, &set->cidrs[c]))
-				return true;
+	for (size_t i = 0; host->set && i < host->set->n_cidrs; i++)
+		if (sl_cidr_within(address, &host->set->cidrs[i]))
+			return true;
+	if (host->set)
 		return false;
-	}
 	for (size_t i = 0; i < sizeof(builtin) / sizeof(*builtin); i++)
-		if (!strcmp(builtin[i][0], name))
+		if (!strcmp(builtin[i][0], host->text))
 			return text_has(builtin[i][1], address);
 	return false;
 }
 
-static bool host_has(const struct sl_policy *policy, const struct sl_host *host,
-		     const struct sl_cidr *address)
+static bool host_has(const struct sl_host *host, const struct sl_cidr *address)
 {
 	switch (host->kind) {
 	case SL_HOST_ANY:
@@ -57,7 +52,7 @@ static bool host_has(const struct sl_policy *policy, const struct sl_host *host,
 	case SL_HOST_CIDR:
 		return sl_cidr_within(address, &host->cidr);
 	case SL_HOST_SET:
-		return set_has(policy, host->text, address);
+		return set_has(host, address);
 	default:
 		return false;
 	}
@@ -81,13 +76,13 @@ static bool has_port(const struct sl_match *match, __u16 port)
 	return !match->n_ports;
 }
 
-bool sl_kube_match_has(const struct sl_policy *policy, const struct sl_match *match,
-		       const struct sl_cidr *address, int protocol, __u16 port)
+bool sl_kube_match_has(const struct sl_match *match, const struct sl_cidr *address, int protocol,
+		       __u16 port)
 {
 	if (match->has_icmp || !has_protocol(match, protocol) || !has_port(match, port))
 		return false;
 	for (size_t i = 0; i < match->n_hosts; i++)
-		if (host_has(policy, &match->hosts[i], address))
+		if (host_has(&match->hosts[i], address))
 			return true;
 	return false;
 }
@@ -104,7 +99,7 @@ bool sl_kube_may_deny(const struct sl_policy *policy, size_t n, const struct sl_
 		const struct sl_rule *rule = policy->items[i].rule;
 
 		for (size_t m = 0; rule && m < rule->n_matches; m++) {
-			if (!sl_kube_match_has(policy, &rule->matches[m], address, protocol, port))
+			if (!sl_kube_match_has(&rule->matches[m], address, protocol, port))
 				continue;
 			if (rule->action == SL_DENY)
 				return true;
@@ -130,15 +125,15 @@ static bool is_resolved_set(const char *name)
 	return false;
 }
 
-bool sl_kube_may_have(const struct sl_policy *policy, const struct sl_match *match,
-		      const struct sl_cidr *address, int protocol, __u16 port)
+bool sl_kube_may_have(const struct sl_match *match, const struct sl_cidr *address, int protocol,
+		      __u16 port)
 {
 	if (match->has_icmp || !has_protocol(match, protocol) || !has_port(match, port))
 		return false;
 	for (size_t i = 0; i < match->n_hosts; i++) {
 		const struct sl_host *host = &match->hosts[i];
 
-		if (host_has(policy, host, address) || sl_host_is_name(host) ||
+		if (host_has(host, address) || sl_host_is_name(host) ||
 		    (host->kind == SL_HOST_SET && is_resolved_set(host->text)))
 			return true;
 	}

@@ -54,6 +54,16 @@ int sl_names_add(struct sl_names *names, const char *name, unsigned line, unsign
 	return 0;
 }
 
+bool sl_names_has(const struct sl_names *names, const char *name, unsigned *line)
+{
+	const struct sl_name_slot *slot = names->capacity ? find(names, name) : NULL;
+
+	if (!slot || !slot->name)
+		return false;
+	*line = slot->line;
+	return true;
+}
+
 void sl_names_free(struct sl_names *names)
 {
 	free(names->slots);

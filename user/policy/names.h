@@ -3,6 +3,7 @@
 #ifndef SLUICE_POLICY_NAMES_H
 #define SLUICE_POLICY_NAMES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct sl_names {
@@ -15,6 +16,8 @@ struct sl_names {
 
 /* 0 and the name is added; 1 and *line if it is there already; -ENOMEM. */
 int sl_names_add(struct sl_names *names, const char *name, unsigned line, unsigned *earlier);
+/* Is it there? *line then. */
+bool sl_names_has(const struct sl_names *names, const char *name, unsigned *line);
 void sl_names_free(struct sl_names *names);
 
 #endif
