@@ -68,7 +68,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 .SECONDARY:
 .PHONY: all help deps demo test test-guests test-kernels test-kubernetes unit tools oracle oracle-frames bench bench-device \
 	next verifier-budget oracle-alerts oracle-answers bench-names nightly \
-	fuzz fuzz-alerts fuzz-dns fuzz-forward lint format clean install
+	fuzz fuzz-alerts fuzz-dns fuzz-foreign fuzz-forward lint format clean install
 
 all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook $(O)/sluice-cni \
 	$(O)/sluice-mounts
@@ -89,6 +89,7 @@ help:
 	@echo 'make fuzz TIME=     the parser, printer and compiler, and nwfilter, under libFuzzer'
 	@echo 'make fuzz-alerts TIME=   rules of alerts and records, under libFuzzer'
 	@echo 'make fuzz-dns TIME= the reader of DNS messages, as the kernel runs it'
+	@echo 'make fuzz-foreign TIME= what engines, runtimes and API servers answer'
 	@echo 'make fuzz-forward TIME= what the forwarder reads of clients and resolvers'
 	@echo 'sudo make bench  BENCH=   beside nftables, ipset, LPM_TRIE, empty programs: $(O)/bench.json'
 	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
@@ -175,7 +176,7 @@ oracle-frames: all tools
 # models with more of everything, each kernel, real guests.
 nightly: test
 	$(Q)SLUICE_KILLS=1000 SLUICE_DENIALS=1000000 SLUICE_CHURN=10000 SLUICE_UPGRADES=50 tools/run-tests $(O) scale
-	$(Q)$(MAKE) --no-print-directory fuzz fuzz-alerts fuzz-dns fuzz-forward TIME=600
+	$(Q)$(MAKE) --no-print-directory fuzz fuzz-alerts fuzz-dns fuzz-foreign fuzz-forward TIME=600
 	$(Q)$(MAKE) --no-print-directory oracle TIME=1800
 	$(Q)$(MAKE) --no-print-directory oracle-answers ANSWERS=1000000
 	$(Q)$(MAKE) --no-print-directory oracle-frames FRAMES=10000000
@@ -225,6 +226,17 @@ fuzz-dns:
 		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/dns-reader tests/fuzz/dns.c
 	$(O)/fuzz/dns-reader -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/dns tests/fuzz/corpus/dns
+
+# What engines, runtimes and API servers answer.
+FUZZ_FOREIGN := $(filter-out %/directory.c %/directory_files.c,$(wildcard user/policy/*.c user/kubernetes/*.c user/apiserver/*.c user/http/*.c user/cri/*.c \
+	       user/engine/*.c user/convert/sortie*.c))
+fuzz-foreign: $(CRI_PB).c
+	$(Q)mkdir -p $(O)/fuzz/foreign
+	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/foreign-reader tests/fuzz/foreign.c $(FUZZ_FOREIGN) $(CRI_PB).c \
+		-lfyaml -lidn2 -ljansson -lcurl -lprotobuf-c
+	$(O)/fuzz/foreign-reader -max_len=6000 -timeout=10 -artifact_prefix=$(O)/fuzz/ \
+		-max_total_time=$(TIME) $(O)/fuzz/foreign tests/fuzz/corpus/foreign
 
 fuzz-forward:
 	$(Q)mkdir -p $(O)/fuzz/forward

@@ -393,6 +393,21 @@ def test_a_set_of_inbound_is_its_own_objects():
     assert result.returncode == 1 and 'the set "@peers" is none of two' in result.stderr
 
 
+def test_an_id_is_never_one_that_is_made(write):
+    """of a Service or NetworkPolicy: the pod would have no policy"""
+    text = converted(BASE + MIXED.replace("CONDITIONS", "{}") + netpol("{}") +
+                     own('  rules: [{deny: "10.1.0.0/16"}, {allow: "192.0.2.1", id: svc.web.4}, {allow: "192.0.2.2", id: np.one.8}]\n'))
+    ids = re.findall("id: (.*)", text)
+    assert len(set(ids)) == len(ids) and {"svc.web.4", "svc.web.4.2", "np.one.8", "np.one.8.3"} <= set(ids), ids
+    assert verdicts(text, write, FAMILIES["IPv4"][0], "192.0.2.1:80", "192.0.2.9:80") == ["deny", "allow", "allow"]
+
+
+def test_a_name_that_no_rule_can_have(write):
+    """of an object in a file: the API server takes no such"""
+    text = converted(BASE + netpol("{to: [{ipBlock: {cidr: 192.0.2.0/24}}]}", name='"a#b c"'))
+    assert "id: np.a-b-c." in text and verdicts(text, write, "192.0.2.1:80", "192.0.3.1:80") == ["allow", "deny"]
+
+
 def test_a_set_behind_a_service_is_its_own_objects(write):
     """two objects have one by that name; the deny is of the second's"""
     def judged(first, second):

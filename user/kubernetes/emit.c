@@ -92,14 +92,26 @@ static int add_range(struct sl_match *match, __u16 low, __u16 high)
 	return 0;
 }
 
+/* What an object in a file is called may be more than the name of a policy or rule can be. */
+static void make_name(char *text)
+{
+	for (char *c = text; *c; c++)
+		if (!sl_text_name(c, 1, true))
+			*c = '-';
+}
+
 /* An id that no other rule has: of whom, and the rule's place. */
 static int put_id(struct sl_policy *policy, const char *of, const char *name)
 {
 	struct sl_rule *rule = policy->items[policy->n_items - 1].rule;
 
 	rule->id_written = true;
-	return asprintf(&rule->id, "%s%s%.40s.%zu", of, *name ? "." : "", name,
-			policy->n_items) < 0 ? -ENOMEM : 0;
+	if (asprintf(&rule->id, "%s%s%.40s.%zu", of, *name ? "." : "", name, policy->n_items) < 0) {
+		rule->id = NULL;
+		return -ENOMEM;
+	}
+	make_name(rule->id);
+	return 0;
 }
 
 static int put_reason(struct sl_policy *policy, const struct sl_clause *clause)
@@ -186,9 +198,7 @@ static char *policy_name(const struct sl_kube_pod *pod)
 		return NULL;
 	if (strlen(name) > SL_ID_MAX)
 		name[SL_ID_MAX] = '\0';
-	for (char *c = name; *c; c++)
-		if (!sl_text_name(c, 1, true))
-			*c = '-';
+	make_name(name);
 	return name;
 }
 
@@ -227,6 +237,8 @@ static int fill(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		err = sl_kube_application_emit(kube, pod, &clauses, own, policy);
 	else if (!err && !clauses.selected && !own)
 		err = allow_all(policy);
+	if (!err)
+		err = sl_kube_distinguish_ids(policy);
 	if (!err && clauses.selected && !pod->node.n && !pod->host_network)
 		sl_warn(kube->diag, &pod->object.pos, "%s/%s has no status.hostIP: its own node is "
 			"not among what it reaches", pod->object.namespace, pod->object.name);
@@ -278,6 +290,8 @@ static int fill_of_cluster(const struct sl_kube *kube, const struct sl_kube_pod 
 		err = sl_kube_fronts_make(kube, pod, &fronts);
 	if (!err && *n)
 		err = sl_kube_own_fronts(&fronts, &none, policy);
+	if (!err)
+		err = sl_kube_distinguish_ids(policy);
 	sl_kube_fronts_free(&fronts);
 	policy->default_action = SL_DENY; /* what the others would say of the rest is not known */
 	if (!err && *n && !policy->name)

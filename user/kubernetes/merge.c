@@ -358,7 +358,7 @@ static int rename_rule(struct sl_rule *rule, struct sl_names *ids, unsigned item
 	return 0;
 }
 
-static int distinguish_ids(struct sl_policy *policy)
+int sl_kube_distinguish_ids(struct sl_policy *policy)
 {
 	struct sl_names ids = {};
 	unsigned earlier;
@@ -412,5 +412,5 @@ int sl_kube_merge(const struct sl_kube_own *const *list, size_t n, struct sl_pol
 		worst = err ? err : worst;
 	}
 	sl_names_free(&merge.sets);
-	return worst ? worst : distinguish_ids(to);
+	return worst;
 }

@@ -335,7 +335,9 @@ int sl_kube_application_emit(const struct sl_kube *kube, const struct sl_kube_po
 /* The EgressPolicies that select the pod, into policy. *n tells how many. */
 int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		      const struct sl_clauses *clauses, struct sl_policy *policy, size_t *n);
-/* The same of ClusterEgressPolicies alone. */
+/* Each written id is there once: of two the later gets a number. 0 or -ENOMEM. */
+int sl_kube_distinguish_ids(struct sl_policy *policy);
+/* As sl_kube_merge_own, of ClusterEgressPolicies alone. */
 int sl_kube_merge_cluster(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 			  struct sl_policy *policy, size_t *n);
 
