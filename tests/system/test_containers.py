@@ -81,6 +81,10 @@ def policies(host):
 @pytest.mark.parametrize("labels, name, want", [
     ({}, "agent-1", "agent"), ({"tier": "db-1"}, "x", "wide"), ({"tier": "web"}, "x", None),
     ({"sluice.dev/policy": "wide"}, "agent-1", "wide"),
+    # an image's labels are its maker's: U+0000 neither hides a container nor ends a text
+    ({"a": "\0", "b\0": "", "b\ufffd": ""}, "agent-1", "agent"), ({"tier": "db\0"}, "x", "wide"),
+    ({"tier\0": "db"}, "x", None), ({"sluice.dev/policy": "wide\0"}, "agent-1", "agent"),
+    ({"a": "\\u0000", "tier": "db"}, "x", "wide"), ({"tier": ""}, "x", None),
     ({"sluice.dev/policy": "/etc/passwd"}, "agent-1", "agent")])
 def test_dockers_names_and_labels(host, part, labels, name, want):
     configure(host)
@@ -105,7 +109,9 @@ def test_podmans_names_and_annotations(host, driver):
     storage = host.folder / "podman" / f"{driver}-containers"
     put(storage / "containers.json", [{"id": OTHER, "names": ["agent-7"]},
                                       {"id": ID, "names": ["agent-8"]}])
-    put(storage / ID / "userdata" / "config.json", {"annotations": {"sluice.dev/policy": "wide"}})
+    put(storage / ID / "userdata" / "config.json",      # no limit is a number above 2^63
+        {"annotations": {"sluice.dev/policy": "wide"},
+         "process": {"rlimits": [{"type": "RLIMIT_MEMLOCK", "hard": 2**64 - 1, "soft": 2**64 - 1}]}})
     put(storage / OTHER / "userdata" / "config.json", {"annotations": {}})
     cgroup(host, f"libpod-conmon-{ID}.scope")       # its monitor is no container
     cgroup(host, f"libpod-{ID}.scope")
@@ -138,12 +144,31 @@ def test_what_a_container_or_a_user_makes_is_none(host):
     host.start_daemon()
     assert until(lambda: policies(host).get(f"/{ID}") == "agent")
     assert f"/{inner.relative_to(host.top)}" not in policies(host)
-    host.daemon.signal(signal.SIGSTOP)
-    os.chown(cgroup(host, OTHER), 65534, 65534)
-    host.daemon.signal(signal.SIGCONT)
+    for who, mode in ((65534, 0o755), (0, 0o775)):
+        host.daemon.signal(signal.SIGSTOP)
+        theirs = cgroup(host, f"user-{who}")
+        os.chown(theirs, who, 65534)
+        theirs.chmod(mode)
+        (theirs / f"docker-{OTHER}.scope").mkdir()
+        host.daemon.signal(signal.SIGCONT)
     mark = cgroup(host, f"docker-{OTHER}.scope")
     assert until(lambda: policies(host).get(f"/{mark.name}") == "agent")
     assert policies(host) == {"": "shut", f"/{ID}": "agent", f"/{mark.name}": "agent"}
+
+
+def test_a_user_namespaces_root_has_the_cgroup(host):
+    """dockerd --userns-remap: the cgroup is the container's root's, the data root has one more folder."""
+    configure(host)
+    host.top.mkdir()
+    put(host.folder / "docker" / "200000.200000" / "containers" / ID / "config.v2.json",
+        {"ID": ID, "Name": "/agent-1", "Config": {}})
+    put(host.folder / "docker" / "200000.x" / "containers" / OTHER / "config.v2.json",
+        {"ID": OTHER, "Name": "/agent-2", "Config": {}})        # no folder of dockerd's
+    made, other = (cgroup(host, f"docker-{i}.scope") for i in (ID, OTHER))
+    os.chown(made, 200000, 200000)
+    host.start_daemon()
+    assert until(lambda: policies(host).get(f"/{made.name}") == "agent"), policies(host)
+    assert f"/{other.name}" not in policies(host) and "agent-1" in host.containers()
 
 
 class Held:
@@ -302,7 +327,7 @@ def test_what_an_engine_says_and_nobody_finds(host):
         assert until(lambda: is_so(0, None)) and engine.asked
         engine.says((ID, "plain", {}), (OTHER, "agent-9", {}))
         assert until(lambda: is_so(1, None, True)), host.full_status()
-        engine.says((ID, "plain", {"tier": "db-7"}))
+        engine.says((ID, "plain", {"tier": "db-7"}), (OTHER, "nul", {"a": "\0", "b\0": "", "b\ufffd": ""}))
         assert until(lambda: is_so(0, "wide")), host.full_status()
         for answer in (b"{}", b"[", b"[" * 100_000, b'[{"Id": 5}, 7, {"Id": "' + ID.encode() + b'"}]'):
             engine.answer, asked = answer, engine.asked

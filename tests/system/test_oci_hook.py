@@ -81,6 +81,7 @@ def test_status_names_a_running_container(host):
     ("agent-1", {"sluice.dev/policy": "shut"}, NONE),
     ("agent-1", {"sluice.dev/policy": "agent"}, SOME),
     ("x", {"tier": "db-main"}, NONE),
+    ("agent-1", {"a": "\0", "tier": "web"}, SOME),
     ("x", {"tier": "web"}, ALL),
     ("pair1", {"tier": "web", "team": "a"}, SOME),
     ("duo", {"tier": "web", "team": ""}, SOME),

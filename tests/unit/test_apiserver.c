@@ -22,7 +22,8 @@ static const char stream[] =
 	"\"status\":{\"podIP\":\"10.0.0.1\",\"hostIP\":\"192.168.0.1\"}}}\n"
 	"\n"
 	"{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\",\"namespace\":\"x\","
-	"\"resourceVersion\":\"12\",\"labels\":{\"app\":\"b\"}},\"status\":{\"podIP\":\"fd00::1\"}}}\n"
+	"\"resourceVersion\":\"12\",\"labels\":{\"app\":\"b\"},"
+	"\"annotations\":{\"whose\":\"a user's\\u0000\"}},\"status\":{\"podIP\":\"fd00::1\"}}}\n"
 	"{\"type\":\"DELETED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"x\","
 	"\"resourceVersion\":\"13\"}}}\n"
 	"{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"resourceVersion\":\"20\"}}}\n";

@@ -5,6 +5,7 @@
  *
  *   identify.c  from a container's id and bundle to its name and labels
  *   find.c      from a cgroup to its container
+ *   json.c      what others wrote, whatever their users put into it
  *   match.c     which target of the configuration is a container's
  */
 #ifndef SLUICE_CONTAINER_CONTAINER_H
@@ -42,6 +43,9 @@ int sl_container_identify(const char *id, const char *bundle, const json_t *anno
 int sl_container_make(const char *id, const char *name, const json_t *labels,
 		      struct sl_container *out);
 void sl_container_free(struct sl_container *container);
+
+/* Where Docker says what the container is called; owned. NULL: it has no such container, or no memory. */
+char *sl_container_docker_file(const char *root, const char *id);
 
 /* A file of JSON; a new reference, NULL: none that can be read. */
 json_t *sl_container_load(const char *path);

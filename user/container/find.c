@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "container.h"
 
@@ -54,15 +53,11 @@ static bool is_within_another(const char *path)
 static int docker(const struct sl_container_places *places, const char *id,
 		  struct sl_container *out)
 {
-	struct stat st;
-	char *path;
-	int err;
+	char *path = sl_container_docker_file(places->docker, id);
+	bool known = path;
 
-	if (asprintf(&path, "%s/containers/%s/config.v2.json", places->docker, id) < 0)
-		return -ENOMEM;
-	err = stat(path, &st) ? -ENOENT : 0;
 	free(path);
-	return err ? err : sl_container_identify(id, NULL, NULL, places->docker, out);
+	return known ? sl_container_identify(id, NULL, NULL, places->docker, out) : -ENOENT;
 }
 
 /* The spec of a bundle has the annotations. -ENOENT: no bundle is there. */

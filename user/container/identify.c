@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* A container's name and labels, from the files of Docker and Podman. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "container.h"
@@ -56,16 +58,28 @@ void sl_container_free(struct sl_container *c)
 	*c = (struct sl_container){};
 }
 
+/* Owned; NULL: it cannot be read whole. */
+static char *read_whole(int fd, size_t len)
+{
+	char *text = malloc(len);
+	ssize_t got = 1;
+
+	for (size_t n = 0; text && n < len && got > 0; n += got > 0 ? (size_t)got : 0)
+		got = pread(fd, text + n, len - n, (off_t)n);
+	if (got > 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
 /* A file that the runtime replaces by renaming: it is always whole. */
 json_t *sl_container_load(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
-	char *text = size > 0 && size <= (off_t)FILE_MAX ? malloc((size_t)size) : NULL;
-	json_t *json = NULL;
+	char *text = size > 0 && size <= (off_t)FILE_MAX ? read_whole(fd, (size_t)size) : NULL;
+	json_t *json = text ? sl_json_read(text, (size_t)size, NULL) : NULL;
 
-	if (text && pread(fd, text, (size_t)size, 0) == size)
-		json = sl_json_read(text, (size_t)size, NULL);
 	free(text);
 	if (fd >= 0)
 		close(fd);
@@ -86,16 +100,52 @@ static int rename_to(struct sl_container *c, const char *name)
 	return 0;
 }
 
+static char *docker_file(const char *root, const char *below, const char *id)
+{
+	struct stat st;
+	char *path;
+
+	if (asprintf(&path, "%s/%s%scontainers/%s/config.v2.json", root, below, *below ? "/" : "", id) < 0)
+		return NULL;
+	if (!stat(path, &st))
+		return path;
+	free(path);
+	return NULL;
+}
+
+/* UID.GID: what dockerd --userns-remap makes in its data root, and takes for it. */
+static bool is_remapped(const char *name)
+{
+	size_t n = strspn(name, "0123456789"), m;
+
+	m = n && name[n] == '.' ? strspn(name + n + 1, "0123456789") : 0;
+	return m && !name[n + 1 + m];
+}
+
+char *sl_container_docker_file(const char *root, const char *id)
+{
+	char *path = docker_file(root, "", id);
+	DIR *dir = path ? NULL : opendir(root);
+	struct dirent *entry;
+
+	while (dir && !path && (entry = readdir(dir)))
+		if (is_remapped(entry->d_name))
+			path = docker_file(root, entry->d_name, id);
+	if (dir)
+		closedir(dir);
+	return path;
+}
+
 /* DATA-ROOT/containers/ID/config.v2.json, written when the container is created. */
 static int read_docker(struct sl_container *c, const char *root)
 {
+	char *path = sl_container_docker_file(root, c->id);
 	const char *name;
 	json_t *json;
-	char *path;
 	int err;
 
-	if (asprintf(&path, "%s/containers/%s/config.v2.json", root, c->id) < 0)
-		return -ENOMEM;
+	if (!path)
+		return 0;
 	json = sl_container_load(path);
 	free(path);
 	name = json_string_value(json_object_get(json, "Name"));

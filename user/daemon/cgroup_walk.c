@@ -46,14 +46,21 @@ static bool is_of_container(const struct sl_cgroups *c, const char *path)
 	return false;
 }
 
-/* Its files are there before its cgroup is. A user's own subtree, which systemd delegates,
- * may hold what has a container's name. */
+/* Who made what is in that directory? A user's own subtree, which systemd delegates, may hold what has a
+ * container's name. The container's own cgroup says nothing: runtimes give it to the container's root,
+ * where that one has a user namespace (dockerd --userns-remap). */
+static bool is_roots(const struct stat *above)
+{
+	return !above->st_uid && !(above->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* Its files are there before its cgroup is. */
 static bool find_container(const struct sl_cgroups *c, const char *path, const struct stat *st,
 			   struct sl_container *out)
 {
 	int err;
 
-	if (!is_for_containers(c) || st->st_uid || is_stranger(c, st->st_ino) || is_of_container(c, path))
+	if (!is_for_containers(c) || is_stranger(c, st->st_ino) || is_of_container(c, path))
 		return false;
 	err = sl_container_find(&c->places, path, out);
 	if (c->complete)
@@ -96,7 +103,8 @@ static void name(struct sl_watched_cgroup *w, struct sl_container *container)
 
 /* ---- the walk ---- */
 
-static void consider(struct sl_cgroups *c, const char *path, const struct stat *st)
+/* of_root: all that is above it is root's. */
+static void consider(struct sl_cgroups *c, const char *path, const struct stat *st, bool of_root)
 {
 	struct sl_watched_cgroup *w = sl_cgroups_find(c, st->st_ino);
 	struct sl_container container = {};
@@ -109,7 +117,7 @@ static void consider(struct sl_cgroups *c, const char *path, const struct stat *
 	is_pod = !st->st_uid && c->pods && c->pods->saw(c->pods_context, path, st);
 	if (w || is_pod)
 		return;
-	is_container = find_container(c, path, st, &container);
+	is_container = of_root && find_container(c, path, st, &container);
 	group = sl_cgroups_match(c, path, is_container ? &container : NULL);
 	w = group ? sl_cgroups_add(c, path, st->st_ino, group) : NULL;
 	if (w && is_container)
@@ -119,7 +127,7 @@ static void consider(struct sl_cgroups *c, const char *path, const struct stat *
 	sl_container_free(&container);
 }
 
-static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned depth)
+static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned depth, bool of_root)
 {
 	char below[PATH_MAX], real[PATH_MAX + 64];
 	struct dirent *entry;
@@ -131,6 +139,7 @@ static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned de
 		close(dir_fd);
 		return;
 	}
+	of_root = of_root && !fstat(dir_fd, &st) && is_roots(&st);
 	/* before it is read: what comes meanwhile is news */
 	snprintf(real, sizeof(real), "%s%s", c->mount, path);
 	inotify_add_watch(c->source.fd, real, SL_CGROUPS_NEWS);
@@ -145,8 +154,8 @@ static void walk(struct sl_cgroups *c, int dir_fd, const char *path, unsigned de
 		if (fd < 0)
 			continue;
 		if (!fstat(fd, &st))
-			consider(c, below, &st);
-		walk(c, fd, below, depth + 1);
+			consider(c, below, &st, of_root);
+		walk(c, fd, below, depth + 1, of_root);
 	}
 	if (dir)
 		closedir(dir);
@@ -215,7 +224,7 @@ void sl_cgroups_walk(struct sl_cgroups *c, bool news)
 		c->list[i].seen = false;
 	if (c->pods)
 		c->pods->begin(c->pods_context, news);
-	walk(c, fd, "", 0);
+	walk(c, fd, "", 0, true);
 	if (is_by_hand(c))
 		look_at_others(c);
 	forget_gone(c);
