@@ -7,12 +7,11 @@ import pathlib
 import select
 import shutil
 import signal
-import socketserver
 import subprocess
-import threading
 
 import pytest
 
+from enginelab import FakeEngine
 from lab import cgroup2, until
 from ocilab import ALL, NONE, PROBE, SOME, Containerd, Docker, OciHost, Podman, policy
 
@@ -278,40 +277,6 @@ def test_podmans_labels(host):
             service.wait(10)
 
 
-class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Answers GET /containers/json with `answer`, and holds GET /events until `told` is called."""
-    daemon_threads = True
-
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self):
-            path = self.rfile.readline().split()[1]
-            while self.rfile.readline().strip():
-                pass
-            if path.startswith(b"/events"):
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-                while self.server.news.acquire() and not self.server.ended:
-                    self.wfile.write(b"3\r\n{}\n\r\n")
-                return
-            self.server.asked += 1
-            body = self.server.answer
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-
-    def __init__(self, path):
-        super().__init__(str(path), self.Handler)
-        self.answer, self.asked, self.ended, self.news = b"[]", 0, False, threading.Semaphore(0)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def says(self, *containers):
-        self.answer = json.dumps([{"Id": i, "Names": [f"/{n}"], "Labels": labels} for i, n, labels in containers]).encode()
-        self.news.release()
-
-    def close(self):
-        self.ended = True
-        self.news.release()
-        self.shutdown()
-        self.server_close()
-
-
 def test_what_an_engine_says_and_nobody_finds(host):
     """Drift is told; labels that come late choose the target; an answer that is none changes nothing."""
     with contextlib.closing(FakeEngine(host.folder / "s")) as engine:
@@ -336,6 +301,11 @@ def test_what_an_engine_says_and_nobody_finds(host):
             assert until(lambda: is_so(0, "wide"))
         engine.says((ID, "agent-1", {"tier": "web"}))           # what it is called first is what counts
         assert until(lambda: not engines(host)[0]["error"]) and is_so(0, "wide")
+        engine.says((ID, "agent-1", {}), (OTHER, "agent-9", {}))
+        assert until(lambda: is_so(1, "wide", True))
+        engine.answer = b"[" * 100_000                          # an old list says of nobody that he runs
+        engine.news.release()
+        assert until(lambda: is_so(0, "wide"))
         made.rmdir()
 
 

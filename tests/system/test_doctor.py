@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """sluice doctor against what this machine really has."""
+import contextlib
 import json
 import os
 import pathlib
 import platform
 import shutil
+import socket
 import subprocess
 
 import pytest
+
+from enginelab import FakeEngine
+from lab import until
+from sluicedlab import DaemonHost
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build"))
@@ -281,3 +287,50 @@ def test_names_in_runs_of_members(readable_sluice):
               'mount --bind "$0" "$0" && mount -o remount,bind,nosuid "$0" && exec "$@"',
               str(beside.parent)]
     assert examine(nosuid)[1]["names in runs by sluiced"]["status"] == "missing"
+
+
+# ---- container engines ----
+
+def engines(folder):
+    """The row, where FOLDER is /run and no sluiced is."""
+    found = examine(["unshare", "-m", "sh", "-c", f'mount --bind {folder} /run && exec "$0" "$@"',
+                     "env", "SLUICE_SOCKET=/nowhere"])[1]["container engines"]
+    return found["status"], found["detail"], found["error"]
+
+
+@as_root
+def test_engines_that_answer_and_that_do_not(tmp_path):
+    docker, podman = tmp_path / "docker.sock", tmp_path / "podman" / "podman.sock"
+    podman.parent.mkdir()
+    assert engines(tmp_path)[:2] == ("ok", "no engine's socket is here (/run/docker.sock, /run/podman/podman.sock)")
+    with contextlib.closing(FakeEngine(docker)) as engine:
+        engine.says(("0123456789abcdef" * 4, "one", {}))
+        assert engines(tmp_path) == ("ok", "/run/docker.sock answers, 1 running", None)
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(podman))
+            status, detail, error = engines(tmp_path)
+            assert status == "missing" and error == "Connection refused", (status, detail, error)
+            assert detail == "/run/docker.sock answers, 1 running; /run/podman/podman.sock: Connection refused"
+            silent.listen(1)
+            assert "/run/podman/podman.sock: Connection timed out" in engines(tmp_path)[1]
+        engine.answer = b"{}"
+        assert "/run/docker.sock: it is no engine with Docker's API" in engines(tmp_path)[1]
+
+
+@as_root
+def test_engines_as_sluiced_asks_them(tmp_path):
+    made = DaemonHost("sl-doc", tmp_path)
+    try:
+        with contextlib.closing(FakeEngine(tmp_path / "s")) as engine:
+            made.configure("sluiced: 1\ntargets:\n  - match: {container: x}\n    policy: agent\n"
+                           f"runtimes: {{sockets: [{tmp_path}/s, {tmp_path}/none]}}\n")
+            made.start_daemon()
+
+            def is_said():
+                found = json.loads(made.sluice("doctor", "-o", "json").stdout)["features"]
+                return next((f["status"], f["detail"]) for f in found if f["name"] == "container engines")
+            assert until(lambda: is_said()[0] == "degraded"), is_said()
+            assert f"sluiced asks {tmp_path}/s, 0 running; sluiced: {tmp_path}/none: Couldn't connect" in is_said()[1]
+            assert engine.asked
+    finally:
+        made.close()

@@ -66,6 +66,9 @@ int sl_try_lookups(struct sl_doctor *d, const struct sl_feature *f, struct sl_fi
 int sl_try_resolver(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
 int sl_try_userns(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
 
+/* doctor_engines.c */
+int sl_try_engines(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
+
 /* doctor_runs.c */
 int sl_try_moves(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);
 int sl_try_run_names(struct sl_doctor *d, const struct sl_feature *f, struct sl_finding *out);

@@ -54,6 +54,11 @@ static void print_more(const json_t *j)
 		sl_put_text(text_of(j, "attached_as"), stdout);
 		putchar('\n');
 	}
+	if (json_is_string(json_object_get(j, "container"))) {
+		fputs("  container ", stdout);
+		sl_put_text(text_of(j, "container"), stdout);
+		putchar('\n');
+	}
 	if (json_is_false(json_object_get(j, "here")))
 		printf("  in another network namespace (cookie %llu)\n", number_of(j, "netns"));
 	if (json_is_object(leased))
