@@ -49,6 +49,31 @@ static void retry_later(struct sl_cgroups *c)
 			sl_now_ns() + (c->retries < 6 ? SECOND << c->retries++ : 60 * SECOND);
 }
 
+#define SOON_NS (100 * 1000000ull)
+#define NEW_NS (3 * SECOND)
+
+bool sl_cgroup_is_soon(const struct sl_watched_cgroup *w, __u64 now)
+{
+	return w->pending && now - w->found_at_ns < NEW_NS;
+}
+
+static void look_by(struct sl_cgroups *c, __u64 at)
+{
+	if (!c->early_at_ns || at < c->early_at_ns)
+		c->early_at_ns = at;
+}
+
+/* A cgroup that is found as it is made may have no process yet, or its runtime's, which has no uid map and no
+ * routes; the others that wait, which may wait for long, do not hold it up. */
+static void retry_soon(struct sl_cgroups *c, struct sl_watched_cgroup *w)
+{
+	__u64 now = sl_now_ns();
+
+	if (sl_cgroup_is_soon(w, now))
+		look_by(c, now + SOON_NS);
+	retry_later(c);
+}
+
 /* The directory, if it still is that cgroup. */
 static int open_cgroup(const struct sl_cgroups *c, const struct sl_watched_cgroup *w,
 		       struct sl_cgroup_target *out, struct sl_diag *diag)
@@ -225,7 +250,7 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 		complain(c, w, "failed", err, &said);
 	else
 		complain(c, w, "isolated", why, diag);
-	retry_later(c);
+	retry_soon(c, w);
 	sl_diag_free(&said);
 }
 
@@ -235,13 +260,11 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 /* It was too early to see whose resolvers the pod has. */
 static void look_again(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 {
-	__u64 now = sl_now_ns(), at;
+	__u64 now = sl_now_ns();
 
 	if (!w->early_since_ns)
 		w->early_since_ns = now;
-	at = now + (now - w->early_since_ns < YOUNG_NS ? EARLY_NS : SECOND);
-	if (!c->early_at_ns || at < c->early_at_ns)
-		c->early_at_ns = at;
+	look_by(c, now + (now - w->early_since_ns < YOUNG_NS ? EARLY_NS : SECOND));
 }
 
 /* Without memory it has none, and its veth is not judged. */
@@ -387,7 +410,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 		if (!w->pending)
 			complain(c, w, "kept", err, &diag);
 		w->pending = true;
-		retry_later(c);
+		retry_soon(c, w);
 	}
 	free_resolved(w, resolved);
 	sl_cgroup_close_target(&cgroup);

@@ -53,6 +53,7 @@ struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *c, const char *path,
 	}
 	w->path = copy;
 	w->id = id;
+	w->found_at_ns = sl_now_ns();
 	w->group = sl_target_group_get(group);
 	w->seen = true;
 	follow(c, copy);
@@ -267,7 +268,7 @@ void sl_cgroups_on_change(struct sl_cgroups *c)
 static void look_at_early(struct sl_cgroups *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		c->list[i].renew |= c->list[i].early_since_ns != 0;
+		c->list[i].renew |= c->list[i].early_since_ns || sl_cgroup_is_soon(&c->list[i], sl_now_ns());
 }
 
 static bool has_forwarder(struct sl_cgroups *c, const struct sl_forwarder *f)

@@ -38,6 +38,7 @@ struct sl_watched_cgroup {
 	bool announced;			      /* by a gate */
 	bool of_pod;			      /* its group is none of the configuration's */
 	bool has_veths;			      /* the host's ends of its veths are judged too */
+	__u64 found_at_ns;		      /* monotonic */
 	__u64 early_since_ns;		      /* monotonic: first_look.h is too early since then; 0: it
 					       * has looked, or is not asked */
 	struct sl_veths *veths;		      /* veths.h; owned; NULL: none are looked for */
@@ -169,6 +170,8 @@ int sl_cgroups_name(struct sl_watched_cgroup *watched, struct sl_container *cont
 
 void sl_cgroup_give(struct sl_cgroups *cgroups, struct sl_state *state,
 		    struct sl_watched_cgroup *watched);
+/* Is it so new that what cannot be resolved there yet is tried again at once? now: monotonic. */
+bool sl_cgroup_is_soon(const struct sl_watched_cgroup *cgroup, __u64 now);
 void sl_cgroup_renew(struct sl_cgroups *cgroups, struct sl_state *state,
 		     struct sl_watched_cgroup *watched);
 /* What it has stays on failure. 0, or -errno with the reason in diag. */

@@ -8,6 +8,7 @@
 #include "audit/json.h"
 #include "daemon.h"
 #include "server.h"
+#include "target/powers.h"
 
 void sl_op_hello(struct sl_caller *client, const json_t *request)
 {
@@ -132,6 +133,20 @@ static void annotate_whose(struct sl_daemon *d, json_t *target)
 	json_decref(whose);
 }
 
+/* A container's root is held by what it has not: with this (--privileged) it mounts the hierarchy, and moves. */
+static void warn_of_leaving(json_t *warnings, const char *path, const char *name)
+{
+	struct sl_powers has;
+
+	sl_powers_look(path, SL_POWERS_LEAVE, &has);
+	if (has.pid)
+		json_array_append_new(warnings,
+				      json_sprintf("%s: process %d of the container has CAP_SYS_ADMIN (--privileged?): "
+						   "it may leave its cgroup, and its policy with it; take that "
+						   "from it, or judge its veth, too (docs/containers.md)",
+						   name, has.pid));
+}
+
 /* What the daemon knows of a target, beside what the kernel holds. */
 static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
 {
@@ -158,6 +173,8 @@ static void annotate(struct sl_daemon *d, json_t *target, json_t *warnings)
 	if (known.pending)
 		json_array_append_new(warnings,
 				      json_sprintf("%s: %s: %s", name, known.state, known.why));
+	if (json_object_get(target, "container"))
+		warn_of_leaving(warnings, json_string_value(json_object_get(target, "name")), name);
 	if (!followed && json_is_true(json_object_get(target, "managed")))
 		json_array_append_new(warnings,
 				      json_sprintf(may_be_a_pods(d, target) ?

@@ -196,8 +196,11 @@ static void add_warnings(json_t *warnings, const struct sl_target_view *v, const
 static void warn_of_powers(json_t *warnings, const char *path, const char *name)
 {
 	struct sl_powers has;
+	bool admin, raw;
 
-	sl_powers_look(path, &has);
+	sl_powers_look(path, SL_POWERS_NET, &has);
+	admin = has.has & SL_POWER(CAP_NET_ADMIN);
+	raw = has.has & SL_POWER(CAP_NET_RAW);
 	if (has.pid)
 		json_array_append_new(
 			warnings,
@@ -205,9 +208,8 @@ static void warn_of_powers(json_t *warnings, const char *path, const char *name)
 				     "answer questions of its own and so reach any address at the ports "
 				     "of a rule by name; take that from it, or judge its container's "
 				     "veth, too (docs/SECURITY.md)",
-				     name, has.pid, has.admin ? "CAP_NET_ADMIN" : "",
-				     has.admin && has.raw ? " and " : "",
-				     has.raw ? "CAP_NET_RAW" : ""));
+				     name, has.pid, admin ? "CAP_NET_ADMIN" : "",
+				     admin && raw ? " and " : "", raw ? "CAP_NET_RAW" : ""));
 }
 
 static void add_target(void *context, const struct sl_target_view *v)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <fcntl.h>
-#include <linux/capability.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 
 struct look {
 	char own[MAP_BYTES]; /* our uid_map */
+	__u64 wanted;
 	struct sl_powers *out;
 };
 
@@ -39,7 +40,7 @@ static bool is_of_our_namespace(const struct look *l, int proc_fd)
 }
 
 /* A line of its status may be long: it has all of its groups. */
-static bool read_powers(int proc_fd, struct sl_powers *out)
+static bool read_powers(int proc_fd, __u64 wanted, struct sl_powers *out)
 {
 	int fd = openat(proc_fd, "status", O_RDONLY | O_CLOEXEC);
 	FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
@@ -58,9 +59,8 @@ static bool read_powers(int proc_fd, struct sl_powers *out)
 	}
 	free(line);
 	fclose(in);
-	out->admin = has >> CAP_NET_ADMIN & 1;
-	out->raw = has >> CAP_NET_RAW & 1;
-	return out->pid && (out->admin || out->raw);
+	out->has = has & wanted;
+	return out->pid && out->has;
 }
 
 static bool look_at(void *context, int proc_fd)
@@ -68,15 +68,15 @@ static bool look_at(void *context, int proc_fd)
 	struct look *l = context;
 	struct sl_powers found = {};
 
-	if (!read_powers(proc_fd, &found) || !is_of_our_namespace(l, proc_fd))
+	if (!read_powers(proc_fd, l->wanted, &found) || !is_of_our_namespace(l, proc_fd))
 		return false;
 	*l->out = found;
 	return true;
 }
 
-void sl_powers_look(const char *cgroup, struct sl_powers *out)
+void sl_powers_look(const char *cgroup, __u64 wanted, struct sl_powers *out)
 {
-	struct look l = {.out = out};
+	struct look l = {.wanted = wanted, .out = out};
 	int fd, self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	memset(out, 0, sizeof(*out));
