@@ -70,7 +70,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 	next verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-alerts fuzz-dns fuzz-foreign fuzz-forward lint format clean install
 
-all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook $(O)/sluice-cni \
+all: $(O)/sluice $(O)/sluiced $(O)/sluice-alerts $(O)/sluice-oci-hook $(O)/sluice-oci-runtime $(O)/sluice-cni \
 	$(O)/sluice-mounts
 
 help:
@@ -269,6 +269,10 @@ $(O)/sluice-oci-hook: $(O)/user/gate/oci_hook.o $(O)/user/gate/ask.o $(O)/user/g
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson
 
+$(O)/sluice-oci-runtime: $(O)/user/gate/runtime.o $(O)/user/gate/spec.o $(O)/libsluice.a
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson
+
 # It starts with capabilities, and with every run of a member: no more is linked than it needs.
 $(O)/sluice-mounts: $(O)/user/programs/mounts.o $(O)/libsluice.a
 	$(call msg,LINK,$@)
@@ -346,6 +350,7 @@ install: all
 	install -D -m 755 $(O)/sluice-alerts $(DESTDIR)$(PREFIX)/bin/sluice-alerts
 	install -D -m 755 $(O)/sluiced $(DESTDIR)$(PREFIX)/sbin/sluiced
 	install -D -m 755 $(O)/sluice-oci-hook $(DESTDIR)$(PREFIX)/libexec/sluice-oci-hook
+	install -D -m 755 $(O)/sluice-oci-runtime $(DESTDIR)$(PREFIX)/libexec/sluice-oci-runtime
 	install -D -m 755 $(O)/sluice-cni $(DESTDIR)$(PREFIX)/libexec/sluice-cni
 	install -D -m 755 $(O)/sluice-mounts $(DESTDIR)$(PREFIX)/libexec/sluice-mounts
 	setcap $(MOUNTS_CAPS) $(DESTDIR)$(PREFIX)/libexec/sluice-mounts || \

@@ -16,6 +16,7 @@ from lab import SLUICE, cgroup2, until
 from sluicedlab import DaemonHost
 
 HOOK = os.environ.get("SLUICE_OCI_HOOK", str(pathlib.Path(SLUICE).parent / "sluice-oci-hook"))
+RUNTIME = str(pathlib.Path(SLUICE).parent / "sluice-oci-runtime")
 ADDRESSES = ("192.0.2.1", "2001:db8::1")
 UDP = 7003
 # What each workload does first of all: both families, one port that the policy may allow and
@@ -274,7 +275,8 @@ class Podman:
 class Docker:
     """dockerd with its own containerd, below a directory of the test's own."""
 
-    def __init__(self, host):
+    def __init__(self, host, judged=False):
+        """judged: sluice-oci-runtime is the default runtime."""
         self.host = host
         self.base = base = pathlib.Path(tempfile.mkdtemp(prefix="sl-d"))
         self.data, socket_path = base / "data", base / "s"
@@ -286,8 +288,8 @@ class Docker:
             "dockerd", "-H", f"unix://{socket_path}", "--data-root", self.data, "--exec-root",
             base / "exec", "--pidfile", base / "pid", "--iptables=false", "--ip6tables=false",
             "--bridge=none", "--storage-driver", "vfs", "--exec-opt",
-            "native.cgroupdriver=cgroupfs", "--add-runtime", f"bare={wrapper}",
-            "--default-runtime", "bare", "--config-file", self.config())
+            "native.cgroupdriver=cgroupfs", "--default-runtime", "sluice" if judged else "bare",
+            "--config-file", self.config(wrapper))
         assert until(lambda: self("version").returncode == 0, 30), self.daemon.errors
         image = base / "rootfs"
         for d in ("bin", "lib", "lib64", "usr", "etc", "proc", "sys", "dev", "run", "tmp"):
@@ -296,9 +298,11 @@ class Docker:
         done = self("import", base / "image.tar", "empty")
         assert done.returncode == 0, done
 
-    def config(self):
+    def config(self, wrapper):
         path = self.base / "daemon.json"
-        path.write_text("{}")
+        options = ["--runtime", str(wrapper), "--socket", self.host.socket, "--docker", str(self.data)]
+        path.write_text(json.dumps({"runtimes": {
+            "bare": {"path": str(wrapper)}, "sluice": {"path": RUNTIME, "runtimeArgs": options}}}))
         return path
 
     def __call__(self, *words, **kw):
