@@ -227,11 +227,13 @@ class Podman(Engine):
     """podman; the hook asks from where sluiced is, whose cgroups the box does not see."""
     own = ("--security-opt", "seccomp=unconfined", "--pids-limit", "-1")
 
-    def __init__(self, box, manager):
+    def __init__(self, box, manager, outside=True):
+        """outside: the hook asks in the cgroup namespace that sluiced is in."""
         super().__init__(box)
         hook = json.loads((pathlib.Path(__file__).parents[2] / "deploy/oci/sluice.json").read_text())
         asks = self.base / "hook"
-        asks.write_text(f'#!/bin/sh\nexec nsenter --cgroup=/run/host-cgroups {HOOK} --socket {box.socket} "$@"\n')
+        enter = "nsenter --cgroup=/run/host-cgroups" if outside else ""
+        asks.write_text(f'#!/bin/sh\nexec {enter} {HOOK} --socket {box.socket} "$@"\n')
         asks.chmod(0o755)
         hook["hook"].update(path=str(asks), args=["sluice-oci-hook"])
         (self.base / "hooks.d").mkdir()

@@ -238,3 +238,11 @@ def test_podman(box, manager):
             box.start_daemon()
             assert until(lambda: box.policies() == {"uid-3": "uids"}), box.policies()
             assert podman.run("agent-7").stdout.split() == SOME
+
+
+@podman_only
+def test_a_hook_in_a_container(box):
+    """Whose cgroups have other names there: it says why nothing starts."""
+    with contextlib.closing(Podman(box, "cgroupfs", outside=False)) as podman:
+        with judged(box, podman=podman.base / "root"):
+            refused(podman.run("agent-1"), "sluiced sees none of that name", "judged as that container is")

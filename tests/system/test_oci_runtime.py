@@ -8,18 +8,19 @@ import subprocess
 
 import pytest
 
-from ocilab import ALL, HOOK, RUNTIME, SOME, Docker, OciHost, policy
+from ocilab import ALL, HOOK, PROBE, RUNTIME, SOME, Docker, OciHost, policy
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 OURS = {"path": HOOK, "args": ["sluice-oci-hook"]}
 OTHER = {"path": "/bin/true", "args": ["x", "\"hooks\": {}"], "timeout": 10}
 BIG = "18446744073709551615"
+NEAR = "sluice: 1\nname: near\nrules:\n  - allow: '@gateway:7001/tcp'\n"
 CONFIG = """\
 sluiced: 1
 targets:
   - match: {{container: "agent-*"}}
     policy: agent
-    choice: [wide]
+    choice: [wide, near]
   - match: {{label: "tier=db*"}}
     policy: wide
 runtimes: {{docker: {docker}, podman: /nowhere, containerd: /nowhere, sockets: []}}
@@ -111,7 +112,8 @@ def test_docker(tmp_path):
         with contextlib.closing(Docker(host, judged=True)) as docker:
             down = docker.run("agent-0")
             assert down.returncode and "systemctl start sluiced" in down.stderr, down
-            host.configure(CONFIG.format(docker=docker.data), agent=policy("agent", 7001), wide=policy("wide", "[7001, 7002]"))
+            host.configure(CONFIG.format(docker=docker.data), agent=policy("agent", 7001), wide=policy("wide", "[7001, 7002]"),
+                           near=NEAR)
             host.start_daemon()
             wide = ["no", "yes", "yes"] * 2
             for name, options, want in (
@@ -125,6 +127,13 @@ def test_docker(tmp_path):
             done = docker("start", "-a", "agent-1")             # again: another cgroup
             assert done.stdout.split() == SOME + SOME or done.stdout.split() == SOME, done
             assert host.arrived() == [0, 2, 0]
+            assert docker("network", "create", "--subnet", "172.30.7.0/24", "one").returncode == 0
+            with contextlib.ExitStack() as stack:
+                for port in (7001, 7002):
+                    stack.enter_context(host.within(lambda p=port: host.listen("172.30.7.1", p)))
+                done = docker.run("agent-7", "--label", "sluice.dev/policy=near", network="one",
+                                  args=["/usr/bin/python3", "-c", PROBE.replace("192.0.2.1", "172.30.7.1")])
+                assert done.stdout.split() == ["no", "yes", "no"] + ["no"] * 3, done
             assert docker.run("agent-4", "-d", args=["/usr/bin/sleep", "1000"]).returncode == 0
             assert host.containers()["agent-4"]["policy"] == "agent"
             assert host.full_status()["daemon"]["containers"]["unannounced"] == 0

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* A container that is about to start: what the gates (user/gate) ask. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "audit/json.h"
 #include "op_change.h"
@@ -115,6 +117,22 @@ static void refuse(struct sl_caller *client, const struct sl_container *containe
 		SL_CONTAINER_CHOICE, sl_container_choice(container), group->line);
 }
 
+/* A runtime in another cgroup namespace (Docker in Docker, LXC) names its cgroups from there. */
+static int open_cgroup(const struct sl_daemon *d, const char *name, struct sl_cgroup_target *out,
+		       struct sl_diag *diag)
+{
+	char path[PATH_MAX];
+
+	if (*name == '/' && snprintf(path, sizeof(path), "%s%s", d->cgroups.mount, name) < (int)sizeof(path) &&
+	    access(path, F_OK) && access(name, F_OK))
+		return sl_error(diag, NULL,
+				"cgroup '%.160s': sluiced sees none of that name; does the runtime run in a "
+				"container, with cgroups of its own? What it starts is judged as that container "
+				"is, and needs no hook there",
+				name);
+	return sl_cgroup_open_target(name, out, diag);
+}
+
 void sl_op_container(struct sl_caller *client, const json_t *request)
 {
 	struct sl_daemon *d = client->daemon;
@@ -130,7 +148,7 @@ void sl_op_container(struct sl_caller *client, const json_t *request)
 	if (!err && !d->cgroups.mount)
 		err = sl_error(&diag, NULL, "this host has no cgroup2 hierarchy");
 	if (!err)
-		err = sl_cgroup_open_target(text_of(request, "cgroup"), &cgroup, &diag);
+		err = open_cgroup(d, text_of(request, "cgroup"), &cgroup, &diag);
 	opened = !err && cgroup.path;
 	if (opened) {
 		path = sl_change_below_mount(&d->cgroups, cgroup.path);
