@@ -146,6 +146,7 @@ static char *read_file(const char *path, struct stat *st, int *err)
 	char *text = NULL;
 	size_t n = 0;
 
+	*st = (struct stat){};
 	*err = in && !fstat(fd, st) ? 0 : -errno;
 	if (!*err && (st->st_size <= 0 || st->st_size > SPEC_MAX))
 		*err = -EFBIG;
