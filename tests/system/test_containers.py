@@ -126,11 +126,20 @@ def test_containerds_names_are_those_of_their_cgroups(host):
     tasks = host.folder / "containerd" / "io.containerd.runtime.v2.task" / "default"
     put(tasks / "agent-1" / "config.json", {"linux": {"cgroupsPath": f"/{host.group}/agent-1"}})
     put(tasks / "agent-2" / "config.json", {"linux": {"cgroupsPath": "/default/agent-2"}})
+    for name, where in (("agent-3", "own.slice:ctr:agent-3"), ("agent-4", ":ctr:agent-4"), ("agent-5", "own.slice::agent-5"),
+                        ("agent-6", "other.slice:ctr:agent-6"), ("agent-7", "own.slice:not:agent-7"), ("7", "own.slice:a:7"),
+                        ("agent-8", "a.slice:ctr:agent-8")):
+        put(tasks / name / "config.json", {"linux": {"cgroupsPath": where}})
     cgroup(host, "agent-1")
     cgroup(host, "agent-2")                         # another one's of that name
+    scopes = [cgroup(host, f"own.slice/{name}.scope").name for name in ("ctr-agent-3", "agent-5", "ctr-agent-6", "ctr-agent-7")]
+    cgroup(host, "system.slice/ctr-agent-4.scope")
+    cgroup(host, "xa.slice/ctr-agent-8.scope")      # of another slice
     host.start_daemon()
-    assert until(lambda: "/agent-1" in policies(host))
-    assert policies(host) == {"": "shut", "/agent-1": "agent"}
+    assert until(lambda: "/system.slice/ctr-agent-4.scope" in policies(host))
+    assert policies(host) == {"": "shut", "/agent-1": "agent", f"/own.slice/{scopes[0]}": "agent",
+                              f"/own.slice/{scopes[1]}": "agent", "/system.slice/ctr-agent-4.scope": "agent"}
+    assert {"agent-1", "agent-3", "agent-4", "agent-5"} == set(host.containers())
 
 
 def test_what_a_container_or_a_user_makes_is_none(host):

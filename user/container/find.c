@@ -8,6 +8,7 @@
 
 #include "container.h"
 
+#define SCOPE ".scope"
 #define TASKS "io.containerd.runtime.v2.task"
 
 static const char *const prefixes[] = {"", "docker-", "libpod-", "cri-containerd-", "crio-"};
@@ -21,10 +22,9 @@ static bool is_hex_id(const char *text, size_t len)
  * [.scope]. NULL: none. (libpod-conmon-ID is its monitor's.) */
 static const char *id_in(const char *part, size_t len)
 {
-	static const char scope[] = ".scope";
-	size_t n = sizeof(scope) - 1;
+	size_t n = sizeof(SCOPE) - 1;
 
-	if (len > n && !strncmp(part + len - n, scope, n))
+	if (len > n && !strncmp(part + len - n, SCOPE, n))
 		len -= n;
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
 		n = strlen(prefixes[i]);
@@ -60,6 +60,39 @@ static int docker(const struct sl_container_places *places, const char *id,
 	return known ? sl_container_identify(id, NULL, NULL, places->docker, out) : -ENOENT;
 }
 
+static bool ends_in(const char *text, size_t len, const char *end, size_t end_len)
+{
+	return len >= end_len && !memcmp(text + len - end_len, end, end_len);
+}
+
+/* SLICE:PREFIX:NAME, as runc's systemd driver makes a scope of it: SLICE/PREFIX-NAME.scope. */
+static bool is_scope_of(const char *cgroup, const char *own)
+{
+	const char *prefix = strchr(own, ':'), *name = prefix ? strchr(prefix + 1, ':') : NULL;
+	char *scope;
+	bool same;
+	int n;
+
+	if (!name)
+		return false;
+	n = asprintf(&scope, "/%.*s/%.*s%s%s.scope", prefix == own ? 12 : (int)(prefix - own),
+		     prefix == own ? "system.slice" : own, (int)(name - prefix - 1), prefix + 1,
+		     name == prefix + 1 ? "" : "-", name + 1);
+	if (n < 0)
+		return false;
+	same = ends_in(cgroup, strlen(cgroup), scope, (size_t)n);
+	free(scope);
+	return same;
+}
+
+/* Is that the cgroup of the spec's cgroupsPath? */
+static bool is_own(const char *cgroup, const char *own)
+{
+	if (!own || !*own)
+		return false;
+	return own[0] == '/' ? ends_in(cgroup, strlen(cgroup), own, strlen(own)) : is_scope_of(cgroup, own);
+}
+
 /* The spec of a bundle has the annotations. -ENOENT: no bundle is there. */
 static int bundle(const struct sl_container_places *places, const char *id, const char *dir,
 		  const char *cgroup, struct sl_container *out)
@@ -67,7 +100,6 @@ static int bundle(const struct sl_container_places *places, const char *id, cons
 	const char *own;
 	json_t *spec;
 	char *path;
-	size_t n;
 	int err = -ENOENT;
 
 	if (asprintf(&path, "%s/config.json", dir) < 0)
@@ -75,10 +107,7 @@ static int bundle(const struct sl_container_places *places, const char *id, cons
 	spec = sl_container_load(path);
 	free(path);
 	own = json_string_value(json_object_get(json_object_get(spec, "linux"), "cgroupsPath"));
-	n = own ? strlen(own) : 0;
-	/* with systemd it is SLICE:PREFIX:ID, which only an id in the path can stand for */
-	if (spec && (!cgroup || (n && strlen(cgroup) >= n && own[0] == '/' &&
-				 !strcmp(cgroup + strlen(cgroup) - n, own))))
+	if (spec && (!cgroup || is_own(cgroup, own)))
 		err = sl_container_identify(id, dir, json_object_get(spec, "annotations"),
 					    places->docker, out);
 	json_decref(spec);
@@ -128,7 +157,23 @@ static int by_id(const struct sl_container_places *places, const char *id, struc
 	return err;
 }
 
-/* containerd lets its callers name containers: `ctr run IMAGE web` is /default/web. */
+/* Of a scope each part behind a dash may be the name: which one it is says the spec. */
+static int by_scope(const struct sl_container_places *places, const char *tasks, const char *cgroup,
+		    const char *last, struct sl_container *out)
+{
+	char *id = strndup(last, strlen(last) - (sizeof(SCOPE) - 1));
+	const char *at = id;
+	int err = id ? -ENOENT : -ENOMEM;
+
+	for (; at && err == -ENOENT; at = strchr(at, '-') ? strchr(at, '-') + 1 : NULL)
+		if (*at && *at != '.')
+			err = below_each(places, tasks, "", at, "", cgroup, out);
+	free(id);
+	return err;
+}
+
+/* containerd lets its callers name containers: `ctr run IMAGE web` is /default/web, or with systemd
+ * SLICE/PREFIX-web.scope. */
 static int by_path(const struct sl_container_places *places, const char *cgroup,
 		   struct sl_container *out)
 {
@@ -139,6 +184,8 @@ static int by_path(const struct sl_container_places *places, const char *cgroup,
 	if (!*id || *id == '.' || asprintf(&tasks, "%s/" TASKS, places->containerd) < 0)
 		return *id && *id != '.' ? -ENOMEM : -ENOENT;
 	err = below_each(places, tasks, "", id, "", cgroup, out);
+	if (err == -ENOENT && ends_in(id, strlen(id), SCOPE, sizeof(SCOPE) - 1))
+		err = by_scope(places, tasks, cgroup, id, out);
 	free(tasks);
 	return err;
 }
