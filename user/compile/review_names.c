@@ -140,6 +140,8 @@ void review_names(struct compiler *c, const struct sl_compiled *compiled)
 
 	review_servers(c);
 	review_stub(c, compiled);
+	if (!c->names.n)
+		return;	/* to find the places takes a walk over all ranges */
 	if (!sl_table_common_address(&compiled->table, 4, &places[0]) ||
 	    !sl_table_common_address(&compiled->table, 6, &places[1]))
 		return;
