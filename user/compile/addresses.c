@@ -130,7 +130,7 @@ static void sort_from(struct range *r, struct range *other, size_t n, unsigned i
 }
 
 /* By the first address. */
-static void sort_ranges(struct range *r, size_t n)
+static void sort_v6(struct range *r, size_t n)
 {
 	struct range *other = n > FEW ? malloc(n * sizeof(*r)) : NULL;
 
@@ -141,15 +141,53 @@ static void sort_ranges(struct range *r, size_t n)
 	free(other);
 }
 
-/* Sorts and merges overlapping and adjacent ranges; returns how many are left. */
+#define DIGIT_BITS 11	/* three digits are an IPv4 address */
+#define DIGITS (1u << DIGIT_BITS)
+
+static void sort_digit(const __u64 *from, __u64 *to, size_t n, unsigned shift)
+{
+	size_t at[DIGITS] = {}, sum = 0, count, k;
+
+	for (k = 0; k < n; k++)
+		at[from[k] >> shift & (DIGITS - 1)]++;
+	for (k = 0; k < DIGITS; k++) {
+		count = at[k];
+		at[k] = sum;
+		sum += count;
+	}
+	for (k = 0; k < n; k++)
+		to[at[from[k] >> shift & (DIGITS - 1)]++] = from[k];
+}
+
+/* The same, as words of both addresses: a quarter of the memory to move. */
+static void sort_v4(struct range *r, size_t n)
+{
+	__u64 *keys = n > DIGITS ? malloc(2 * n * sizeof(*keys)) : NULL, *other = keys + n;
+	size_t k;
+
+	if (!keys) {
+		qsort(r, n, sizeof(*r), compare_ranges);
+		return;
+	}
+	for (k = 0; k < n; k++)
+		keys[k] = r[k].low_low << 32 | r[k].high_low;
+	sort_digit(keys, other, n, 32);
+	sort_digit(other, keys, n, 32 + DIGIT_BITS);
+	sort_digit(keys, other, n, 32 + 2 * DIGIT_BITS);
+	for (k = 0; k < n; k++) {
+		r[k].low_low = other[k] >> 32;
+		r[k].high_low = (__u32)other[k];
+	}
+	free(keys);
+}
+
+/* Merges sorted ranges that overlap or touch; returns how many are left. */
 static size_t merge_ranges(struct range *r, size_t n)
 {
 	size_t i, out = 0;
 
 	if (!n)
 		return 0;
-	if (!sorted(r, n))
-		sort_ranges(r, n);
 	for (i = 1; i < n; i++) {
 		if (compare128(r[i].low_high, r[i].low_low, r[out].high_high,
 			       r[out].high_low) <= 0 ||
@@ -167,21 +205,29 @@ static size_t merge_ranges(struct range *r, size_t n)
 }
 
 struct range_list {
+	struct sl_arena *arena;
 	struct range *v;
 	size_t n, cap;
 };
 
+static int list_reserve(struct range_list *list, size_t cap)
+{
+	struct range *v = sl_arena_take(list->arena, cap, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	if (list->n)
+		memcpy(v, list->v, list->n * sizeof(*v));
+	list->v = v;
+	list->cap = cap;
+	return 0;
+}
+
 static int list_push(struct range_list *list, struct range r)
 {
-	struct range *v;
-
-	if (list->n == list->cap) {
-		list->cap = list->cap ? list->cap * 2 : 1;	/* most rules have one */
-		v = realloc(list->v, list->cap * sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		list->v = v;
-	}
+	/* a prefix that becomes several ranges: few do */
+	if (list->n == list->cap && list_reserve(list, list->cap * 2 + 1))
+		return -ENOMEM;
 	list->v[list->n++] = r;
 	return 0;
 }
@@ -220,62 +266,99 @@ static int push_v6(struct range_list *list, struct range r)
 	return list_push(list, r);
 }
 
-static int push_cidrs(const struct sl_cidr *cidrs, size_t n, struct range_list *v4,
-		      struct range_list *v6)
+/* The ranges of an entry while they are collected. */
+struct collection {
+	struct range_list v4, v6;
+};
+
+static int push_cidrs(const struct sl_cidr *cidrs, size_t n, struct collection *to)
 {
 	size_t i;
 
 	for (i = 0; i < n; i++) {
 		struct range r = cidr_range(&cidrs[i]);
 
-		if (cidrs[i].family == 4 ? list_push(v4, r) : push_v6(v6, r))
+		if (cidrs[i].family == 4 ? list_push(&to->v4, r) : push_v6(&to->v6, r))
 			return -ENOMEM;
 	}
 	return 0;
 }
 
-static void take_ranges(struct entry *e, struct range_list *v4, struct range_list *v6)
+static void count_cidrs(const struct sl_cidr *cidrs, size_t n, size_t *n_v4, size_t *n_v6)
 {
-	e->v4 = v4->v;
-	e->v6 = v6->v;
-	e->n_v4 = merge_ranges(v4->v, v4->n);
-	e->n_v6 = merge_ranges(v6->v, v6->n);
-}
-
-int entry_addresses(struct entry *e, const struct sl_match *match)
-{
-	struct range_list v4 = {}, v6 = {};
-	const struct sl_host *host;
-	int err = 0;
 	size_t i;
 
-	for (i = 0; i < match->n_hosts && !err; i++) {
-		host = &match->hosts[i];
-		if (host->kind == SL_HOST_ANY)
-			e->any = true;
-		else if (host->kind == SL_HOST_CIDR)
-			err = push_cidrs(&host->cidr, 1, &v4, &v6);
-		else if (host->kind == SL_HOST_SET && host->set)
-			err = push_cidrs(host->set->cidrs, host->set->n_cidrs, &v4, &v6);
-		else if (host->kind == SL_HOST_SET)
-			err = -EINVAL; /* not resolved: a caller's mistake */
+	for (i = 0; i < n; i++)
+		++*(cidrs[i].family == 4 ? n_v4 : n_v6);
+}
+
+static int begin(struct collection *to, struct sl_arena *arena, size_t n_v4, size_t n_v6)
+{
+	to->v4 = to->v6 = (struct range_list){.arena = arena};
+	return list_reserve(&to->v4, n_v4) || list_reserve(&to->v6, n_v6) ? -ENOMEM : 0;
+}
+
+static void take_ranges(struct entry *e, struct collection *from)
+{
+	e->v4 = from->v4.v;
+	e->v6 = from->v6.v;
+	if (!sorted(e->v4, from->v4.n))
+		sort_v4(e->v4, from->v4.n);
+	if (!sorted(e->v6, from->v6.n))
+		sort_v6(e->v6, from->v6.n);
+	e->n_v4 = merge_ranges(e->v4, from->v4.n);
+	e->n_v6 = merge_ranges(e->v6, from->v6.n);
+}
+
+/* The prefixes of a host, n of them; none of what is not known by prefixes. */
+static const struct sl_cidr *host_cidrs(const struct sl_host *host, size_t *n)
+{
+	bool set = host->kind == SL_HOST_SET && host->set;
+
+	*n = set ? host->set->n_cidrs : host->kind == SL_HOST_CIDR;
+	return set ? host->set->cidrs : &host->cidr;
+}
+
+int entry_addresses(struct sl_arena *arena, struct entry *e, const struct sl_match *match)
+{
+	const struct sl_cidr *cidrs;
+	struct collection to;
+	size_t i, n, n_v4 = 0, n_v6 = 0;
+	int err;
+
+	for (i = 0; i < match->n_hosts; i++) {
+		if (match->hosts[i].kind == SL_HOST_SET && !match->hosts[i].set)
+			return -EINVAL; /* not resolved: a caller's mistake */
+		e->any |= match->hosts[i].kind == SL_HOST_ANY;
+		cidrs = host_cidrs(&match->hosts[i], &n);
+		count_cidrs(cidrs, n, &n_v4, &n_v6);
 	}
-	take_ranges(e, &v4, &v6);
+	err = begin(&to, arena, n_v4, n_v6);
+	for (i = 0; i < match->n_hosts && !err; i++) {
+		cidrs = host_cidrs(&match->hosts[i], &n);
+		err = push_cidrs(cidrs, n, &to);
+	}
+	take_ranges(e, &to);
 	return err;
 }
 
-int entry_cidrs(struct entry *e, const struct sl_cidr *cidrs, size_t n)
+int entry_cidrs(struct sl_arena *arena, struct entry *e, const struct sl_cidr *cidrs, size_t n)
 {
-	struct range_list v4 = {}, v6 = {};
-	int err = push_cidrs(cidrs, n, &v4, &v6);
+	size_t n_v4 = 0, n_v6 = 0;
+	struct collection to;
+	int err;
 
-	take_ranges(e, &v4, &v6);
+	count_cidrs(cidrs, n, &n_v4, &n_v6);
+	err = begin(&to, arena, n_v4, n_v6);
+	if (!err)
+		err = push_cidrs(cidrs, n, &to);
+	take_ranges(e, &to);
 	return err;
 }
 
-int entry_blocks(struct entry *e)
+int entry_blocks(struct sl_arena *arena, struct entry *e)
 {
-	e->v6 = malloc(sizeof(embedded_blocks));
+	e->v6 = sl_arena_take(arena, N_BLOCKS, sizeof(*e->v6));
 	if (!e->v6)
 		return -ENOMEM;
 	memcpy(e->v6, embedded_blocks, sizeof(embedded_blocks));

@@ -49,7 +49,7 @@ static int fill(struct compiler *c, struct class *class, const struct active *ac
 	size_t words = (c->n_entries + 63) / 64, i;
 	__u64 bits;
 
-	class->entries = malloc((active->n ? active->n : 1) * sizeof(*class->entries));
+	class->entries = sl_arena_take(&c->arena, active->n, sizeof(*class->entries));
 	if (!class->entries)
 		return -ENOMEM;
 	for (i = 0; i < (words + 63) / 64; i++)
@@ -182,7 +182,7 @@ static int add_names_class(struct compiler *c, const __u64 hash[2], const __u32 
 	v = new_class(c, hash, &err);
 	if (!v)
 		return err;
-	v->entries = malloc((n ? n : 1) * sizeof(*entries));
+	v->entries = sl_arena_take(&c->arena, n, sizeof(*entries));
 	if (!v->entries)
 		return -ENOMEM;
 	memcpy(v->entries, entries, n * sizeof(*entries));

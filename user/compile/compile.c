@@ -130,15 +130,7 @@ int too_large(struct compiler *c, const char *what)
 
 static void compiler_free(struct compiler *c)
 {
-	size_t i;
-
-	for (i = 0; i < c->n_entries; i++) {
-		free(c->entries[i].keys);
-		free(c->entries[i].v4);
-		free(c->entries[i].v6);
-	}
-	for (i = 0; i < c->n_classes; i++)
-		free(c->classes[i].entries);
+	sl_arena_free(&c->arena);
 	free(c->entries);
 	free(c->classes);
 	free(c->class_slots);

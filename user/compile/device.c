@@ -109,13 +109,14 @@ static bool host_names(struct review *r, const struct sl_host *host, const struc
 
 static bool has_key(const struct sl_match *match, __u32 key)
 {
+	struct sl_arena arena = {};
 	struct entry e = {};
 	bool has = false;
 
-	if (!entry_keys(&e, match))
+	if (!entry_keys(&arena, &e, match))
 		for (size_t i = 0; i < e.n_keys; i++)
 			has |= e.keys[i].low <= key && key <= e.keys[i].high;
-	free(e.keys);
+	sl_arena_free(&arena);
 	return has;
 }
 

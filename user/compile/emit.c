@@ -241,6 +241,16 @@ static int pad_page(struct words *t)
 	return 0;
 }
 
+/* Room for what is large, so that the table need not be copied as it grows. */
+static int reserve(const struct compiler *c, size_t n_classes, size_t n4, size_t n6,
+		   struct words *t)
+{
+	return words_reserve(t, SL_PAGE_WORDS + n_classes + c->n_uids + c->rows.words.n +
+				c->ports.words.n + SL_DECISION_WORDS * c->n_chains +
+				(SL_V4_GROUPS(n4) + SL_V4_GROUPS(n4)) * SL_CHUNK_WORDS +
+				SL_V6_GROUPS(n6) * (SL_V6_GROUP_WORDS + SL_CHUNK_WORDS));
+}
+
 /* What each verdict reads comes first, and the ranges, which are many, last. */
 static int write_table(struct compiler *c, const __u32 *rank, size_t n_classes, size_t n4,
 		       size_t n6, struct words *t)
@@ -248,7 +258,7 @@ static int write_table(struct compiler *c, const __u32 *rank, size_t n_classes, 
 	__u64 h[SL_HEADER_WORDS] = {SL_TABLE_MAGIC, c->options->generation, table_flags(c)};
 	size_t rows_at, ports_at;
 
-	if (words_append(t, h, SL_HEADER_WORDS))
+	if (reserve(c, n_classes, n4, n6, t) || words_append(t, h, SL_HEADER_WORDS))
 		return -ENOMEM;
 	h[SL_H_CLASSES] = section(n_classes, t->n);
 	h[SL_H_UIDS] = section(c->n_uids, t->n + n_classes);

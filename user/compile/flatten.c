@@ -13,39 +13,25 @@ static bool carries_ports(int protocol)
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
 }
 
-static int push_key(struct entry *e, size_t *cap, __u32 low, __u32 high)
+static void push_key(struct entry *e, __u32 low, __u32 high)
 {
-	struct key_range *keys;
-
-	if (e->n_keys == *cap) {
-		*cap = *cap ? *cap * 2 : 2;
-		keys = realloc(e->keys, *cap * sizeof(*keys));
-		if (!keys)
-			return -ENOMEM;
-		e->keys = keys;
-	}
 	e->keys[e->n_keys++] = (struct key_range){low, high};
-	return 0;
 }
 
-static int push_protocol(struct entry *e, size_t *cap, const struct sl_match *match, int protocol)
+static void push_protocol(struct entry *e, const struct sl_match *match, int protocol)
 {
-	__u32 base = (__u32)protocol << 16;
+	__u32 base = (__u32)protocol << 16, type = base | match->icmp_type << 8;
 	size_t i;
 
-	if (match->has_icmp) {
-		__u32 type = base | match->icmp_type << 8;
-
-		if (match->icmp_code >= 0)
-			return push_key(e, cap, type | match->icmp_code, type | match->icmp_code);
-		return push_key(e, cap, type, type | 0xff);
-	}
-	if (!match->n_ports || !carries_ports(protocol))
-		return push_key(e, cap, base, base | 0xffff);
-	for (i = 0; i < match->n_ports; i++)
-		if (push_key(e, cap, base | match->ports[i].low, base | match->ports[i].high))
-			return -ENOMEM;
-	return 0;
+	if (match->has_icmp && match->icmp_code >= 0)
+		push_key(e, type | match->icmp_code, type | match->icmp_code);
+	else if (match->has_icmp)
+		push_key(e, type, type | 0xff);
+	else if (!match->n_ports || !carries_ports(protocol))
+		push_key(e, base, base | 0xffff);
+	else
+		for (i = 0; i < match->n_ports; i++)
+			push_key(e, base | match->ports[i].low, base | match->ports[i].high);
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -72,44 +58,46 @@ static void merge_keys(struct entry *e)
 	e->n_keys = out + 1;
 }
 
-int entry_keys(struct entry *e, const struct sl_match *match)
+int entry_keys(struct sl_arena *arena, struct entry *e, const struct sl_match *match)
 {
-	static const int tcp_udp[] = {IPPROTO_TCP, IPPROTO_UDP};
+	static const int tcp_udp[] = {IPPROTO_TCP, IPPROTO_UDP}, every[] = {SL_PROTOCOL_ANY};
 	const int *protocols = match->protocols;
-	size_t n = match->n_protocols, cap = 0, i;
-	int err;
+	size_t n = match->n_protocols, i;
 
-	if (!n && match->n_ports) {
-		protocols = tcp_udp;
-		n = 2;
+	if (!n) {
+		protocols = match->n_ports ? tcp_udp : every;
+		n = match->n_ports ? 2 : 1;
 	}
-	if (!n)
-		return push_key(e, &cap, 0, KEY_END - 1);
-	for (i = 0; i < n; i++) {
+	e->keys = sl_arena_take(arena, n * (match->n_ports ? match->n_ports : 1),
+				sizeof(*e->keys));
+	if (!e->keys)
+		return -ENOMEM;
+	for (i = 0; i < n; i++)
 		if (protocols[i] == SL_PROTOCOL_ANY)
-			err = push_key(e, &cap, 0, KEY_END - 1);
+			push_key(e, 0, KEY_END - 1);
 		else
-			err = push_protocol(e, &cap, match, protocols[i]);
-		if (err)
-			return err;
-	}
+			push_protocol(e, match, protocols[i]);
 	merge_keys(e);
+	return 0;
+}
+
+static int reserve_entries(struct compiler *c, size_t cap)
+{
+	struct entry *v = reallocarray(c->entries, cap, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	c->entries = v;
+	c->cap_entries = cap;
 	return 0;
 }
 
 struct entry *new_entry(struct compiler *c)
 {
-	size_t cap;
 	struct entry *v;
 
-	if (c->n_entries == c->cap_entries) {
-		cap = c->cap_entries ? c->cap_entries * 2 : 64;
-		v = realloc(c->entries, cap * sizeof(*v));
-		if (!v)
-			return NULL;
-		c->entries = v;
-		c->cap_entries = cap;
-	}
+	if (c->n_entries == c->cap_entries && reserve_entries(c, c->cap_entries * 2))
+		return NULL;
 	v = &c->entries[c->n_entries++];
 	memset(v, 0, sizeof(*v));
 	return v;
@@ -127,11 +115,11 @@ static int add_entry(struct compiler *c, __u32 rule, const struct sl_match *matc
 	e->inbound = inbound;
 	e->uids = match->uids;
 	e->n_uids = match->n_uids;
-	err = entry_keys(e, match);
+	err = entry_keys(&c->arena, e, match);
 	if (names)
 		e->names = match;
 	else if (!err)
-		err = entry_addresses(e, match);
+		err = entry_addresses(&c->arena, e, match);
 	return err;
 }
 
@@ -140,8 +128,7 @@ static int split_quic(struct compiler *c)
 {
 	const struct key_range udp = {IPPROTO_UDP << 16, IPPROTO_UDP << 16 | 0xffff};
 	struct entry all = c->entries[c->n_entries - 1], *e, *quic;
-	size_t i, cap = 0, cap_quic = 0;
-	int err = 0;
+	size_t i;
 
 	quic = new_entry(c);
 	if (!quic)
@@ -149,21 +136,24 @@ static int split_quic(struct compiler *c)
 	e = quic - 1;
 	*quic = all;
 	quic->quic = true;
-	quic->keys = e->keys = NULL;
+	/* one key at most has UDP's in its middle, and is two without them */
+	e->keys = sl_arena_take(&c->arena, all.n_keys + 1, sizeof(*e->keys));
+	quic->keys = sl_arena_take(&c->arena, all.n_keys, sizeof(*quic->keys));
+	if (!e->keys || !quic->keys)
+		return -ENOMEM;
 	quic->n_keys = e->n_keys = 0;
-	for (i = 0; i < all.n_keys && !err; i++) {
+	for (i = 0; i < all.n_keys; i++) {
 		const struct key_range *k = &all.keys[i];
 
 		if (k->low < udp.low)
-			err = push_key(e, &cap, k->low, k->high < udp.low ? k->high : udp.low - 1);
-		if (!err && k->high >= udp.low && k->low <= udp.high)
-			err = push_key(quic, &cap_quic, k->low > udp.low ? k->low : udp.low,
-				       k->high < udp.high ? k->high : udp.high);
-		if (!err && k->high > udp.high)
-			err = push_key(e, &cap, k->low > udp.high ? k->low : udp.high + 1, k->high);
+			push_key(e, k->low, k->high < udp.low ? k->high : udp.low - 1);
+		if (k->high >= udp.low && k->low <= udp.high)
+			push_key(quic, k->low > udp.low ? k->low : udp.low,
+				 k->high < udp.high ? k->high : udp.high);
+		if (k->high > udp.high)
+			push_key(e, k->low > udp.high ? k->low : udp.high + 1, k->high);
 	}
-	free(all.keys);
-	return err;
+	return 0;
 }
 
 /* Names and addresses of one match stand apart: a name's class holds no addresses. */
@@ -182,23 +172,25 @@ static int add_match(struct compiler *c, __u32 rule, const struct sl_match *matc
 	return err;
 }
 
+static int reserve_rules(struct compiler *c, size_t cap)
+{
+	void *v = reallocarray(c->rules, cap, sizeof(*c->rules));
+
+	if (!v)
+		return -ENOMEM;
+	c->rules = v;
+	v = reallocarray(c->deadlines, cap, sizeof(*c->deadlines));
+	if (!v)
+		return -ENOMEM;
+	c->deadlines = v;
+	c->cap_rules = cap;
+	return 0;
+}
+
 int add_rule(struct compiler *c, struct sl_rule_info info, __u64 deadline)
 {
-	size_t cap;
-	void *v;
-
-	if (c->n_rules == c->cap_rules) {
-		cap = c->cap_rules ? c->cap_rules * 2 : 64;
-		v = realloc(c->rules, cap * sizeof(*c->rules));
-		if (!v)
-			return -ENOMEM;
-		c->rules = v;
-		v = realloc(c->deadlines, cap * sizeof(*c->deadlines));
-		if (!v)
-			return -ENOMEM;
-		c->deadlines = v;
-		c->cap_rules = cap;
-	}
+	if (c->n_rules == c->cap_rules && reserve_rules(c, c->cap_rules * 2))
+		return -ENOMEM;
 	c->deadlines[c->n_rules] = deadline;
 	c->rules[c->n_rules++] = info;
 	return 0;
@@ -221,13 +213,13 @@ static int add_dns_gate(struct compiler *c)
 	if (err)
 		return err;
 	e = new_entry(c);
-	if (!e || entry_keys(e, &match))
+	if (!e || entry_keys(&c->arena, e, &match))
 		return -ENOMEM;
 	e->rule = 0;
 	if (p->dns.forward)
-		err = entry_cidrs(e, forwarder, !!forwarder);
+		err = entry_cidrs(&c->arena, e, forwarder, !!forwarder);
 	else
-		err = entry_cidrs(e, p->resolvers, p->n_resolvers);
+		err = entry_cidrs(&c->arena, e, p->resolvers, p->n_resolvers);
 	if (err)
 		return err;
 	err = add_rule(c, (struct sl_rule_info){.id = "dns-gate", .action = SL_DENY,
@@ -239,7 +231,7 @@ static int add_dns_gate(struct compiler *c)
 	match.n_hosts = 1;
 	err = add_match(c, 1, &match, false);
 	/* the gate comes before the embedded blocks too */
-	return err ? err : entry_blocks(&c->entries[c->n_entries - 1]);
+	return err ? err : entry_blocks(&c->arena, &c->entries[c->n_entries - 1]);
 }
 
 /* Unix seconds to boot time; an end before boot is "over since boot". */
@@ -294,15 +286,30 @@ static int add_marker(struct compiler *c)
 		return -ENOMEM;
 	e->marker = true;
 	e->rule = SL_NONE;
-	return entry_blocks(e);
+	return entry_blocks(&c->arena, e);
+}
+
+#define OURS 16	/* rules and entries that are not written: the gate's, the marker */
+
+/* Room for what most policies need: to grow would touch as much memory again. */
+static int reserve(struct compiler *c)
+{
+	const struct sl_policy *p = c->policy;
+	size_t n = p->n_inbound, i;
+
+	for (i = 0; i < p->n_items; i++)
+		n += p->items[i].rule ? p->items[i].rule->n_matches : 0;
+	if (reserve_entries(c, n + OURS))
+		return -ENOMEM;
+	return reserve_rules(c, p->n_items + p->n_inbound + OURS);
 }
 
 int flatten(struct compiler *c)
 {
-	int err = 0;
+	int err = reserve(c);
 	size_t i;
 
-	if (c->policy->has_dns)
+	if (!err && c->policy->has_dns)
 		err = add_dns_gate(c);
 	for (i = 0; i < c->policy->n_items && !err; i++) {
 		if (!c->policy->items[i].rule)

@@ -20,6 +20,7 @@
 #define SLUICE_COMPILE_INTERNAL_H
 
 #include "compile.h"
+#include "policy/arena.h"
 
 #define KEY_END (1u << 24)	/* one past the last key */
 
@@ -29,6 +30,8 @@ struct words {
 	size_t n, cap;
 };
 
+/* Room for n more, which the next n then cannot fail for. */
+int words_reserve(struct words *w, size_t n);
 int words_push(struct words *w, __u64 word);
 int words_append(struct words *w, const __u64 *v, size_t n);
 void words_free(struct words *w);
@@ -58,27 +61,26 @@ struct range {
 	__u64 low_high, low_low, high_high, high_low;
 };
 
-/* One match of one rule. */
+/* One match of one rule. One of 100,000: in a line of the cache. */
 struct entry {
 	__u32 rule;
-	bool any;		/* stands in the base table */
-	bool inbound;
-	bool marker;		/* not a rule: marks the embedded blocks */
+	__u32 n_uids;		/* 0: every uid */
 	const struct sl_uid *uids;
-	size_t n_uids;		/* 0: every uid */
-	struct key_range *keys;	/* owned, sorted, disjoint */
-	size_t n_keys;
-	struct range *v4, *v6;	/* owned, sorted, disjoint */
-	size_t n_v4, n_v6;
+	struct key_range *keys;	/* of the arena; sorted, disjoint */
+	struct range *v4, *v6;	/* the same */
 	/* Of names: the match whose names they are, and no addresses. */
 	const struct sl_match *names;
-	bool ask_only;		/* the search domains' patterns: no keys, no connections */
-	bool quic;		/* the UDP of an `sni: verify`: denied, no names are seen there */
+	__u32 n_keys, n_v4, n_v6;
+	bool any : 1;		/* stands in the base table */
+	bool inbound : 1;
+	bool marker : 1;	/* not a rule: marks the embedded blocks */
+	bool ask_only : 1;	/* the search domains' patterns: no keys, no connections */
+	bool quic : 1;		/* the UDP of an `sni: verify`: denied, no names are seen there */
 };
 
 struct class {
 	__u64 hash[2];
-	__u32 *entries;		/* owned, ascending */
+	__u32 *entries;		/* of the arena, ascending */
 	__u32 n_entries;
 	bool embedded;
 	bool names;		/* of patterns: its entries are of names */
@@ -117,6 +119,7 @@ struct compiler {
 	const struct sl_policy *policy;
 	const struct sl_compile_options *options;
 	struct sl_diag *diag;
+	struct sl_arena arena;	/* what entries and classes hold */
 
 	struct sl_rule_info *rules;
 	size_t n_rules, cap_rules;
@@ -156,9 +159,9 @@ struct entry *new_entry(struct compiler *c);
 int add_rule(struct compiler *c, struct sl_rule_info info, __u64 deadline);
 
 /* addresses.c: the ranges of an entry, from a match, prefixes, the embedded blocks */
-int entry_addresses(struct entry *e, const struct sl_match *match);
-int entry_cidrs(struct entry *e, const struct sl_cidr *cidrs, size_t n);
-int entry_blocks(struct entry *e);
+int entry_addresses(struct sl_arena *arena, struct entry *e, const struct sl_match *match);
+int entry_cidrs(struct sl_arena *arena, struct entry *e, const struct sl_cidr *cidrs, size_t n);
+int entry_blocks(struct sl_arena *arena, struct entry *e);
 /* First and last address. */
 struct range cidr_range(const struct sl_cidr *cidr);
 
@@ -172,7 +175,7 @@ void names_free(struct pattern_table *t);
 /* patterns.c: number gives the final class. */
 int emit_patterns(const struct compiler *c, const __u32 *number, struct sl_compiled *out);
 /* The keys that a match covers, into e->keys and n_keys, which are empty. */
-int entry_keys(struct entry *e, const struct sl_match *match);
+int entry_keys(struct sl_arena *arena, struct entry *e, const struct sl_match *match);
 int sweep(struct compiler *c);
 
 /* The entries over an address, as the sweep has them there: one bit each. */

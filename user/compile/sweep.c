@@ -125,16 +125,26 @@ static int run(struct sweep *s)
 	}
 }
 
+/* Room for every boundary: to grow would touch as much memory again. */
+static int reserve(struct compiler *c, int family)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < c->n_entries; i++)
+		n += family == 4 ? c->entries[i].n_v4 : c->entries[i].n_v6;
+	return family == 4 ? words_reserve(&c->v4, 2 * n + 1) : words_reserve(&c->v6, 3 * (2 * n + 1));
+}
+
 static int sweep_family(struct compiler *c, int family)
 {
 	struct sweep s = {.c = c, .family = family};
 	size_t i, n = c->n_entries;
 	int err = -ENOMEM;
 
-	s.heap = calloc(n, sizeof(*s.heap));
+	s.heap = malloc(n * sizeof(*s.heap));
 	s.active.bits = calloc((n + 63) / 64, sizeof(*s.active.bits));
 	s.active.used = calloc((n + 4095) / 4096, sizeof(*s.active.used));
-	if (s.heap && s.active.bits && s.active.used) {
+	if (s.heap && s.active.bits && s.active.used && !reserve(c, family)) {
 		for (i = 0; i < n; i++) {
 			s.heap[s.n].entry = i;
 			s.heap[s.n].at = 0;

@@ -6,7 +6,7 @@
 
 #include "internal.h"
 
-static int words_reserve(struct words *w, size_t n)
+int words_reserve(struct words *w, size_t n)
 {
 	size_t cap = w->cap ? w->cap : 64;
 	__u64 *v;
