@@ -105,6 +105,67 @@ static void test_same_bytes_twice(void **state)
 	done(&b);
 }
 
+#define N_PREFIXES 8000
+
+static int compare_cidrs(const void *a, const void *b)
+{
+	const struct sl_cidr *x = a, *y = b;
+	int order = memcmp(x->addr, y->addr, sizeof(x->addr));
+
+	return order ? order : x->len - y->len;
+}
+
+static void random_prefix(struct sl_cidr *cidr, __u8 family, bool crowded)
+{
+	/* crowded: most bytes are the same in all, as in one network */
+	unsigned bytes = family == 4 ? 4 : 16, from = crowded ? bytes - 3 : 0;
+
+	*cidr = (struct sl_cidr){.addr = {0x20, 0x01}, .family = family};
+	cidr->len = (__u8)(bytes * 8 - (unsigned)rand() % 12);
+	for (unsigned i = from; i < bytes; i++)
+		cidr->addr[i] = (__u8)rand();
+	for (unsigned bit = cidr->len; bit < bytes * 8; bit++)
+		cidr->addr[bit / 8] &= (__u8)~(0x80 >> bit % 8);
+}
+
+/* Compiles a set of prefixes in the order that they have. */
+static void compile_prefixes(struct fixture *f, const struct sl_cidr *prefixes)
+{
+	struct sl_compile_options options = {.generation = 7};
+	struct sl_set *set;
+
+	assert_int_equal(compile_text(f, "sluice: 1\nsets: {s: [192.0.2.1]}\nrules:\n"
+					 "- allow: '@s'\n"), 0);
+	sl_compiled_free(&f->compiled);
+	set = f->policy->sets[0];
+	set->cidrs = reallocarray(set->cidrs, N_PREFIXES, sizeof(*prefixes));
+	assert_non_null(set->cidrs);
+	memcpy(set->cidrs, prefixes, N_PREFIXES * sizeof(*prefixes));
+	set->n_cidrs = N_PREFIXES;
+	assert_int_equal(sl_compile(f->policy, &options, &f->compiled, &f->diag), 0);
+}
+
+/* Sorted by the C library they are sorted already. */
+static void test_order_of_prefixes(void **state)
+{
+	static struct sl_cidr prefixes[N_PREFIXES];
+	struct fixture a, b;
+
+	for (int round = 0; round < 4; round++) {
+		for (size_t i = 0; i < N_PREFIXES; i++)
+			random_prefix(&prefixes[i], round % 2 ? 6 : 4, round / 2);
+		compile_prefixes(&a, prefixes);
+		qsort(prefixes, N_PREFIXES, sizeof(*prefixes), compare_cidrs);
+		compile_prefixes(&b, prefixes);
+		assert_int_equal(a.compiled.table.n_words, b.compiled.table.n_words);
+		assert_memory_equal(a.compiled.table.words, b.compiled.table.words,
+				    a.compiled.table.n_words * sizeof(__u64));
+		assert_true(a.compiled.n_ranges4 + a.compiled.n_ranges6 > 100);
+		done(&a);
+		done(&b);
+	}
+}
+
 static const char *decider_of(struct fixture *f, const char *address)
 {
 	struct sl_answer a = ask(f, address, IPPROTO_TCP, 80, NULL, 0);
@@ -446,6 +507,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_same_bytes_twice),
+		cmocka_unit_test(test_order_of_prefixes),
 		cmocka_unit_test(test_many_ranges),
 		cmocka_unit_test(test_close_ranges),
 		cmocka_unit_test(test_expiry_chain),

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fts.h>
 #include <glob.h>
@@ -712,6 +713,57 @@ static void cidrs_contain_each_other(void **state)
 	}
 }
 
+/* Some that are addresses, and more that are nearly. */
+static void almost_an_address(char text[INET6_ADDRSTRLEN])
+{
+	static const char letters[] = "0123456789abcdefABCDEF:::::./g";
+	__u8 address[16];
+	size_t len, at;
+
+	for (int i = 0; i < 16; i++)
+		address[i] = rand() % 3 ? 0 : (__u8)rand();
+	inet_ntop(AF_INET6, address, text, INET6_ADDRSTRLEN);
+	for (int edits = rand() % 4; edits; edits--) {
+		len = strlen(text);
+		at = (size_t)rand() % (len + 1);
+		if (rand() % 2 && len < INET6_ADDRSTRLEN - 1)
+			memmove(text + at + 1, text + at, len + 1 - at);
+		else if (at == len)
+			continue;
+		text[at] = letters[(size_t)rand() % (sizeof(letters) - 1)];
+	}
+}
+
+static void ipv6_is_what_inet_pton_takes_for_it(void **state)
+{
+	static const char *const edges[] = {"", ":", "::", ":::", "1::", "::1", "1:", ":1",
+		"1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4:5:6:7",
+		"1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", "::1:2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8",
+		"1::2::3", "12345::", "::fffff", "::g", "::1.2.3.4", "1.2.3.4::", "::%1"};
+	size_t n_edges = sizeof(edges) / sizeof(*edges), addresses = 0;
+	char text[INET6_ADDRSTRLEN];
+	__u8 wanted[16];
+
+	(void)state;
+	for (size_t i = 0; i < 300000; i++) {
+		struct sl_cidr cidr = {0};
+		bool is;
+
+		if (i < n_edges)
+			strcpy(text, edges[i]);
+		else
+			almost_an_address(text);
+		if (strchr(text, '/') || !strchr(text, ':'))
+			continue;
+		is = inet_pton(AF_INET6, text, wanted) == 1;
+		if ((sl_cidr_parse(text, strlen(text), &cidr, NULL) == 0) != is ||
+		    (is && (cidr.family != 6 || memcmp(cidr.addr, wanted, 16))))
+			fail_msg("\"%s\"", text);
+		addresses += is;
+	}
+	assert_in_range(addresses, 50000, 290000);
+}
+
 static void default_ids_follow_the_match_alone(void **state)
 {
 	static const char text[] = "{sluice: 1, rules: [{allow: 192.0.2.1/tcp, reason: a}, "
@@ -851,6 +903,7 @@ int main(void)
 		cmocka_unit_test(set_files_take_comments_and_append),
 		cmocka_unit_test(set_files_name_each_wrong_line),
 		cmocka_unit_test(cidrs_contain_each_other),
+		cmocka_unit_test(ipv6_is_what_inet_pton_takes_for_it),
 		cmocka_unit_test(default_ids_follow_the_match_alone),
 		cmocka_unit_test(default_ids_are_hashes_of_the_canonical_text),
 		cmocka_unit_test(several_hosts_in_a_list_print_as_shorthands),

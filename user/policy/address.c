@@ -31,9 +31,68 @@ static bool parse_ipv4(const char *text, size_t len, __u8 addr[4])
 	return text == end;
 }
 
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Up to four hexadecimal digits; how many. */
+static int parse_group(const char *text, const char *end, unsigned *value)
+{
+	int n = 0;
+
+	for (*value = 0; n < 4 && text + n < end && hex_value(text[n]) >= 0; n++)
+		*value = *value << 4 | (unsigned)hex_value(text[n]);
+	return n;
+}
+
+/* Eight groups, or fewer and one `::` in the place of those that are not there. */
+static bool parse_groups(const char *text, size_t len, __u8 addr[16])
+{
+	const char *end = text + len;
+	int n = 0, gap = -1, digits;
+	unsigned group;
+
+	memset(addr, 0, 16);
+	if (len >= 2 && text[0] == ':' && text[1] == ':') {
+		gap = 0;
+		text += 2;
+	}
+	while (text < end) {
+		digits = parse_group(text, end, &group);
+		if (!digits || n == 8)
+			return false;
+		addr[2 * n] = (__u8)(group >> 8);
+		addr[2 * n++ + 1] = (__u8)group;
+		text += digits;
+		if (text == end)
+			break;
+		if (*text++ != ':' || text == end)
+			return false;
+		if (*text != ':')
+			continue;
+		if (gap >= 0)
+			return false;
+		gap = n;
+		text++;
+	}
+	if (gap < 0 || n == 8)
+		return gap < 0 && n == 8;
+	memmove(addr + 16 - 2 * (n - gap), addr + 2 * gap, 2 * (size_t)(n - gap));
+	memset(addr + 2 * gap, 0, 2 * (size_t)(8 - n));
+	return true;
+}
+
+/* inet_pton takes four times as long; it reads what ends as IPv4. */
 static bool parse_ipv6(const char *text, size_t len, __u8 addr[16])
 {
 	char copy[INET6_ADDRSTRLEN];
+
+	if (!memchr(text, '.', len))
+		return parse_groups(text, len, addr);
 
 	if (len >= sizeof(copy) || memchr(text, 0, len))
 		return false;
@@ -48,7 +107,9 @@ static bool mask(struct sl_cidr *cidr)
 	unsigned bytes = cidr->family == 4 ? 4 : 16;
 	bool masked = false;
 
-	for (unsigned i = 0; i < bytes; i++) {
+	if (cidr->len == bytes * 8)
+		return false;
+	for (unsigned i = cidr->len / 8; i < bytes; i++) {
 		unsigned keep = cidr->len <= i * 8 ? 0 : cidr->len - i * 8;
 		__u8 bits = keep >= 8 ? 0xff : (__u8)(0xff00 >> keep);
 
@@ -220,8 +281,7 @@ int sl_address_explain(const char *text, size_t len, const struct sl_pos *pos,
 			"2001:db8::/32", SL_Q(text, len));
 }
 
-/* The IPv4 prefix that cidr is in disguise, if it is one. */
-static bool embedded_ipv4(const struct sl_cidr *cidr, struct sl_cidr *ipv4)
+bool sl_cidr_embedded_ipv4(const struct sl_cidr *cidr, struct sl_cidr *ipv4)
 {
 	static const struct sl_cidr mapped = {{[10] = 0xff, [11] = 0xff}, 6, 96};
 	static const struct sl_cidr nat64 = {{0x00, 0x64, 0xff, 0x9b}, 6, 96};
@@ -248,7 +308,7 @@ int sl_cidr_read(const char *text, size_t len, const struct sl_pos *pos,
 				memchr(text, ':', len) ? "128" : "32");
 	if (err)
 		return sl_address_explain(text, len, pos, diag);
-	if (result.family == 6 && embedded_ipv4(&result, &ipv4))
+	if (sl_cidr_embedded_ipv4(&result, &ipv4))
 		return sl_error(diag, pos, "\"%.*s\" is an IPv4 address inside an IPv6 address and "
 				"is judged as IPv4; write %s", SL_Q(text, len),
 				sl_cidr_format(&ipv4, buf));

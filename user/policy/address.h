@@ -14,6 +14,9 @@
 int sl_cidr_read(const char *text, size_t len, const struct sl_pos *pos,
 		 struct sl_cidr *cidr, struct sl_diag *diag);
 
+/* The IPv4 prefix that cidr is in disguise, if it is one of those. */
+bool sl_cidr_embedded_ipv4(const struct sl_cidr *cidr, struct sl_cidr *ipv4);
+
 /* The same for a member of a set: of a name it says why there can be none. */
 int sl_member_read(const char *text, size_t len, const struct sl_pos *pos,
 		   struct sl_cidr *cidr, struct sl_diag *diag);

@@ -36,7 +36,7 @@ static bool is_blank(char c)
 static int parse_line(const char *line, size_t len, struct sl_pos *pos, struct cidr_list *list,
 		      struct sl_diag *diag)
 {
-	struct sl_cidr *cidr;
+	struct sl_cidr *cidr, ipv4;
 	size_t start = 0, end = 0;
 	bool masked;
 
@@ -54,10 +54,28 @@ static int parse_line(const char *line, size_t len, struct sl_pos *pos, struct c
 	pos->column = (unsigned)start + 1;
 	/* sl_member_read has the words for what is unusual; most lines are not. */
 	if ((sl_cidr_parse(line + start, end - start, cidr, &masked) || masked ||
-	     cidr->family == 6) &&
+	     sl_cidr_embedded_ipv4(cidr, &ipv4)) &&
 	    sl_member_read(line + start, end - start, pos, cidr, diag))
 		return -EINVAL;
 	list->n++;
+	return 0;
+}
+
+static int append(struct sl_set *set, struct cidr_list *list)
+{
+	struct sl_cidr *cidrs;
+
+	/* most sets are one file: its list, and what it has left over is given back */
+	cidrs = set->cidrs ? reallocarray(set->cidrs, set->n_cidrs + list->n, sizeof(*cidrs))
+			     : reallocarray(list->cidrs, list->n, sizeof(*cidrs));
+	if (!cidrs)
+		return -ENOMEM;
+	if (set->cidrs)
+		memcpy(cidrs + set->n_cidrs, list->cidrs, list->n * sizeof(*cidrs));
+	else
+		list->cidrs = NULL;
+	set->cidrs = cidrs;
+	set->n_cidrs += list->n;
 	return 0;
 }
 
@@ -80,18 +98,8 @@ int sl_set_parse(const char *text, size_t len, const char *file, struct sl_set *
 			result = err;
 		text += n + !!newline;
 	}
-	if (!result && list.n) {
-		struct sl_cidr *cidrs = reallocarray(set->cidrs, set->n_cidrs + list.n,
-						     sizeof(*cidrs));
-
-		if (cidrs) {
-			memcpy(cidrs + set->n_cidrs, list.cidrs, list.n * sizeof(*cidrs));
-			set->cidrs = cidrs;
-			set->n_cidrs += list.n;
-		} else {
-			result = -ENOMEM;
-		}
-	}
+	if (!result && list.n)
+		result = append(set, &list);
 	free(list.cidrs);
 	return result;
 }

@@ -25,12 +25,19 @@ static bool is_digit(char c)
 
 static bool is_space(char c)
 {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+	return c <= ' ' && (c == ' ' || c == '\t' || c == '\r' || c == '\n');
 }
 
 static bool is_ipv6(char c)
 {
 	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
+}
+
+static bool has_colons(const char *text, size_t len)
+{
+	const char *first = memchr(text, ':', len);
+
+	return first && memchr(first + 1, ':', len - (size_t)(first + 1 - text));
 }
 
 /* Length of the IPv6 address that text begins with, judged by its colons. */
@@ -39,6 +46,8 @@ static size_t ipv6_span(const char *text, size_t len)
 	int colons = 0;
 	size_t n;
 
+	if (!has_colons(text, len))
+		return 0;
 	for (n = 0; n < len && is_ipv6(text[n]); n++)
 		colons += text[n] == ':';
 	if (n < len && text[n] != '/' && text[n] != '%')
@@ -77,10 +86,10 @@ static int split_bracketed(const char *text, size_t len, const struct sl_pos *po
 	return 0;
 }
 
-/* Where HOST ends. */
-static size_t host_span(const char *text, size_t len, bool prefixes)
+/* Where HOST ends; ipv6: the length of its IPv6 address. */
+static size_t host_span(const char *text, size_t len, size_t ipv6, bool prefixes)
 {
-	size_t n = ipv6_span(text, len);
+	size_t n = ipv6;
 
 	if (!n)
 		n = ipv4_span(text, len);
@@ -117,21 +126,37 @@ static int split_rest(const char *text, size_t len, const char *rest, size_t lef
 	return 0;
 }
 
+static bool is_url(const char *text, size_t len)
+{
+	const char *end = text + len, *at = text;
+
+	for (; (at = memchr(at, ':', (size_t)(end - at))); at++)
+		if (end - at >= 3 && at[1] == '/' && at[2] == '/')
+			return true;
+	return false;
+}
+
+static bool has_space(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (is_space(text[i]))
+			return true;
+	return false;
+}
+
 int sl_parts_split(const char *text, size_t len, bool prefixes, const struct sl_pos *pos,
 		   struct sl_parts *parts, struct sl_diag *diag)
 {
-	size_t used, spaces = 0;
+	size_t used, ipv6;
 
 	memset(parts, 0, sizeof(*parts));
 	if (!len)
 		return sl_error(diag, pos, "an empty text; it wants HOST:PORTS/PROTO, as "
 				"192.0.2.1:443/tcp");
-	if (memchr(text, ':', len) && memmem(text, len, "://", 3))
+	if (is_url(text, len))
 		return sl_error(diag, pos, "\"%.*s\" is a URL; write host and port alone, as "
 				"example.com:443", SL_Q(text, len));
-	for (size_t i = 0; i < len; i++)
-		spaces += is_space(text[i]);
-	if (spaces)
+	if (has_space(text, len))
 		return sl_error(diag, pos, "\"%.*s\" has a space in it; several hosts are written "
 				"as a list", SL_Q(text, len));
 	if (text[0] == '[') {
@@ -140,8 +165,9 @@ int sl_parts_split(const char *text, size_t len, bool prefixes, const struct sl_
 		used = parts->host_len + 2;
 	} else {
 		parts->host = text;
-		parts->host_len = used = host_span(text, len, prefixes);
-		if (ipv6_span(text, len) && used < len && text[used] == ':')
+		ipv6 = ipv6_span(text, len);
+		parts->host_len = used = host_span(text, len, ipv6, prefixes);
+		if (ipv6 && used < len && text[used] == ':')
 			return sl_error(diag, pos, "\"%.*s\": an IPv6 address with ports stands in "
 					"brackets; write [%.*s]%.*s", SL_Q(text, len),
 					SL_Q(text, used), SL_Q(text + used, len - used));

@@ -336,7 +336,9 @@ bool sl_yaml_is_null(const struct sl_yaml *yaml)
 {
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
 
-	return yaml->type == SL_YAML_SCALAR && yaml->plain && is_one_of(yaml, nulls);
+	/* asked of each text: most are longer than these */
+	return yaml->type == SL_YAML_SCALAR && yaml->plain && yaml->scalar_len <= strlen("null") &&
+	       is_one_of(yaml, nulls);
 }
 
 const char *sl_yaml_describe(const struct sl_yaml *yaml, char *buf, size_t size)

@@ -7,17 +7,22 @@
 
 #define KEY_BYTES_MAX 256	/* YAML has no longer ones than 1024 */
 
+#define WORD 1
+#define PLAIN 2	/* means nothing to YAML in a text without quotes, but at its beginning */
+
+static const unsigned char kinds[256] = {
+	['a' ... 'z'] = WORD | PLAIN, ['A' ... 'Z'] = WORD | PLAIN, ['0' ... '9'] = WORD | PLAIN,
+	['_'] = WORD | PLAIN, ['.'] = PLAIN, ['/'] = PLAIN, ['-'] = PLAIN, ['+'] = PLAIN,
+};
+
 static bool is_word(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-	       c == '_';
+	return kinds[(unsigned char)c] & WORD;
 }
 
-/* A byte of a text without quotes that means nothing to YAML, wherever it stands but at the
- * beginning. */
 static bool is_plain(char c)
 {
-	return is_word(c) || c == '.' || c == '/' || c == '-' || c == '+';
+	return kinds[(unsigned char)c] & PLAIN;
 }
 
 static void give(struct sl_yaml *yaml, enum sl_yaml_type type, const char *at)
