@@ -32,9 +32,16 @@ struct words {
 
 /* Room for n more, which the next n then cannot fail for. */
 int words_reserve(struct words *w, size_t n);
-int words_push(struct words *w, __u64 word);
 int words_append(struct words *w, const __u64 *v, size_t n);
 void words_free(struct words *w);
+
+static inline int words_push(struct words *w, __u64 word)
+{
+	if (w->n == w->cap)
+		return words_append(w, &word, 1);
+	w->v[w->n++] = word;
+	return 0;
+}
 
 /* Distinct arrays of words, each stored once. */
 struct pool_item {

@@ -53,6 +53,16 @@ static bool visible(const struct compiler *c, const struct entry *e, __u32 view)
 	return false;
 }
 
+static bool any_visible(const struct compiler *c, const __u32 *entries, size_t n, __u32 view)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (visible(c, &c->entries[entries[i]], view))
+			return true;
+	return false;
+}
+
 /* What an entry covers in a view: a question is for a name, whatever the ports. */
 static const struct key_range *keys_of(const struct entry *e, __u32 view, size_t *n)
 {
@@ -311,8 +321,13 @@ int build_table(struct painter *p, const __u32 *entries, size_t n, __u32 view,
 {
 	struct compiler *c = p->c;
 	size_t i;
-	int err = cut(p, entries, n, view);
+	int err;
 
+	if (!any_visible(c, entries, n, view)) {
+		p->table.n = 0;	/* as most are for what comes in */
+		return 0;
+	}
+	err = cut(p, entries, n, view);
 	for (i = 0; i < n && !err; i++)
 		if (visible(c, &c->entries[entries[i]], view))
 			err = paint(p, &c->entries[entries[i]], view, base);

@@ -2,7 +2,8 @@
 /*
  * From the address ranges of all entries to one partition of each family. Each
  * entry's ranges are sorted, so a heap of cursors yields every boundary in
- * order: n boundaries of m entries cost n log m and no memory of their own.
+ * order: n boundaries of m entries cost n log m and no memory of their own. Cursors that have
+ * not begun wait outside of it in their order, which is often the policy's: then it stays small.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,8 +20,8 @@ struct cursor {
 struct sweep {
 	struct compiler *c;
 	int family;
-	struct cursor *heap;
-	size_t n;
+	struct cursor *heap;	/* n of them; then, from `waiting` to `end`, those that wait */
+	size_t n, waiting, end;
 	struct active active;
 };
 
@@ -42,6 +43,16 @@ static void sift_down(struct sweep *s, size_t i)
 		s->heap[i] = s->heap[child];
 	}
 	s->heap[i] = moving;
+}
+
+/* There is room: the cursor waited behind the heap. */
+static void push(struct sweep *s, const struct cursor *cursor)
+{
+	size_t i = s->n++, parent;
+
+	for (; i && before(cursor, &s->heap[parent = (i - 1) / 2]); i = parent)
+		s->heap[i] = s->heap[parent];
+	s->heap[i] = *cursor;
 }
 
 /* Loads the cursor's boundary. False: it has none left, or ends at the top. */
@@ -78,10 +89,17 @@ static void toggle(struct sweep *s, __u32 entry)
 	a->hash[1] ^= mix(2 * (__u64)entry + 1);
 }
 
+static bool is_at(const struct cursor *cursor, __u64 high, __u64 low)
+{
+	return cursor->high == high && cursor->low == low;
+}
+
 /* Takes every boundary at (high, low). */
 static void take(struct sweep *s, __u64 high, __u64 low)
 {
-	while (s->n && s->heap[0].high == high && s->heap[0].low == low) {
+	struct cursor first;
+
+	while (s->n && is_at(&s->heap[0], high, low)) {
 		toggle(s, s->heap[0].entry);
 		s->heap[0].at++;
 		if (!load(s, &s->heap[0]))
@@ -89,6 +107,22 @@ static void take(struct sweep *s, __u64 high, __u64 low)
 		if (s->n)
 			sift_down(s, 0);
 	}
+	while (s->waiting < s->end && is_at(&s->heap[s->waiting], high, low)) {
+		first = s->heap[s->waiting++];
+		toggle(s, first.entry);
+		first.at++;
+		if (load(s, &first))
+			push(s, &first);
+	}
+}
+
+/* The cursor of the next boundary; NULL: there is none. */
+static const struct cursor *next(const struct sweep *s)
+{
+	const struct cursor *begun = s->n ? s->heap : NULL;
+	const struct cursor *waits = s->waiting < s->end ? &s->heap[s->waiting] : NULL;
+
+	return !begun || (waits && before(waits, begun)) ? waits : begun;
 }
 
 static int push_range(struct sweep *s, __u64 high, __u64 low, __u32 class)
@@ -103,6 +137,7 @@ static int push_range(struct sweep *s, __u64 high, __u64 low, __u32 class)
 
 static int run(struct sweep *s)
 {
+	const struct cursor *at;
 	__u64 high = 0, low = 0;
 	__u32 class, last = SL_NONE;
 	int err;
@@ -118,10 +153,11 @@ static int run(struct sweep *s)
 				return err;
 			last = class;
 		}
-		if (!s->n)
+		at = next(s);
+		if (!at)
 			return 0;
-		high = s->heap[0].high;
-		low = s->heap[0].low;
+		high = at->high;
+		low = at->low;
 	}
 }
 
@@ -135,24 +171,42 @@ static int reserve(struct compiler *c, int family)
 	return family == 4 ? words_reserve(&c->v4, 2 * n + 1) : words_reserve(&c->v6, 3 * (2 * n + 1));
 }
 
+static int compare_cursors(const void *a, const void *b)
+{
+	return before(b, a) - before(a, b);
+}
+
+/* Every entry's cursor waits for its first boundary. */
+static void line_up(struct sweep *s)
+{
+	struct cursor *cursor;
+	bool sorted = true;
+	size_t i;
+
+	for (i = 0; i < s->c->n_entries; i++) {
+		cursor = &s->heap[s->end];
+		cursor->entry = i;
+		cursor->at = 0;
+		if (!load(s, cursor))
+			continue;
+		sorted = sorted && (!s->end || !before(cursor, cursor - 1));
+		s->end++;
+	}
+	if (!sorted)
+		qsort(s->heap, s->end, sizeof(*s->heap), compare_cursors);
+}
+
 static int sweep_family(struct compiler *c, int family)
 {
 	struct sweep s = {.c = c, .family = family};
-	size_t i, n = c->n_entries;
+	size_t n = c->n_entries;
 	int err = -ENOMEM;
 
 	s.heap = malloc(n * sizeof(*s.heap));
 	s.active.bits = calloc((n + 63) / 64, sizeof(*s.active.bits));
 	s.active.used = calloc((n + 4095) / 4096, sizeof(*s.active.used));
 	if (s.heap && s.active.bits && s.active.used && !reserve(c, family)) {
-		for (i = 0; i < n; i++) {
-			s.heap[s.n].entry = i;
-			s.heap[s.n].at = 0;
-			if (load(&s, &s.heap[s.n]))
-				s.n++;
-		}
-		for (i = s.n; i-- > 0;)
-			sift_down(&s, i);
+		line_up(&s);
 		err = run(&s);
 	}
 	free(s.heap);

@@ -23,11 +23,6 @@ int words_reserve(struct words *w, size_t n)
 	return 0;
 }
 
-int words_push(struct words *w, __u64 word)
-{
-	return words_append(w, &word, 1);
-}
-
 int words_append(struct words *w, const __u64 *v, size_t n)
 {
 	if (!n)
