@@ -44,22 +44,21 @@ static bool widen_rule(struct sl_rule *rule)
 }
 
 /* What passes is told where its socket is. */
-static void quiet(enum sl_log *log)
+static enum sl_log quiet(enum sl_log log)
 {
-	if (*log == SL_LOG_ALL)
-		*log = SL_LOG_DENIED;
+	return log == SL_LOG_ALL ? SL_LOG_DENIED : log;
 }
 
 static void widen(struct sl_policy *policy)
 {
 	size_t kept = 0;
 
-	quiet(&policy->log);
+	policy->log = quiet(policy->log);
 	for (size_t i = 0; i < policy->n_items; i++) {
 		struct sl_item *item = &policy->items[i];
 
 		if (item->rule)
-			quiet(&item->rule->log);
+			item->rule->log = quiet(item->rule->log);
 		if (item->rule && !widen_rule(item->rule)) {
 			sl_rule_free(item->rule);
 			continue;

@@ -73,17 +73,14 @@ struct sl_uid {
 /* One match: every part must hold (docs/policy.md, "What matches"). */
 struct sl_match {
 	struct sl_host *hosts;		/* owned, at least one */
-	size_t n_hosts;
 	struct sl_port_range *ports;	/* owned; none = every port */
-	size_t n_ports;
 	int *protocols;			/* owned; 0..255 or SL_PROTOCOL_ANY;
 					 * none = not written */
-	size_t n_protocols;
 	struct sl_uid *uids;		/* owned; none = every uid */
-	size_t n_uids;
+	__u32 n_hosts, n_ports, n_protocols, n_uids;
 	bool has_icmp;
 	__u8 icmp_type;
-	int icmp_code;			/* 0..255; -1 = every code */
+	__s16 icmp_code;		/* 0..255; -1 = every code */
 	struct sl_pos pos;
 };
 
@@ -97,21 +94,22 @@ enum sl_expiry_kind { SL_EXPIRES_NEVER, SL_EXPIRES_AT, SL_EXPIRES_AFTER };
 /* What becomes an event (docs/events.md). */
 enum sl_log { SL_LOG_DEFAULT, SL_LOG_ALL, SL_LOG_DENIED, SL_LOG_NONE };
 
+/* There may be a hundred thousand: what is small stands together. */
 struct sl_rule {
-	enum sl_action action;
+	enum sl_action action : 8;
+	enum sl_expiry_kind expiry : 8;
+	enum sl_sni sni : 8;
+	enum sl_log log : 8;		/* DEFAULT: the policy's */
+	bool id_written;		/* the text has an id of its own */
+	bool empty_ok;
+	bool resolves_private;		/* resolves_to: private */
 	struct sl_match *matches;	/* owned, at least one; any of them */
 	size_t n_matches;
 	char *id;			/* owned; NULL = default id (not yet resolved) */
-	bool id_written;		/* the text has an id of its own */
 	char *reason;			/* owned or NULL */
-	enum sl_expiry_kind expiry;
 	__s64 expires_s;		/* AT: Unix time, the first second in which
 					 * the rule is over; AFTER: duration */
 	struct sl_pos expires_pos;
-	bool empty_ok;
-	bool resolves_private;		/* resolves_to: private */
-	enum sl_sni sni;
-	enum sl_log log;		/* DEFAULT: the policy's */
 	struct sl_pos pos;
 };
 

@@ -132,9 +132,25 @@ static int add_rule(struct sl_resolver *r, const struct sl_frame *frame, size_t 
 	return err;
 }
 
+/* Room for a file's rules: to grow would touch as much memory again. */
+static int reserve(struct sl_resolver *r, size_t n)
+{
+	size_t cap = r->out->n_items + n;
+	struct sl_item *grown;
+
+	if (cap <= r->cap_items)
+		return 0;
+	grown = reallocarray(r->out->items, cap, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	r->out->items = grown;
+	r->cap_items = cap;
+	return 0;
+}
+
 int sl_items_add(struct sl_resolver *r, const struct sl_frame *frame)
 {
-	int err = 0;
+	int err = reserve(r, frame->policy->n_items);
 
 	for (size_t i = 0; !err && i < frame->policy->n_items; i++) {
 		const struct sl_item *item = &frame->policy->items[i];
