@@ -5,10 +5,12 @@
 
 #include "cli.h"
 
+/* loaded->written is there afterwards if it is to be kept. */
 static int load_policy(const char *path, const struct sl_resolve_options *options,
-		       struct sl_loaded *loaded)
+		       bool keep_written, struct sl_loaded *loaded)
 {
 	bool is_stdin = !strcmp(path, "-");
+	struct sl_policy *written;
 	char *text;
 	size_t len;
 	int err;
@@ -18,12 +20,20 @@ static int load_policy(const char *path, const struct sl_resolve_options *option
 		return err;
 	sl_heap_expect(len);
 	err = sl_policy_parse(text, len, is_stdin ? "<stdin>" : path, SL_PARSE_POLICY,
-			      &loaded->written, &loaded->diag);
+			      &written, &loaded->diag);
 	free(text);
 	if (err)
 		return err;
-	return sl_resolve(loaded->written, is_stdin ? NULL : path, options, &loaded->policy,
-			  &loaded->diag);
+	path = is_stdin ? NULL : path;
+	if (keep_written)
+		err = sl_resolve(written, path, options, &loaded->policy, &loaded->diag);
+	else
+		err = sl_resolve_ours(written, path, options, &loaded->policy, &loaded->diag);
+	if (keep_written && !err)
+		loaded->written = written;
+	else
+		sl_policy_free(written);
+	return err;
 }
 
 int sl_load_quietly(const char *path, const struct sl_resolve_options *options,
@@ -32,12 +42,8 @@ int sl_load_quietly(const char *path, const struct sl_resolve_options *options,
 	struct sl_compile_options compile = {.generation = generation,
 					     .boot_epoch_ns = sl_boot_epoch_ns()};
 	struct sl_loaded loaded = {.boot_epoch_ns = compile.boot_epoch_ns};
-	int err = load_policy(path, options, &loaded);
+	int err = load_policy(path, options, keep_written, &loaded);
 
-	if (!keep_written || err) {
-		sl_policy_free(loaded.written);
-		loaded.written = NULL;
-	}
 	if (!err)
 		err = sl_compile(loaded.policy, &compile, &loaded.compiled, &loaded.diag);
 	if (err) {

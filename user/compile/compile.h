@@ -28,8 +28,10 @@ struct sl_table {
 struct sl_rule_info {
 	const char *id;			/* borrowed from the policy, or static */
 	const struct sl_rule *rule;	/* borrowed; NULL for the dns gate and inbound */
-	enum sl_action action;
-	enum sl_reason reason;
+	enum sl_action action : 8;
+	enum sl_reason reason : 8;
+	enum sl_log log : 8;		/* the rule's own, here because a look at each rule is a */
+	enum sl_sni sni : 8;		/* miss of the caches */
 	struct sl_pos pos;
 };
 

@@ -94,8 +94,8 @@ static __u32 log_flags(enum sl_log log)
 /* The way to a resolver is no event of its own: its questions are. */
 static __u32 decision_log(const struct compiler *c, const struct sl_rule_info *rule)
 {
-	if (rule->rule && rule->rule->log)
-		return log_flags(rule->rule->log);
+	if (rule->log)
+		return log_flags(rule->log);
 	if (rule->reason == SL_REASON_DNS_RESOLVER && c->policy->log == SL_LOG_ALL)
 		return 0;
 	return log_flags(c->policy->log);
@@ -199,9 +199,9 @@ static __u64 decision_flags(const struct compiler *c, __u32 id)
 
 	if (chain_decider(c, id) & CHAIN_QUIC)
 		return flags | SL_D_DENY | SL_REASON_SNI_QUIC << SL_D_REASON_SHIFT;
-	if (info->rule && info->rule->sni == SL_SNI_VERIFY)
+	if (info->sni == SL_SNI_VERIFY)
 		flags |= SL_D_SNI_VERIFY;
-	if (info->rule && info->rule->sni == SL_SNI_OBSERVE)
+	if (info->sni == SL_SNI_OBSERVE)
 		flags |= SL_D_SNI_OBSERVE;
 	return flags | (__u64)info->reason << SL_D_REASON_SHIFT;
 }
@@ -241,13 +241,16 @@ static int pad_page(struct words *t)
 	return 0;
 }
 
+#define LABEL_WORDS 2	/* of most rules: a default id */
+
 /* Room for what is large, so that the table need not be copied as it grows. */
 static int reserve(const struct compiler *c, size_t n_classes, size_t n4, size_t n6,
 		   struct words *t)
 {
 	return words_reserve(t, SL_PAGE_WORDS + n_classes + c->n_uids + c->rows.words.n +
 				c->ports.words.n + SL_DECISION_WORDS * c->n_chains +
-				(SL_V4_GROUPS(n4) + SL_V4_GROUPS(n4)) * SL_CHUNK_WORDS +
+				LABEL_WORDS * c->n_rules +
+				SL_V4_GROUPS(n4) * (SL_CHUNK_WORDS + 1) +
 				SL_V6_GROUPS(n6) * (SL_V6_GROUP_WORDS + SL_CHUNK_WORDS));
 }
 

@@ -250,7 +250,8 @@ static __u64 deadline_of(const struct compiler *c, const struct sl_rule *rule)
 static int add_policy_rule(struct compiler *c, const struct sl_rule *rule)
 {
 	struct sl_rule_info info = {.id = rule->id, .rule = rule, .action = rule->action,
-				    .reason = SL_REASON_RULE, .pos = rule->pos};
+				    .reason = SL_REASON_RULE, .log = rule->log, .sni = rule->sni,
+				    .pos = rule->pos};
 	__u32 number = c->n_rules;
 	int err = add_rule(c, info, deadline_of(c, rule));
 	size_t i;
@@ -291,17 +292,13 @@ static int add_marker(struct compiler *c)
 
 #define OURS 16	/* rules and entries that are not written: the gate's, the marker */
 
-/* Room for what most policies need: to grow would touch as much memory again. */
+/* Room for what most policies need, where a rule is one match: to grow would touch as much memory
+ * again. */
 static int reserve(struct compiler *c)
 {
-	const struct sl_policy *p = c->policy;
-	size_t n = p->n_inbound, i;
+	size_t n = c->policy->n_items + c->policy->n_inbound + OURS;
 
-	for (i = 0; i < p->n_items; i++)
-		n += p->items[i].rule ? p->items[i].rule->n_matches : 0;
-	if (reserve_entries(c, n + OURS))
-		return -ENOMEM;
-	return reserve_rules(c, p->n_items + p->n_inbound + OURS);
+	return reserve_entries(c, n) || reserve_rules(c, n) ? -ENOMEM : 0;
 }
 
 int flatten(struct compiler *c)

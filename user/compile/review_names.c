@@ -80,11 +80,9 @@ static void review_servers(struct compiler *c)
 	size_t i;
 
 	for (i = 0; i < c->n_rules; i++) {
-		const struct sl_rule *rule = c->rules[i].rule;
-
-		if (!rule || rule->sni == SL_SNI_OFF || !gets_keys(c->policy))
+		if (c->rules[i].sni == SL_SNI_OFF || !gets_keys(c->policy))
 			continue;
-		sl_warn(c->diag, &rule->pos,
+		sl_warn(c->diag, &c->rules[i].pos,
 			"rule '%s' looks at servers' names, which clients hide "
 			"if an HTTPS record gives them a key: `dns: {types: [A, AAAA, CNAME]}` "
 			"keeps those records from them, `dns: {mode: forward, strip: [ech]}` the key",

@@ -93,14 +93,12 @@ bool sl_text_number(const char *text, size_t len, __u64 max, __u64 *out)
 
 char *sl_put_number(char *at, unsigned int number)
 {
-	char digits[10];
-	int n = 0;
+	unsigned int power = 1;
 
-	do
-		digits[n++] = (char)('0' + number % 10);
-	while (number /= 10);
-	while (n)
-		*at++ = digits[--n];
+	while (number / power > 9)
+		power *= 10;
+	for (; power; power /= 10)
+		*at++ = (char)('0' + number / power % 10);
 	*at = 0;
 	return at;
 }
@@ -188,6 +186,8 @@ __u64 sl_hash(const char *text)
 
 void *sl_grow(void *array, size_t n, size_t size)
 {
+	if (!array)	/* as most arrays of a rule, which never have a second element */
+		return calloc(1, size);
 	if (!(n & (n - 1))) {
 		array = reallocarray(array, n ? n * 2 : 1, size);
 		if (!array)

@@ -5,14 +5,6 @@
 
 #include "internal.h"
 
-static bool has_names(const struct sl_policy *out)
-{
-	for (size_t i = 0; i < out->n_items; i++)
-		if (sl_rule_name(out->items[i].rule))
-			return true;
-	return false;
-}
-
 static int copy_resolvers(struct sl_resolver *r, bool system)
 {
 	const struct sl_environment *env = NULL;
@@ -71,7 +63,7 @@ static int resolve_search(struct sl_resolver *r, bool names)
 int sl_dns_resolve(struct sl_resolver *r)
 {
 	const struct sl_policy *src = r->root;
-	bool names = has_names(r->out);
+	bool names = r->any_name;
 	int err;
 
 	r->out->has_dns = src->has_dns || names;

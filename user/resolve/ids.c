@@ -38,7 +38,7 @@ static bool of_the_gate(const struct sl_resolver *r, const char *id)
 
 static int take_written(struct sl_resolver *r, struct sl_strtab *ids)
 {
-	for (size_t i = 0; i < r->out->n_items; i++) {
+	for (size_t i = 0; r->any_written_id && i < r->out->n_items; i++) {
 		struct sl_rule *rule = r->out->items[i].rule;
 		struct sl_strtab_entry *entry;
 

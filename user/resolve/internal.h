@@ -126,11 +126,6 @@ void sl_resolvconf_free(struct sl_resolvconf *conf);
 
 /* ---- resolve.c and its parts ---- */
 
-/* sl_resolve of a policy that is freed next: rules that resolve to themselves move to *out. */
-int sl_resolve_ours(struct sl_policy *policy, const char *path,
-		    const struct sl_resolve_options *options, struct sl_policy **out,
-		    struct sl_diag *diag);
-
 /* A file that is being resolved: the policy, or a fragment under it. */
 struct sl_frame {
 	const struct sl_frame *up;	/* the includer; NULL: the policy */
@@ -165,6 +160,8 @@ struct sl_resolver {
 	__s64 now_s;
 	bool clock_asked, clock_refused;	/* once for all rules */
 	bool failed;			/* some error is in diag */
+	/* Of the rules in out, so that nobody need walk over all of them: */
+	bool any_name, any_written_id, any_empty;
 };
 
 /* Reports an error; the work goes on so that the others are found too. The

@@ -153,7 +153,8 @@ static int resolve(struct sl_frame *frame, const struct sl_resolve_options *opti
 	if (err) {
 		sl_policy_free(r.out);
 	} else {
-		drop_empty_rules(r.out);
+		if (r.any_empty)
+			drop_empty_rules(r.out);
 		sl_sets_prune(r.out);
 		*out = r.out;
 	}

@@ -123,6 +123,10 @@ bool sl_profile_name_ok(const char *name);
 int sl_resolve(const struct sl_policy *policy, const char *path,
 	       const struct sl_resolve_options *options,
 	       struct sl_policy **out, struct sl_diag *diag);
+/* sl_resolve of a policy that is freed next: rules that resolve to themselves move to *out. */
+int sl_resolve_ours(struct sl_policy *policy, const char *path,
+		    const struct sl_resolve_options *options, struct sl_policy **out,
+		    struct sl_diag *diag);
 
 /*
  * Does its resolution depend on nothing but the policy: not on the target, the network, users, the

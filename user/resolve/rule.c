@@ -127,9 +127,13 @@ static int add_rule(struct sl_resolver *r, const struct sl_frame *frame, size_t 
 		err = take_rule(frame, i, &rule);
 	else
 		err = resolve_rule(r, frame, item->rule, &rule);
-	if (!err)
-		grown[r->out->n_items++] = (struct sl_item){.rule = rule, .pos = item->pos};
-	return err;
+	if (err)
+		return err;
+	grown[r->out->n_items++] = (struct sl_item){.rule = rule, .pos = item->pos};
+	r->any_name = r->any_name || sl_rule_name(rule);
+	r->any_written_id |= rule->id_written;
+	r->any_empty |= !rule->n_matches;
+	return 0;
 }
 
 /* Room for a file's rules: to grow would touch as much memory again. */
