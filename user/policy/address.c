@@ -156,21 +156,24 @@ static char *put_ipv4(char *at, const __u8 addr[4])
 	return at;
 }
 
-const char *sl_cidr_format(const struct sl_cidr *cidr, char buf[SL_CIDR_TEXT])
+char *sl_cidr_put(char *at, const struct sl_cidr *cidr)
 {
-	char *end;
-
 	if (cidr->family == 4) {
-		end = put_ipv4(buf, cidr->addr);
+		at = put_ipv4(at, cidr->addr);
 	} else {
-		if (!inet_ntop(AF_INET6, cidr->addr, buf, SL_CIDR_TEXT))
-			buf[0] = 0;
-		end = buf + strlen(buf);
+		if (!inet_ntop(AF_INET6, cidr->addr, at, SL_CIDR_TEXT))
+			*at = 0;
+		at += strlen(at);
 	}
 	if (cidr->len == (cidr->family == 4 ? 32 : 128))
-		return buf;
-	*end++ = '/';
-	sl_put_number(end, cidr->len);
+		return at;
+	*at++ = '/';
+	return sl_put_number(at, cidr->len);
+}
+
+const char *sl_cidr_format(const struct sl_cidr *cidr, char buf[SL_CIDR_TEXT])
+{
+	sl_cidr_put(buf, cidr);
 	return buf;
 }
 

@@ -8,8 +8,13 @@
 #define ALIGN 8			/* no policy holds anything that wants more */
 
 /* The sanitizer shall see where each piece ends. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #ifdef __SANITIZE_ADDRESS__
-#define LARGE 0
+#define LARGE 0			/* all are, and take memory of their own */
 #else
 #define LARGE (BLOCK / 8)
 #endif

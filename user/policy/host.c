@@ -61,10 +61,19 @@ static bool more_than_host(const char *text, size_t len)
 int sl_host_parse(const char *text, size_t len, const struct sl_pos *pos, struct sl_host *host,
 		  struct sl_diag *diag)
 {
+	struct sl_cidr ipv4;
+	bool masked;
 	int err;
 
 	memset(host, 0, sizeof(*host));
 	host->pos = *pos;
+	/* most are an address that nothing is to be said of */
+	if (!sl_cidr_parse(text, len, &host->cidr, &masked) && !masked &&
+	    !sl_cidr_embedded_ipv4(&host->cidr, &ipv4)) {
+		host->kind = SL_HOST_CIDR;
+		return 0;
+	}
+	memset(&host->cidr, 0, sizeof(host->cidr));
 	if (!len)
 		return sl_error(diag, pos, "there is no host: an address, a CIDR, \"@set\", a "
 				"name, \"*.name\", \"*\" or any");

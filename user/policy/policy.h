@@ -337,6 +337,8 @@ int sl_cidr_parse(const char *text, size_t len, struct sl_cidr *cidr, bool *mask
  * buf of SL_CIDR_TEXT bytes. Returns buf. */
 #define SL_CIDR_TEXT 64
 const char *sl_cidr_format(const struct sl_cidr *cidr, char buf[SL_CIDR_TEXT]);
+/* The same; the address of its NUL. */
+char *sl_cidr_put(char *at, const struct sl_cidr *cidr);
 
 /* True if a lies within b (same family). */
 bool sl_cidr_within(const struct sl_cidr *a, const struct sl_cidr *b);

@@ -320,10 +320,9 @@ static char *put_plain_host(char *at, const struct sl_host *host, bool bracket)
 	if (host->kind == SL_HOST_ANY)
 		return put(at, "any");
 	if (host->cidr.family == 4 || !bracket)
-		return at + strlen(sl_cidr_format(&host->cidr, at));
+		return sl_cidr_put(at, &host->cidr);
 	*at++ = '[';
-	at += strlen(sl_cidr_format(&host->cidr, at));
-	return put(at, "]");
+	return put(sl_cidr_put(at, &host->cidr), "]");
 }
 
 /* As print_rule. */

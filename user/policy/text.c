@@ -93,12 +93,14 @@ bool sl_text_number(const char *text, size_t len, __u64 max, __u64 *out)
 
 char *sl_put_number(char *at, unsigned int number)
 {
-	unsigned int power = 1;
+	char digits[10];
+	int n = 0;
 
-	while (number / power > 9)
-		power *= 10;
-	for (; power; power /= 10)
-		*at++ = (char)('0' + number / power % 10);
+	for (; number > 9; number /= 10)
+		digits[n++] = (char)('0' + number % 10);
+	*at++ = (char)('0' + number);
+	while (n)
+		*at++ = digits[--n];
 	*at = 0;
 	return at;
 }

@@ -19,7 +19,8 @@ static __u64 load8(const char *text)
 /* Is each of eight bytes a newline or one of 0x20 to 0x7e? */
 static bool is_printable8(__u64 bytes)
 {
-	__u64 x = bytes ^ BYTES8('\n'), newlines = ~(((x & BYTES8(0x7f)) + BYTES8(0x7f)) | x) & BYTES8(0x80);
+	__u64 x = bytes ^ BYTES8('\n');
+	__u64 newlines = ~(((x & BYTES8(0x7f)) + BYTES8(0x7f)) | x) & BYTES8(0x80);
 
 	bytes |= newlines >> 2;	/* 0x0a is then 0x2a */
 	return !((bytes | (bytes + BYTES8(1)) | (bytes - BYTES8(0x20))) & BYTES8(0x80));
