@@ -567,6 +567,31 @@ static char *repeated(const char *head, const char *format, size_t n, const char
 }
 
 /* Generous bounds: the build under test is sanitized, the machine is shared. */
+/* Bytes are checked eight at a time, newlines among them. */
+static void hidden_bytes_are_found_beside_newlines(void **state)
+{
+	static const char text[] = "sluice: 1\n#a\n#a\n#a\n#aa\n\n#a\n\n\n#a\n\n\n\n#a\n#\n#a\n#a\n";
+
+	(void)state;
+	for (size_t at = 0; text[at]; at++) {
+		for (char byte = 1; text[at] != '\n' && byte < 0x7f; byte++) {
+			char copy[sizeof(text)];
+			struct sl_policy *policy = NULL;
+			struct sl_diag diag = {0};
+			bool wanted = byte >= ' ' || byte == '\t';
+
+			if (byte == '\n' || byte == '\r' || (wanted && text[at] != 'a'))
+				continue;
+			memcpy(copy, text, sizeof(text));
+			copy[at] = byte;
+			assert_int_equal(sl_policy_parse(copy, strlen(copy), "p", SL_PARSE_POLICY,
+							 &policy, &diag), wanted ? 0 : -EINVAL);
+			sl_policy_free(policy);
+			sl_diag_free(&diag);
+		}
+	}
+}
+
 static void large_policies_take_linear_time(void **state)
 {
 	struct timespec start;
@@ -897,6 +922,7 @@ int main(void)
 		cmocka_unit_test(keys_are_those_of_the_docs),
 		cmocka_unit_test(a_policy_cut_anywhere_is_an_error_or_a_policy),
 		cmocka_unit_test(every_byte_changed_is_an_error_or_a_policy),
+		cmocka_unit_test(hidden_bytes_are_found_beside_newlines),
 		cmocka_unit_test(large_policies_take_linear_time),
 		cmocka_unit_test(too_large_or_too_deep_is_refused),
 		cmocka_unit_test(set_files_hold_a_million_lines),

@@ -162,13 +162,14 @@ static void sort_digit(const __u64 *from, __u64 *to, size_t n, unsigned shift)
 /* The same, as words of both addresses: a quarter of the memory to move. */
 static void sort_v4(struct range *r, size_t n)
 {
-	__u64 *keys = n > DIGITS ? malloc(2 * n * sizeof(*keys)) : NULL, *other = keys + n;
+	__u64 *keys = n > DIGITS ? malloc(2 * n * sizeof(*keys)) : NULL, *other;
 	size_t k;
 
 	if (!keys) {
 		qsort(r, n, sizeof(*r), compare_ranges);
 		return;
 	}
+	other = keys + n;
 	for (k = 0; k < n; k++)
 		keys[k] = r[k].low_low << 32 | r[k].high_low;
 	sort_digit(keys, other, n, 32);

@@ -168,7 +168,8 @@ static int reserve(struct compiler *c, int family)
 
 	for (i = 0; i < c->n_entries; i++)
 		n += family == 4 ? c->entries[i].n_v4 : c->entries[i].n_v6;
-	return family == 4 ? words_reserve(&c->v4, 2 * n + 1) : words_reserve(&c->v6, 3 * (2 * n + 1));
+	n = 2 * n + 1;
+	return family == 4 ? words_reserve(&c->v4, n) : words_reserve(&c->v6, 3 * n);
 }
 
 static int compare_cursors(const void *a, const void *b)

@@ -14,7 +14,7 @@
 #endif
 #endif
 #ifdef __SANITIZE_ADDRESS__
-#define LARGE 0			/* all are, and take memory of their own */
+#define LARGE 1			/* all are, and take memory of their own */
 #else
 #define LARGE (BLOCK / 8)
 #endif
