@@ -166,6 +166,38 @@ static void test_order_of_prefixes(void **state)
 	}
 }
 
+/* Neighbours that name the same set share its ranges; others do not. */
+static void test_sets_in_turn(void **state)
+{
+	static const char text[] =
+		"sluice: 1\nsets: {a: [192.0.2.0/24, '2001:db8:a::/48'], b: [198.51.100.0/24]}\n"
+		"rules:\n- {id: a1, allow: {to: '@a', ports: 1, protocol: tcp}}\n"
+		"- {id: a2, allow: {to: '@a', ports: 2, protocol: tcp}}\n"
+		"- {id: b1, allow: {to: '@b', ports: 1, protocol: tcp}}\n"
+		"- {id: ab, allow: {to: ['@a', '@b'], ports: 3, protocol: tcp}}\n"
+		"- {id: a4, allow: {to: '@a', ports: 4, protocol: tcp}}\n";
+	static const struct {
+		const char *address, *by[4]; /* at ports 1 to 4 */
+	} cases[] = {
+		{"192.0.2.7", {"a1", "a2", "ab", "a4"}},
+		{"2001:db8:a::7", {"a1", "a2", "ab", "a4"}},
+		{"198.51.100.7", {"b1", "-", "ab", "-"}},
+		{"203.0.113.7", {"-", "-", "-", "-"}},
+		{"2001:db8:b::7", {"-", "-", "-", "-"}},
+	};
+	struct sl_answer answer;
+	struct fixture f;
+
+	assert_int_equal(compile_text(&f, text), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		for (__u16 port = 1; port <= 4; port++) {
+			answer = ask(&f, cases[i].address, IPPROTO_TCP, port, NULL, 0);
+			assert_string_equal(decider(&f, &answer), cases[i].by[port - 1]);
+		}
+	}
+	done(&f);
+}
+
 static const char *decider_of(struct fixture *f, const char *address)
 {
 	struct sl_answer a = ask(f, address, IPPROTO_TCP, 80, NULL, 0);
@@ -508,6 +540,7 @@ int main(void)
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_same_bytes_twice),
 		cmocka_unit_test(test_order_of_prefixes),
+		cmocka_unit_test(test_sets_in_turn),
 		cmocka_unit_test(test_many_ranges),
 		cmocka_unit_test(test_close_ranges),
 		cmocka_unit_test(test_expiry_chain),

@@ -103,6 +103,29 @@ struct entry *new_entry(struct compiler *c)
 	return v;
 }
 
+/* The ranges of an entry. Rules that name one set and nothing else, for a user each, have them
+ * in common. */
+static int add_addresses(struct compiler *c, struct entry *e, const struct sl_match *match)
+{
+	const struct sl_set *set = match->n_hosts == 1 ? match->hosts->set : NULL;
+	const struct entry *same = &c->entries[c->last_set_entry];
+	int err;
+
+	if (set && set == c->last_set) {
+		e->v4 = same->v4;
+		e->v6 = same->v6;
+		e->n_v4 = same->n_v4;
+		e->n_v6 = same->n_v6;
+		return 0;
+	}
+	err = entry_addresses(&c->arena, e, match);
+	if (!err && set) {
+		c->last_set = set;
+		c->last_set_entry = (size_t)(e - c->entries);
+	}
+	return err;
+}
+
 static int add_entry(struct compiler *c, __u32 rule, const struct sl_match *match, bool inbound,
 		     bool names)
 {
@@ -119,7 +142,7 @@ static int add_entry(struct compiler *c, __u32 rule, const struct sl_match *matc
 	if (names)
 		e->names = match;
 	else if (!err)
-		err = entry_addresses(&c->arena, e, match);
+		err = add_addresses(c, e, match);
 	return err;
 }
 

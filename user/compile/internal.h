@@ -74,7 +74,7 @@ struct entry {
 	__u32 n_uids;		/* 0: every uid */
 	const struct sl_uid *uids;
 	struct key_range *keys;	/* of the arena; sorted, disjoint */
-	struct range *v4, *v6;	/* the same */
+	struct range *v4, *v6;	/* the same; perhaps another entry's too */
 	/* Of names: the match whose names they are, and no addresses. */
 	const struct sl_match *names;
 	__u32 n_keys, n_v4, n_v6;
@@ -133,6 +133,8 @@ struct compiler {
 	__u64 *deadlines;	/* by rule number, boot ns; 0 = never */
 	struct entry *entries;
 	size_t n_entries, cap_entries;
+	const struct sl_set *last_set;	/* whose ranges an entry has, and no others: */
+	size_t last_set_entry;
 
 	__u32 *uids;		/* sorted, distinct */
 	__u32 *uid_view;	/* view of each */
