@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "container/json.h"
+#include "http/json.h"
 
 #define SPEC_MAX (16u << 20)
 #define KEY "\"hooks\""
@@ -110,7 +110,7 @@ static char *joined(const char *text, struct span span, const char *before, cons
 
 char *sl_spec_with_hook(const char *text, size_t len, json_t *hook, const char **why)
 {
-	json_t *spec = sl_json_load(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL);
+	json_t *spec = sl_json_read(text, len, NULL);
 	json_t *there = json_object_get(spec, "hooks"), *hooks = NULL;
 	struct span span = {};
 	char *said, *all = NULL;
@@ -118,7 +118,7 @@ char *sl_spec_with_hook(const char *text, size_t len, json_t *hook, const char *
 	*why = "it is no OCI configuration (JSON, an object)";
 	if (json_is_object(spec) && there && find_hooks(text, &span))
 		hooks = json_is_null(there) ? json_object() :
-					      sl_json_load(text + span.at, span.end - span.at, 0);
+					      sl_json_read(text + span.at, span.end - span.at, NULL);
 	else if (json_object_size(spec) && !there)
 		hooks = json_object();
 	said = json_is_object(hooks) ? with(hooks, hook) : NULL;
