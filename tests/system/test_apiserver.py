@@ -142,8 +142,10 @@ def test_a_page_that_is_too_old_begins_the_list_again(cluster, follow):
     assert state["counts"]["pods"] == 14 and kind(state, "pods")["expired"] == 1
 
 
-def test_endpoints_where_there_are_no_slices(cluster, follow):
-    del cluster.groups["discovery.k8s.io"]
+@pytest.mark.parametrize("versions", [[], ["v1beta1"]])
+def test_endpoints_where_there_are_no_slices(cluster, follow, versions):
+    """Kubernetes 1.20 has v1beta1 alone: there Endpoints are asked for"""
+    cluster.groups["discovery.k8s.io"] = versions
     cluster.put("endpoints", {"metadata": {"name": "db", "namespace": "shop"},
                               "subsets": [{"addresses": [{"ip": "10.0.2.9"}], "ports": [{"port": 5432}]}]})
     client = follow()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Pods of containerd's CRI, judged by what an API server says, which is made up (apilab.py)."""
+import json
+import subprocess
 import os
 import shutil
 import socket
@@ -382,6 +384,38 @@ def test_a_namespace_cannot_hold_back_the_cluster(node, what):
     node.known(pod)
     becomes(pod, ["yes", "no", "yes"] * 2)
     becomes(late, ["yes", "no", "yes"] * 2)
+
+
+def without_gateway(node, pod):
+    """The pod's network namespace has routes to our hosts, and no default route."""
+    pid = next(pid for path in (node.top.parent / pod.path.lstrip("/")).rglob("cgroup.procs") for pid in path.read_text().split())
+    for family, host in zip(("-4", "-6"), HOSTS):
+        ip = lambda *words, f=family: subprocess.run(["nsenter", "-t", pid, "-n", "ip", f, *words], check=True,
+                                                     capture_output=True, text=True).stdout
+        default = json.loads(ip("-j", "route", "show", "default"))[0]
+        ip("route", "add", host, "via", default["gateway"], "dev", default["dev"])
+        ip("route", "del", "default")
+
+
+def test_what_cannot_be_given_there_holds_back_nothing(node):
+    """An EgressPolicy is right, and means nothing for this pod: its network has no gateway (which a container with the
+    right to can bring about). It keeps what it had, and what the cluster's say since then holds."""
+    node.cluster.put("egresspolicies", WEB)
+    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
+    pod = begun(node)
+    assert pod.probe() == WIDE
+    without_gateway(node, pod)
+    node.cluster.put("egresspolicies", {**WEB, "spec": {**WEB["spec"], "rules": [
+        *WEB["spec"]["rules"], {"allow": {"to": "@gateway", "ports": 7002}}]}})
+    assert "gateway" in node.known(pod, "refused")["why"]
+    assert pod.probe() == WIDE
+    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 7001}, "id": "web"}, {
+        "allow": {"to": list(HOSTS), "ports": 7003}}))
+    becomes(pod, ["yes", "no", "no"] * 2)
+    assert "gateway" in node.known(pod, "refused")["why"]
+    node.cluster.put("egresspolicies", WEB)
+    node.known(pod)
+    becomes(pod, ["yes", "no", "yes"] * 2)
 
 
 def test_two_that_contradict_each_other(node):

@@ -217,6 +217,13 @@ static bool is_anothers(struct sl_cgroups *c, struct sl_state *state,
 	return !ours;
 }
 
+/* A pod's is told to who has given it: see pods.h. */
+static void settled(struct sl_cgroups *c, const struct sl_watched_cgroup *w, const char *why)
+{
+	if (w->of_pod && c->pods)
+		c->pods->settled(c->pods_context, w, why);
+}
+
 static void given(struct sl_cgroups *c, struct sl_watched_cgroup *w, const char *change,
 		  const struct sl_policy *resolved, const struct sl_diag *diag)
 {
@@ -234,6 +241,7 @@ static void given(struct sl_cgroups *c, struct sl_watched_cgroup *w, const char 
 		sl_diag_print(diag, stderr);
 	w->group->warned = true;
 	c->ops->tell(c->context, change, w, resolved->name, NULL);
+	settled(c, w, NULL);
 }
 
 static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
@@ -337,6 +345,8 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 		retry_later(c);
 	}
 	free_resolved(w, resolved);
+	if (err && w->pending)
+		settled(c, w, w->why);
 }
 
 void sl_cgroup_give(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w)
@@ -401,6 +411,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 	if (!err && w->meaning && meaning_for(w, resolved) == w->meaning) {
 		w->pending = false;
 		w->why[0] = 0;
+		settled(c, w, NULL);
 	} else if (!err) {
 		err = put(c, state, w, &cgroup, resolved, &diag);
 		if (!err)
@@ -411,6 +422,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 			complain(c, w, "kept", err, &diag);
 		w->pending = true;
 		retry_soon(c, w);
+		settled(c, w, w->why);
 	}
 	free_resolved(w, resolved);
 	sl_cgroup_close_target(&cgroup);

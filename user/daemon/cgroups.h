@@ -67,6 +67,8 @@ struct sl_cgroups_pods {
 	bool (*saw)(void *context, const char *path, const struct stat *st);
 	void (*begin)(void *context, bool news);
 	void (*end)(void *context);
+	/* What its group was given last is in force on a pod's cgroup; with why: cannot be. */
+	void (*settled)(void *context, const struct sl_watched_cgroup *watched, const char *why);
 };
 
 struct sl_cgroups_ops {

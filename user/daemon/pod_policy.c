@@ -31,6 +31,8 @@ void sl_pod_free(struct sl_pod *pod)
 	free(pod->name);
 	free(pod->text);
 	free(pod->cluster);
+	free(pod->in_force);
+	free(pod->unfit);
 	free(pod->partly);
 }
 
@@ -300,7 +302,7 @@ static void hold(struct sl_daemon *d, struct sl_pod *pod, const struct sl_kube_p
 	size_t len = 0;
 	int err = pod->exempt ? 0 : make_cluster_text(d, object, &text, &len);
 
-	pod->has_cluster = !err && pod->text && is_same(text, pod->cluster);
+	pod->has_cluster = !err && pod->text && is_same(text, pod->unfit ? pod->in_force : pod->cluster);
 	copy = err || pod->has_cluster || !text ? NULL : strdup(text);
 	if (copy && !give(d, pod, copy, len, &diag)) {
 		pod->has_cluster = pod->held = true;
@@ -364,6 +366,50 @@ static void note_partly(struct sl_pod *pod, const struct sl_diag *diag)
 		free(text);
 }
 
+/* What it has there is what was made of it, or was not: of a gateway that its network has not, of a
+ * uid without a number in it. Then it is as one whose objects are wrong. */
+void sl_pod_settled(void *context, const struct sl_watched_cgroup *w, const char *why)
+{
+	struct sl_daemon *d = context;
+	struct sl_pod *pod = NULL;
+
+	for (size_t i = 0; i < d->pods.n && !pod; i++)
+		if (d->pods.list[i].id == w->id && d->pods.list[i].group == w->group)
+			pod = &d->pods.list[i];
+	if (!pod || (why && pod->held)) /* the cluster's own */
+		return;
+	if (!why && pod->unfit && is_same(pod->text, pod->unfit)) {
+		free(pod->unfit);
+		pod->unfit = NULL;
+		d->pods.decide = true;
+	} else if (why && !is_same(pod->text, pod->unfit) && pod->text) {
+		free(pod->unfit);
+		pod->unfit = strdup(pod->text);
+		snprintf(pod->unfit_why, sizeof(pod->unfit_why), "%s", why);
+		d->pods.decide = true;
+	}
+	if (!why) {
+		free(pod->in_force);
+		pod->in_force = pod->cluster ? strdup(pod->cluster) : NULL;
+	}
+}
+
+/* Its network may be another by now. One that was not held has its text still, and is tried anyway. */
+void sl_pods_try_again(struct sl_pods *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->list[i].held) {
+			free(p->list[i].unfit);
+			p->list[i].unfit = NULL;
+		}
+}
+
+/* The text is one that could not be given on its cgroup. */
+static int check_fit(const struct sl_pod *pod, const char *text, struct sl_diag *diag)
+{
+	return is_same(text, pod->unfit) ? sl_error(diag, NULL, "%s", pod->unfit_why) : 0;
+}
+
 void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
 {
 	const struct sl_kube_pod *object = identify(d, pod);
@@ -372,6 +418,10 @@ void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
 	char *text;
 	int err = make_text(d, pod, object, &text, &len, &diag);
 
+	if (!err && text && check_fit(pod, text, &diag)) {
+		free(text);
+		err = -EINVAL;
+	}
 	if (!err && text) {
 		err = take(d, pod, text, len, &diag);
 		if (!err) {

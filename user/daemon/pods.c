@@ -135,6 +135,7 @@ void sl_pods_reconcile(struct sl_daemon *d)
 	p->ask_at_ns = 0;
 	if (p->cri)
 		sl_cri_ask(p->cri, true);
+	sl_pods_try_again(p);
 	p->decide = true;
 }
 

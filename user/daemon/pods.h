@@ -47,6 +47,9 @@ struct sl_pod {
 	char *cluster;	 /* what ClusterEgressPolicies say in it; owned; NULL: none selects it */
 	bool has_cluster; /* that is what they say now */
 	bool held;	  /* it has only that: the rest is wrong */
+	char *in_force;	  /* `cluster` of what its cgroup has; owned */
+	char *unfit;	  /* a text that is right, and cannot be given on its cgroup; owned; NULL: none */
+	char unfit_why[160];
 	char *partly;	  /* lines: clauses of EgressPolicies that do nothing for it; owned; NULL: none */
 	struct sl_target_group *group; /* a reference; NULL: none yet */
 	bool ended, has_slot;
@@ -119,6 +122,10 @@ void sl_pods_close_sources(struct sl_daemon *daemon);
 void sl_pod_free(struct sl_pod *pod);
 /* Who it is, and its policy, as far as both are known. */
 void sl_pod_decide(struct sl_daemon *daemon, struct sl_pod *pod);
+/* For sl_cgroups (cgroups.h). */
+void sl_pod_settled(void *context, const struct sl_watched_cgroup *watched, const char *why);
+/* What could not be given on pods' cgroups is tried once more. */
+void sl_pods_try_again(struct sl_pods *pods);
 /* A record: judged, refused, ended. more: added to it; a reference that is taken; may be NULL. */
 void sl_pod_tell(struct sl_daemon *daemon, const struct sl_pod *pod, const char *change, json_t *more);
 /* May pods of the namespace say by annotation what takes the place of policies that select them?

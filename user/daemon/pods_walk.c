@@ -178,7 +178,7 @@ static void end(void *context)
 }
 
 const struct sl_cgroups_pods sl_pods_hooks = {
-	.leads = leads, .saw = saw, .begin = begin, .end = end,
+	.leads = leads, .saw = saw, .begin = begin, .end = end, .settled = sl_pod_settled,
 };
 
 /* ---- its end ---- */
