@@ -9,6 +9,7 @@
  *   pods_walk.c   their cgroups, from the first walk that finds one to its target's end
  *   pods_source.c the runtime and the objects, opened and closed as the configuration says
  *   pod_policy.c  one pod: who it is, its policy, its end
+ *   pods_objects.c  the runtime's pods as objects
  *   pods_view.c   as status and metrics show them
  *   pods_since.c  how long they ran before they were judged
  *   pods_astray.c the kubelet makes their cgroups where none is looked for
