@@ -185,6 +185,7 @@ class Engine:
 class Docker(Engine):
     """dockerd, a service of the box's systemd."""
     image = ("empty",)
+    own = ("--stop-signal", "KILL")     # a `sleep` that is process 1 ends by no other
 
     def __init__(self, box, driver, *more):
         super().__init__(box)

@@ -402,8 +402,8 @@ void sl_veths_fold(const struct sl_daemon *d, json_t *warnings)
 		}
 	if (n)
 		json_array_append_new(
-			warnings, json_sprintf("%zu veths of pods are not guarded inside: a pod "
-					       "with CAP_NET_ADMIN can "
+			warnings, json_sprintf("%zu veths of pods or containers are not guarded inside: "
+					       "with CAP_NET_ADMIN one can "
 					       "send past its veth's policy, not past its cgroup's "
 					       "(docs/kubernetes.md)",
 					       n));
