@@ -2,6 +2,7 @@
 """sluice-oci-hook under runc and podman: a container's policy before its first instruction."""
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -122,6 +123,23 @@ def test_daemon_down_both_modes(host):
     assert host.arrived() == [0, 0, 0]
     done = host.run_container("agent-1", *host.hook, "--fail-open")
     assert said(done) == ALL and host.arrived() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("mode", [(), ("--fail-open",)])
+def test_daemon_that_restarts_is_waited_for(host, mode):
+    """A fifth of the time; then what holds where none is there."""
+    path = host.bundle("agent-1", (*host.hook, "--timeout", "60", *mode))
+    with subprocess.Popen([*host.inside, "runc", "--root", host.folder / "runc", "run", "--bundle", path, "agent-1"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as child:
+        assert until((cgroup_of(host) / "agent-1").exists)
+        assert not until(lambda: child.poll() is not None, 0.5)
+        host.start_daemon()
+        assert child.stdout.read().split() == SOME and child.wait(60) == 0
+    assert host.arrived() == [0, 2, 0]
+
+
+def cgroup_of(host):
+    return pathlib.Path(cgroup2()) / host.group
 
 
 def test_daemon_that_stands_still_is_waited_for_a_bounded_time(host):

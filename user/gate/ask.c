@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ask.h"
@@ -91,7 +92,7 @@ static json_t *exchange(int fd, const json_t *request)
 	return answer;
 }
 
-json_t *sl_gate_ask(struct sl_gate *gate, const json_t *request)
+static json_t *ask_once(struct sl_gate *gate, const json_t *request)
 {
 	int fd = dial(gate);
 	json_t *answer;
@@ -102,5 +103,17 @@ json_t *sl_gate_ask(struct sl_gate *gate, const json_t *request)
 	close(fd);
 	if (!answer)
 		sl_gate_wrong(gate, "sluiced at %s ended without an answer", gate->socket);
+	return answer;
+}
+
+json_t *sl_gate_ask(struct sl_gate *gate, const json_t *request)
+{
+	const struct timespec nap = {.tv_nsec = 50000000};
+	json_t *answer = ask_once(gate, request);
+
+	for (unsigned waited = 0; !answer && waited < gate->patience_ms; waited += 50) {
+		nanosleep(&nap, NULL);
+		answer = ask_once(gate, request);
+	}
 	return answer;
 }

@@ -12,8 +12,9 @@
 #define SL_GATE_SECONDS_MAX 300
 
 struct sl_gate {
-	const char *socket; /* path */
-	char why[512];	    /* of what went wrong */
+	const char *socket;   /* path */
+	unsigned patience_ms; /* how long one that is not there is asked again: it may be restarting */
+	char why[512];	      /* of what went wrong */
 };
 
 /* -1, with the reason. */

@@ -203,6 +203,7 @@ static int run(struct hook *hook, unsigned seconds)
 	char *cgroup;
 
 	bound(hook, seconds);
+	hook->gate.patience_ms = seconds * 1000 / 5;
 	if (!read_state(hook)) {
 		cgroup = find_cgroup(hook);
 		err = cgroup ? ask(hook, cgroup) : -1;
