@@ -19,7 +19,8 @@
 #include "http/body.h"
 
 #define WAIT_MS 3000ull
-/* The older version: the end of the connection is the end of the answer, and it comes in one piece. */
+/* The older version: the end of the connection is the end of the answer, and it comes in one piece.
+ */
 #define ASK "GET /containers/json HTTP/1.0\r\nHost: engine\r\n\r\n"
 
 static const char *const usual[] = {SL_ENGINE_DOCKER, SL_ENGINE_PODMAN};
@@ -99,7 +100,8 @@ static int ask(const char *path, size_t *n)
 
 /* ---- all of them ---- */
 
-static void add(struct sl_finding *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(struct sl_finding *out, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 static void add(struct sl_finding *out, const char *format, ...)
 {

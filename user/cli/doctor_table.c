@@ -186,7 +186,8 @@ const struct sl_feature sl_features[] = {
 	 "these are refused; root's `sluice run` has them",
 	 "make install, or: setcap " SL_MOUNTS_CAPABILITIES " .../libexec/sluice-mounts",
 	 sl_try_run_names, 0, 0},
-	{"container engines", false, "labels of podman's containers, and containers below another data root",
+	{"container engines", false,
+	 "labels of podman's containers, and containers below another data root",
 	 "sluiced knows containers by their runtimes' files alone",
 	 "start the engine (systemctl enable --now podman.socket), or list its socket: `sockets` of "
 	 "`runtimes` in sluiced.yaml (docs/containers.md)",

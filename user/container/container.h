@@ -44,7 +44,7 @@ int sl_container_make(const char *id, const char *name, const json_t *labels,
 		      struct sl_container *out);
 void sl_container_free(struct sl_container *container);
 
-/* Where Docker says what the container is called; owned. NULL: it has no such container, or no memory. */
+/* Where Docker says what the container is called; owned. NULL: it has no such one, or no memory. */
 char *sl_container_docker_file(const char *root, const char *id);
 
 /* A file of JSON; a new reference, NULL: none that can be read. */

@@ -90,7 +90,8 @@ static bool is_own(const char *cgroup, const char *own)
 {
 	if (!own || !*own)
 		return false;
-	return own[0] == '/' ? ends_in(cgroup, strlen(cgroup), own, strlen(own)) : is_scope_of(cgroup, own);
+	return own[0] == '/' ? ends_in(cgroup, strlen(cgroup), own, strlen(own))
+			     : is_scope_of(cgroup, own);
 }
 
 /* The spec of a bundle has the annotations. -ENOENT: no bundle is there. */

@@ -63,8 +63,8 @@ static void look_by(struct sl_cgroups *c, __u64 at)
 		c->early_at_ns = at;
 }
 
-/* A cgroup that is found as it is made may have no process yet, or its runtime's, which has no uid map and no
- * routes; the others that wait, which may wait for long, do not hold it up. */
+/* A cgroup that is found as it is made may have no process yet, or its runtime's, which has no uid
+ * map and no routes; the others that wait, which may wait for long, do not hold it up. */
 static void retry_soon(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 {
 	__u64 now = sl_now_ns();

@@ -46,9 +46,9 @@ static bool is_of_container(const struct sl_cgroups *c, const char *path)
 	return false;
 }
 
-/* Who made what is in that directory? A user's own subtree, which systemd delegates, may hold what has a
- * container's name. The container's own cgroup says nothing: runtimes give it to the container's root,
- * where that one has a user namespace (dockerd --userns-remap). */
+/* Who made what is in that directory? A user's own subtree, which systemd delegates, may hold what
+ * has a container's name. The container's own cgroup says nothing: runtimes give it to the
+ * container's root, where that one has a user namespace (dockerd --userns-remap). */
 static bool is_roots(const struct stat *above)
 {
 	return !above->st_uid && !(above->st_mode & (S_IWGRP | S_IWOTH));

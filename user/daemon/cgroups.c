@@ -267,8 +267,10 @@ void sl_cgroups_on_change(struct sl_cgroups *c)
 
 static void look_at_early(struct sl_cgroups *c)
 {
+	__u64 now = sl_now_ns();
+
 	for (size_t i = 0; i < c->n; i++)
-		c->list[i].renew |= c->list[i].early_since_ns || sl_cgroup_is_soon(&c->list[i], sl_now_ns());
+		c->list[i].renew |= c->list[i].early_since_ns || sl_cgroup_is_soon(&c->list[i], now);
 }
 
 static bool has_forwarder(struct sl_cgroups *c, const struct sl_forwarder *f)

@@ -185,8 +185,8 @@ size_t sl_engines_missed(const struct sl_daemon *d)
 	for (size_t i = 0; i < d->engines.n; i++) {
 		const struct sl_engine_list *list = sl_engine_list(d->engines.list[i]);
 
-		if (sl_engine_error(d->engines.list[i])) /* what it said is old: they may have ended */
-			continue;
+		if (sl_engine_error(d->engines.list[i]))
+			continue; /* what it said is old: they may have ended */
 		for (size_t k = 0; list && k < list->n; k++)
 			n += is_missed(d, &list->list[k]);
 	}
@@ -218,8 +218,10 @@ json_t *sl_engines_json(const struct sl_daemon *d, json_t *warnings)
 	}
 	if (missed)
 		json_array_append_new(
-			warnings, json_sprintf("containers that run, as their engine says, that a target matches and "
-					       "whose cgroups are not found: %zu; they have what is above them: "
-					       "write a default there (docs/containers.md)", missed));
+			warnings, json_sprintf("containers that run, as their engine says, that a "
+					       "target matches and whose cgroups are not found: "
+					       "%zu; they have what is above them: write a default "
+					       "there (docs/containers.md)",
+					       missed));
 	return all;
 }

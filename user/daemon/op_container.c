@@ -123,12 +123,13 @@ static int open_cgroup(const struct sl_daemon *d, const char *name, struct sl_cg
 {
 	char path[PATH_MAX];
 
-	if (*name == '/' && snprintf(path, sizeof(path), "%s%s", d->cgroups.mount, name) < (int)sizeof(path) &&
-	    access(path, F_OK) && access(name, F_OK))
+	int n = snprintf(path, sizeof(path), "%s%s", d->cgroups.mount, name);
+
+	if (*name == '/' && n < (int)sizeof(path) && access(path, F_OK) && access(name, F_OK))
 		return sl_error(diag, NULL,
-				"cgroup '%.160s': sluiced sees none of that name; does the runtime run in a "
-				"container, with cgroups of its own? What it starts is judged as that container "
-				"is, and needs no hook there",
+				"cgroup '%.160s': sluiced sees none of that name; does the runtime "
+				"run in a container, with cgroups of its own? What it starts is "
+				"judged as that container is, and needs no hook there",
 				name);
 	return sl_cgroup_open_target(name, out, diag);
 }

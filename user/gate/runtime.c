@@ -94,7 +94,8 @@ static const char *value_of(char **at, const char *name)
 /* The command: the first word that is no option, and no option's value (runc's global ones). */
 static char **find_command(char **words, const char **log)
 {
-	static const char *const valued[] = {"--log", "--log-format", "--root", "--criu", "--rootless", NULL};
+	static const char *const valued[] = {"--log",  "--log-format", "--root",
+					     "--criu", "--rootless",   NULL};
 	const char *found;
 
 	for (; *words && **words == '-'; words++) {
@@ -179,7 +180,8 @@ static int add_hook(struct call *c, const char *bundle, const char *log)
 	int err;
 
 	if (find_hook(c))
-		return wrong(log, c->hook, "it is not there: `make install` puts it beside sluice-oci-runtime");
+		return wrong(log, c->hook,
+			     "it is not there: `make install` puts it beside sluice-oci-runtime");
 	if (asprintf(&path, "%s/config.json", bundle) < 0)
 		return wrong(log, bundle, strerror(ENOMEM));
 	hook = json_pack("{s:s, s:O}", "path", c->hook, "args", c->args);
