@@ -39,7 +39,7 @@ struct sl_flow {
 	__u8 has_ports;
 	__u8 hook;		/* enum sl_hook */
 	__u8 from_a;		/* the source is endpoint a of the flow's key */
-	__u8 local;		/* a packet on the loopback device */
+	__u8 local;		/* SL_LOCAL_: a packet that the namespace itself sent in */
 	__u8 raw;		/* a packet of a raw socket: its source may be forged */
 	__u8 fragment;		/* SL_FRAGMENT_ */
 	__u8 take_fragments;	/* for the parser: `fragments: first-decides` */
@@ -80,6 +80,8 @@ enum { SL_FRAGMENT_NONE, SL_FRAGMENT_FIRST, SL_FRAGMENT_LATER };
 /* What a place among the flows stands for: a flow; a first fragment that passed; a
  * question that is outstanding. */
 enum { SL_PLACE_FLOW, SL_PLACE_FRAGMENT, SL_PLACE_QUESTION };
+/* On the loopback device; or the copy of what went to a group, which comes in on the group's. */
+enum { SL_LOCAL_DEVICE = 1, SL_LOCAL_COPY = 2 };
 /* By the opener's packet, which it shows then, or by the other side's. */
 enum { SL_AGAIN_OPENER = 1, SL_AGAIN_OTHER = 2 };
 enum { SL_ICMP_QUERY = 1, SL_ICMP_ANSWER = 2, SL_ICMP_ERROR = 3 };

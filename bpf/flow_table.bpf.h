@@ -164,6 +164,9 @@ static __always_inline struct sl_flow_entry *sl_bucket_match(struct sl_flow_buck
  *    of an outbound flow only its opener, into it only its answers. Two
  *    processes of one target meet on the loopback device, where both ends pass
  *    both hooks; not if the opener was a raw socket, whose source may be forged.
+ *  - What the namespace itself sent in is answered on the loopback device alone. Its source may
+ *    be anybody's (IPV6_FREEBIND wants no privilege); what goes to one of the namespace's
+ *    own addresses goes there, and nothing that leaves does.
  *  - A query comes only from its opener, with the type and code that were
  *    judged, and an answer goes only to it (where both ends are one, neither
  *    can be told).
@@ -177,7 +180,10 @@ static __always_inline bool sl_speaks_for(const struct sl_flow_entry *e, const s
 	bool self = e->key.a_high == e->key.b_high && e->key.a_low == e->key.b_low &&
 		    e->key.a_port == e->key.b_port;
 
-	if (opener != opened_here && !self && (!f->local || (flags & SL_FLOW_RAW)))
+	if (opener != opened_here && !self &&
+	    (!(f->local & SL_LOCAL_DEVICE) || (flags & SL_FLOW_RAW)))
+		return false;
+	if (flags / SL_FLOW_LOCAL & sl_is_zero(f->local))
 		return false;
 	if (f->icmp_query == SL_ICMP_QUERY)
 		return (opener || self) && f->key == e->open_key;

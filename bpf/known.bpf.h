@@ -149,7 +149,7 @@ static __always_inline bool sl_plain_socket(struct __sk_buff *skb, struct sl_flo
 	struct bpf_sock *sk = skb->sk;
 	struct sl_socket *note;
 
-	f->local = skb->ifindex == SL_LOOPBACK_IFINDEX;
+	f->local = sl_local_of(skb);
 	f->netns = noted->flags = noted->uid = none;
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
 	if (!sk)

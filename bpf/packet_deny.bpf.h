@@ -68,6 +68,15 @@ static __always_inline bool sl_is_reported(struct sl_socket *note, const struct 
 
 #define SL_LOOPBACK_IFINDEX 1	/* in every network namespace (LOOPBACK_IFINDEX) */
 
+#define SL_PACKET_LOOPBACK 5	/* linux/if_packet.h, by dev_loopback_xmit */
+
+/* No branches: the verifier would walk all that follows for each answer. */
+static __always_inline __u8 sl_local_of(const struct __sk_buff *skb)
+{
+	return sl_is_zero(skb->ifindex ^ SL_LOOPBACK_IFINDEX) * SL_LOCAL_DEVICE |
+	       sl_is_zero(skb->pkt_type ^ SL_PACKET_LOOPBACK) * SL_LOCAL_COPY;
+}
+
 /* What the packet says of itself beyond its headers. Addresses mean something
  * only within a network namespace, and a command may make its own: a flow there
  * is none of the target's namespace. */
@@ -76,7 +85,7 @@ static __always_inline void sl_packet_origin(struct __sk_buff *skb, struct sl_fl
 	struct bpf_sock *sk = skb->sk;
 	struct sl_socket *note;
 
-	f->local = skb->ifindex == SL_LOOPBACK_IFINDEX;
+	f->local = sl_local_of(skb);
 	if (!sk)
 		return;
 	sk = bpf_sk_fullsock(sk);

@@ -116,6 +116,7 @@ __noinline int sl_find_quoted(struct __sk_buff *skb, const struct sl_flow *error
 		return SL_NO_PLACE;
 	quoted.netns = error->netns;
 	quoted.inbound = !error->inbound;
+	quoted.local = error->local;
 	quoted.end = error->end;
 	if (sl_parse_ip(skb, error->at + 8, &quoted, SL_PARSE_QUOTE) != SL_PARSED ||
 	    quoted.extended || quoted.icmp_query == SL_ICMP_ERROR ||

@@ -165,6 +165,7 @@ static __always_inline void sl_flow_write(struct sl_flow_bucket *b, __u32 way, _
 	e->isn = f->isn;
 	e->flags = SL_FLOW_USED | sl_sni_flags(f, a) | (f->from_a & 1) * SL_FLOW_FROM_A |
 		   (f->inbound & 1) * SL_FLOW_INBOUND | (f->raw & 1) * SL_FLOW_RAW |
+		   (f->inbound & (f->local | f->local >> 1) & 1) * SL_FLOW_LOCAL |
 		   (s->has_uid & 1) * SL_FLOW_HAS_UID | (a->deny & 1) * SL_FLOW_AUDITED |
 		   (f->tcp_flags & SL_TCP_FIN) * (SL_FLOW_FIN_B >> (f->from_a & 1));
 	WRITE_ONCE(b->tags[way], tag);

@@ -174,6 +174,7 @@ enum sl_flow_flags {
 	SL_FLOW_LOGGED = 1 << 15,	/* its opening was an event: so is its end */
 	SL_FLOW_TOLD = 1 << 16,		/* its end was; what it carries since is told again */
 	SL_FLOW_ITSELF = 1 << 17,	/* its resolver is the target: what that says teaches nothing */
+	SL_FLOW_LOCAL = 1 << 18,	/* admitted, and sent in by the namespace itself: so are its answers */
 };
 
 struct sl_flow_entry {

@@ -13,7 +13,10 @@ import subprocess
 import sys
 import time
 
-MPTCP, UDPLITE, ICMPV6, HDRINCL6, IPV6_FREEBIND = 262, 136, 58, 36, 78
+MPTCP, UDPLITE, ICMPV6, HDRINCL6, IP_PKTINFO = 262, 136, 58, 36, 8
+# to bind an address that is not the namespace's; the second wants CAP_NET_RAW
+ANY_ADDRESS = {("freebind", 4): (0, 15), ("freebind", 6): (41, 78),
+               ("transparent", 4): (0, 19), ("transparent", 6): (41, 75)}
 held = {}       # sockets that outlive one action, by name
 
 
@@ -39,13 +42,18 @@ def call(at, function, *arguments):
 def new(r, fam, kind, protocol=0):
     s = call("socket", socket.socket, fam, kind, protocol)
     s.settimeout(r.get("timeout", 2.0))
-    if r.get("freebind"):
-        s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    own_any_address(s, r)
     if "bind" in r:
         call("bind", s.bind, tuple(r["bind"]))
     if "hold" in r:
         held[r["hold"]] = s
     return s
+
+
+def own_any_address(s, r):
+    for (name, version), option in ANY_ADDRESS.items():
+        if r.get(name) and version == (6 if s.family == socket.AF_INET6 else 4):
+            call("setsockopt", s.setsockopt, *option, 1)
 
 
 def answer(s, r):
@@ -82,6 +90,16 @@ def udp(r, protocol=0, fam=None):
     return answer(s, r)
 
 
+def udp_from(r):
+    """A datagram whose source its ancillary data names; of a held socket, if one is to be used."""
+    s = held[r["use"]] if "use" in r else new(r, family(r["to"]), socket.SOCK_DGRAM)
+    own_any_address(s, r)
+    source = socket.inet_pton(s.family, r["from"])
+    said = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source + bytes(4)) if ":" in r["to"] else \
+        (socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + source + bytes(4))
+    call("sendmsg", s.sendmsg, [payload(r)], [said], 0, (r["to"], r["port"]))
+
+
 def udp_connected(r, protocol=0):
     s = new(r, family(r["to"]), socket.SOCK_DGRAM, protocol)
     call("connect", s.connect, (r["to"], r["port"]))
@@ -114,9 +132,11 @@ def udp_unspec(r):
 
 def join_group(r):
     """IP_ADD_MEMBERSHIP: the kernel itself then reports the group on the wire."""
-    s = new(r, socket.AF_INET, socket.SOCK_DGRAM)
-    call("setsockopt", s.setsockopt, socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
-         socket.inet_aton(r["to"]) + socket.inet_aton("0.0.0.0"))
+    s = new(r, family(r["to"]), socket.SOCK_DGRAM)
+    group = socket.inet_pton(s.family, r["to"]) + bytes(4)      # on the device of the route there
+    level, option = (socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP) if ":" in r["to"] else \
+        (socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP)
+    call("setsockopt", s.setsockopt, level, option, group)
     held["group"] = s
 
 
@@ -421,8 +441,8 @@ KINDS = {
                          (line.split(":", 1) for line in open("/proc/self/status",
                                                               encoding="ascii"))},
     "cgroup": lambda _: open("/proc/self/cgroup", encoding="ascii").read(),
-    **{f.__name__: f for f in (udp_connected, udp_elsewhere, udp_unspec, join_group, udp4_on_udp6,
-                               ping, raw_icmp, hdrincl, raw_packet, clone_into, background, joined,
+    **{f.__name__: f for f in (udp_from, udp_connected, udp_elsewhere, udp_unspec, join_group,
+                               udp4_on_udp6, ping, raw_icmp, hdrincl, raw_packet, clone_into, background, joined,
                                source_route, make_socket, packet_socket, io_uring, listen, accept,
                                open_socket, use, give, take, become, own_users, chown, write, command,
                                forked, descriptors, flood, offer, close)},

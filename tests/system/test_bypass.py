@@ -9,7 +9,6 @@ import struct
 import pytest
 
 from lab import ECHO, PEER4, PEER6, WORKLOAD4, WORKLOAD6, matching, total, until
-from sluicedlab import checksum
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -281,44 +280,6 @@ def test_af_packet_is_open_with_privileges_and_says_so(lab, outside):
     done = agent.close()
     assert len(lab.wire.contains(mark)) == 1 and not done.events
     assert "open: --keep-privileges" in done.err and "packet and vsock sockets" in done.err
-
-
-@pytest.mark.parametrize("inbound", ["allow", "replies"])
-def test_an_admission_that_the_workload_forges_itself(lab, inbound):
-    """On lo, by a packet socket in the name of who is outside: an answer leaves where anything may
-    come in, and only there. Open and documented; the test fails on the day that a hook stops it."""
-    to = lab.fresh()
-    agent = lab.sluice(f"{ONLY_PROBE}inbound: {inbound}\n", KEEP)
-    denied = agent.do("udp", to=to, port=ECHO, bind=[WORKLOAD4, 4711], no_reply=True)
-    assert denied["errno"] and not lab.wire.seen(to)
-    agent.do("listen", type="udp", to=WORKLOAD4, port=4712, hold="s")
-    udp = struct.pack("!HHHH", ECHO, 4712, 12, 0) + b"mine"
-    head = struct.pack("!BBHIBBH", 0x45, 0, 20 + len(udp), 0, 64, 17, 0) + \
-        socket.inet_aton(to) + socket.inet_aton(WORKLOAD4)
-    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-    agent.do("packet_socket", device="lo", frame=(bytes(12) + b"\x08\x00" + head + udp).hex())
-    answered = agent.do("accept", use="s")
-    agent.close()
-    assert (answered["reply"] == "mine") == bool(lab.wire.seen(to)) == (inbound == "allow"), answered
-    assert "in anybody's name" in (ROOT / "docs/SECURITY.md").read_text()
-
-
-@pytest.mark.parametrize("inbound, targets", [("allow", 2), ("allow", 1), ("replies", 2)])
-def test_an_admission_that_another_target_forges(lab, inbound, targets):
-    """IPV6_FREEBIND wants no privilege: a datagram in anybody's name, to another target where anything may
-    come in, whose answer leaves. Not from one target to itself, nor where only replies come in. Open and
-    documented; the test fails on the day that a hook stops it."""
-    to, text = lab.fresh(True), policy(PROBE, f'allow: "{WORKLOAD6}"', inbound=inbound)
-    gets = lab.sluice(text, "--user", "nobody")
-    assert gets.do("udp", to=to, port=ECHO, no_reply=True)["errno"] and not lab.wire.seen(to)
-    sends = lab.sluice(text, "--user", "nobody") if targets == 2 else gets
-    gets.do("listen", type="udp", to=WORKLOAD6, port=4712, hold="s")
-    assert not sends.do("udp", to=WORKLOAD6, port=4712, bind=[to, 4711], freebind=True, no_reply=True)["errno"]
-    answered = gets.do("accept", use="s")
-    for agent in {gets, sends}:
-        agent.close()
-    assert (answered["reply"] == "hello") == bool(lab.wire.seen(to)) == (inbound == "allow" and targets == 2), answered
-    assert "IPV6_FREEBIND" in (ROOT / "docs/SECURITY.md").read_text()
 
 
 def test_joining_a_group_is_open_and_documented(lab):
