@@ -26,6 +26,7 @@
 #include "dhcp.bpf.h"
 #include "nd.bpf.h"
 #include "router.bpf.h"
+#include "routed.bpf.h"
 #include "refuse.bpf.h"
 #include "known.bpf.h"
 #include "device_of.bpf.h"

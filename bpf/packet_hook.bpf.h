@@ -182,13 +182,23 @@ static __always_inline void sl_flow_pass(struct sl_packet *p, struct sl_flow_ent
 #endif
 }
 
-/* The verdict: of the static rules, and of what the target has learned. */
-static __always_inline void sl_decide(struct sl_packet *p)
+#if SL_ON_DEVICE
+/* Where the host's routes say who has which address: is the source one of the workload's?
+ * routed.bpf.h. */
+int sl_source_is_routed(struct __sk_buff *skb, const struct sl_packet *p);
+#endif
+
+/* The verdict: of the static rules, of what the target has learned, and of the way back. */
+static __always_inline void sl_decide(struct __sk_buff *skb, struct sl_packet *p)
 {
 	sl_verdict(&p->flow, &p->subject, &p->answer);
 #if SL_NAMES
 	if (p->answer.flags & SL_F_NAMES)
 		sl_names_verdict(&p->flow, &p->subject, &p->answer);
+#endif
+#if SL_ON_DEVICE
+	if (!p->answer.deny && !p->flow.inbound && !sl_source_is_routed(skb, p))
+		sl_deny_because(p, SL_REASON_ADDRESS_BINDING);
 #endif
 }
 
@@ -246,7 +256,7 @@ __noinline int sl_sni_admit(struct __sk_buff *skb, struct sl_packet *p)
 static __always_inline int sl_judge_new(struct __sk_buff *skb, struct sl_packet *p, __u64 now)
 {
 	sl_subject_stamp(&p->subject, sl_packet_note(skb, 0));
-	sl_decide(p);
+	sl_decide(skb, p);
 	if (sl_is_stray_copy(p))
 		return SL_REFUSE;
 	if (!p->answer.deny && !sl_opens(&p->flow))
@@ -273,7 +283,7 @@ static __always_inline int sl_judge_again(struct __sk_buff *skb, struct sl_packe
 	bool refused;
 
 	sl_opener(e, p);
-	sl_decide(p);
+	sl_decide(skb, p);
 	sl_flow_judged(place, &p->flow, &p->subject, &p->answer);
 	refused = p->answer.deny && sl_deny_packet(skb, p) != SL_PASS;
 	if (!refused) {

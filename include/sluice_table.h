@@ -174,6 +174,10 @@ enum sl_binding_word {
 #define SL_B_HAS_ADDRESSES (1ull << 49)
 #define SL_B_LEASE (1ull << 50)		/* and what DHCP leased to it */
 #define SL_B_NETWORK (1ull << 51)	/* where DHCP's servers are is known */
+/* Per family: a source must be one that the host's routes lead back to by the interface of this
+ * index, which stands in the MAC's place (bpf/routed.bpf.h) */
+#define SL_B_ROUTED4 (1ull << 52)
+#define SL_B_ROUTED6 (1ull << 53)
 #define SL_B_LEASING_SHIFT 56		/* above: chunks of what may be leased, 0 to 8 */
 #define SL_B_MAC_MASK 0xffffffffffffull
 #define SL_BINDING_V4_MAX 16

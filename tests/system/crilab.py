@@ -202,10 +202,10 @@ class Pod:
 
 
 class Node(OciHost):
-    """containerd with CRI and a bridge, and with chained sluice-cni behind it; cgroups of pods below
-    /GROUP/kubepods."""
+    """containerd with CRI and a bridge (ptp: routes to each veth), and with chained sluice-cni behind
+    it; cgroups of pods below /GROUP/kubepods."""
 
-    def __init__(self, name, folder, chained=False):
+    def __init__(self, name, folder, chained=False, ptp=False):
         super().__init__(name, folder)
         self.pods = []
         self.base = base = pathlib.Path(tempfile.mkdtemp(prefix="sl-k"))
@@ -214,6 +214,8 @@ class Node(OciHost):
         (base / "cni").mkdir()
         cni = json.loads(json.dumps(CNI))
         cni["plugins"][0]["ipam"]["dataDir"] = str(base / "ipam")
+        if ptp:
+            cni["plugins"][0] = {"type": "ptp", "ipam": cni["plugins"][0]["ipam"]}
         if chained:
             cni["plugins"].append({"type": "sluice-cni", "socket": self.socket, "timeout": 20})
         (base / "bin").mkdir()

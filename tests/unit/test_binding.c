@@ -121,6 +121,25 @@ static void test_same(void **state)
 	assert_true(sl_binding_same(&a, &b));
 }
 
+/* Only what the host knows a network of; a link-local one says nothing. */
+static void test_routed(void **state)
+{
+	static struct sl_cidr net[] = {{{10, 9}, 4, 16}, {{0xfe, 0x80}, 6, 64}, {{0x20, 1}, 6, 64}};
+	struct sl_environment env = {.subnet = net, .n_subnet = 2, .upper = 7};
+	struct sl_binding_spec made = {.routed = true}, free = {};
+	struct sl_binding b = sl_binding_complete(&made);
+
+	sl_binding_network(&b, &env);
+	assert_true(b.routed4 && !b.routed6 && b.upper == 7);
+	env.n_subnet = 3;
+	b = sl_binding_complete(&made);
+	sl_binding_network(&b, &env);
+	assert_true(b.routed4 && b.routed6);
+	b = sl_binding_complete(&free);
+	sl_binding_network(&b, &env);
+	assert_false(b.routed4 || b.routed6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +147,7 @@ int main(void)
 		cmocka_unit_test(test_nobodys),
 		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_routed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,6 +135,29 @@ static void a_mac_is_a_number_with_the_first_byte_highest(void **state)
 	done(&f);
 }
 
+static void the_interface_of_the_routes_stands_in_the_macs_place(void **state)
+{
+	struct sl_binding binding = {.routed6 = true, .upper = 0x12345};
+	struct fixture f;
+	const __u64 *w;
+	size_t n;
+
+	compile_binding(&f, &binding);
+	w = chunks(&f, &n);
+	assert_true(w[SL_B_MAC] == (SL_B_ROUTED6 | 0x12345));
+	done(&f);
+	binding.routed6 = false;
+	compile_binding(&f, &binding);
+	w = chunks(&f, &n);
+	assert_true(w[SL_B_MAC] == 0);
+	done(&f);
+	binding = (struct sl_binding){.has_mac = true, .mac = {2}, .routed4 = true, .upper = 7};
+	compile_binding(&f, &binding);
+	w = chunks(&f, &n);
+	assert_true(w[SL_B_MAC] == (SL_B_HAS_MAC | 2ull << 40));
+	done(&f);
+}
+
 static struct sl_cidr prefix(const char *text)
 {
 	struct sl_cidr cidr;
@@ -392,6 +415,7 @@ int main(void)
 		cmocka_unit_test(no_binding_no_section),
 		cmocka_unit_test(an_empty_binding_matches_nothing),
 		cmocka_unit_test(a_mac_is_a_number_with_the_first_byte_highest),
+		cmocka_unit_test(the_interface_of_the_routes_stands_in_the_macs_place),
 		cmocka_unit_test(what_dhcp_may_say_stands_behind_the_binding),
 		cmocka_unit_test(vlans_stand_beside_each_other),
 		cmocka_unit_test(prefixes_bind_what_is_in_them),

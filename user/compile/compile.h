@@ -53,6 +53,9 @@ struct sl_binding {
 	__u8 mac[6];
 	bool has_addresses;		/* only these, and, if lease, what DHCP gave */
 	bool lease;
+	/* A source must be one that the host's routes lead back to by `upper`; without a MAC alone. */
+	bool routed4, routed6;
+	__u32 upper;			/* ifindex: the device's bridge, or itself */
 	const struct sl_cidr *addresses; /* prefixes, either family */
 	size_t n_addresses;
 	__u16 vlans[4];

@@ -50,6 +50,8 @@ static __u64 binding_head(const struct sl_binding *b)
 
 	for (i = 0; i < sizeof(b->mac) && b->has_mac; i++)
 		head = head << 8 | b->mac[i];
+	if (!b->has_mac && (b->routed4 || b->routed6))
+		head = b->upper | (b->routed4 ? SL_B_ROUTED4 : 0) | (b->routed6 ? SL_B_ROUTED6 : 0);
 	return head | (b->has_mac ? SL_B_HAS_MAC : 0) |
 	       (b->has_addresses ? SL_B_HAS_ADDRESSES : 0) | (b->lease ? SL_B_LEASE : 0);
 }

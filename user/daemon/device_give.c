@@ -43,8 +43,11 @@ static __u64 meaning_of(const struct sl_policy *resolved, const struct sl_attach
 		fprintf(out, " %s", sl_cidr_format(&b->addresses[i], buf));
 	for (i = 0; i < b->n_vlans; i++)
 		fprintf(out, " %u", b->vlans[i]);
-	if (b->lease) {
+	if (b->routed)
+		fprintf(out, " %u", env->upper);
+	if (b->lease || b->routed)
 		print_prefixes(env->subnet, env->n_subnet, out);
+	if (b->lease) {
 		print_prefixes(env->host, env->n_host, out);
 		print_prefixes(env->gateway, env->n_gateway, out);
 	}

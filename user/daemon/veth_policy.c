@@ -144,6 +144,7 @@ static int load(struct sl_target_group *group, const struct sl_watched_cgroup *w
 {
 	const struct sl_given *source = &w->group->given;
 	const struct sl_attach_options options = {.managed = true,
+						  .binding.routed = true,
 						  .enforce = source->attach.enforce,
 						  .trust_clock = source->attach.trust_clock};
 	struct sl_policy *policy = NULL;

@@ -204,7 +204,7 @@ int sl_environment_read_device(unsigned ifindex, const char *resolv_conf,
 {
 	struct sl_net_view view = {0};
 	struct sets sets = {0};
-	unsigned upper;
+	unsigned upper = 0;
 	int err;
 
 	err = read_attached(ifindex, &view, &upper);
@@ -216,8 +216,10 @@ int sl_environment_read_device(unsigned ifindex, const char *resolv_conf,
 		err = take_resolvers(resolv_conf, &sets);
 	sl_net_view_free(&view);
 	err = finish(&sets, err, env);
-	if (!err)
+	if (!err) {
 		env->of_device = true;
+		env->upper = upper;
+	}
 	return err;
 }
 

@@ -40,6 +40,7 @@ struct sl_environment {
 	size_t n_search;
 	enum sl_conf conf;	/* whose resolv.conf: resolvers and search */
 	bool host_root;		/* the process that was looked at has the root directory of the caller or of process 1 */
+	unsigned upper;		/* of a device: the interface that has the host's addresses on its network */
 	bool of_device;		/* then errors about what is empty speak of it */
 	int err;		/* -errno: it could not be read, and who needs it is told */
 };

@@ -154,6 +154,7 @@ bool sl_binding_of_table(const struct sl_table *table, struct sl_binding_spec *o
 		spec.mac[i] = (__u8)(w[SL_B_MAC] >> (40 - 8 * i));
 	spec.has_addresses = w[SL_B_MAC] & SL_B_HAS_ADDRESSES;
 	spec.lease = w[SL_B_MAC] & SL_B_LEASE;
+	spec.routed = w[SL_B_MAC] & (SL_B_ROUTED4 | SL_B_ROUTED6);
 	for (vlans = w[SL_B_VLANS], i = 0; i < 4; i++, vlans >>= 16)
 		if ((vlans & 0xffff) != SL_VID_NONE)
 			spec.vlans[spec.n_vlans++] = (__u16)vlans;

@@ -42,15 +42,30 @@ struct sl_binding sl_binding_complete(struct sl_binding_spec *spec)
 
 	add_link_local(spec);
 	b = (struct sl_binding){.has_mac = spec->has_mac, .has_addresses = spec->has_addresses,
-				.lease = spec->lease, .addresses = spec->addresses,
+				.lease = spec->lease, .routed4 = spec->routed,
+				.routed6 = spec->routed, .addresses = spec->addresses,
 				.n_addresses = spec->n_addresses, .n_vlans = spec->n_vlans};
 	memcpy(b.mac, spec->mac, sizeof(b.mac));
 	memcpy(b.vlans, spec->vlans, sizeof(b.vlans));
 	return b;
 }
 
+/* Every interface has link-local ones. */
+static bool has_network(const struct sl_environment *env, __u8 family)
+{
+	static const struct sl_cidr link_local = {.addr = {0xfe, 0x80}, .family = 6, .len = 10};
+
+	for (size_t i = 0; i < env->n_subnet; i++)
+		if (env->subnet[i].family == family && !sl_cidr_within(&env->subnet[i], &link_local))
+			return true;
+	return false;
+}
+
 void sl_binding_network(struct sl_binding *binding, const struct sl_environment *env)
 {
+	binding->upper = env->upper;
+	binding->routed4 &= has_network(env, 4);
+	binding->routed6 &= has_network(env, 6);
 	binding->networks = env->subnet;
 	binding->n_networks = env->n_subnet;
 	binding->taken[0] = env->host;
@@ -111,6 +126,8 @@ static int compile(const struct sl_policy *policy, const struct sl_environment *
 
 	if (net)
 		sl_binding_network(&binding, net);
+	else
+		binding.routed4 = binding.routed6 = false;
 	err = sl_compile(policy, &compile, out, diag);
 	if (!err && options->managed)
 		out->table.words[SL_H_FLAGS] |= SL_F_MANAGED;

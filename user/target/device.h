@@ -18,6 +18,8 @@ struct sl_binding_spec {
 	__u8 mac[6];
 	bool has_addresses;	/* only these, and, if lease, what DHCP gave */
 	bool lease;
+	bool routed;		/* those that the host's routes lead back to; not with a MAC. Of a
+				 * family of which no network is known there: any */
 	struct sl_cidr addresses[SL_BINDING_ADDRESSES_MAX];
 	size_t n_addresses;
 	__u16 vlans[4];
@@ -40,7 +42,7 @@ bool sl_mac_parse(const char *text, __u8 mac[6]);
  * from the MAC is added where there is IPv6. */
 struct sl_binding sl_binding_complete(struct sl_binding_spec *spec);
 
-/* What DHCP may say on that network; borrows from env. */
+/* What DHCP may say on that network, and which families are routed; borrows from env. */
 void sl_binding_network(struct sl_binding *binding, const struct sl_environment *env);
 
 /* `52:54:00:12:34:56`. Returns buf. */
