@@ -9,6 +9,7 @@
 static int load_policy(const char *path, const struct sl_resolve_options *options,
 		       bool keep_written, struct sl_loaded *loaded)
 {
+	struct sl_resolve_options with = options ? *options : (struct sl_resolve_options){};
 	bool is_stdin = !strcmp(path, "-");
 	struct sl_policy *written;
 	char *text;
@@ -25,10 +26,11 @@ static int load_policy(const char *path, const struct sl_resolve_options *option
 	if (err)
 		return err;
 	path = is_stdin ? NULL : path;
+	with.keep_room = true;
 	if (keep_written)
-		err = sl_resolve(written, path, options, &loaded->policy, &loaded->diag);
+		err = sl_resolve(written, path, &with, &loaded->policy, &loaded->diag);
 	else
-		err = sl_resolve_ours(written, path, options, &loaded->policy, &loaded->diag);
+		err = sl_resolve_ours(written, path, &with, &loaded->policy, &loaded->diag);
 	if (keep_written && !err)
 		loaded->written = written;
 	else

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK (64u << 10)
+#define BLOCK (16u << 10)
 #define ALIGN 8			/* no policy holds anything that wants more */
 
 /* The sanitizer shall see where each piece ends. */

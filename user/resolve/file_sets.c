@@ -78,7 +78,8 @@ static int read_set(struct sl_resolver *r, const struct sl_frame *frame, const s
 				   r->diag);
 	if (!err) {
 		r->set_bytes += len;
-		sl_heap_expect(len);
+		if (r->options->keep_room)
+			sl_heap_expect(len);
 		err = sl_set_parse(text, len, file, set, r->diag);
 	}
 	free(text);

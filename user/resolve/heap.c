@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Room for a large policy. Its parts are hundreds of thousands of small allocations, and to touch
- * each of their pages for the first time was a third of the work: in huge pages, where the kernel has
- * them for the asking (/sys/kernel/mm/transparent_hugepage/enabled), it is next to nothing.
+ * Room for a large policy, or set file. Its parts are hundreds of thousands of small allocations, and
+ * to touch each of their pages for the first time was a third of the work: in huge pages, where the kernel
+ * has them for the asking (/sys/kernel/mm/transparent_hugepage/enabled), it is next to nothing.
  */
 #include <limits.h>
 #include <malloc.h>

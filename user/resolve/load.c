@@ -8,6 +8,7 @@
 int sl_policy_load(const char *path, const struct sl_resolve_options *options,
 		   struct sl_policy **out, struct sl_diag *diag)
 {
+	struct sl_resolve_options with = options ? *options : (struct sl_resolve_options){};
 	bool is_stdin = !strcmp(path, "-");
 	const char *file = sl_diag_intern(diag, is_stdin ? "<stdin>" : path);
 	struct sl_policy *policy = NULL;
@@ -25,7 +26,8 @@ int sl_policy_load(const char *path, const struct sl_resolve_options *options,
 	free(text);
 	if (err)
 		return err;
-	err = sl_resolve_ours(policy, is_stdin ? NULL : path, options, out, diag);
+	with.keep_room = true;
+	err = sl_resolve_ours(policy, is_stdin ? NULL : path, &with, out, diag);
 	sl_policy_free(policy);
 	return err;
 }

@@ -102,6 +102,8 @@ struct sl_resolve_options {
 	void *host_uid_context;
 	sl_since_fn *since;		/* NULL: every rule is new */
 	void *since_context;
+	bool keep_room;			/* what a large set file needs may stay with the
+					 * process (sl_heap_expect): a command, which ends */
 };
 
 /* Unix time minus boot time in ns (struct sl_compile_options). */
@@ -145,8 +147,8 @@ bool sl_policy_stays(const struct sl_policy *policy);
 int sl_file_read(const char *path, size_t max, const struct sl_pos *pos,
 		 char **text, size_t *len, struct sl_diag *diag);
 
-/* A policy of that many bytes is about to be parsed, resolved and compiled, on the main thread: makes
- * that cheaper (heap.c). sl_policy_load calls it. */
+/* A policy or set file of that many bytes is about to be parsed, resolved and compiled, on the main
+ * thread: makes that cheaper (heap.c). The process keeps the memory. sl_policy_load calls it. */
 void sl_heap_expect(size_t text_bytes);
 
 /* sl_file_read + sl_policy_parse + sl_resolve: what every command does. */
