@@ -91,7 +91,7 @@ class DaemonSet:
     def is_up(self):
         """The new one alone, and it answers."""
         status = self.cluster.get(*SYSTEM, "daemonset", "sluice")["status"]
-        pods = self.cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice")["items"]
+        pods = self.cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice").get("items", [])
         return status.get("updatedNumberScheduled") == 1 and len(pods) == 1 and \
             self.sluice("status", check=False).returncode == 0
 

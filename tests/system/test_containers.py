@@ -150,9 +150,14 @@ def test_what_a_container_or_a_user_makes_is_none(host):
     put_docker(host, "agent-1")
     put_docker(host, "agent-2", container=OTHER)
     inner = cgroup(host, f"{ID}/x/docker-{OTHER}.scope")
+    # nor below one that no target matches, and whose name is no id
+    named = host.folder / "containerd" / "io.containerd.runtime.v2.task" / "default" / "web" / "config.json"
+    put(named, {"linux": {"cgroupsPath": f"/{host.group}/ctr/web"}})
+    below = cgroup(host, f"ctr/web/docker-{OTHER}.scope")
     host.start_daemon()
     assert until(lambda: policies(host).get(f"/{ID}") == "agent")
-    assert f"/{inner.relative_to(host.top)}" not in policies(host)
+    for made in (inner, below):
+        assert f"/{made.relative_to(host.top)}" not in policies(host)
     for who, mode in ((65534, 0o755), (0, 0o775)):
         host.daemon.signal(signal.SIGSTOP)
         theirs = cgroup(host, f"user-{who}")
@@ -278,7 +283,7 @@ def test_dockers_api(host):
             held = Held(host, docker.words_to_run(name, "-i", *options, args=AGAIN))
             held.line()
             assert until(lambda h=held, w=want: h.again() == w, 20), (name, host.daemon.errors)
-            assert engines(host)[0]["containers"] == 1
+            assert until(lambda: engines(host)[0]["containers"] == 1, 20)
             assert held.close() == 0
         assert until(lambda: engines(host)[0]["containers"] == 0)
         # it is away: what runs has what it had, and status says so

@@ -201,12 +201,45 @@ bool sl_container_id(const char *cgroup, char id[SL_CONTAINER_ID_LEN + 1])
 	return found;
 }
 
-int sl_container_find(const struct sl_container_places *places, const char *cgroup,
-		      struct sl_container *out)
+static int find(const struct sl_container_places *places, const char *cgroup,
+		struct sl_container *out)
 {
 	char id[SL_CONTAINER_ID_LEN + 1];
 
-	if (!strchr(cgroup, '/') || is_within_another(cgroup))
-		return -ENOENT;
 	return sl_container_id(cgroup, id) ? by_id(places, id, out) : by_path(places, cgroup, out);
+}
+
+/* As is_within_another, of those whose names are no ids: their runtime's files tell. */
+static bool is_within_a_named(const struct sl_container_places *places, const char *cgroup)
+{
+	char *path = strdup(cgroup), *end = path;
+	struct sl_container above = {};
+	bool found = !path;
+
+	while (!found && (end = strchr(end + 1, '/'))) {
+		*end = 0;
+		found = !by_path(places, path, &above);
+		*end = '/';
+	}
+	sl_container_free(&above);
+	free(path);
+	return found;
+}
+
+int sl_container_find(const struct sl_container_places *places, const char *cgroup,
+		      struct sl_container *out)
+{
+	struct sl_container found = {};
+	int err;
+
+	if (cgroup[0] != '/' || is_within_another(cgroup))
+		return -ENOENT;
+	err = find(places, cgroup, &found);
+	if (!err && is_within_a_named(places, cgroup)) {
+		sl_container_free(&found);
+		err = -ENOENT;
+	}
+	if (!err)
+		*out = found;
+	return err;
 }

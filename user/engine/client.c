@@ -15,6 +15,7 @@
 #define LIST_MS 5000L
 #define CONNECT_MS 2000L
 #define SETTLE_MS 20	    /* events come in rows: create, attach, start */
+#define LATE_MS 2000	    /* dockerd says `die` before its list has it, and cleans up in between */
 #define AGAIN_MIN_MS 250ull /* an engine that is away */
 #define AGAIN_MAX_MS 30000ull
 #define EVENTS                                                                               \
@@ -29,6 +30,7 @@ struct sl_engine {
 	bool again;	       /* behind the one that is under way */
 	bool done;	       /* in this turn */
 	__u64 list_at, events_at; /* to be begun; 0: not */
+	__u64 late_at;		  /* the list once more, when nothing has happened for a while */
 	__u64 wait;		  /* until the next attempt */
 	struct sl_body body;
 	struct sl_engine_list containers;
@@ -58,6 +60,7 @@ static size_t on_event(char *data, size_t size, size_t n, void *context)
 	(void)data;
 	if (!e->list_at)
 		e->list_at = sl_multi_now() + SETTLE_MS;
+	e->late_at = sl_multi_now() + LATE_MS;
 	return size * n;
 }
 
@@ -138,15 +141,21 @@ static void begin(struct sl_engine *e, CURL *easy, bool *under_way)
 		*under_way = true;
 }
 
+static bool is_due(__u64 at, __u64 now)
+{
+	return at && now >= at;
+}
+
 static void begin_what_is_due(struct sl_engine *e)
 {
 	__u64 now = sl_multi_now();
 
-	if (!e->follows && e->events_at && now >= e->events_at) {
+	if (!e->follows && is_due(e->events_at, now)) {
 		e->events_at = 0;
 		begin(e, e->events, &e->follows);
 	}
-	if (!e->listing && (e->again || (e->list_at && now >= e->list_at))) {
+	if (!e->listing && (e->again || is_due(e->list_at, now) || is_due(e->late_at, now))) {
+		e->late_at = is_due(e->late_at, now) ? 0 : e->late_at;
 		e->list_at = 0;
 		e->again = false;
 		sl_body_begin(&e->body);
@@ -182,6 +191,8 @@ int sl_engine_timeout(const struct sl_engine *e)
 
 	if (!e->listing && (e->again || e->list_at))
 		wait = sooner(wait, e->again ? 0 : until(e->list_at));
+	if (!e->listing && e->late_at)
+		wait = sooner(wait, until(e->late_at));
 	if (!e->follows && e->events_at)
 		wait = sooner(wait, until(e->events_at));
 	return wait;
