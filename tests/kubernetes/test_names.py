@@ -106,7 +106,8 @@ def test_names_behind_a_search_list(cluster, dns, api, start):
 
 
 def test_the_first_question_of_many_pods(cluster, dns, api):
-    """What a container asks first of all: the allowed name is answered, the other one refused, in each."""
+    """What a container asks first of all: the allowed name is answered, the other one refused, in each. Where
+    the resolvers are those of its own resolv.conf it may come before sluiced has read that: refused, never more."""
     api.put(NAMED.format(dns=api.dns, port=ALLOWED))
     ask = "; ".join(f"netcat -z -w 5 {name} {ALLOWED} 2>/dev/null && echo yes || echo no"
                     for name in ("api.example.org", "other.example.org"))
@@ -115,6 +116,7 @@ def test_the_first_question_of_many_pods(cluster, dns, api):
     try:
         cluster.wait(lambda found: all(map(ended, found["items"])), "pods", "-l", "first=yes", seconds=200)
         said = [cluster.log_of(f"first-{i}").split() for i in range(FIRST)]
-        assert said == [["yes", "no"]] * FIRST
+        assert all(len(one) == 2 and one[1] == "no" for one in said), said
+        assert "system" in api.dns or said == [["yes", "no"]] * FIRST
     finally:
         cluster.delete("pod", "-l", "first=yes")
