@@ -264,7 +264,6 @@ static void a_status_is_read(void **state)
 	assert_int_equal(json_array_size(pod.addresses), 2);
 	assert_string_equal(json_string_value(json_array_get(pod.addresses, 1)), "fd00::4");
 	assert_string_equal(pod.netns, "/run/netns/x");
-	assert_string_equal(pod.cgroup_parent, "/kubepods/podu");
 	put_status(&node, "a", 2, 0);
 	assert_int_equal(read_status(&node, &pod), 0);
 	assert_true(pod.host_network);

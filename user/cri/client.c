@@ -163,8 +163,6 @@ static void take_over(struct sl_cri *cri)
 			to->host_network = from->host_network;
 			to->addresses = json_incref(from->addresses);
 			to->netns = from->netns ? strdup(from->netns) : NULL;
-			to->cgroup_parent =
-				from->cgroup_parent ? strdup(from->cgroup_parent) : NULL;
 		}
 }
 

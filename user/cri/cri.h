@@ -30,10 +30,9 @@ struct sl_cri_pod {
 	char *application;		   /* the annotation; owned; NULL: none */
 	__s64 created_s;		   /* Unix time */
 	bool host_network;
-	bool known;	     /* what follows, and host_network, was asked */
-	json_t *addresses;   /* owned; texts; [] on the node's network */
-	char *netns;	     /* path of its network namespace; owned; NULL: not told */
-	char *cgroup_parent; /* owned; NULL: not told */
+	bool known;	   /* what follows, and host_network, was asked */
+	json_t *addresses; /* owned; texts; [] on the node's network */
+	char *netns;	   /* path of its network namespace; owned; NULL: not told */
 };
 
 struct sl_cri_pods {

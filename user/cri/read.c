@@ -99,7 +99,6 @@ void sl_cri_pod_free(struct sl_cri_pod *pod)
 	free(pod->uid);
 	free(pod->application);
 	free(pod->netns);
-	free(pod->cgroup_parent);
 	json_decref(pod->labels);
 	json_decref(pod->addresses);
 	*pod = (struct sl_cri_pod){};
@@ -275,10 +274,6 @@ static void read_info(const Sl__Cri__Pair *pair, struct sl_cri_pod *pod)
 		if (type && !strcmp(type, "network") && !pod->netns)
 			pod->netns = copy_text(json_object_get(space, "path"));
 	}
-	if (!pod->cgroup_parent)
-		pod->cgroup_parent = copy_text(
-			json_object_get(json_object_get(json_object_get(info, "config"), "linux"),
-					"cgroup_parent"));
 	json_decref(info);
 }
 
