@@ -136,7 +136,7 @@ static void sort_v6(struct range *r, size_t n)
 
 	if (other)
 		sort_from(r, other, n, 0);
-	else
+	else if (n)
 		qsort(r, n, sizeof(*r), compare_ranges);
 	free(other);
 }
