@@ -37,7 +37,7 @@ static char *mend_escape(char *at, const char *end)
 			return at + 12;
 	}
 	if (!code || (code >= 0xd800 && code < 0xe000))
-		memcpy(at + 2, "fffd", 4);
+		memcpy(at + 2, "fffd", 4); /* NOLINT(bugprone-not-null-terminated-result) */
 	return at + 6;
 }
 
