@@ -5,7 +5,6 @@
  *
  *   identify.c  from a container's id and bundle to its name and labels
  *   find.c      from a cgroup to its container
- *   json.c      what others wrote, whatever their users put into it
  *   match.c     which target of the configuration is a container's
  */
 #ifndef SLUICE_CONTAINER_CONTAINER_H

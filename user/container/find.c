@@ -209,7 +209,8 @@ static int find(const struct sl_container_places *places, const char *cgroup,
 	return sl_container_id(cgroup, id) ? by_id(places, id, out) : by_path(places, cgroup, out);
 }
 
-/* As is_within_another, of those whose names are no ids: their runtime's files tell. */
+/* As is_within_another, of those whose names are no ids: their runtime's files tell. What cannot be
+ * told counts as one. */
 static bool is_within_a_named(const struct sl_container_places *places, const char *cgroup)
 {
 	char *path = strdup(cgroup), *end = path;
@@ -218,7 +219,7 @@ static bool is_within_a_named(const struct sl_container_places *places, const ch
 
 	while (!found && (end = strchr(end + 1, '/'))) {
 		*end = 0;
-		found = !by_path(places, path, &above);
+		found = by_path(places, path, &above) != -ENOENT;
 		*end = '/';
 	}
 	sl_container_free(&above);
