@@ -6,12 +6,13 @@ import pathlib
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
 import bpfsys
 from lab import SLUICE
-from sluicedlab import CONFIG, DaemonHost, Prober, until
+from sluicedlab import CONFIG, DaemonHost, Prober, udp_frame, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
@@ -40,6 +41,39 @@ def records(path):
 
 def has(path, **want):
     return lambda: any(all(r.get(k) == v for k, v in want.items()) for r in records(path))
+
+
+def test_what_was_decided_before_a_change_has_its_policy(host):
+    """The first event of a generation that is in force no more when it is read, of many devices that change
+    at once: its policy and its rule are told all the same."""
+    def policy(number):
+        return (f"sluice: 1\nname: p{number}\nrules:\n  - {{id: r{number}, deny: 198.51.100.0/24}}\n"
+                "  - allow: 192.0.2.1\n")
+    rounds, devices = 8, [f"vnet{i}" for i in range(50)]
+    host.configure(CONFIG + f"audit:\n  - file: {host.log}\n", agent=policy(0))
+    host.start_daemon()
+    prober = Prober(host)
+    taps = [prober.tap] + [host.tap(name) for name in devices[1:]]
+    host.batch([f"link set {name} up" for name in devices[1:]])
+
+    def all_have(policy):
+        return until(lambda: [t["policy"] for t in host.status().values()] == [policy] * len(devices))
+    assert all_have("p0")
+    try:
+        for number in range(1, rounds):
+            host.put("policies.d/agent.yaml", policy(number))
+            time.sleep(0.1 + 0.02 * number)
+            for i, tap in enumerate(taps):      # each once, while others change
+                os.write(tap, udp_frame(prober.bridge, f"198.51.100.{i}", b"before"))
+                time.sleep(0.004)
+            assert all_have(f"p{number}")
+    finally:
+        prober.close()
+    assert host.daemon.close() == 0
+    denied = [r for r in records(host.log) if r.get("verdict") == "deny" and "198.51" in str(r)]
+    assert len(denied) >= (rounds - 1) * len(devices)
+    print(f"\n{len(denied)} denials by {len({r['policy'] for r in denied})} policies")
+    assert [r for r in denied if not r["policy"] or r["rule"] != r["policy"].replace("p", "r")] == []
 
 
 def test_everything_is_recorded_with_one_numbering(host, prober):

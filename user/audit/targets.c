@@ -75,13 +75,13 @@ static int read_labels(struct known *k)
 	return 0;
 }
 
-/* Reads what is in force in the slot now; it may be younger than the event. */
-static struct known *learn(struct sl_audit_targets *t, __u32 slot)
+/* Reads what decided the event; if that is given up, what is in force in its slot now. */
+static struct known *learn(struct sl_audit_targets *t, __u32 slot, __u64 generation)
 {
 	struct known *k = &t->known[t->next];
 
 	forget(k);
-	if (sl_state_table(t->state, slot, &k->table) ||
+	if (sl_state_table_of(t->state, slot, generation, &k->table) ||
 	    sl_state_target(t->state, slot, &k->target) || read_labels(k)) {
 		forget(k);
 		return NULL;
@@ -111,7 +111,7 @@ const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *t,
 	bool same, cgroup;
 
 	if (!k)
-		k = learn(t, event->slot);
+		k = learn(t, event->slot, event->generation);
 	if (k && event->time_ns < k->target.since_ns)
 		k = NULL;	/* the slot was another's when it happened */
 	same = k && k->generation == event->generation;

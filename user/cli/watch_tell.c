@@ -118,6 +118,15 @@ static void on_event(void *context, const struct sl_event *event)
 	sl_aggregate_add(watch->aggregate, event);
 }
 
+static void drain(void *context)
+{
+	struct sl_watch *watch = context;
+
+	/* the wall clock may have been set since */
+	sl_audit_targets_clock(watch->targets, sl_boot_epoch_ns());
+	sl_state_drain(watch->devices.state, on_event, watch);
+}
+
 /* Events have one reader: without --log, --sink and -v they are left to `sluice monitor`. */
 int sl_watch_open_log(struct sl_watch *watch)
 {
@@ -136,7 +145,10 @@ int sl_watch_open_log(struct sl_watch *watch)
 	}
 	watch->targets = sl_audit_targets_new(watch->devices.state, sl_boot_epoch_ns());
 	watch->aggregate = sl_aggregate_new(on_record, watch);
-	return watch->targets && watch->aggregate ? 0 : -ENOMEM;
+	if (!watch->targets || !watch->aggregate)
+		return -ENOMEM;
+	sl_state_on_switched(watch->devices.state, drain, watch);
+	return 0;
 }
 
 static int reopen(void *context)
@@ -157,10 +169,13 @@ static int reopen(void *context)
 		sl_state_close(state);
 		return -ENOMEM;
 	}
+	sl_state_on_switched(watch->devices.state, NULL, NULL);
 	sl_audit_targets_free(watch->targets);
 	sl_state_close(watch->devices.state);
 	watch->targets = targets;
 	watch->devices.state = state;
+	if (watch->aggregate)
+		sl_state_on_switched(state, drain, watch);
 	return 0;
 }
 
@@ -172,9 +187,7 @@ void sl_watch_drain(struct sl_watch *watch, bool last)
 
 	if (!watch->aggregate)
 		return;
-	/* the wall clock may have been set since */
-	sl_audit_targets_clock(watch->targets, sl_boot_epoch_ns());
-	sl_state_drain(watch->devices.state, on_event, watch);
+	drain(watch);
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	sl_aggregate_flush(watch->aggregate,
 			   last ? ~0ull : ts.tv_sec * 1000000000ull + ts.tv_nsec);
@@ -187,6 +200,8 @@ void sl_watch_close_log(struct sl_watch *watch)
 			watch->options->log);
 	if (watch->log)
 		fclose(watch->log);
+	if (watch->devices.state)
+		sl_state_on_switched(watch->devices.state, NULL, NULL);
 	sl_aggregate_free(watch->aggregate);
 	sl_audit_targets_free(watch->targets);
 }

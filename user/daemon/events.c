@@ -157,14 +157,22 @@ static void on_event(void *context, const struct sl_event *event)
 	sl_aggregate_add(daemon->aggregate, event);
 }
 
-void sl_daemon_drain(struct sl_daemon *daemon, bool last)
+/* While it is known who decided them. */
+static void drain(void *context)
 {
-	struct timespec ts;
+	struct sl_daemon *daemon = context;
 
 	/* the wall clock may have been set since */
 	sl_audit_targets_clock(daemon->targets, sl_boot_epoch_ns());
 	if (daemon->ring.fd >= 0)
 		sl_state_drain(daemon->devices.state, on_event, daemon);
+}
+
+void sl_daemon_drain(struct sl_daemon *daemon, bool last)
+{
+	struct timespec ts;
+
+	drain(daemon);
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	sl_aggregate_flush(daemon->aggregate,
 			   last ? ~0ull : ts.tv_sec * 1000000000ull + ts.tv_nsec);
@@ -234,8 +242,16 @@ static void on_end(void *context, const struct sl_state *state, __u32 slot)
 {
 	struct sl_daemon *daemon = context;
 
+	drain(daemon);
 	sl_pods_end(daemon, state, slot);
 	sl_ledger_end(daemon->ledger, state, slot);
+}
+
+/* The last moments of a target, and of a generation. */
+static void hear(struct sl_daemon *daemon, struct sl_state *state)
+{
+	sl_state_on_end(state, on_end, daemon);
+	sl_state_on_switched(state, drain, daemon);
 }
 
 int sl_daemon_open_events(struct sl_daemon *daemon, struct sl_diag *diag)
@@ -249,10 +265,12 @@ int sl_daemon_open_events(struct sl_daemon *daemon, struct sl_diag *diag)
 	daemon->ledger = daemon->losses ? sl_ledger_new(daemon->losses, on_ledger, daemon) : NULL;
 	if (!daemon->ledger)
 		return -ENOMEM;
-	sl_state_on_end(daemon->devices.state, on_end, daemon);
 	daemon->targets = sl_audit_targets_new(daemon->devices.state, sl_boot_epoch_ns());
 	daemon->aggregate = sl_aggregate_new(on_record, daemon);
-	return daemon->targets && daemon->aggregate ? watch_ring(daemon) : -ENOMEM;
+	if (!daemon->targets || !daemon->aggregate)
+		return -ENOMEM;
+	hear(daemon, daemon->devices.state);
+	return watch_ring(daemon);
 }
 
 void sl_daemon_close_events(struct sl_daemon *daemon)
@@ -260,8 +278,10 @@ void sl_daemon_close_events(struct sl_daemon *daemon)
 	if (daemon->aggregate)
 		sl_daemon_drain(daemon, true);
 	sl_daemon_look(daemon, true);
-	if (daemon->devices.state)
+	if (daemon->devices.state) {
 		sl_state_on_end(daemon->devices.state, NULL, NULL);
+		sl_state_on_switched(daemon->devices.state, NULL, NULL);
+	}
 	sl_abort_close(&daemon->abort);
 	sl_ledger_free(daemon->ledger);
 	free(daemon->losses);
@@ -297,7 +317,7 @@ static int reopen(void *context)
 	sl_state_close(daemon->devices.state);
 	daemon->targets = targets;
 	daemon->devices.state = state;
-	sl_state_on_end(state, on_end, daemon);
+	hear(daemon, state);
 	return watch_ring(daemon);
 }
 

@@ -262,6 +262,11 @@ int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *
  * not frozen. */
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
+/* That of a generation as far as it is known: while a switch is under way the old one's too. Else as
+ * sl_state_table: what is in force. */
+int sl_state_table_of(const struct sl_state *state, __u32 slot, __u64 generation,
+		      struct sl_table *out);
+
 /* The word that the slot obeys: another one with each generation. */
 __u64 sl_state_word(const struct sl_state *state, __u32 slot);
 
@@ -274,6 +279,11 @@ void sl_state_read_stats(const struct sl_state *state, __u32 slot, struct sl_sta
 /* Calls back when this process clears a slot, while its counters are still there. */
 typedef void (*sl_end_handler)(void *context, const struct sl_state *state, __u32 slot);
 void sl_state_on_end(struct sl_state *state, sl_end_handler handler, void *context);
+
+/* Calls back when this process has switched generations, nobody in the kernel reads the old ones any
+ * more, and sl_state_table_of still knows them: to drain the events that they decided. */
+typedef void (*sl_switched_handler)(void *context);
+void sl_state_on_switched(struct sl_state *state, sl_switched_handler handler, void *context);
 
 /* Decisions of a slot, or of all, by (rule or reason), and the bytes of its flows as far as they are
  * settled. 0 or -errno. */

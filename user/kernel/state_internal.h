@@ -94,6 +94,8 @@ struct sl_state {
 	int walker;		/* walker.h, owned; -errno: not loaded (yet) */
 	sl_end_handler on_end;	/* NULL: nobody wants to know */
 	void *on_end_context;
+	sl_switched_handler on_switched;	/* NULL: the same */
+	void *on_switched_context;
 	__u64 looked_ns;	/* boot time of the last look for flows that are over ... */
 	__u32 look_at;		/* ... and where the next one begins */
 	bool no_wait;		/* of the options */
@@ -215,6 +217,8 @@ void sl_state_cleared(struct sl_state *s, __u32 slot);
 void sl_state_switched(struct sl_state *s, __u32 slot, __u32 index, struct sl_table *before);
 /* Is something of this slot not over yet? */
 bool sl_state_is_pending(const struct sl_state *s, __u32 slot);
+/* The table of a generation that is no longer in force, but not given up yet; borrowed. NULL: none. */
+const struct sl_table *sl_state_before(const struct sl_state *s, __u32 slot, __u64 generation);
 
 /* ---- state_flows.c ---- */
 

@@ -80,6 +80,18 @@ bool sl_state_is_pending(const struct sl_state *s, __u32 slot)
 	return false;
 }
 
+const struct sl_table *sl_state_before(const struct sl_state *s, __u32 slot, __u64 generation)
+{
+	const struct sl_pending *p = &s->pending;
+	size_t i;
+
+	for (i = 0; i < p->n_switched; i++)
+		if (p->switched[i].slot == slot && p->switched[i].before.words &&
+		    p->switched[i].before.words[SL_H_GENERATION] == generation)
+			return &p->switched[i].before;
+	return NULL;
+}
+
 /* ---- cleared ---- */
 
 /* What the kernel counted and remembered for the slot. */
@@ -167,6 +179,8 @@ static void drop_old(struct sl_state *s)
 		sl_state_unpin_table(s, p->switched[i].index);
 	}
 	wait(s);
+	if (p->n_switched && s->on_switched)
+		s->on_switched(s->on_switched_context);
 	for (i = 0; i < p->n_switched; i++)
 		carry_hits(s, &p->switched[i]);
 	p->n_switched = 0;

@@ -203,6 +203,12 @@ void sl_state_on_end(struct sl_state *s, sl_end_handler handler, void *context)
 	s->on_end_context = context;
 }
 
+void sl_state_on_switched(struct sl_state *s, sl_switched_handler handler, void *context)
+{
+	s->on_switched = handler;
+	s->on_switched_context = context;
+}
+
 /* The word first: whoever still finds the slot is denied (no-policy). */
 void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 {

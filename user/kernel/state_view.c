@@ -105,23 +105,35 @@ __u64 sl_state_word(const struct sl_state *s, __u32 slot)
 	return slot < SL_SLOTS ? __atomic_load_n(&s->words[slot], __ATOMIC_ACQUIRE) : 0;
 }
 
+static int copy_table(const __u64 *words, size_t n, struct sl_table *out)
+{
+	__u64 *copy = malloc(n * sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, words, n * sizeof(*copy));
+	*out = (struct sl_table){.words = copy, .n_words = n};
+	return 0;
+}
+
 int sl_state_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
 {
 	const __u64 *words;
-	__u64 *copy;
 	size_t n;
 	int err = map_table(s, slot, &words, &n);
 
 	if (err)
 		return err;
-	copy = malloc(n * sizeof(*copy));
-	if (copy)
-		memcpy(copy, words, n * sizeof(*copy));
+	err = copy_table(words, n, out);
 	munmap((void *)words, n * sizeof(*words));
-	if (!copy)
-		return -ENOMEM;
-	*out = (struct sl_table){.words = copy, .n_words = n};
-	return 0;
+	return err;
+}
+
+int sl_state_table_of(const struct sl_state *s, __u32 slot, __u64 generation, struct sl_table *out)
+{
+	const struct sl_table *before = sl_state_before(s, slot, generation);
+
+	return before ? copy_table(before->words, before->n_words, out) : sl_state_table(s, slot, out);
 }
 
 static void read_table(const struct sl_state *s, struct sl_target_view *view)
