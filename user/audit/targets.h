@@ -20,8 +20,8 @@ void sl_audit_targets_free(struct sl_audit_targets *targets);
 void sl_audit_targets_clock(struct sl_audit_targets *targets, __s64 boot_epoch_ns);
 
 /* The names for an event. A generation that is gone, and was never seen by this reader,
- * has none for its policy and rules (sl_state_on_switched: drain in time); a target that is gone has none at all, though another
- * has its slot. Valid until the next call. */
+ * has none for its policy and rules (who switches drains first: sl_state_on_switched); a target
+ * that is gone has none at all, though another has its slot. Valid until the next call. */
 const struct sl_audit_names *sl_audit_targets_names(struct sl_audit_targets *targets,
 						    const struct sl_event *event);
 
