@@ -105,6 +105,17 @@ def test_choice_that_is_not_listed_does_not_start(host, choice, mode):
     assert host.arrived() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("mode", [(), ("--fail-open",)])
+@pytest.mark.parametrize("label", ["x" * (1 << 20), "\"" * 600000], ids=["large", "large as JSON"])
+def test_labels_that_are_too_large_open_nothing(host, label, mode):
+    """Whoever makes an image writes them: that is no sluiced that is away."""
+    host.start_daemon()
+    done = host.run_container("agent-1", *host.hook, *mode, annotations={"a": label})
+    assert done.returncode and "1 MiB" in done.stderr and "does not start" in done.stderr, done.stderr[-500:]
+    assert host.arrived() == [0, 0, 0]
+    assert said(host.run_container("agent-1", *host.hook, *mode, annotations={"a": "x" * 1000})) == SOME
+
+
 def test_policy_that_means_nothing_here(host):
     """No gateway: the container would be isolated, and does not start; or starts isolated."""
     host.configure(CONFIG.format(more=""), agent="sluice: 1\nname: agent\nrules:\n"

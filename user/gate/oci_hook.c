@@ -27,8 +27,9 @@ static const char usage[] =
 	"runtime spec. See docs/containers.md.\n"
 	"\n"
 	"      --fail-open        start the container although sluiced did not answer or\n"
-	"                         its policy cannot be given, and log that; without it\n"
-	"                         the container does not start\n"
+	"                         its policy cannot be given, and log that; without it,\n"
+	"                         or by what is wrong with the container itself, it\n"
+	"                         does not start\n"
 	"      --timeout SECONDS  how long sluiced may take: 1 to 300, default 10\n"
 	"      --socket PATH      of sluiced: " SL_GATE_SOCKET "\n"
 	"      --docker DIR       Docker's data root: /var/lib/docker\n"
@@ -40,7 +41,7 @@ struct hook {
 	struct sl_gate gate;
 	const char *docker;
 	bool open;	/* fails open */
-	bool by_policy; /* what went wrong is the container's own: never open */
+	bool of_container; /* what went wrong is the container's own: never open */
 	json_t *state;
 	struct sl_container container;
 };
@@ -153,7 +154,7 @@ static int judge(struct hook *hook, const json_t *answer)
 
 	if (!answer)
 		return -1;
-	hook->by_policy = code && !strcmp(code, "choice");
+	hook->of_container = code && (!strcmp(code, "choice") || !strcmp(code, "too-large"));
 	if (!json_is_true(json_object_get(answer, "ok")))
 		return sl_gate_wrong(&hook->gate, "sluiced: %s", error ? error : "an answer without sense");
 	if (!json_is_true(json_object_get(answer, "matched")) ||
@@ -166,14 +167,19 @@ static int judge(struct hook *hook, const json_t *answer)
 
 static int ask(struct hook *hook, const char *cgroup)
 {
-	json_t *request, *answer;
+	json_t *request, *answer = NULL;
 	int err;
 
 	request = json_pack("{s:i, s:s, s:s, s:s, s:O, s:s}", "sluice", 1, "op", "container", "id",
 			    hook->container.id, "name", hook->container.name, "labels",
 			    hook->container.labels, "cgroup", cgroup);
-	answer = request ? sl_gate_ask(&hook->gate, request) : NULL;
-	err = judge(hook, answer);
+	hook->of_container = request && json_dumpb(request, NULL, 0, JSON_COMPACT) >= SL_GATE_BYTES_MAX;
+	if (hook->of_container) {
+		err = sl_gate_wrong(&hook->gate, "its name and labels are above 1 MiB");
+	} else {
+		answer = request ? sl_gate_ask(&hook->gate, request) : NULL;
+		err = judge(hook, answer);
+	}
 	json_decref(answer);
 	json_decref(request);
 	return err;
@@ -183,7 +189,7 @@ static int ask(struct hook *hook, const char *cgroup)
 
 static int finish(struct hook *hook, int err)
 {
-	bool open = hook->open && !hook->by_policy;
+	bool open = hook->open && !hook->of_container;
 	const char *name = hook->container.name ? hook->container.name : "?";
 
 	if (!err)
@@ -204,7 +210,8 @@ static int run(struct hook *hook, unsigned seconds)
 
 	bound(hook, seconds);
 	hook->gate.patience_ms = seconds * 1000 / 5;
-	if (!read_state(hook)) {
+	hook->of_container = read_state(hook);
+	if (!hook->of_container) {
 		cgroup = find_cgroup(hook);
 		err = cgroup ? ask(hook, cgroup) : -1;
 		free(cgroup);
