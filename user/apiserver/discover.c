@@ -79,11 +79,11 @@ static void done(void *context, CURLcode code)
 {
 	struct sl_api *api = context;
 	struct sl_discovery *d = &api->discovery;
+	const struct sl_body *body = &d->request.answer;
 	json_t *list = NULL, *groups;
 
 	if (!code && d->request.status == 200)
-		list = json_loadb(d->request.text ? d->request.text : "", d->request.len,
-				  JSON_REJECT_DUPLICATES, NULL);
+		list = json_loadb(body->n ? body->bytes : "", body->n, JSON_REJECT_DUPLICATES, NULL);
 	groups = json_object_get(list, "groups");
 	if (!code && d->request.status == 200 &&
 	    !has_version(groups, "networking.k8s.io", "v1")) {
@@ -107,9 +107,7 @@ bool sl_api_lacks_own(const struct sl_kube_source *source)
 
 void sl_discovery_open(struct sl_api *api)
 {
-	api->discovery.request.api = api;
-	api->discovery.request.done = done;
-	api->discovery.request.context = api;
+	sl_request_open(&api->discovery.request, api, done, api);
 }
 
 void sl_discovery_work(struct sl_api *api, __u64 now)

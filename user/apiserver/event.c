@@ -7,7 +7,6 @@
 #include "http/json.h"
 #include "internal.h"
 
-#define LINE_MAX_BYTES (16u << 20) /* ten times what the server's store holds of one object */
 #define VERSION_MAX 128
 
 static int wrong(struct sl_follow *f, enum sl_api_trouble trouble, const char *reason)
@@ -106,37 +105,26 @@ static int take_line(struct sl_follow *f, const char *line, size_t len)
 /* The rest of a line, until its end comes. */
 static int keep_rest(struct sl_follow *f, const char *bytes, size_t n)
 {
-	struct sl_api_request *r = &f->request;
-	size_t capacity = r->capacity;
-	char *text;
+	int err = sl_body_add(&f->request.answer, bytes, n);
 
-	if (r->len + n > LINE_MAX_BYTES)
+	if (err == -EFBIG)
 		return wrong(f, SL_API_GARBAGE, "an event of more than 16 MiB");
-	if (r->len + n > capacity) {
-		capacity = (r->len + n) * 2;
-		text = realloc(r->text, capacity);
-		if (!text)
-			return wrong(f, SL_API_MEMORY, NULL);
-		r->text = text;
-		r->capacity = capacity;
-	}
-	memcpy(r->text + r->len, bytes, n);
-	r->len += n;
-	return 0;
+	return err ? wrong(f, SL_API_MEMORY, NULL) : 0;
 }
 
 int sl_event_take(void *context, const char *bytes, size_t n)
 {
 	struct sl_follow *f = context;
+	struct sl_body *rest = &f->request.answer;
 	const char *end = bytes + n, *at = bytes, *newline;
 	int err = 0;
 
 	while (!err && (newline = memchr(at, '\n', (size_t)(end - at)))) {
-		if (f->request.len) {
+		if (rest->n) {
 			err = keep_rest(f, at, (size_t)(newline - at));
 			if (!err)
-				err = take_line(f, f->request.text, f->request.len);
-			f->request.len = 0;
+				err = take_line(f, rest->bytes, rest->n);
+			sl_body_begin(rest);
 		} else if (newline > at) {
 			err = take_line(f, at, (size_t)(newline - at));
 		}

@@ -179,7 +179,8 @@ static int keep_text(char **to, const char *text)
 /* One page. 1: it was the last. */
 static int read_page(struct sl_follow *f)
 {
-	json_t *list = sl_json_read(f->request.text ? f->request.text : "", f->request.len, NULL);
+	const struct sl_body *answer = &f->request.answer;
+	json_t *list = sl_json_read(answer->n ? answer->bytes : "", answer->n, NULL);
 	json_t *metadata = json_object_get(list, "metadata");
 	const char *more = json_string_value(json_object_get(metadata, "continue"));
 	const json_t *items = json_object_get(list, "items");
@@ -210,9 +211,7 @@ static void listed(struct sl_follow *f)
 	f->list_next = false;
 	f->again = 0;
 	/* what it took is not needed by a watch */
-	free(f->request.text);
-	f->request.text = NULL;
-	f->request.len = f->request.capacity = 0;
+	sl_body_free(&f->request.answer);
 }
 
 /*
@@ -221,7 +220,7 @@ static void listed(struct sl_follow *f)
  */
 static bool try_fewer(struct sl_follow *f)
 {
-	if (!f->request.too_long || f->page == 1)
+	if (!f->request.answer.too_long || f->page == 1)
 		return false;
 	f->page = f->page < 4 ? 1 : f->page / 4;
 	return true;
@@ -302,9 +301,7 @@ void sl_follow_open(struct sl_follow *follow, struct sl_api *api,
 	follow->what = what;
 	follow->list_next = true;
 	follow->node_only = what->kind == SL_KUBE_POD;
-	follow->request.api = api;
-	follow->request.done = done;
-	follow->request.context = follow;
+	sl_request_open(&follow->request, api, done, follow);
 }
 
 void sl_follow_close(struct sl_follow *follow)

@@ -15,7 +15,7 @@
 #define CONNECT_MS 10000L
 #define HEAD_MS 30000
 #define SILENCE_S 30L		/* of an answer that is to be read whole */
-#define TEXT_MAX (16u << 20)	/* ten times what the server's store holds of one object */
+#define ANSWER_MAX (16u << 20)	/* ten times what the server's store holds of one object */
 #define DEAD_MS 30000		/* of a connection whose peer acknowledges nothing */
 
 __u64 sl_api_now(void)
@@ -42,29 +42,13 @@ static int on_connect(void *unused, curl_socket_t fd, curlsocktype purpose)
 
 static int collect(struct sl_api_request *request, const char *bytes, size_t n)
 {
-	size_t capacity = request->capacity;
-	char *text;
+	int err = sl_body_add(&request->answer, bytes, n);
 
-	if (n > request->max - request->len) {
-		request->too_long = true;
-		request->trouble = SL_API_GARBAGE;
+	if (err)
+		request->trouble = err == -EFBIG ? SL_API_GARBAGE : SL_API_MEMORY;
+	if (err == -EFBIG)
 		request->reason = "more than an answer may have";
-		return -EFBIG;
-	}
-	if (request->len + n + 1 > capacity) {
-		capacity = (request->len + n + 1) * 2;
-		text = realloc(request->text, capacity);
-		if (!text) {
-			request->trouble = SL_API_MEMORY;
-			return -ENOMEM;
-		}
-		request->text = text;
-		request->capacity = capacity;
-	}
-	memcpy(request->text + request->len, bytes, n);
-	request->len += n;
-	request->text[request->len] = '\0';
-	return 0;
+	return err;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t n, void *context)
@@ -189,14 +173,13 @@ static int start(struct sl_api_request *request, const char *path, const char *t
 	int err;
 
 	sl_request_stop(request);
-	request->len = request->status = 0;
+	request->status = 0;
 	request->answered = 0;
-	request->too_long = false;
 	request->trouble = SL_API_FINE;
 	request->reason = NULL;
 	request->error[0] = '\0';
 	request->began = sl_api_now();
-	request->max = TEXT_MAX;
+	sl_body_begin(&request->answer);
 	request->body = body;
 	if (!request->api->account.token) {
 		request->trouble = SL_API_TOKEN;
@@ -218,6 +201,15 @@ static int start(struct sl_api_request *request, const char *path, const char *t
 		forget(request);
 	}
 	return err;
+}
+
+void sl_request_open(struct sl_api_request *request, struct sl_api *api,
+		     void (*done)(void *context, CURLcode code), void *context)
+{
+	request->api = api;
+	request->answer.max = ANSWER_MAX;
+	request->done = done;
+	request->context = context;
 }
 
 int sl_request_get(struct sl_api_request *request, const char *path, unsigned seconds)
@@ -244,10 +236,8 @@ void sl_request_free(struct sl_api_request *request)
 	sl_request_stop(request);
 	if (request->easy)
 		curl_easy_cleanup(request->easy);
-	free(request->text);
 	request->easy = NULL;
-	request->text = NULL;
-	request->len = request->capacity = 0;
+	sl_body_free(&request->answer);
 }
 
 /* ---- work ---- */

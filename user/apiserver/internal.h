@@ -6,6 +6,7 @@
 #include <curl/curl.h>
 
 #include "api.h"
+#include "http/body.h"
 #include "http/multi.h"
 #include "kubernetes/store.h"
 
@@ -52,13 +53,11 @@ struct sl_api_request {
 	bool active;
 	__u64 began, answered;		/* answered: when its head was whole; 0: not yet */
 	long status;			/* 0: none */
-	char *text;			/* what came; owned, ends in NUL */
-	size_t len, capacity, max;
-	bool too_long;			/* more came than max */
+	struct sl_body answer;		/* what came; of a watch the rest of a line */
 	enum sl_api_trouble trouble;	/* found by the reader */
 	const char *reason;		/* static: of it */
 	char error[CURL_ERROR_SIZE];
-	/* NULL: it is collected in text. 0: go on; else the transfer ends. */
+	/* NULL: it is collected in answer. 0: go on; else the transfer ends. */
 	int (*take)(void *context, const char *bytes, size_t n);
 	/* It is over. code is libcurl's word. May start the next. */
 	void (*done)(void *context, CURLcode code);
@@ -68,6 +67,9 @@ struct sl_api_request {
 /* For sl_multi_work. */
 void sl_api_request_done(void *context, CURL *easy, CURLcode code);
 
+/* request is zeroed. See done and context. */
+void sl_request_open(struct sl_api_request *request, struct sl_api *api,
+		     void (*done)(void *context, CURLcode code), void *context);
 /* path is put behind the server's address. seconds: 0: as long as it wants. 0, or -errno
  * with reason and trouble. */
 int sl_request_get(struct sl_api_request *request, const char *path, unsigned seconds);

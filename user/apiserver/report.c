@@ -316,9 +316,7 @@ int sl_report_open(struct sl_api *api)
 	else
 		snprintf(r->manager, sizeof(r->manager), "sluice-%.80s-%016llx", api->node,
 			 (unsigned long long)sl_hash(api->node));
-	r->request.api = api;
-	r->request.done = done;
-	r->request.context = api;
+	sl_request_open(&r->request, api, done, api);
 	api->report = r;
 	return 0;
 }

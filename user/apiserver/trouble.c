@@ -77,7 +77,8 @@ enum sl_api_trouble sl_request_trouble(const struct sl_api_request *request, CUR
 /* The message of a Status, printable and short; empty if there is none. */
 static void read_message(const struct sl_api_request *request, char out[MESSAGE_MAX + 1])
 {
-	json_t *status = request->len ? json_loadb(request->text, request->len, 0, NULL) : NULL;
+	const struct sl_body *body = &request->answer;
+	json_t *status = body->n ? json_loadb(body->bytes, body->n, 0, NULL) : NULL;
 	const char *text = json_string_value(json_object_get(status, "message"));
 
 	snprintf(out, MESSAGE_MAX + 1, "%s", text ? text : "");

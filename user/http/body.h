@@ -15,7 +15,10 @@ struct sl_body {
 
 /* For the next answer. */
 void sl_body_begin(struct sl_body *body);
-/* CURLOPT_WRITEFUNCTION, with the body as its data: curl ends the transfer if it does not fit. */
+/* 0; -EFBIG, and it is too long; -ENOMEM. What came before stays. */
+int sl_body_add(struct sl_body *body, const char *data, size_t n);
+/* The same as CURLOPT_WRITEFUNCTION, with the body as its data: curl ends the transfer if it does
+ * not fit. */
 size_t sl_body_write(char *data, size_t size, size_t n, void *body);
 void sl_body_free(struct sl_body *body);
 
