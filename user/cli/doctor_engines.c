@@ -2,6 +2,12 @@
 /*
  * Container engines: whose sockets are here, and can sluiced talk to them? Where sluiced asks them,
  * it says so itself; else what it would ask is asked from here.
+ *
+ * By hand, and not by sluiced's client (engine/client.c): that has words for what went wrong, but no
+ * errno, by which the doctor tells an engine that does not answer from one that this user may not
+ * ask; it follows the engine's events, where one answer is wanted; and it is written for libcurl,
+ * which sluice would have to load with the 27 libraries that it needs (late/late.h), or do without
+ * where sluice alone is installed.
  */
 #include <errno.h>
 #include <poll.h>
