@@ -27,29 +27,10 @@
 #include "alerts/keys.h"
 #include "alerts/source.h"
 #include "alerts/stream.h"
+#include "read_file.h"
 
 #define GOLDEN TESTS_DIR "/golden/alerts/"
 #define SECOND 1000000000ll
-
-static char *read_file(const char *path, size_t *len)
-{
-	FILE *in = fopen(path, "r");
-	char *text = NULL;
-	size_t size = 0;
-
-	if (!in)
-		return NULL;
-	*len = 0;
-	do {
-		size += 65536;
-		text = realloc(text, size + 1);
-		assert_non_null(text);
-		*len += fread(text + *len, 1, size - *len, in);
-	} while (*len == size);
-	text[*len] = 0;
-	fclose(in);
-	return text;
-}
 
 /* ---- golden files ---- */
 

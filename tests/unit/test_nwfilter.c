@@ -17,19 +17,7 @@
 #include <cmocka.h>
 
 #include "convert/nwfilter_internal.h"
-
-static char *read_file(const char *path, size_t *len)
-{
-	FILE *f = fopen(path, "r");
-	char *text = malloc(1 << 16);
-
-	assert_non_null(f);
-	assert_non_null(text);
-	*len = fread(text, 1, 1 << 16, f);
-	assert_in_range(*len, 1, (1 << 16) - 1);
-	fclose(f);
-	return text;
-}
+#include "read_file.h"
 
 /* Converts a copy of its very length, so that reading past the end is seen. */
 static int convert(const char *text, size_t len)
@@ -65,6 +53,7 @@ static void for_each_golden(void (*fn)(const char *text, size_t len))
 		size_t len;
 		char *text = read_file(files.gl_pathv[i], &len);
 
+		assert_non_null(text);
 		fn(text, len);
 		free(text);
 	}

@@ -27,28 +27,9 @@
 #include "policy/keys.h"
 #include "policy/policy.h"
 #include "policy/text.h"
+#include "read_file.h"
 
 #define GOLDEN TESTS_DIR "/golden/policy/"
-
-static char *read_file(const char *path, size_t *len)
-{
-	FILE *in = fopen(path, "r");
-	char *text = NULL;
-	long size;
-
-	if (!in)
-		return NULL;
-	assert_int_equal(fseek(in, 0, SEEK_END), 0);
-	size = ftell(in);
-	assert_true(size >= 0);
-	rewind(in);
-	text = malloc((size_t)size + 1);
-	assert_non_null(text);
-	*len = fread(text, 1, (size_t)size, in);
-	text[*len] = 0;
-	fclose(in);
-	return text;
-}
 
 static char *printed(const struct sl_policy *policy)
 {

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "read_file.h"
 #include "resolve/resolve.h"
 
 /* In the sanitizer's run-time; absent in a plain build. */
@@ -877,28 +878,16 @@ static void what_is_resolved_of_names_prints_and_parses(void **state)
 
 /* ---- golden: N.yaml gives N.ok (printed) or N.fail (messages) ---- */
 
-static char *read_text(const char *path)
-{
-	struct sl_diag diag = {0};
-	char *text = NULL;
-	size_t len;
-
-	if (access(path, R_OK))
-		return NULL;
-	assert_int_equal(sl_file_read(path, 1 << 20, NULL, &text, &len, &diag), 0);
-	sl_diag_free(&diag);
-	return text;
-}
-
 static void check_golden(const char *name)
 {
 	char path[300], *ok, *bad, *printed = NULL;
+	size_t len;
 	struct loaded l;
 
 	snprintf(path, sizeof(path), "%s.ok", name);
-	ok = read_text(path);
+	ok = read_file(path, &len);
 	snprintf(path, sizeof(path), "%s.fail", name);
-	bad = read_text(path);
+	bad = read_file(path, &len);
 	assert_true(!ok != !bad);
 	snprintf(path, sizeof(path), "%s.yaml", name);
 	l = load(path);
