@@ -282,7 +282,7 @@ $(O)/sluice-cni: $(O)/user/gate/cni.o $(O)/user/gate/ask.o $(O)/user/gate/late.o
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--as-needed -o $@ $^ -ljansson -lmnl
 
-$(O)/tests/test_alerts: LIBS += $(ALERT_LIBS)
+$(filter $(O)/tests/test_alerts%,$(UNIT_BIN)): LIBS += $(ALERT_LIBS)
 $(O)/tests/test_cri $(O)/tests/test_engine $(O)/tests/test_apiserver $(O)/tests/follow_cluster: LIBS += $(CRI_LIBS)
 
 $(CRI_PB).c $(CRI_PB).h &: user/cri/cri.proto
