@@ -10,9 +10,9 @@ import pytest
 import cgrouplab
 import dnsmsg
 import lab as base
+from attacklab import inject, ip_packet
 from dnslab import GOOD, REAL, SAYS, WEB, policy
 from lab import PYTHON, WORKLOAD4, WORKLOAD6
-from test_names_attacks import inject, ip_packet
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 

@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
+from attacklab import needs_multipath
 from dnslab import GOOD, policy
 from lab import WORKLOAD4, WORKLOAD6, matching, total, until
-from test_names_attacks import needs_multipath
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 

@@ -12,11 +12,11 @@ import pytest
 
 import dnsmsg
 import lab as base
+from attacklab import ASKED, GOAL, WORKLOAD, good, honest, kind, reaches
 from dnslab import GOOD, REAL, SAYS, WEB, policy
 from lab import PYTHON, SLUICE, cgroup2, until
 from runslab import ASK, GROUP, USER
 from sluicedlab import SLUICED, WAIT
-from test_names_attacks import ASKED, GOAL, WORKLOAD, good, honest, kind, reaches
 from test_names_hosts import HOSTS, NAMES as LISTED, reached
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
@@ -236,7 +236,7 @@ def open_tun(lab):
 @families
 @pytest.mark.parametrize("where", ["here", "elsewhere", "tun"])
 def test_a_resolver_of_ones_own(runs, family, where):
-    """As test_names_attacks has it for `sluice run`: an answer of the command's own to its own
+    """As test_names_packets has it for `sluice run`: an answer of the command's own to its own
     question, at the resolver's address here or in a network namespace that it makes."""
     to = WORKLOAD[family] if where == "here" else SAYS[family]
     query = dnsmsg.query(ASKED, kind(family), 0x1234)
