@@ -2,6 +2,7 @@
 """Fixtures of the system tests: one lab for each file of tests that asks."""
 import collections
 import contextlib
+import functools
 import os
 import pathlib
 import shutil
@@ -12,6 +13,8 @@ import pytest
 
 import devicelab
 import lab as lab_module
+import sluicedlab
+import watchlab
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,32 @@ def need_root():
         pytest.skip("makes network namespaces and cgroups: needs root")
     if not os.path.exists(lab_module.SLUICE):
         pytest.fail(f"{lab_module.SLUICE} is not built (or set SLUICE)")
+
+
+@pytest.fixture
+def host(request, tmp_path):
+    """A host with a sluiced of its own, or what the file makes of a folder (HOST). A file that wants
+    more of it has a `host` that takes this one."""
+    make = getattr(request.module, "HOST", functools.partial(sluicedlab.DaemonHost, "sl-d"))
+    with contextlib.closing(make(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
+def prober(host):
+    with contextlib.closing(sluicedlab.Prober(host)) as made:
+        yield made
+
+
+@pytest.fixture
+def guest(host):
+    """guest(...): a tap that is a port of br0 (watchlab.Guest), which has 192.0.2.1."""
+    host.ip("link add br0 type bridge")
+    host.ip("addr add 192.0.2.1/24 dev br0")
+    host.ip("link set br0 up")
+    with contextlib.ExitStack() as made:
+        yield lambda *arguments, **words: made.enter_context(
+            contextlib.closing(watchlab.Guest(host, *arguments, **words)))
 
 
 @contextlib.contextmanager
@@ -137,7 +166,7 @@ def dnslab(request):
     if not os.path.exists(lab_module.SLUICE):
         pytest.fail(f"{lab_module.SLUICE} is not built (or set SLUICE)")
     import dnslab as dnslab_module
-    name = request.module.__name__.removeprefix("test_").replace("names_attacks", "att")
+    name = request.module.__name__.removeprefix("test_")
     with tempfile.TemporaryDirectory(prefix=f"sl-{name}-") as folder:
         made = dnslab_module.DnsLab(name, pathlib.Path(folder))
         try:

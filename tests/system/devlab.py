@@ -5,9 +5,9 @@ import ctypes
 import fcntl
 import json
 import os
-import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import threading
@@ -15,6 +15,7 @@ import threading
 from lab import CLONE_NEWNET, SLUICE, environment, sh
 
 WAIT = 15.0                     # nothing here takes this long unless it is broken
+MAC = "52:54:00:12:34:56"       # a guest's
 TUNSETIFF = 0x400454ca
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 libc = ctypes.CDLL(None, use_errno=True)
@@ -171,6 +172,22 @@ class Lines:
         return self.child.returncode
 
 
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xffff) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xffff
+
+
+def udp_frame(bridge_mac, destination, payload, source="192.0.2.10", port=9, mac=MAC):
+    """A guest's datagram, from its device to the bridge."""
+    udp = struct.pack("!4H", 1, port, 8 + len(payload), 0) + payload
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0,
+                     socket.inet_aton(source), socket.inet_aton(destination))
+    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+    return (bytes.fromhex(bridge_mac.replace(":", "")) + bytes.fromhex(mac.replace(":", "")) +
+            b"\x08\x00" + ip + udp)
+
+
 class Host(Namespace):
     """A namespace with a pinned state of its own, and the commands that work on it."""
 
@@ -205,6 +222,10 @@ class Host(Namespace):
         path.write_text(text, encoding="utf-8")
         path.chmod(mode)
         return path
+
+    def frame(self, destination, **more):
+        """A datagram to the bridge br0, as a guest's device sends it."""
+        return udp_frame(self.address_of("br0"), destination, b"data", **more)
 
     def rx_packets(self, device):
         return json.loads(self.ip(f"-j -s link show {device}"))[0]["stats64"]["rx"]["packets"]

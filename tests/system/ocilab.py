@@ -42,6 +42,7 @@ print(*out, flush=True)
 ALL = ["yes"] * 6
 SOME = ["no", "yes", "no"] * 2
 NONE = ["no"] * 6
+WIDE = ["no", "yes", "yes"] * 2
 
 
 def rules(*ports):
@@ -53,6 +54,10 @@ def rules(*ports):
 def policy(name, *ports):
     listed = rules(*ports)
     return f"sluice: 1\nname: {name}\nrules:{chr(10) if ports else ''}{listed}"
+
+
+# What ALL and the others are called after: policies of the tests of containers.
+POLICIES = {"agent": policy("agent", 7001), "wide": policy("wide", "[7001, 7002]"), "shut": policy("shut")}
 
 
 def removed(path):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Members of the group that sluiced lets run commands, and others."""
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -88,6 +89,15 @@ class RunsHost(DaemonHost):
         self.socks = [self.within(lambda f=f, p=p: self.listen(f, p))
                       for f in (socket.AF_INET, socket.AF_INET6) for p in (7001, 7002)]
         self.say(limit, policies)
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls):
+        """One whose sluiced runs and is ready."""
+        with contextlib.closing(cls()) as made:
+            made.start_daemon()
+            made.ready()
+            yield made
 
     def say(self, limit=8, policies="[open, shut]", **more):
         self.configure(f"sluiced: 1\ngroup: '{GROUP}'\nrun: {{policies: {policies}, "

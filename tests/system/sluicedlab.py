@@ -5,17 +5,15 @@ import os
 import pathlib
 import signal
 import socket
-import struct
 import threading
 import time
 
-from devlab import Host, WAIT
+from devlab import MAC, Host, WAIT, udp_frame
 from lab import SLUICE, until
 
 SLUICED = os.environ.get("SLUICED", str(pathlib.Path(SLUICE).parent / "sluiced"))
 AGENT = "sluice: 1\nname: agent\nrules:\n  - allow: {to: 192.0.2.0/24, ports: 9, protocol: udp}\n"
 CONFIG = 'sluiced: 1\ntargets:\n  - match: {device: "vnet*"}\n    policy: agent\n'
-MAC = "52:54:00:12:34:56"
 
 
 class DaemonHost(Host):
@@ -109,21 +107,6 @@ class Control:
         self.close()
 
 
-def checksum(data):
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total & 0xffff) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xffff
-
-
-def udp_frame(bridge_mac, destination, payload, source="192.0.2.10", port=9):
-    udp = struct.pack("!4H", 1, port, 8 + len(payload), 0) + payload
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0,
-                     socket.inet_aton(source), socket.inet_aton(destination))
-    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
-    return (bytes.fromhex(bridge_mac.replace(":", "")) + bytes.fromhex(MAC.replace(":", "")) +
-            b"\x08\x00" + ip + udp)
-
-
 class Prober:
     """A guest on a tap of br0 that sends without rest, every millisecond one frame that is
     to pass (192.0.2.1) and one that is not (198.51.100.1); what arrives is compared."""
@@ -210,5 +193,5 @@ class Prober:
         self.sock.close()
 
 
-__all__ = ["AGENT", "CONFIG", "Control", "DaemonHost", "Prober", "SLUICED", "WAIT", "signal",
-           "until"]
+__all__ = ["AGENT", "CONFIG", "Control", "DaemonHost", "MAC", "Prober", "SLUICED", "WAIT", "signal",
+           "udp_frame", "until"]

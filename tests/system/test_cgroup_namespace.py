@@ -4,7 +4,6 @@ alone, a node that is itself a container (kind), and that DaemonSet's pod there.
 import os
 import pathlib
 import socket
-import subprocess
 import sys
 import tempfile
 

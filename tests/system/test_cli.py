@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """What all commands that need no privilege share; check, test, rules; the examples."""
-import pathlib
 import subprocess
 
 import pytest

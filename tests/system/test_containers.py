@@ -14,7 +14,7 @@ import pytest
 
 from enginelab import FakeEngine
 from lab import cgroup2, until
-from ocilab import ALL, NONE, PROBE, SOME, Containerd, Docker, OciHost, Podman, policy
+from ocilab import ALL, NONE, POLICIES, PROBE, SOME, WIDE, Containerd, Docker, OciHost, Podman
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
@@ -39,20 +39,16 @@ OTHER = "fedcba9876543210" * 4
 
 @pytest.fixture
 def host(tmp_path):
-    made = OciHost("sl-con", tmp_path)
-    made.top = pathlib.Path(cgroup2()) / made.group
-    try:
+    with contextlib.closing(OciHost("sl-con", tmp_path)) as made:
+        made.top = pathlib.Path(cgroup2()) / made.group
         yield made
-    finally:
-        made.close()
 
 
 def configure(host, base=None, sockets=(), **places):
     text = CONFIG.format(group=host.group, base=base or host.folder, sockets=", ".join(map(str, sockets)))
     for runtime, place in places.items():
         text = text.replace(f"{base or host.folder}/{runtime}", str(place))
-    host.configure(text, agent=policy("agent", 7001), shut=policy("shut"),
-                   wide=policy("wide", "[7001, 7002]"))
+    host.configure(text, **POLICIES)
 
 
 def put(path, value):
@@ -350,7 +346,6 @@ def test_what_an_engine_says_and_nobody_finds(host):
         made.rmdir()
 
 
-WIDE = ["no", "yes", "yes"] * 2
 NETWORKS = {"one": ("172.30.5.0/24", "172.30.5.1"), "two": ("172.30.6.0/24", "172.30.6.1")}
 GATEWAYS = {(gateway, port) for _, gateway in NETWORKS.values() for port in (7001, 7002)}
 ASKS = f"""

@@ -10,7 +10,7 @@ import pytest
 
 from enginelab import FIRST, HOLD, SYSTEMD, Box, Docker, Podman
 from lab import until
-from ocilab import ALL, MOUNTS, NONE, PROBE, SOME, UDP, policy
+from ocilab import ALL, MOUNTS, NONE, POLICIES, PROBE, SOME, UDP, WIDE
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
@@ -36,27 +36,22 @@ defaults:
   - {{cgroup: /{group}, policy: shut}}
 runtimes: {{docker: {docker}, podman: {podman}, containerd: /nowhere, sockets: [{sockets}]}}
 """
-WIDE = ["no", "yes", "yes"] * 2
 UIDS = "sluice: 1\nname: uids\nrules:\n  - allow: {to: [192.0.2.1, '2001:db8::1'], ports: 7001, uid: {container: 1000}}\n"
 LOST = "sluice: 1\nname: lost\nrules:\n  - allow: '@gateway:7001/tcp'\n"
 
 
 @pytest.fixture(scope="module", name="box")
 def box_of_all(tmp_path_factory):
-    made = Box("sl-eng", tmp_path_factory.mktemp("box"))
-    made.folder.chmod(0o755)
-    try:
+    with contextlib.closing(Box("sl-eng", tmp_path_factory.mktemp("box"))) as made:
+        made.folder.chmod(0o755)
         yield made
-    finally:
-        made.close()
 
 
 @contextlib.contextmanager
 def judged(box, **places):
     """sluiced with that configuration."""
     given = {"docker": "/nowhere", "podman": "/nowhere", "sockets": "", **places}
-    box.configure(CONFIG.format(group=box.group, **given), agent=policy("agent", 7001), shut=policy("shut"),
-                  wide=policy("wide", "[7001, 7002]"), uids=UIDS, lost=LOST)
+    box.configure(CONFIG.format(group=box.group, **given), uids=UIDS, lost=LOST, **POLICIES)
     box.start_daemon()
     try:
         yield

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Grace periods are expedited while Sluice waits for one, and at no other time. The number is
 the machine's: other tests' sluiceds write it for moments, so what it comes to is waited for."""
+import contextlib
 import ctypes
 import errno
 import os
@@ -344,9 +345,8 @@ def test_a_read_only_sys(ask):
 
 @pytest.fixture
 def host():
-    h = RunsHost()
-    yield h
-    h.close()
+    with contextlib.closing(RunsHost()) as made:
+        yield made
 
 
 def start_and_run(host, count=3):

@@ -8,8 +8,8 @@ import struct
 import pytest
 
 from client import datagram
+from devlab import checksum
 from lab import ECHO, PEER4, PEER6, WAIT, WORKLOAD4, WORKLOAD6
-from sluicedlab import checksum
 from test_bypass import KEEP, PROBE, ROOT, policy
 
 KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))

@@ -16,24 +16,13 @@ import pytest
 
 from lab import sh, until
 from sinkslab import BUILD
-from sluicedlab import DaemonHost
 
 FEED = BUILD / "tests" / "metrics_feed"
-AGENT = "sluice: 1\nname: agent\nrules:\n  - allow: {to: 192.0.2.0/24, ports: 9, protocol: udp}\n"
 ROOT = pathlib.Path(__file__).parents[2]
 PORT = 9477
 ATTEMPTS = "agent_network_connection_attempts_total"
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
-
-
-@pytest.fixture
-def host(tmp_path):
-    made = DaemonHost("sl-metrics", tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 class Server:

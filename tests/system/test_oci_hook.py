@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """sluice-oci-hook under runc and podman: a container's policy before its first instruction."""
-import json
+import contextlib
 import os
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 from gatelab import BLOCKED, syslog
 from lab import cgroup2, until
-from ocilab import ALL, HOOK, NONE, PROBE, SOME, OciHost, Podman, policy
+from ocilab import ALL, HOOK, NONE, POLICIES, PROBE, SOME, WIDE, OciHost, Podman, policy
 
 pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
               pytest.mark.skipif(not shutil.which("runc"), reason="runc is not installed")]
@@ -31,13 +31,9 @@ targets:
 
 @pytest.fixture
 def host(tmp_path):
-    made = OciHost("sl-oci", tmp_path)
-    made.configure(CONFIG.format(more=""), agent=policy("agent", 7001),
-                   wide=policy("wide", "[7001, 7002]"), shut=policy("shut"))
-    try:
+    with contextlib.closing(OciHost("sl-oci", tmp_path)) as made:
+        made.configure(CONFIG.format(more=""), **POLICIES)
         yield made
-    finally:
-        made.close()
 
 
 def said(done):
@@ -78,7 +74,7 @@ def test_status_names_a_running_container(host):
 
 
 @pytest.mark.parametrize("name, annotations, want", [
-    ("agent-1", {"sluice.dev/policy": "wide"}, ["no", "yes", "yes"] * 2),
+    ("agent-1", {"sluice.dev/policy": "wide"}, WIDE),
     ("agent-1", {"sluice.dev/policy": "shut"}, NONE),
     ("agent-1", {"sluice.dev/policy": "agent"}, SOME),
     ("x", {"tier": "db-main"}, NONE),
@@ -276,11 +272,8 @@ def test_a_containers_own_uids(host):
 def podman(host):
     if not shutil.which("podman"):
         pytest.skip("podman is not installed")
-    made = Podman(host)
-    try:
+    with contextlib.closing(Podman(host)) as made:
         yield made
-    finally:
-        made.close()
 
 
 def test_podman_by_name_annotation_and_again(host, podman):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from ocilab import ALL, HOOK, PROBE, RUNTIME, SOME, Docker, OciHost, policy
+from ocilab import ALL, HOOK, POLICIES, PROBE, RUNTIME, SOME, WIDE, Docker, OciHost
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 OURS = {"path": HOOK, "args": ["sluice-oci-hook"]}
@@ -112,13 +112,11 @@ def test_docker(tmp_path):
         with contextlib.closing(Docker(host, judged=True)) as docker:
             down = docker.run("agent-0")
             assert down.returncode and "systemctl start sluiced" in down.stderr, down
-            host.configure(CONFIG.format(docker=docker.data), agent=policy("agent", 7001), wide=policy("wide", "[7001, 7002]"),
-                           near=NEAR)
+            host.configure(CONFIG.format(docker=docker.data), near=NEAR, **POLICIES)
             host.start_daemon()
-            wide = ["no", "yes", "yes"] * 2
             for name, options, want in (
-                    ("other", [], ALL), ("agent-1", [], SOME), ("labelled", ["--label", "tier=db-1"], wide),
-                    ("agent-2", ["--label", "sluice.dev/policy=wide"], wide)):
+                    ("other", [], ALL), ("agent-1", [], SOME), ("labelled", ["--label", "tier=db-1"], WIDE),
+                    ("agent-2", ["--label", "sluice.dev/policy=wide"], WIDE)):
                 done = docker.run(name, *options)
                 assert done.stdout.split() == want, (name, done)
             assert host.arrived() == [2, 8, 6]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from lab import SLUICE
-from sluicedlab import CONFIG, SLUICED, DaemonHost, Prober, until
+from sluicedlab import CONFIG, SLUICED, Prober, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 POLICY = """\
@@ -21,16 +21,12 @@ ONE, TWO = "192.0.2.1", "198.51.100.1"
 WITH_ETC = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"']
 
 
-@pytest.fixture
-def host(tmp_path):
-    made = DaemonHost("sl-resolv", tmp_path)
-    made.etc = tmp_path / "its-etc"
-    shutil.copytree("/etc", made.etc, symlinks=True, ignore_dangling_symlinks=True,
+@pytest.fixture(name="host")
+def host_with_an_etc(host):
+    host.etc = host.folder / "its-etc"
+    shutil.copytree("/etc", host.etc, symlinks=True, ignore_dangling_symlinks=True,
                     ignore=shutil.ignore_patterns("ssl", "alternatives", "java*", "resolv.conf"))
-    try:
-        yield made
-    finally:
-        made.close()
+    return host
 
 
 def name(host, server, how):

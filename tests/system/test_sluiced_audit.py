@@ -17,22 +17,11 @@ from sluicedlab import CONFIG, DaemonHost, Prober, udp_frame, until
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
 
-@pytest.fixture
-def host(tmp_path):
-    made = DaemonHost("sl-a", tmp_path)
-    made.log = tmp_path / "log" / "audit.jsonl"
-    made.log.parent.mkdir()
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def prober(host):
-    made = Prober(host)
-    yield made
-    made.close()
+@pytest.fixture(name="host")
+def host_with_a_log(host):
+    host.log = host.folder / "log" / "audit.jsonl"
+    host.log.parent.mkdir()
+    return host
 
 
 def records(path):

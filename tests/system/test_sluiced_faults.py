@@ -17,28 +17,16 @@ import time
 
 import pytest
 
-from devlab import Host
 from lab import SLUICE
-from sluicedlab import AGENT, CONFIG, DaemonHost, Prober, SLUICED, WAIT, until, udp_frame
+from sluicedlab import AGENT, CONFIG, SLUICED, until, udp_frame
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
 
-@pytest.fixture
-def host(tmp_path):
-    tmp_path.chmod(0o755)
-    made = DaemonHost("sl-f", tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def prober(host):
-    made = Prober(host)
-    yield made
-    made.close()
+@pytest.fixture(name="host")
+def host_that_users_reach(host):
+    host.folder.chmod(0o755)
+    return host
 
 
 # ---- killed ----

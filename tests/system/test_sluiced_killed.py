@@ -13,7 +13,7 @@ import pytest
 import bpfsys
 from runslab import GROUP, OPEN, SHUT, RunsHost
 from lab import cgroup2
-from sluicedlab import AGENT, Prober, WAIT, until
+from sluicedlab import AGENT, WAIT, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 # A run's own probe: what its policy denies is refused, whoever is alive.
@@ -46,13 +46,6 @@ def host():
         made.close()
         for path in [*made.top.glob("*/"), made.top]:
             path.rmdir()
-
-
-@pytest.fixture
-def prober(host):
-    made = Prober(host)
-    yield made
-    made.close()
 
 
 def end(host, chance):

@@ -8,26 +8,10 @@ import signal
 import pytest
 
 from lab import SLUICE
-from sluicedlab import AGENT, DaemonHost, Prober, WAIT
+from sluicedlab import AGENT, WAIT
 from test_sluiced_scale import DAY, Clock
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
-
-
-@pytest.fixture
-def host(tmp_path):
-    made = DaemonHost("sl-d", tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def prober(host):
-    made = Prober(host)
-    yield made
-    made.close()
 
 
 def by_rule(done):

@@ -20,13 +20,8 @@ STAY = "print('there', flush=True); import sys; sys.stdin.read()"
 
 @pytest.fixture
 def host():
-    made = RunsHost()
-    try:
-        made.start_daemon()
-        made.ready()
+    with RunsHost.started() as made:
         yield made
-    finally:
-        made.close()
 
 
 def staying(host, policy="open", **who):

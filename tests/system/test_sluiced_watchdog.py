@@ -13,18 +13,9 @@ import pytest
 
 import bpfsys
 from lab import SLUICE
-from sluicedlab import AGENT, CONFIG, DaemonHost, Prober, SLUICED, WAIT, until
+from sluicedlab import AGENT, Prober, WAIT, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
-
-
-@pytest.fixture
-def host(tmp_path):
-    made = DaemonHost("sl-w", tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

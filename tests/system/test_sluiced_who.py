@@ -39,13 +39,8 @@ ANY = "sluice: 1\nname: any\ndefault: allow\nrules: []\n"
 
 @pytest.fixture(scope="module", name="host")
 def host_of_module():
-    made = RunsHost()
-    try:
-        made.start_daemon()
-        made.ready()
+    with RunsHost.started() as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(name="cgroup")

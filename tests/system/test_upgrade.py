@@ -82,13 +82,6 @@ def host(tmp_path):
             os.rmdir(below)
 
 
-@pytest.fixture
-def prober(host):
-    made = Prober(host)
-    yield made
-    made.close()
-
-
 def echo(host):
     """Whoever connects to 7001 and 7002 is accepted; 7003 (TCP) and 7004 (UDP) answer."""
     def tcp(port):                      # of both families
