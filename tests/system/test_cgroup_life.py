@@ -14,8 +14,8 @@ import pytest
 
 from bpfobjects import PinnedMap, snapshot
 from cgrouplab import policy
+from cgroupways import NOTHING, PEERS, Prober, pass_on, reaches
 from lab import ECHO, PEER4, SLUICE, sh, until
-from test_cgroups import NOTHING, PEERS, Prober, pass_on, reaches
 
 CGROUPS, SECONDS, KILLS = 500, 30, 24
 CGROUP_PROGRAMS = 48            # its place in struct sl_info

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-"""Ways out through processes, descriptors, cgroups and uids."""
+"""Ways out through descriptors, cgroups, families of sockets and namespaces."""
 import errno
 import json
 import os
@@ -11,28 +11,9 @@ import threading
 
 import pytest
 
-from lab import ECHO, PEER4, PEER6, PYTHON, Agent, cgroup2, environment, sh, total, until
+from confinelab import DGRAM, INET, KEEP, ONLY_PROBE, STREAM, refused
+from lab import ECHO, PEER4, PEER6, PYTHON, cgroup2, sh, until
 from ocilab import removed
-
-INET, STREAM, DGRAM = socket.AF_INET, socket.SOCK_STREAM, socket.SOCK_DGRAM
-KEEP = "--keep-privileges"
-ONLY_PROBE = f'sluice: 1\nname: confine\nrules:\n  - allow: [{PEER4}, "{PEER6}"]\n    id: probe\n'
-
-
-def probe(agent):
-    assert agent.do("tcp", to=PEER4, port=ECHO)["reply"] == "hello"
-
-
-def refused(agent, lab, kind="tcp"):
-    to = lab.fresh()
-    result = agent.do(kind, to=to, port=ECHO, timeout=0.5)
-    assert result["errno"], result
-    assert not lab.wire.seen(to)
-
-
-@pytest.fixture(scope="module")
-def outside(lab):
-    return lab.agent()
 
 
 # ---- descriptors ----
@@ -301,6 +282,8 @@ def test_every_family_is_refused_but_those_that_are_judged(lab):
     for (call, family), error in confined.items():
         kept = family & 0xffffffff in (0, 1, 2, 10, 16, 38)
         assert error == (plain[call, family] if kept else errno.EAFNOSUPPORT), (call, family)
+
+
 def directions(path):
     """The map that tells sluice_packet at each of its hooks which it is, and its keys."""
     shown = json.loads(sh("bpftool", "-j", "cgroup", "show", path))
@@ -376,200 +359,3 @@ def test_ptrace_reaches_nothing_outside(lab):
     finally:
         victim.kill()
         victim.wait()
-
-
-# ---- daemons ----
-
-DAEMON = """
-import os, sys, time
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        for fd in (0, 1, 2):
-            os.close(fd)
-        open(sys.argv[1], "w").write(str(os.getpid()))
-        time.sleep(float(sys.argv[2]))
-        open(sys.argv[1] + ".end", "w").close()
-    os._exit(0)
-os.wait()
-while not os.path.exists(sys.argv[1]) or not os.path.getsize(sys.argv[1]):
-    time.sleep(0.01)
-"""
-
-
-def alive(pid):
-    return os.path.exists(f"/proc/{pid}") and \
-        "State:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
-
-
-def test_a_daemon_that_stays_behind_is_killed(lab):
-    mark = lab.new_folder() / "pid"
-    assert lab.run(ONLY_PROBE, PYTHON, "-c", DAEMON, str(mark), "60").code == 0
-    assert not alive(int(mark.read_text()))
-
-
-def test_wait_waits_for_it(lab):
-    mark = lab.new_folder() / "pid"
-    assert lab.run(ONLY_PROBE, PYTHON, "-c", DAEMON, str(mark), "0.5", options=["--wait"]).code == 0
-    assert os.path.exists(str(mark) + ".end")
-
-
-SERVES = """
-import os, socket, sys
-u = socket.socket(socket.AF_UNIX)
-u.bind(sys.argv[1])
-os.chmod(sys.argv[1], 0o777)
-u.listen()
-if os.fork():
-    os._exit(0)
-os.setsid()
-null = os.open("/dev/null", os.O_RDWR)
-for fd in (0, 1, 2):
-    os.dup2(null, fd)
-c, _ = u.accept()
-os.dup2(c.fileno(), 0)
-os.dup2(c.fileno(), 1)
-os.execv("/usr/bin/python3", ["python3", sys.argv[2]])
-"""
-
-
-class Remote:
-    """A client that listens at a unix socket instead of standing behind pipes."""
-    do, send, receive, cgroup = Agent.do, Agent.send, Agent.receive, Agent.cgroup
-
-    def __init__(self, path):
-        s = socket.socket(socket.AF_UNIX)
-        s.connect(str(path))
-        self.process = type("Process", (), {"stdin": s.makefile("w"),
-                                            "stdout": s.makefile("r")})
-        self.stderr = lambda: ""
-
-
-def test_leave_leaves_it_enforced(lab):
-    path = lab.new_folder() / "remote"
-    done = lab.run(ONLY_PROBE, PYTHON, "-c", SERVES, str(path), str(lab.client),
-                   options=["--leave"])
-    assert done.code == 0
-    where = done.err.split("left running, enforced, in ")[1].splitlines()[0]
-    remote = Remote(path)
-    probe(remote)
-    refused(remote, lab)
-    refused(remote, lab, "ping")
-    assert os.path.isdir(where)
-    pathlib.Path(where, "cgroup.kill").write_text("1")
-    until(lambda: "populated 0" in pathlib.Path(where, "cgroup.events").read_text())
-    lab.run(ONLY_PROBE, "true")
-    assert not os.path.exists(where), "the next run removes what is left over"
-
-
-def test_killed_run_still_enforces(lab):
-    """kill -9 of `sluice run` while the command goes on."""
-    path = lab.new_folder() / "remote"
-    script = SERVES.replace("if os.fork():", "if False:")
-    _, _, words = lab.prepare(ONLY_PROBE, ())
-    run = subprocess.Popen(lab.inside() + words + [PYTHON, "-c", script, str(path),
-                                                   str(lab.client)],
-                           stderr=subprocess.DEVNULL, env=environment())
-    assert until(path.exists)
-    remote = Remote(path)
-    probe(remote)
-    run.kill()      # nsenter has become sluice
-    run.wait()
-    probe(remote)
-    refused(remote, lab)
-    refused(remote, lab, "udp")
-    refused(remote, lab, "ping")
-    where = pathlib.Path(remote.cgroup())
-    (where / "cgroup.kill").write_text("1")
-    assert until(lambda: "populated 0" in (where / "cgroup.events").read_text())
-    lab.run(ONLY_PROBE, "true")
-    assert not where.exists()
-
-
-# ---- uids ----
-
-def uid_policy(uid, on_deny="reject"):
-    return f"""sluice: 1
-name: uids
-on_deny: {on_deny}
-rules:
-  - allow: {{to: [203.0.113.0/24, "2001:db8:1::/48"], uid: {uid}}}
-    id: by-uid
-"""
-
-
-@pytest.mark.parametrize("to", ["203.0.113.9", "2001:db8:1::9"])
-@pytest.mark.parametrize("kind", [
-    "tcp", "udp", "udp_connected", "ping", "udplite"])
-def test_uid_rules_hold_at_every_hook(lab, kind, to):
-    for uid, passes in ((1000, True), (1001, False)):
-        agent = lab.sluice(uid_policy(1000), "--user", f"{uid}:{uid}")
-        result = agent.do(kind, to=to, port=ECHO, timeout=0.7)
-        assert (result["errno"] is None) == passes, result
-        events = agent.close().events
-        assert total(events) == (not passes)
-        assert passes or events[0]["process"]["uid"] == uid
-
-
-@pytest.mark.parametrize("to", ["203.0.113.9", "2001:db8:1::9"])
-def test_mptcp_has_no_uid(lab, to):
-    """The kernel makes the sockets that send: a policy with uid rules has no MPTCP,
-    neither for the user that a rule allows nor around a rule that denies."""
-    for uid in (1000, 1001):
-        agent = lab.sluice(uid_policy(1000), "--user", f"{uid}:{uid}")
-        result = agent.do("mptcp", to=to, port=ECHO, timeout=2)
-        if result["errno"] in ("EPROTONOSUPPORT", "ENOPROTOOPT"):
-            pytest.skip(f"this kernel has no mptcp sockets: {result['errno']}")
-        assert (result["at"], result["errno"]) == ("socket", "EPERM"), result
-
-
-def as_root(lab, uid):
-    return lab.sluice(uid_policy(uid), KEEP)
-
-
-@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["tcp", "udp"])
-def test_a_socket_made_as_root_stays_roots(lab, kind):
-    """setuid before connect changes nothing: the creator counts, at every hook."""
-    for uid, passes in ((0, True), (1000, False)):
-        agent = as_root(lab, uid)
-        agent.do("open_socket", family=INET, type=kind, hold="s")
-        assert agent.do("become", uid=1000)["errno"] is None
-        result = agent.do("use", use="s", to="203.0.113.9", port=ECHO)
-        assert (result["errno"] is None) == passes, result
-        agent.do("open_socket", family=INET, type=kind, hold="t")
-        result = agent.do("use", use="t", to="203.0.113.9", port=ECHO)
-        assert (result["errno"] is None) != passes, result
-
-
-@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["tcp", "udp"])
-def test_fchown_changes_no_verdict(lab, kind):
-    agent = as_root(lab, 1000)
-    agent.do("open_socket", family=INET, type=kind, hold="s")
-    assert agent.do("chown", use="s", uid=1000)["errno"] is None
-    assert agent.do("use", use="s", to="203.0.113.9", port=ECHO)["errno"]
-    event, = agent.close().events
-    assert event["process"]["uid"] == 0
-
-
-@pytest.mark.parametrize("kind", ["tcp", "udp", "ping"])
-def test_uid_in_a_user_namespace_is_the_hosts(lab, kind):
-    """Root in a user namespace of uid 1000 is 1000."""
-    request = '{"kind": "%s", "to": "203.0.113.9", "port": %d, "timeout": 0.7}' % (kind, ECHO)
-    for uid, passes in ((1000, True), (0, False)):
-        agent = lab.sluice(uid_policy(uid), "--user", "1000:1000")
-        result = agent.do("command", argv=["unshare", "-Ur", PYTHON, str(lab.client), request])
-        if result["errno"]:
-            pytest.skip("no user namespaces for ordinary users here")
-        assert ('"errno": null' in result["reply"]) == passes, result
-
-
-def test_accepted_sockets_are_their_listeners(lab):
-    """Answers leave whatever the rules say; the accepted socket's uid is the listener's."""
-    port = 6100 + lab.runs
-    agent = lab.sluice(uid_policy(1000) + "inbound: allow\n", KEEP)
-    agent.do("listen", to="0.0.0.0", port=port, hold="s")
-    agent.do("become", uid=1000)
-    agent.send("accept", use="s")
-    assert lab.agent(lab.peer).do("tcp", to="192.0.2.1", port=port)["reply"] == "hello"
-    assert agent.receive()["reply"] == "hello"
-    assert not agent.close().events
