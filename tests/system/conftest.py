@@ -159,6 +159,23 @@ def tree(tree_of_module):
     tree_of_module.reset()
 
 
+@pytest.fixture(scope="module", name="machine")
+def machine_of_module(tmp_path_factory):
+    """A node whose containerd has no kubelet (crilab.Node), with a directory of objects."""
+    import podlab
+    with podlab.node_of_directory("sl-pod", tmp_path_factory.mktemp("pods")) as made:
+        yield made
+
+
+@pytest.fixture
+def node(machine):
+    """It and its sluiced's configuration, with one policy; no pod before and none after."""
+    import podlab
+    podlab.prepare(machine)
+    yield machine
+    machine.clear()
+
+
 @pytest.fixture(scope="module")
 def dnslab(request):
     if os.geteuid() != 0:

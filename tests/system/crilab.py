@@ -237,6 +237,15 @@ class Node(OciHost):
     def cri(self):
         return self.base / "s"
 
+    def clear(self):
+        """No pod is left, no sluiced, and no target."""
+        for pod in list(self.pods):
+            pod.remove()
+        if self.daemon:
+            self.daemon.close()
+            self.daemon = None
+        self.sluice("detach", "--all")
+
     def start_runtime(self):
         self.runtime = self.start("containerd", "--config", self.base / "config.toml")
         assert until(lambda: self.ctr("version").returncode == 0, 30), self.runtime.errors

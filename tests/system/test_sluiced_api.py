@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Pods of containerd's CRI, judged by what an API server says, which is made up (apilab.py)."""
+import contextlib
 import json
 import subprocess
 import os
@@ -14,7 +15,7 @@ import pytest
 from apilab import Cluster, netpol
 from crilab import NODE, Node
 from lab import until
-from ocilab import ALL, NONE, SOME
+from ocilab import ALL, NONE, SOME, WIDE
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
@@ -30,7 +31,6 @@ metrics: unix:{metrics}
 audit: [{{file: {audit}}}]
 """
 HOSTS = ("192.0.2.1", "2001:db8::1")
-WIDE = ["no", "yes", "yes"] * 2
 
 
 def web(*ports, name="web", app="web"):
@@ -41,11 +41,8 @@ def web(*ports, name="web", app="web"):
 
 @pytest.fixture(scope="module", name="machine")
 def machine_of_all(tmp_path_factory):
-    made = Node("sl-api", tmp_path_factory.mktemp("api"))
-    try:
+    with contextlib.closing(Node("sl-api", tmp_path_factory.mktemp("api"))) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
@@ -61,12 +58,7 @@ def node(machine, tmp_path):
                                     audit=tmp_path / "audit.jsonl"))
     machine.arrived()
     yield machine
-    for pod in list(machine.pods):
-        pod.remove()
-    if machine.daemon:
-        machine.daemon.close()
-        machine.daemon = None
-    machine.sluice("detach", "--all")
+    machine.clear()
     machine.cluster.stop()
 
 

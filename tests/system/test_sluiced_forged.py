@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from lab import ROOT, parse, until
-from test_sluiced_pods import egress, put
+from podlab import egress, put
 from test_sluiced_veths import Inside, bound, in_netns, judged, packet, told
-from test_sluiced_veths import machine_of_all, node, pytestmark  # noqa: F401 (fixtures)
+from test_sluiced_veths import machine_of_all, pytestmark  # noqa: F401 (a fixture)
 
 ASKED, FOREIGN = 7005, ("198.51.100.9", "2001:db8:77::9")
 

@@ -11,11 +11,11 @@ import struct
 import pytest
 
 import client
-from crilab import NODE, Node
+from crilab import NODE
 from devlab import Namespace
 from lab import sh, until
 from ocilab import ADDRESSES, ALL, PROBE, SOME
-from test_sluiced_pods import config, egress, put
+from podlab import config, egress, node_of_directory, put
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
@@ -27,35 +27,12 @@ BEHIND = ("10.9.9.2", "2001:db8:9::2")
 
 @pytest.fixture(scope="module", name="machine", params=[False])
 def machine_of_all(request, tmp_path_factory):
-    made = Node("sl-veth", tmp_path_factory.mktemp("veths"), request.param is True, request.param == "ptp")
-    made.objects = made.folder / "objects"
-    made.objects.mkdir()
-    made.audit = made.folder / "audit.jsonl"
-    made.open = [made.within(lambda a=a: bound(a, ALLOWED)) for a in ADDRESSES]
-    try:
+    with node_of_directory("sl-veth", tmp_path_factory.mktemp("veths"), request.param is True,
+                           request.param == "ptp") as made:
+        made.open = [made.within(lambda a=a: bound(a, ALLOWED)) for a in ADDRESSES]
         yield made
-    finally:
         for sock in made.open:
             sock.close()
-        made.close()
-
-
-@pytest.fixture
-def node(machine):
-    """sluiced with one policy; no pod before and none after."""
-    for path in machine.objects.iterdir():
-        path.unlink()
-    machine.audit.unlink(missing_ok=True)
-    put(machine, "web.yaml", egress())
-    machine.configure(config(machine))
-    machine.arrived()
-    yield machine
-    for pod in list(machine.pods):
-        pod.remove()
-    if machine.daemon:
-        machine.daemon.close()
-        machine.daemon = None
-    machine.sluice("detach", "--all")
 
 
 def bound(address, port):
