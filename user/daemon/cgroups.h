@@ -142,6 +142,12 @@ void sl_cgroups_work(struct sl_cgroups *cgroups, const struct sl_state *state, _
 int sl_cgroups_timeout(const struct sl_cgroups *cgroups);
 
 struct sl_watched_cgroup *sl_cgroups_find(struct sl_cgroups *cgroups, __u64 id);
+/* Its policy is one that was given here. */
+static inline bool sl_cgroup_is_ours(const struct sl_watched_cgroup *watched)
+{
+	return watched->state == SL_WATCHED_ATTACHED || watched->state == SL_WATCHED_ISOLATED;
+}
+
 /* Adds one, and listens for its end, also where no pattern leads; NULL: no memory. */
 struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *cgroups, const char *path, __u64 id,
 					 struct sl_target_group *group);
