@@ -14,7 +14,6 @@
 #include "policy/text.h"
 #include "tinyproxy_internal.h"
 
-#define NAME_BYTES "abcdefghijklmnopqrstuvwxyz0123456789-_."
 #define OFFER_BYTES 640
 
 struct finder {
@@ -25,90 +24,6 @@ struct finder {
 	struct sl_diag *diag;
 };
 
-/* ---- parts of a branch ---- */
-
-static bool has_every(const struct tp_set *set, const char *bytes)
-{
-	for (; *bytes; bytes++)
-		if (!tp_has(set, (unsigned char)*bytes))
-			return false;
-	return true;
-}
-
-static bool has_none(const struct tp_set *set, const char *bytes)
-{
-	for (; *bytes; bytes++)
-		if (tp_has(set, (unsigned char)*bytes))
-			return false;
-	return true;
-}
-
-/* The one byte (lower case) that the item is; 0: it is more than that. */
-static char only_byte(const struct tp_item *item)
-{
-	int found = 0;
-
-	if (item->min != 1 || item->max != 1)
-		return 0;
-	for (int c = 1; c < 256; c++) {
-		if (!tp_has(&item->set, (unsigned char)c) || (c >= 'A' && c <= 'Z'))
-			continue;
-		if (found || c >= 0x80)
-			return 0;
-		found = c;
-	}
-	return (char)found;
-}
-
-/* Anything, of any length: `.*`; with least 1 `.+`. */
-static bool is_anything(const struct tp_item *item, unsigned least)
-{
-	return item->max == TP_MORE && item->min <= least && has_every(&item->set, NAME_BYTES ":%");
-}
-
-/* The text that items from `at` on are, lower case, owned; NULL: they are no text. */
-static char *text_of(const struct tp_branch *b, size_t at)
-{
-	char *text = calloc(1, b->n - at + 1);
-
-	for (size_t i = at; text && i < b->n; i++) {
-		text[i - at] = only_byte(&b->items[i]);
-		if (!text[i - at]) {
-			free(text);
-			return NULL;
-		}
-	}
-	return text;
-}
-
-/* `\.?`, which may stand at a name's end. */
-static bool is_optional_dot(const struct tp_item *item)
-{
-	struct tp_item one = {item->set, 1, 1};
-
-	return !item->min && only_byte(&one) == '.';
-}
-
-/* Takes `.*` off the ends that are held: they are then open; and the dot that no host
- * ends with. */
-static struct tp_branch loosen(const struct tp_branch *from)
-{
-	struct tp_branch b = *from;
-
-	while (b.ends && b.n && is_optional_dot(&b.items[b.n - 1]))
-		b.n--;
-	while (b.n && is_anything(&b.items[0], 0)) {
-		b.begins = false;
-		b.items++;
-		b.n--;
-	}
-	while (b.n && is_anything(&b.items[b.n - 1], 0)) {
-		b.ends = false;
-		b.n--;
-	}
-	return b;
-}
-
 /* ---- what would be exact ---- */
 
 /* The name that a pattern seems to be about: its letters, `.` for any byte. */
@@ -118,7 +33,7 @@ static bool guess_name(const struct tp_branch *b, char *name, size_t size)
 	char c;
 
 	for (size_t i = 0; i < b->n; i++) {
-		c = only_byte(&b->items[i]);
+		c = tp_only_byte(&b->items[i]);
 		if (!c && b->items[i].min == 1 && b->items[i].max == 1)
 			c = '.';
 		if ((!c && n) || n + 1 >= size)
@@ -174,14 +89,14 @@ static int refuse(const struct finder *f, const struct tp_branch *b, const char 
 /* Why is it none of those that are read? */
 static int explain(const struct finder *f, const struct tp_branch *whole)
 {
-	struct tp_branch b = loosen(whole);
-	char *text = text_of(&b, 0);
+	struct tp_branch b = tp_loosen(whole);
+	char *text = tp_text_of(&b, 0);
 	bool is_text = text;
 
 	free(text);
 	for (size_t i = 0; i < b.n; i++)
 		if (b.items[i].min == 1 && b.items[i].max == 1 &&
-		    has_every(&b.items[i].set, NAME_BYTES))
+		    tp_has_every(&b.items[i].set, TP_NAME_BYTES))
 			return refuse(f, &b,
 				      "has a . that stands for any character; the dot of a "
 				      "name is \\.");
@@ -272,7 +187,7 @@ static int find_everything(struct finder *f, const struct tp_branch *b)
 {
 	if (b->n > 1 || (b->begins && b->ends && !b->n))
 		return 0;
-	if (b->n && (!has_every(&b->items[0].set, NAME_BYTES ":") || b->items[0].min > 1 ||
+	if (b->n && (!tp_has_every(&b->items[0].set, TP_NAME_BYTES ":") || b->items[0].min > 1 ||
 		     (b->begins && b->ends && b->items[0].max != TP_MORE)))
 		return 0;
 	return add_everything(f) ?: 1;
@@ -294,7 +209,7 @@ static bool is_name(const char *text)
 /* ^name$, ^address$ */
 static int find_one(struct finder *f, const struct tp_branch *b)
 {
-	char *text = b->begins && b->ends ? text_of(b, 0) : NULL;
+	char *text = b->begins && b->ends ? tp_text_of(b, 0) : NULL;
 	struct in6_addr address;
 	int err;
 
@@ -315,17 +230,17 @@ static int find_below(struct finder *f, const struct tp_branch *b)
 
 	if (!b->ends)
 		return 0;
-	if (b->n && !only_byte(&b->items[0])) {
-		if (b->begins ? !is_anything(&b->items[0], 1)
+	if (b->n && !tp_only_byte(&b->items[0])) {
+		if (b->begins ? !tp_is_anything(&b->items[0], 1)
 			      : b->items[0].min > 1 ||
-					!has_every(&b->items[0].set,
+					!tp_has_every(&b->items[0].set,
 						   "abcdefghijklmnopqrstuvwxyz0123456789-_"))
 			return 0;
 		at = 1;
 	} else if (b->begins) {
 		return 0;
 	}
-	text = text_of(b, at);
+	text = tp_text_of(b, at);
 	if (!text || text[0] != '.' || !is_name(text + 1)) {
 		free(text);
 		return 0;
@@ -340,7 +255,7 @@ static int find_below(struct finder *f, const struct tp_branch *b)
 static int find_colon(struct finder *f, const struct tp_branch *b)
 {
 	if (b->begins || b->ends || b->n != 1 || b->items[0].min != 1 ||
-	    !has_none(&b->items[0].set, NAME_BYTES) || !tp_has(&b->items[0].set, ':'))
+	    !tp_has_none(&b->items[0].set, TP_NAME_BYTES) || !tp_has(&b->items[0].set, ':'))
 		return 0;
 	return add_every_ipv6(f) ?: 1;
 }
@@ -361,8 +276,8 @@ static int find_ipv4(struct finder *f, const struct tp_branch *b)
 /* ^0x[0-9a-f]+$: an address to getaddrinfo, and never a name. */
 static int find_hex(struct finder *f, const struct tp_branch *b)
 {
-	if (!b->begins || !b->ends || b->n < 3 || only_byte(&b->items[0]) != '0' ||
-	    only_byte(&b->items[1]) != 'x')
+	if (!b->begins || !b->ends || b->n < 3 || tp_only_byte(&b->items[0]) != '0' ||
+	    tp_only_byte(&b->items[1]) != 'x')
 		return 0;
 	for (size_t i = 2; i < b->n; i++)
 		for (int c = 0; c < 256; c++)
@@ -376,17 +291,17 @@ static int find_hex(struct finder *f, const struct tp_branch *b)
 /* Some byte of it is in no host, or a text in none. */
 static bool is_nothing(const struct tp_branch *b)
 {
-	static const char others[] = NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZ:%";
+	static const char others[] = TP_NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZ:%";
 	size_t n = 0;
 
 	for (size_t i = 0; i < b->n; i++) {
-		if (b->items[i].min && has_none(&b->items[i].set, others))
+		if (b->items[i].min && tp_has_none(&b->items[i].set, others))
 			return true;
 		n += b->items[i].min;
 	}
-	if (b->ends && b->n && only_byte(&b->items[b->n - 1]) == '.')
+	if (b->ends && b->n && tp_only_byte(&b->items[b->n - 1]) == '.')
 		return true;
-	if (b->begins && b->n && only_byte(&b->items[0]) == '.')
+	if (b->begins && b->n && tp_only_byte(&b->items[0]) == '.')
 		return true;
 	return (b->begins && b->ends && !b->n) || n > SL_DOMAIN_MAX;
 }
@@ -396,7 +311,7 @@ static int find_branch(struct finder *f, const struct tp_branch *whole)
 	static int (*const kinds[])(struct finder *, const struct tp_branch *) = {
 		find_everything, find_one, find_below, find_colon, find_ipv4, find_hex,
 	};
-	struct tp_branch b = loosen(whole);
+	struct tp_branch b = tp_loosen(whole);
 	int found = 0;
 
 	if (is_nothing(&b))

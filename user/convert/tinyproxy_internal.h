@@ -81,6 +81,22 @@ int tp_repeat(struct tp_scan *s, struct tp_pattern *p, bool group);
  * address. Keeps the usual long alternatives from multiplying. */
 bool tp_is_octet(const struct tp_pattern *p);
 
+/* ---- tinyproxy_branch.c ---- */
+
+#define TP_NAME_BYTES "abcdefghijklmnopqrstuvwxyz0123456789-_."
+
+bool tp_has_every(const struct tp_set *set, const char *bytes);
+bool tp_has_none(const struct tp_set *set, const char *bytes);
+/* The one byte (lower case) that the item is; 0: it is more than that. */
+char tp_only_byte(const struct tp_item *item);
+/* Anything, of any length: `.*`; with least 1 `.+`. */
+bool tp_is_anything(const struct tp_item *item, unsigned least);
+/* The text that items from `at` on are, lower case, owned; NULL: they are no text. */
+char *tp_text_of(const struct tp_branch *branch, size_t at);
+/* Takes `.*` off the ends that are held: they are then open; and the dot that no host
+ * ends with. */
+struct tp_branch tp_loosen(const struct tp_branch *from);
+
 /* ---- */
 
 /* 0 and *out (tp_pattern_free), -EINVAL with one error that quotes the pattern, -ENOMEM. */
