@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "daemon/loop.h"
 #include "kernel/expedite.h"
 #include "output.h"
 #include "pins.h"
@@ -17,20 +18,6 @@
 #define CHECK_NS (5 * 1000000000ull)
 
 enum { POLL_SIGNAL, POLL_LINKS, POLL_ADDRESSES, POLL_RESOLVERS, POLL_EVENTS, POLL_METRICS, POLL_N };
-
-static int signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);	/* whoever reads us may go; the devices stay watched */
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
 
 /* Half a policy, or one that is wrong, changes nothing. */
 static void reload(struct sl_watch *watch)
@@ -212,7 +199,7 @@ static int start(struct sl_watch *watch, struct sl_diag *diag)
 static int follow(struct sl_watch *watch, struct sl_diag *diag)
 {
 	struct pollfd polls[POLL_N] = {
-		[POLL_SIGNAL] = {.fd = signals(), .events = POLLIN},
+		[POLL_SIGNAL] = {.fd = sl_loop_signals(), .events = POLLIN},
 		[POLL_LINKS] = {.fd = sl_links_fd(watch->devices.links), .events = POLLIN},
 		[POLL_ADDRESSES] = {.fd = sl_addresses_open(), .events = POLLIN},
 		[POLL_RESOLVERS] = {.fd = watch->resolv_conf.fd, .events = POLLIN},

@@ -81,20 +81,6 @@ static void on_resolvers(void *context, __u32 events)
 	sl_cgroups_on_change(&daemon->cgroups);
 }
 
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int add(struct sl_daemon *daemon, struct sl_loop_source *source, int fd,
 	       void (*ready)(void *, __u32))
 {
@@ -205,7 +191,7 @@ static int start(struct sl_daemon *daemon, struct sl_diag *diag)
 	daemon->sinks = sl_sinks_new(NULL, NULL);
 	err = daemon->sinks ? sl_control_server_open(daemon, diag) : -ENOMEM;
 	if (!err)
-		err = add(daemon, &daemon->signals, open_signals(), on_signals);
+		err = add(daemon, &daemon->signals, sl_loop_signals(), on_signals);
 	if (!err)
 		err = sl_files_open(daemon);
 	if (err)

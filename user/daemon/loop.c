@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <errno.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 
 #include "loop.h"
 
@@ -42,6 +44,20 @@ void sl_loop_drop(int loop, struct sl_loop_source *source)
 	for (int i = 0; i < n_batch; i++)
 		if (batch[i].data.ptr == source)
 			batch[i].data.ptr = NULL;
+}
+
+int sl_loop_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 int sl_loop_turn(int loop, int timeout_ms)

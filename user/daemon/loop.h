@@ -21,6 +21,10 @@ int sl_loop_change(int loop, struct sl_loop_source *source, __u32 events);
 /* Not called any more, not even for what is ready already. */
 void sl_loop_drop(int loop, struct sl_loop_source *source);
 
+/* Blocks the signals that say what to do: SIGINT and SIGTERM, SIGHUP, SIGUSR1. Their signalfd,
+ * or -1 with errno. SIGPIPE is ignored: whoever reads us may go, and what is enforced stays. */
+int sl_loop_signals(void);
+
 /* Waits, and calls what is ready. 0 or -errno. */
 int sl_loop_turn(int loop, int timeout_ms);
 
