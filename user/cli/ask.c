@@ -2,7 +2,6 @@
 #include <endian.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <time.h>
 
 #include "ask.h"
 
@@ -37,14 +36,6 @@ static __u16 flow_key(const struct sl_test *flow)
 	if (flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6)
 		return flow->icmp_type << 8 | flow->icmp_code;
 	return flow->port;
-}
-
-static __u64 boot_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (__u64)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
 static struct sl_cidr address_of(const struct sl_question *q)
@@ -94,7 +85,7 @@ void sl_ask(const struct sl_loaded *loaded, const struct sl_test *flow, bool inb
 	    const char *owner, struct sl_asked *out)
 {
 	struct sl_question question = {
-		.now_ns = boot_now_ns(),
+		.now_ns = sl_boot_ns(),
 		.uid = flow->uid,
 		.key = flow_key(flow),
 		.protocol = flow->protocol,

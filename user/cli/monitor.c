@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "audit/aggregate.h"
@@ -77,11 +76,8 @@ static void on_event(void *context, const struct sl_event *event)
 
 static void drain(struct monitor *m)
 {
-	struct timespec ts;
-
 	sl_state_drain(m->state, on_event, m);
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	sl_aggregate_flush(m->aggregate, ts.tv_sec * 1000000000ull + ts.tv_nsec);
+	sl_aggregate_flush(m->aggregate, sl_boot_ns());
 }
 
 static int follow(struct monitor *m)

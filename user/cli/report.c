@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "run.h"
@@ -95,12 +94,9 @@ int sl_report_open(struct sl_report *r, const struct sl_run_options *options,
 
 void sl_report_drain(struct sl_report *r, struct sl_kernel *kernel)
 {
-	struct timespec ts;
-
 	sl_kernel_tell_ends(kernel, false);
 	sl_kernel_drain(kernel, on_event, r);
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	sl_aggregate_flush(r->aggregate, ts.tv_sec * 1000000000ull + ts.tv_nsec);
+	sl_aggregate_flush(r->aggregate, sl_boot_ns());
 }
 
 static void print_counts(const struct sl_report *r, const struct sl_stats *s)

@@ -183,14 +183,10 @@ const struct sl_devices_ops sl_watch_ops = {.tell = tell, .reopen = reopen};
 
 void sl_watch_drain(struct sl_watch *watch, bool last)
 {
-	struct timespec ts;
-
 	if (!watch->aggregate)
 		return;
 	drain(watch);
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	sl_aggregate_flush(watch->aggregate,
-			   last ? ~0ull : ts.tv_sec * 1000000000ull + ts.tv_nsec);
+	sl_aggregate_flush(watch->aggregate, last ? ~0ull : sl_boot_ns());
 }
 
 void sl_watch_close_log(struct sl_watch *watch)

@@ -44,22 +44,20 @@ void sl_daemon_record_of(struct sl_daemon *daemon, uid_t owner, json_t *record, 
 	sl_sinks_put(daemon->sinks, record, grave ? SL_LEVEL_WARNING : SL_LEVEL_NOTICE);
 }
 
-/* ---- of devices ---- */
-
-static void say(const char *change, const struct sl_watched *w, const char *policy, const char *why)
+/* `sluiced: CHANGE NAME`, which stands before, and what there is to know. */
+static void say_rest(const char *policy, __u64 generation, const char *why)
 {
-	fprintf(stderr, "sluiced: %s ", change);
-	sl_put_text(w->device.name, stderr);
-	fprintf(stderr, " (ifindex %u)", w->device.ifindex);
 	if (policy)
 		fprintf(stderr, ": policy %s, generation %llu", policy,
-			(unsigned long long)w->generation);
+			(unsigned long long)generation);
 	if (why) {
 		fputs(": ", stderr);
 		sl_put_text(why, stderr);
 	}
 	fputc('\n', stderr);
 }
+
+/* ---- of devices ---- */
 
 /* `lost` is what somebody else did to what we keep in place: an alert of its own. */
 static void tell(void *context, const char *change, const struct sl_watched *w, const char *policy,
@@ -70,7 +68,10 @@ static void tell(void *context, const char *change, const struct sl_watched *w, 
 	json_t *target =
 		json_pack("{s:s, s:o}", "kind", "device", "name", sl_json_text(w->device.name));
 
-	say(change, w, policy, why);
+	fprintf(stderr, "sluiced: %s ", change);
+	sl_put_text(w->device.name, stderr);
+	fprintf(stderr, " (ifindex %u)", w->device.ifindex);
+	say_rest(policy, w->generation, why);
 	if (w->by_hand && !strcmp(change, "gone"))
 		sl_hand_forget_device(daemon, w->device.ifindex);
 	daemon->foreign_changes += lost;
@@ -102,14 +103,7 @@ static void tell_cgroup(void *context, const char *change, const struct sl_watch
 		return;
 	fprintf(stderr, "sluiced: %s ", change);
 	sl_put_text(w->path, stderr);
-	if (policy)
-		fprintf(stderr, ": policy %s, generation %llu", policy,
-			(unsigned long long)w->generation);
-	if (why) {
-		fputs(": ", stderr);
-		sl_put_text(why, stderr);
-	}
-	fputc('\n', stderr);
+	say_rest(policy, w->generation, why);
 	daemon->foreign_changes += lost;
 	sl_daemon_record(daemon,
 			 json_pack("{s:s, s:s, s:{s:s, s:o}, s:o, s:o, s:o, s:o}", "event",
@@ -170,12 +164,8 @@ static void drain(void *context)
 
 void sl_daemon_drain(struct sl_daemon *daemon, bool last)
 {
-	struct timespec ts;
-
 	drain(daemon);
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	sl_aggregate_flush(daemon->aggregate,
-			   last ? ~0ull : ts.tv_sec * 1000000000ull + ts.tv_nsec);
+	sl_aggregate_flush(daemon->aggregate, last ? ~0ull : sl_boot_ns());
 }
 
 static void on_ring(void *context, __u32 events)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "audit/json.h"
 #include "compile/compile.h"
 #include "ledger.h"
 #include "losses.h"
 #include "policy/text.h"
+#include "resolve/resolve.h"
 
 #define LOOK_NS 1000000000ull
 
@@ -36,14 +36,6 @@ struct sl_ledger {
 	__u64 looked_ns, metered_ns; /* boot time; 0: never */
 	struct entry entries[SL_SLOTS];
 };
-
-static __u64 boot_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
 
 struct sl_ledger *sl_ledger_new(const char *losses, sl_ledger_out out, void *context)
 {
@@ -276,7 +268,7 @@ static void look_at(struct sl_ledger *l, const struct sl_state *state, __u32 slo
 
 void sl_ledger_look(struct sl_ledger *l, const struct sl_state *state, __s64 meter_s, bool last)
 {
-	__u64 now = boot_ns();
+	__u64 now = sl_boot_ns();
 	bool meter = last || now - l->metered_ns >= (__u64)meter_s * 1000000000ull;
 	json_t *before;
 	__u32 i;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "audit/json.h"
 #include "audit/record.h"
@@ -128,15 +127,13 @@ static json_t *row_json(const struct row *r, __u64 now_ns)
 static json_t *rows_json(struct hits *h)
 {
 	json_t *rows = json_array();
-	struct timespec ts;
+	__u64 now = sl_boot_ns();
 	size_t i;
 
-	clock_gettime(CLOCK_BOOTTIME, &ts);
 	if (h->rows)
 		qsort(h->rows, h->n, sizeof(*h->rows), most_first);
 	for (i = 0; rows && h->rows && i < h->n; i++)
-		json_array_append_new(
-			rows, row_json(&h->rows[i], ts.tv_sec * 1000000000ull + ts.tv_nsec));
+		json_array_append_new(rows, row_json(&h->rows[i], now));
 	return rows;
 }
 

@@ -14,6 +14,11 @@ static __s64 clock_ns(clockid_t id)
 	return (__s64)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+__u64 sl_boot_ns(void)
+{
+	return (__u64)clock_ns(CLOCK_BOOTTIME);
+}
+
 __s64 sl_boot_epoch_ns(void)
 {
 	return clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);

@@ -108,6 +108,8 @@ struct sl_resolve_options {
 
 /* Unix time minus boot time in ns (struct sl_compile_options). */
 __s64 sl_boot_epoch_ns(void);
+/* Since boot, as bpf_ktime_get_boot_ns() has it. */
+__u64 sl_boot_ns(void);
 
 /* Where shipped policies are: beside the build directory of the source tree that
  * this program was built in, else where they are installed. Owned; NULL: no memory. */

@@ -8,19 +8,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cgroup_policy.h"
 #include "processes.h"
-
-static __s64 clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
 
 /* ---- a process of the workload ---- */
 
@@ -197,8 +188,7 @@ int sl_cgroup_put(struct sl_state *state, const struct sl_cgroup_target *cgroup,
 {
 	struct sl_attached attached = {.generation = sl_state_next_generation(state)};
 	struct sl_compile_options compile = {.generation = attached.generation,
-					     .boot_epoch_ns = clock_ns(CLOCK_REALTIME) -
-							      clock_ns(CLOCK_BOOTTIME)};
+					     .boot_epoch_ns = sl_boot_epoch_ns()};
 	struct sl_compiled compiled;
 	int err = sl_compile(resolved, &compile, &compiled, diag);
 
@@ -206,9 +196,7 @@ int sl_cgroup_put(struct sl_state *state, const struct sl_cgroup_target *cgroup,
 		return err;
 	err = sl_state_attach_cgroup(state, cgroup, &compiled.table, &attached.slot, diag);
 	if (!err) {
-		attached.n_rules = compiled.n_rules;
-		strncpy(attached.policy, resolved->name ? resolved->name : "",
-			sizeof(attached.policy) - 1);
+		sl_attached_fill(&attached, resolved, &compiled);
 		*out = attached;
 	}
 	sl_compiled_free(&compiled);

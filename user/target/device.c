@@ -3,18 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "compile/device.h"
 #include "device.h"
-
-static __s64 clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
 
 /* The link-local address that is made from the MAC (RFC 4291, appendix A) is bound
  * with it where the workload has IPv6 at all. */
@@ -119,9 +110,8 @@ static int compile(const struct sl_policy *policy, const struct sl_environment *
 	struct sl_binding_spec spec = options->binding;
 	struct sl_binding binding = sl_binding_complete(&spec);
 	const struct sl_environment *net = env ? env : options->network;
-	__s64 boot_ns = clock_ns(CLOCK_BOOTTIME);
 	struct sl_compile_options compile = {.binding = &binding, .generation = generation,
-					     .boot_epoch_ns = clock_ns(CLOCK_REALTIME) - boot_ns};
+					     .boot_epoch_ns = sl_boot_epoch_ns()};
 	int err;
 
 	if (net)
@@ -134,7 +124,7 @@ static int compile(const struct sl_policy *policy, const struct sl_environment *
 	if (!err && options->by_hand)
 		out->table.words[SL_H_FLAGS] |= SL_F_BY_HAND;
 	if (!err && env)
-		sl_device_review(policy, out, env, &binding, (__u64)boot_ns, diag);
+		sl_device_review(policy, out, env, &binding, sl_boot_ns(), diag);
 	return err;
 }
 
@@ -147,6 +137,14 @@ int sl_device_check(const struct sl_policy *resolved, const struct sl_attach_opt
 	if (!err)
 		sl_compiled_free(&compiled);
 	return err;
+}
+
+void sl_attached_fill(struct sl_attached *attached, const struct sl_policy *resolved,
+		      const struct sl_compiled *compiled)
+{
+	attached->n_rules = compiled->n_rules;
+	snprintf(attached->policy, sizeof(attached->policy), "%s",
+		 resolved->name ? resolved->name : "");
 }
 
 int sl_device_put(struct sl_state *state, const struct sl_device *device,
@@ -162,9 +160,7 @@ int sl_device_put(struct sl_state *state, const struct sl_device *device,
 		return err;
 	err = sl_state_attach_device(state, device, &compiled.table, &attached.slot, diag);
 	if (!err) {
-		attached.n_rules = compiled.n_rules;
-		strncpy(attached.policy, resolved->name ? resolved->name : "",
-			sizeof(attached.policy) - 1);
+		sl_attached_fill(&attached, resolved, &compiled);
 		*out = attached;
 	}
 	sl_compiled_free(&compiled);

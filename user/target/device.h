@@ -82,6 +82,10 @@ struct sl_attached {
 	size_t n_rules;
 };
 
+/* The policy's name, cut, and the number of its rules. */
+void sl_attached_fill(struct sl_attached *attached, const struct sl_policy *resolved,
+		      const struct sl_compiled *compiled);
+
 /*
  * Policy file -> resolved as the device sees the network -> table -> device. A device
  * that has a policy gets the new one. 0, or -errno with the reason in diag and
