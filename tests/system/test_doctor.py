@@ -8,12 +8,12 @@ import platform
 import shutil
 import socket
 import subprocess
+import tempfile
 
 import pytest
 
 from enginelab import FakeEngine
 from lab import until
-from sluicedlab import DaemonHost
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build"))
@@ -318,19 +318,16 @@ def test_engines_that_answer_and_that_do_not(tmp_path):
 
 
 @as_root
-def test_engines_as_sluiced_asks_them(tmp_path):
-    made = DaemonHost("sl-doc", tmp_path)
-    try:
-        with contextlib.closing(FakeEngine(tmp_path / "s")) as engine:
-            made.configure("sluiced: 1\ntargets:\n  - match: {container: x}\n    policy: agent\n"
-                           f"runtimes: {{sockets: [{tmp_path}/s, {tmp_path}/none]}}\n")
-            made.start_daemon()
+def test_engines_as_sluiced_asks_them(host):
+    # a row holds 200 bytes: pytest's own folder is too long to be told twice
+    with tempfile.TemporaryDirectory(prefix="sl-doc-") as folder, contextlib.closing(FakeEngine(f"{folder}/s")) as engine:
+        host.configure("sluiced: 1\ntargets:\n  - match: {container: x}\n    policy: agent\n"
+                       f"runtimes: {{sockets: [{folder}/s, {folder}/none]}}\n")
+        host.start_daemon()
 
-            def is_said():
-                found = json.loads(made.sluice("doctor", "-o", "json").stdout)["features"]
-                return next((f["status"], f["detail"]) for f in found if f["name"] == "container engines")
-            assert until(lambda: is_said()[0] == "degraded"), is_said()
-            assert f"sluiced asks {tmp_path}/s, 0 running; sluiced: {tmp_path}/none: Couldn't connect" in is_said()[1]
-            assert engine.asked
-    finally:
-        made.close()
+        def is_said():
+            found = json.loads(host.sluice("doctor", "-o", "json").stdout)["features"]
+            return next((f["status"], f["detail"]) for f in found if f["name"] == "container engines")
+        assert until(lambda: is_said()[0] == "degraded"), is_said()
+        assert f"sluiced asks {folder}/s, 0 running; sluiced: {folder}/none: Couldn't connect" in is_said()[1]
+        assert engine.asked
