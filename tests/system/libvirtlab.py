@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-"""A host of libvirt's guests, their XML, and the hook."""
+"""A host of libvirt's guests, their XML, and the hook as libvirt calls it: deploy/libvirt/qemu-hook GUEST
+OP SUBOP EXTRA with the domain's XML on standard input. libvirt itself is not needed."""
 import pathlib
 import socket
 import subprocess
