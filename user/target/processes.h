@@ -12,8 +12,8 @@ typedef bool sl_process_fn(void *context, int proc_fd);
 /*
  * Calls fn for each process until it is content; true if it was. dir_fd: the cgroup's
  * directory, which is only read. A process that our pid namespace cannot see is passed
- * over, and so is what is deeper than 128 cgroups (an open directory each). Those that
- * fork meanwhile may be missed.
+ * over, and so is what is deeper than 128 cgroups (an open directory each), and the monitors
+ * that CRI-O has in a pod's cgroup. Those that fork meanwhile may be missed.
  */
 bool sl_each_process(int dir_fd, sl_process_fn *fn, void *context);
 
