@@ -247,6 +247,7 @@ def test_what_a_policy_says_of_the_pod_itself(node):
     node.say(PLAIN.replace("7001", "7002"))
     node.start_daemon()
     with node.pod() as pod:
+        node.ip("address add 192.0.2.1/32 dev toin")        # the gateway as the node knows it, too
         assert until(lambda: node.told(pod).get("state") == "judged", 20), node.full_status()
         container = pod.start(True, "users")
         for _ in range(3):
