@@ -98,8 +98,9 @@ def test_dockers_names_and_labels(host, part, labels, name, want):
     assert until(lambda: f"/{path.name}" not in policies(host))
 
 
-@pytest.mark.parametrize("driver", ["overlay", "vfs"])
-def test_podmans_names_and_annotations(host, driver):
+@pytest.mark.parametrize("driver, prefix", [("overlay", "libpod"), ("vfs", "libpod"), ("overlay", "crio")])
+def test_podmans_names_and_annotations(host, driver, prefix):
+    """And CRI-O's, which has the same storage, and calls its cgroups otherwise."""
     configure(host)
     host.top.mkdir()
     storage = host.folder / "podman" / f"{driver}-containers"
@@ -109,12 +110,12 @@ def test_podmans_names_and_annotations(host, driver):
         {"annotations": {"sluice.dev/policy": "wide"},
          "process": {"rlimits": [{"type": "RLIMIT_MEMLOCK", "hard": 2**64 - 1, "soft": 2**64 - 1}]}})
     put(storage / OTHER / "userdata" / "config.json", {"annotations": {}})
-    cgroup(host, f"libpod-conmon-{ID}.scope")       # its monitor is no container
-    cgroup(host, f"libpod-{ID}.scope")
-    cgroup(host, f"libpod-{OTHER}")
+    cgroup(host, f"{prefix}-conmon-{ID}.scope")     # its monitor is no container
+    cgroup(host, f"{prefix}-{ID}.scope")
+    cgroup(host, f"{prefix}-{OTHER}")
     host.start_daemon()
-    assert until(lambda: policies(host) == {"": "shut", f"/libpod-{ID}.scope": "wide",
-                                            f"/libpod-{OTHER}": "agent"}), policies(host)
+    assert until(lambda: policies(host) == {"": "shut", f"/{prefix}-{ID}.scope": "wide",
+                                            f"/{prefix}-{OTHER}": "agent"}), policies(host)
 
 
 def test_containerds_names_are_those_of_their_cgroups(host):
