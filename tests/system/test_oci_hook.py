@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -286,5 +287,24 @@ def test_podman_by_name_annotation_and_again(host, podman):
     assert until(lambda: not host.full_status()["targets"]), host.full_status()["targets"]
     host.daemon.close()
     done = podman.run("agent-3")
+    assert done.returncode and "systemctl start sluiced" in done.stderr, done
+    assert host.arrived() == [0, 0, 0]
+
+
+def test_podman_finds_the_hook_where_the_manual_puts_it(host, podman, tmp_path):
+    """Without --hooks-dir, by podman's own defaults: with sluiced away nothing starts."""
+    manual = (pathlib.Path(__file__).parents[2] / "docs" / "containers.md").read_text()
+    place = pathlib.Path(re.search(r"install .*deploy/oci/sluice.json (/\S+)", manual)[1])
+    top = place.parents[2]              # /usr/share/containers, of this mount namespace alone
+    shutil.copytree(top, tmp_path / "containers", symlinks=True)
+    enter = ["unshare", "--mount", "sh", "-c", f'mount --bind {tmp_path}/containers {top} && exec "$@"', "sh"]
+    words = podman.words_to_run("agent-1", "--rm")
+    at = words.index("--hooks-dir")
+    del words[at:at + 2]
+    assert said(podman.here([*enter, *words])) == ALL and host.arrived() == [2, 2, 2]
+    there = tmp_path / "containers" / place.relative_to(top)
+    there.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(podman.base / "hooks.d" / "sluice.json", there)
+    done = podman.here([*enter, *words])
     assert done.returncode and "systemctl start sluiced" in done.stderr, done
     assert host.arrived() == [0, 0, 0]
