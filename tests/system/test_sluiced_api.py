@@ -185,6 +185,35 @@ def test_peers_and_services_of_other_nodes(node):
     becomes(pod, NONE)
 
 
+def test_a_service_that_is_denied_is_named(node):
+    """One of its two ready endpoints is not allowed: the ClusterIP is denied, and status says which and why."""
+    node.cluster.put("services", {"metadata": {"name": "both", "namespace": "shop"},
+                                  "spec": {"clusterIP": "192.0.2.1", "ports": [{"port": 7001}]}})
+    node.cluster.put("endpointslices", {
+        "metadata": {"name": "both-x", "namespace": "shop", "labels": {"kubernetes.io/service-name": "both"}},
+        "addressType": "IPv4", "ports": [{"port": 7001}],
+        "endpoints": [{"addresses": [a]} for a in ("10.8.0.1", "10.8.0.2")]})
+    node.cluster.put("networkpolicies", netpol("np", {"to": [{"ipBlock": {"cidr": "10.8.0.1/32"}}]}, app="front"))
+    node.start_daemon()
+    pod = node.pod("front", labels={"app": "front"})
+    told(node, pod, app="front")
+    node.known(pod)
+    pod.start(wait=False)
+    assert pod.probe() == NONE
+
+    def named():
+        status = node.full_status()
+        said, = status["kubernetes"]["pods"]
+        warnings = [w for w in status["warnings"] if "Service shop/both" in w]
+        assert len(warnings) == len(said["partly"]) <= 1, status
+        return said["partly"] and said["partly"][0] in warnings[0] and warnings[0]
+    assert until(named, 10), str([node.full_status()["warnings"], node.kubernetes()["pods"]])
+    assert "192.0.2.1 port 7001/tcp" in named() and "1 of its 2 ready endpoints" in named() and "10.8.0.2" in named()
+    node.cluster.put("networkpolicies", netpol("np", {"to": [{"ipBlock": {"cidr": "10.8.0.0/24"}}]}, app="front"))
+    assert until(lambda: not named(), 10), node.full_status()
+    becomes(pod, ["no", "yes", "no", "no", "no", "no"])
+
+
 def test_the_server_is_away(node):
     """What is enforced stays so; since when and why is said; sluiced may die meanwhile."""
     pod = begun(node)

@@ -51,7 +51,7 @@ struct sl_pod {
 	char *in_force;	  /* `cluster` of what its cgroup has; owned */
 	char *unfit;	  /* a text that is right, and cannot be given on its cgroup; owned; NULL: none */
 	char unfit_why[160];
-	char *partly;	  /* lines: clauses of EgressPolicies that do nothing for it; owned; NULL: none */
+	char *partly;	  /* lines: clauses that do nothing for it, Services of mixed endpoints; owned; NULL: none */
 	struct sl_target_group *group; /* a reference; NULL: none yet */
 	bool ended, has_slot;
 	__u32 slot; /* of its target */

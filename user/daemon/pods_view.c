@@ -10,6 +10,7 @@
 #include "daemon.h"
 
 #define NO_VETH_NS (5 * 1000000000ull)
+#define PARTLY_WARNINGS 8 /* of a pod; all of them are in -o json */
 
 /* Whether what it should have is in force, too: a target that could not be given it is isolated,
  * or keeps what it had. */
@@ -191,6 +192,35 @@ static void warn_of_no_veth(const struct sl_daemon *d, const struct sl_pod *pod,
 					   "(docs/kubernetes.md)", pod->namespace, pod->name));
 }
 
+/* Once, whichever pods it is about. */
+static void warn_once(json_t *warnings, const char *text)
+{
+	json_t *each;
+	size_t i;
+
+	json_array_foreach(warnings, i, each)
+		if (!strcmp(json_string_value(each), text))
+			return;
+	json_array_append_new(warnings, sl_json_text(text));
+}
+
+/* What is not in force of policies that are, and Services that are denied since only some of their
+ * endpoints are allowed. */
+static json_t *partly_json(const struct sl_pod *pod, json_t *warnings)
+{
+	char *lines = strdup(pod->partly ? pod->partly : ""), *rest = NULL;
+	json_t *list = json_array();
+
+	for (char *line = lines ? strtok_r(lines, "\n", &rest) : NULL; line;
+	     line = strtok_r(NULL, "\n", &rest)) {
+		json_array_append_new(list, sl_json_text(line));
+		if (json_array_size(list) <= PARTLY_WARNINGS)
+			warn_once(warnings, line);
+	}
+	free(lines);
+	return list;
+}
+
 static json_t *pod_json(struct sl_daemon *d, struct sl_pod *pod, json_t *warnings)
 {
 	static const char *const names[] = {
@@ -204,11 +234,12 @@ static json_t *pod_json(struct sl_daemon *d, struct sl_pod *pod, json_t *warning
 	json_t *one;
 
 	warn_of_pod(pod, why, open_s, warnings);
-	one = json_pack("{s:o, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:s?}", "namespace",
+	one = json_pack("{s:o, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:s?}", "namespace",
 			 sl_json_text(pod->namespace), "name", sl_json_text(pod->name), "uid",
 			 sl_json_text(pod->uid), "cgroup", sl_json_text(pod->path), "state",
 			 names[state], "host_network", pod->host_network, "exempt", pod->exempt, "why",
-			 *why ? sl_json_text(why) : json_null(), "open_s",
+			 *why ? sl_json_text(why) : json_null(), "partly",
+			 partly_json(pod, warnings), "open_s",
 			 json_integer(open_s), "netns",
 			 sl_json_text(netns_of(&d->pods, pod->uid)), "started",
 			 pod->started_s ? sl_view_time(pod->started_s, started) : NULL);
