@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -158,6 +159,70 @@ static void a_line_without_end(void **state)
 	(void)state;
 }
 
+/* ---- who asks, and when ---- */
+
+static void write_token(const char *path, const char *token)
+{
+	FILE *out = fopen(path, "w");
+
+	assert_non_null(out);
+	fputs(token, out);
+	assert_int_equal(fclose(out), 0);
+}
+
+/* The kubelet writes it anew long before the old one ends: nobody is refused, so the clock tells. */
+static void the_token_is_read_each_minute(void **state)
+{
+	char path[] = "/tmp/sl-token-XXXXXX";
+	struct sl_api_account account = {.token_file = path};
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	write_token(path, "first\n");
+	sl_account_refresh(&account, 1000);
+	assert_string_equal(account.token, "first");
+	write_token(path, "second\n");
+	sl_account_refresh(&account, 1000 + 59999);
+	assert_string_equal(account.token, "first");
+	sl_account_refresh(&account, 1000 + 60000);
+	assert_string_equal(account.token, "second");
+	assert_int_equal(account.rotations, 1);
+	unlink(path);
+	account.token_file = NULL;
+	sl_account_close(&account);
+	(void)state;
+}
+
+static __u64 delay_after(unsigned tries)
+{
+	struct sl_api api = {.account.server = (char *)"https://192.0.2.1"};
+	struct sl_api_state one = {.tries = tries, .trouble = SL_API_UNREACHABLE, .said = ~0ull >> 1};
+	struct sl_api_request request = {};
+
+	return sl_trouble_note(&api, &one, &request, CURLE_COULDNT_CONNECT, "list pods");
+}
+
+/* Twice as long each time, up to half a minute, and half of it by chance: nodes that failed together do
+ * not come back together. */
+static void attempts_become_rarer_by_chance(void **state)
+{
+	__u64 most = 500, first, delay;
+
+	for (unsigned tries = 0; tries < 20; tries++, most = most < 15000 ? 2 * most : 30000) {
+		bool differs = false;
+
+		first = delay_after(tries);
+		for (int i = 0; i < 50; i++) {
+			delay = delay_after(tries);
+			assert_in_range(delay, most / 2, most);
+			differs |= delay != first;
+		}
+		assert_true(differs);
+	}
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +231,8 @@ int main(void)
 		cmocka_unit_test(changed_in_each_byte),
 		cmocka_unit_test(an_error_in_the_stream),
 		cmocka_unit_test(a_line_without_end),
+		cmocka_unit_test(the_token_is_read_each_minute),
+		cmocka_unit_test(attempts_become_rarer_by_chance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
