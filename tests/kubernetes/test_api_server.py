@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """What only the API server tells: Services, where a policy is enforced; and what is when it is away."""
+import time
+
 import pytest
 
 from lab import until
 from outside import ALLOWED, DENIED, HERE4
 from pods_modes import Api
-from probes import AGAIN, ONLY_ALLOWED, ONLY_DENIED, asks, becomes, sends
+from probes import AGAIN, ONLY_ALLOWED, ONLY_DENIED, addresses, asks, becomes, sends
 from settings import NODE4
 
 
@@ -27,12 +29,16 @@ def test_a_policy_says_where_it_is_enforced(cluster, api, start):
 
 
 def test_enforcement_goes_on_without_the_api_server(cluster, api, start):
+    """for more than a minute, in which its lists, its token and its look at everything would be due"""
     made = start("alone", "sh", "-c", AGAIN, labels={"app": "cart"})
     assert sends(cluster, made, ONLY_ALLOWED)
     cluster.stop("kube-apiserver")
+    away = time.monotonic()
+    cluster.outside.forget()
     try:
-        assert sends(cluster, made, ONLY_ALLOWED)
         assert until(lambda: api.daemon.local_status()["kubernetes"]["source"]["stale_since"], 60, 1)
+        assert until(lambda: time.monotonic() > away + 65, 70, 1)
+        assert set(cluster.outside.arrived(addresses(made))) == ONLY_ALLOWED
         assert sends(cluster, made, ONLY_ALLOWED)
     finally:
         cluster.start_program("kube-apiserver")

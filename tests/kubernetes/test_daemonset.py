@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+import settings
+from cluster import pod
 from daemonset import SLUICED, SYSTEM, config_map
 from lab import cgroup2, until
 
@@ -97,3 +99,37 @@ def test_less_would_not_do(less, name):
 def test_the_root_is_read_only(sluice):
     done = sluice.inside("/bin/sh", "-c", "echo > /x", check=False)
     assert done.returncode and "Read-only file system" in done.stderr
+
+
+def test_what_it_has_of_the_node(cluster, sluice):    # pylint: disable=unused-argument
+    spec = cluster.get(*SYSTEM, "daemonset", "sluice")["spec"]["template"]["spec"]
+    assert spec["priorityClassName"] == "system-node-critical" and spec["hostNetwork"] and spec["hostPID"]
+    container, = spec["containers"]
+    may = container["securityContext"]
+    assert may["privileged"] is False and may["allowPrivilegeEscalation"] is False and may["readOnlyRootFilesystem"]
+    assert may["capabilities"]["drop"] == ["ALL"]
+    assert set(may["capabilities"]["add"]) == {"BPF", "PERFMON", "NET_ADMIN", "NET_BIND_SERVICE", "SETPCAP", "SETUID", "SETGID"}
+    mounts = {m["mountPath"]: m for m in container["volumeMounts"]}
+    assert {mounts[path]["mountPropagation"] for path in ("/sys/fs/bpf", "/sys/fs/cgroup")} == {"HostToContainer"}
+    assert {v["name"]: v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v} == {
+        "bpf": "/sys/fs/bpf", "cgroup": "/sys/fs/cgroup", "run": "/run/sluice"}
+    said, = cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice")["items"]
+    assert said["spec"]["priority"] > 2_000_000_000
+
+
+def test_a_node_that_takes_no_pods(cluster, sluice):
+    """It tolerates every taint: it stays, and comes again; another pod does not."""
+    def own():
+        return {p["metadata"]["uid"] for p in cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice")["items"]}
+    before = own()
+    cluster.kubectl("taint", "node", settings.NODE, "sluice.test/away=yes:NoExecute")
+    try:
+        cluster.apply([pod("untolerated", "sleep", "1000")])
+        cluster.wait(lambda made: "taint" in str(made["status"].get("conditions")), "pod", "untolerated")
+        assert own() == before
+        cluster.kubectl(*SYSTEM, "delete", "pod", "-l", "app.kubernetes.io/name=sluice")
+        assert until(lambda: own() and not own() & before, 60, 0.5)
+        sluice.wait_ready()
+    finally:
+        cluster.delete("pod", "untolerated")
+        cluster.kubectl("taint", "node", settings.NODE, "sluice.test/away-")

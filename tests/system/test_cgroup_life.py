@@ -19,7 +19,8 @@ from lab import ECHO, PEER4, SLUICE, sh, until
 
 CGROUPS, SECONDS, KILLS = 500, 30, 24
 CGROUP_PROGRAMS = 48            # its place in struct sl_info
-OUTER = {"sl_tables": 8192, "sl_flows": 4096, "sl_names": 8192}  # arrays of maps: places
+# arrays of maps: places
+OUTER = {"sl_tables": 8192, "sl_flows": 4096, "sl_names": 8192, "sl_known": 4096, "sl_learned": 4096}
 
 
 def targets(tree):
@@ -201,7 +202,7 @@ def test_many_cgroups(tree, capsys):
     """Made, attached, used and removed, some at a time, half of them below a default: nothing
     is left."""
     default, alone = tree.make("default"), tree.make("alone")
-    file = tree.file(policy(f'allow: ["{PEER4}"]'))
+    file = tree.file(policy(f'allow: ["{PEER4}"]', 'allow: "a.example:443"', dns="{resolvers: [192.0.2.53]}"))
     tree.sluice("attach", "--cgroup", default, "-p", tree.file(NOTHING))
     tree.status()
     before, objects, batch = held(tree), snapshot(), 25
@@ -213,6 +214,9 @@ def test_many_cgroups(tree, capsys):
                  for i in range(first, first + batch)]
         for path in paths:
             tree.sluice("attach", "--cgroup", path, "-p", file)
+        if not first:       # what is looked for afterwards is there now
+            now = held(tree)
+            assert all(now[name] == before[name] + batch for name in OUTER), (before, now)
         agent = tree.agent(paths[first // batch % batch])
         assert reaches(agent, PEER4) and not reaches(agent, denied)
         agent.close()
