@@ -180,6 +180,7 @@ def test_410_in_the_stream(cluster, follow):
         cluster.changed.notify_all()
     state = client.until(lambda s: well(s) and counts(pods=2)(s))
     assert kind(state, "pods")["expired"] == 1 and kind(state, "pods")["lists"] == 2
+    assert "busy" not in kind(state, "pods")["failures"]        # as an error of the server's would be
 
 
 def test_410_as_a_status(cluster, follow):
