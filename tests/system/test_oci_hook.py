@@ -79,6 +79,8 @@ def test_status_names_a_running_container(host):
     ("agent-1", {"sluice.dev/policy": "shut"}, NONE),
     ("agent-1", {"sluice.dev/policy": "agent"}, SOME),
     ("x", {"tier": "db-main"}, NONE),
+    ("x", {"io.kubernetes.cri-o.Name": "agent-of-crio"}, SOME),         # whose name is in no file beside its bundle
+    ("x", {"io.kubernetes.cri-o.Name": "k8s_x"}, ALL),
     ("agent-1", {"a": "\0", "tier": "web"}, SOME),
     ("x", {"tier": "web"}, ALL),
     ("pair1", {"tier": "web", "team": "a"}, SOME),

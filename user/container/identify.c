@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* A container's name and labels, from the files of Docker and Podman. */
+/* A container's name and labels, from its annotations and the files of Docker and Podman. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,8 @@
 #include "http/json.h"
 
 #define FILE_MAX (64u << 20) /* of Podman's list: some 1 KiB for each container */
+/* CRI-O's: its bundles are not beside a list, as Podman's are (internal/annotations) */
+#define NAME_OF_CRIO "io.kubernetes.cri-o.Name"
 
 /* What goes into a path must be one part of it. */
 static bool is_id(const char *text)
@@ -193,7 +195,9 @@ int sl_container_identify(const char *id, const char *bundle, const json_t *anno
 
 	if (err)
 		return err;
-	err = read_podman(&c, bundle);
+	err = rename_to(&c, json_string_value(json_object_get(annotations, NAME_OF_CRIO)));
+	if (!err)
+		err = read_podman(&c, bundle);
 	if (!err)
 		err = read_docker(&c, docker ? docker : SL_CONTAINER_DOCKER);
 	if (err)
