@@ -108,7 +108,8 @@ def test_what_it_has_of_the_node(cluster, sluice):    # pylint: disable=unused-a
     may = container["securityContext"]
     assert may["privileged"] is False and may["allowPrivilegeEscalation"] is False and may["readOnlyRootFilesystem"]
     assert may["capabilities"]["drop"] == ["ALL"]
-    assert set(may["capabilities"]["add"]) == {"BPF", "PERFMON", "NET_ADMIN", "NET_BIND_SERVICE", "SETPCAP", "SETUID", "SETGID"}
+    assert set(may["capabilities"]["add"]) == {
+        "BPF", "PERFMON", "NET_ADMIN", "NET_BIND_SERVICE", "SETPCAP", "SETUID", "SETGID"}
     mounts = {m["mountPath"]: m for m in container["volumeMounts"]}
     assert {mounts[path]["mountPropagation"] for path in ("/sys/fs/bpf", "/sys/fs/cgroup")} == {"HostToContainer"}
     assert {v["name"]: v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v} == {
@@ -120,7 +121,9 @@ def test_what_it_has_of_the_node(cluster, sluice):    # pylint: disable=unused-a
 def test_a_node_that_takes_no_pods(cluster, sluice):
     """It tolerates every taint: it stays, and comes again; another pod does not."""
     def own():
-        return {p["metadata"]["uid"] for p in cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice")["items"]}
+        pods = cluster.get(*SYSTEM, "pods", "-l", "app.kubernetes.io/name=sluice")["items"]
+        return {p["metadata"]["uid"] for p in pods}
+
     before = own()
     cluster.kubectl("taint", "node", settings.NODE, "sluice.test/away=yes:NoExecute")
     try:

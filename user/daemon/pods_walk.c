@@ -173,7 +173,8 @@ static void end(void *context)
 			sl_pods_drop(p, pod);
 	}
 	p->walked = true;
-	if (p->changed) /* its first process may come long after its device: CRI-O's sandboxes have none */
+	/* a pod's first process may come long after its device: CRI-O's sandboxes have none */
+	if (p->changed)
 		sl_veths_on_links(d);
 	if (p->changed && p->walk_news) /* a sandbox may be another one now */
 		sl_pods_ask_in(p, news_wait(p));
