@@ -231,12 +231,16 @@ SL_INLINE void sl_page_quarter(const __u64 *page, __u32 *at, __u32 *count, __u32
 }
 
 /* Of sorted keys, each at the beginning of 1 << shift words of a page: the place of the last one
- * <= key; the first one is. Few branches: the verifier walks what is behind each of them twice. */
+ * <= key; the first one is. Few branches: the verifier walks what is behind each of them twice.
+ * The first one need not be compared, but is read: what it leads to may stand in its line, which
+ * then comes at the same time as the others'. */
 SL_INLINE __u32 sl_page_search(const __u64 *page, __u32 at, __u32 count, __u32 shift, __u32 key)
 {
 	__u64 above = (__u64)key + 1;
 	__u32 less;
 
+	less = sl_page_upper(page, at);
+	SL_BARRIER(less);
 	if (count > 18) {	/* at most 512 */
 		sl_page_quarter(page, &at, &count, shift, above);
 		sl_page_quarter(page, &at, &count, shift, above);
