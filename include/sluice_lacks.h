@@ -21,7 +21,8 @@ enum sl_lacks {
 	SL_LACKS_RANGES6 = 1 << 9,	/* more groups of IPv6 ranges than SL_FEW_GROUPS6 */
 };
 
-/* So few that a search without the levels above them takes no more steps. */
+/* Of either kind, so few that one level is above them, and a search without it takes no more steps. */
+#define SL_FEW_GROUPS6_LEVELS 1
 #define SL_FEW_GROUPS6_STEPS 3
 #define SL_FEW_GROUPS6 (1 << SL_FEW_GROUPS6_STEPS)
 

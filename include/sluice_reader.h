@@ -352,34 +352,35 @@ SL_INLINE int sl_table_find4(sl_table_ref t, sl_table_map m, struct sl_place *p,
 	return 0;
 }
 
-/* How many words of a chunk are <= key, or its next if it is even: without the last bit a comparison
- * is half as long. */
-SL_INLINE __u32 sl_chunk_count(const __u64 *chunk, __u64 key)
+/* How many of the first n words of a chunk are below, which is at most 2^63. */
+SL_INLINE __u32 sl_chunk_count(const __u64 *chunk, int n, __u64 below)
 {
-	__u64 above = (key >> 1) + 1, less = 0;
+	__u64 less = 0;
 	int i;
 
 #pragma GCC unroll 8
-	for (i = 0; i < SL_CHUNK_WORDS; i++)
-		less += sl_less63(chunk[i] >> 1, above);
+	for (i = 0; i < n; i++)
+		less += sl_less63(chunk[i], below);
 	return (__u32)less;
 }
 
-/* The group of IPv6 ranges whose first is the last that begins with at most `high`, or the one behind
- * it. */
-SL_INLINE int sl_table_group(sl_table_map m, struct sl_place *p, const __u64 *head, __u64 high,
-			     __u32 *group)
+/* By levels, which the header has at this word: the last block or group that begins with at most
+ * `high`, or one behind it if that is even. */
+SL_INLINE int sl_table_descend(sl_table_map m, struct sl_place *p, const __u64 *head, __u32 levels,
+			     __u64 high, __u32 *group)
 {
-	__u32 at = (__u32)sl_hidden_zero(high), level, i;
+	int i, n = SL_MAY(SL_LACKS_RANGES6) ? SL_V6_LEVELS : SL_FEW_GROUPS6_LEVELS;
+	__u32 at = (__u32)sl_hidden_zero(high), level;
 
-	for (i = 0; i < SL_V6_LEVELS; i++) {
-		level = (__u32)sl_page_word(head, SL_H_V6_LEVELS + i);
+	for (i = 0; i < n; i++) {
+		level = (__u32)sl_page_word(head, levels + i);
 		if (!level)
 			break;
 		level += SL_CHUNK_WORDS * at;
 		if (!sl_place_go(m, p, level))
 			return -1;
-		at = SL_V6_CHILDREN * at + sl_chunk_count(sl_page_chunk(p->page, level), high);
+		at = SL_V6_CHILDREN * at + sl_chunk_count(sl_page_chunk(p->page, level),
+							  SL_CHUNK_WORDS, (high >> 1) + 1);
 		at ^= (__u32)sl_hidden_zero(high);
 		SL_BARRIER(at);
 	}
@@ -387,13 +388,35 @@ SL_INLINE int sl_table_group(sl_table_map m, struct sl_place *p, const __u64 *he
 	return 0;
 }
 
-/* The class of an IPv6 address that is in a range of this group; section: SL_H_V6. 0, or -1 if it
+/* The class of a range by upper halves in its block, which word `at` begins. Two ranges may have the
+ * same 63 bits: the last one that was counted may begin one behind. */
+SL_INLINE __u64 sl_block6_class(const __u64 *page, __u32 at, __u64 high)
+{
+	__u64 key = high >> 1, odd, less = 0;
+	__u32 range, i;
+
+	range = sl_page_upper(page, at);	/* the first line, too */
+	SL_BARRIER(range);
+#pragma GCC unroll 8
+	for (i = 1; i < SL_V6_BLOCK_GROUPS; i++)
+		less += sl_less63(sl_page_word(page, at + i * SL_CHUNK_WORDS), key + 1);
+	at += SL_CHUNK_WORDS * (__u32)less;
+	range = sl_chunk_count(sl_page_chunk(page, at), SL_V6_GROUP, key + 1);
+	odd = sl_page_word(page, at + SL_V6_LOWEST) >> 48 << 1;
+	SL_BARRIER(range);
+	range -= (__u32)(odd >> range & ~high &
+			 sl_less63(sl_page_word(page, at + range - 1) ^ key, 1));
+	SL_BARRIER(range);
+	return SL_V6_CLASS(range, sl_page_word(page, at + SL_V6_CLASS_WORD(range)));
+}
+
+/* The class of an address that is in a range of this full group; section: SL_H_FULL. 0, or -1 if it
  * cannot be read; *found is SL_NO_CLASS if the group begins behind the address. */
 #define SL_NO_CLASS (~0ull)
-SL_INLINE int sl_group6_class(sl_table_map m, struct sl_place *p, __u64 section, __u32 group,
-			      __u64 high, __u64 low, __u64 *found)
+SL_INLINE int sl_full_class(sl_table_map m, struct sl_place *p, __u64 section, __u32 group,
+			    __u64 high, __u64 low, __u64 *found)
 {
-	__u32 word = (__u32)section + group * SL_V6_GROUP_WORDS, at, i;
+	__u32 word = (__u32)section + group * SL_FULL_GROUP_WORDS, at, i;
 	__u64 behind = 0;
 	const __u64 *w;
 
@@ -401,27 +424,27 @@ SL_INLINE int sl_group6_class(sl_table_map m, struct sl_place *p, __u64 section,
 		return -1;
 	w = sl_page_pair(p->page, word);
 #pragma GCC unroll 7
-	for (i = 0; i < SL_V6_GROUP; i++)
+	for (i = 0; i < SL_FULL_GROUP; i++)
 		behind += sl_less6(high, low, w[i], w[SL_CHUNK_WORDS + i]);
 	*found = SL_NO_CLASS;
-	if (behind == SL_V6_GROUP)
+	if (behind == SL_FULL_GROUP)
 		return 0;
-	at = SL_V6_GROUP - 1 - (__u32)behind;
+	at = SL_FULL_GROUP - 1 - (__u32)behind;
 	SL_BARRIER(at);
-	*found = sl_page_word(p->page, word + SL_V6_CLASS_WORD(at));
-	*found = SL_V6_CLASS(at, *found);
+	*found = sl_page_word(p->page, word + SL_FULL_CLASS_WORD(at));
+	*found = SL_FULL_CLASS(at, *found);
 	return 0;
 }
 
-/* Does the group, which this word begins, begin behind the address? */
-SL_INLINE __u32 sl_group6_is_behind(const __u64 *page, __u32 word, __u64 high, __u64 low)
+/* Does the full group, which this word begins, begin behind the address? */
+SL_INLINE __u32 sl_full_is_behind(const __u64 *page, __u32 word, __u64 high, __u64 low)
 {
 	const __u64 *w = sl_page_pair(page, word);
 
 	return sl_less6(high, low, w[0], w[SL_CHUNK_WORDS]);
 }
 
-/* Without the levels: where several groups begin with the same upper half, or with the highest. */
+/* Without the levels: where several full groups begin with the same upper half. */
 SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u64 a_low,
 			       __u64 *found)
 {
@@ -435,36 +458,60 @@ SL_READER int sl_table_search6(sl_table_ref t, __u64 section, __u64 a_high, __u6
 		return -1;
 	for (i = 0; i < steps && count > 1; i++) {
 		half = count / 2;
-		word = (__u32)section + (at + half) * SL_V6_GROUP_WORDS;
+		word = (__u32)section + (at + half) * SL_FULL_GROUP_WORDS;
 		page = sl_table_page(m, word);
 		if (!page)
 			return -1;
-		at += half * (sl_group6_is_behind(page, word, a_high, a_low) ^ 1);
+		at += half * (sl_full_is_behind(page, word, a_high, a_low) ^ 1);
 		count -= half;
 		SL_BARRIER(at);
 		SL_BARRIER(count);
 	}
-	return count <= 1 ? sl_group6_class(m, &p, section, at, a_high, a_low, found) : -1;
+	return count <= 1 ? sl_full_class(m, &p, section, at, a_high, a_low, found) : -1;
+}
+
+/* With them; *found is SL_NO_CLASS if they do not lead there. */
+SL_READER int sl_table_full6(sl_table_ref t, __u64 high, __u64 low, __u64 *found)
+{
+	sl_table_map m = sl_table_open(t);
+	const __u64 *head = m ? sl_table_page(m, 0) : NULL;
+	__u32 group = 0, word;
+	struct sl_place p;
+
+	if (!head || !found)
+		return -1;
+	p = sl_place_begin(head);
+	if (sl_table_descend(m, &p, head, SL_H_FULL_LEVELS, high, &group))
+		return -1;
+	word = (__u32)head[SL_H_FULL] + group * SL_FULL_GROUP_WORDS;
+	if (!sl_place_go(m, &p, word))
+		return -1;
+	group -= sl_full_is_behind(p.page, word, high, low);
+	SL_BARRIER(group);
+	return sl_full_class(m, &p, head[SL_H_FULL], group, high, low, found);
 }
 
 SL_INLINE int sl_table_find6(sl_table_ref t, sl_table_map m, struct sl_place *p,
 			     const __u64 *head, __u64 high, __u64 low, __u64 *class)
 {
 	__u64 section = head[SL_H_V6];
-	__u32 group = 0, word;
+	__u32 block = 0, word;
 
-	if (!SL_MAY(SL_LACKS_RANGES6) || (high | 1) == ~0ull)
-		return sl_table_search6(t, section, high, low, class);
-	if (sl_table_group(m, p, head, high, &group))
+	if (sl_table_descend(m, p, head, SL_H_V6_LEVELS, high, &block))
 		return -1;
-	word = (__u32)section + group * SL_V6_GROUP_WORDS;
-	if (!sl_place_go(m, p, word))
+	word = (__u32)section + block * SL_V6_BLOCK_WORDS;
+	if (block >= section >> 32 || !sl_place_go(m, p, word))
 		return -1;
-	group -= sl_group6_is_behind(p->page, word, high, low);
-	SL_BARRIER(group);
-	if (sl_group6_class(m, p, section, group, high, low, class))
-		return -1;
-	return *class == SL_NO_CLASS ? sl_table_search6(t, section, high, low, class) : 0;
+	*class = sl_block6_class(p->page, word, high);
+	if (*class != SL_V6_FULL)
+		return 0;
+	if (SL_MAY(SL_LACKS_RANGES6)) {
+		if (sl_table_full6(t, high, low, class))
+			return -1;
+		if (*class != SL_NO_CLASS)
+			return 0;
+	}
+	return sl_table_search6(t, head[SL_H_FULL], high, low, class);
 }
 
 /* The class of an address, by its number. p: at the page of head, the header's. */

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 #include "sluice_reasons.h"
 
-#define SL_TABLE_MAGIC 0x534c554943450006ull	/* "SLUICE", layout 6 */
+#define SL_TABLE_MAGIC 0x534c554943450007ull	/* "SLUICE", layout 7 */
 #define SL_CHUNK_WORDS 8			/* a line of the cache; sections begin with one */
 #define SL_CHUNK_SHIFT 3
 #define SL_PAGE_WORDS 512u			/* words of one array element: the kernel's call of a
@@ -39,7 +39,7 @@ enum sl_table_header {
 	SL_H_FLAGS,		/* SL_F_ */
 	SL_H_WORDS,		/* of the whole table */
 	SL_H_V4,		/* groups of ranges, see below */
-	SL_H_V6,		/* the same */
+	SL_H_V6,		/* blocks of ranges, by the upper halves of addresses */
 	SL_H_CLASSES,		/* 1 word:  SL_C_ flags << 32 | row's first word */
 	SL_H_UIDS,		/* 1 word:  uid << 32 | view, ascending */
 	SL_H_BASE,		/* a row: what rules to `any` say */
@@ -53,7 +53,10 @@ enum sl_table_header {
 				 * 0: none, few ranges */
 	SL_H_RANGES,		/* number of ranges: IPv6's << 32 | IPv4's (no section) */
 	SL_H_V6_LEVELS,		/* SL_V6_LEVELS words: where each level begins, see below */
-	SL_HEADER_WORDS = SL_H_V6_LEVELS + 7,
+	SL_H_FULL = SL_H_V6_LEVELS + 7, /* groups of ranges of IPv6 by whole addresses */
+	SL_H_FULL_RANGES,	/* number of these (no section) */
+	SL_H_FULL_LEVELS,	/* SL_V6_LEVELS words: the same for these groups */
+	SL_HEADER_WORDS = SL_H_FULL_LEVELS + 7,
 };
 
 /*
@@ -79,29 +82,48 @@ enum sl_table_header {
 #define SL_V4_CLASS(i, word) ((word) >> 16 * ((i) % 4) & 0xffff)
 
 /*
- * IPv6 ranges. SL_V6_GROUP of them from the first on are a group of two chunks, the first of which has
- * an even place: the upper halves of their first addresses, the lower ones, and in the last word of
+ * IPv6 ranges. Nearly all begin where a /64 begins: they are told by the upper halves of their first
+ * addresses alone, SL_V6_GROUP to a group of one chunk: the upper 63 bits of each half, SL_V6_NO_KEY
+ * behind the last range; then eight places of 16 bits: the class of the range before the group, those of
+ * the ranges, and the lowest bits of the halves, the first one's lowest. SL_V6_BLOCK_GROUPS groups are a
+ * block, in which the right one is found by their first keys: their lines are read at the same time.
+ *
+ * SL_V6_FULL in the place of a class: the range is divided by whole addresses, and these ranges stand
+ * in groups of their own, SL_FULL_GROUP to a group of two chunks, the first of which has an even
+ * place: the upper halves of their first addresses, the lower ones, and in the last word of
  * each chunk their classes, 16 bits each. Places behind the last range have the highest address,
  * and its class.
  *
- * What leads to a group: the lowest level has a chunk for each SL_V6_CHILDREN groups: the upper half of
- * the first address of each but the first; each level above the same for chunks of the level
- * below; the highest is one chunk and comes first in the header, where 0 ends the list. Words behind
- * the last of a level are ~0, which is never looked for: whoever asks for that finds the group without
- * a level's help. No level: there is one group.
+ * What leads to a block, or to a full group: the lowest level has a chunk for each SL_V6_CHILDREN of
+ * them: the upper 63 bits of the first address of each but the first; each level above the same for chunks of the
+ * level below; the highest is one chunk and comes first in the header, where 0 ends the list. Words
+ * behind the last of a level are SL_V6_NO_KEY, which is above all keys. No level: there is one.
  */
 #define SL_V6_LEVELS 7
 #define SL_V6_CHILDREN (SL_CHUNK_WORDS + 1)
-#define SL_V6_GROUP (SL_CHUNK_WORDS - 1)
+#define SL_V6_NO_KEY (1ull << 63)
+#define SL_V6_FULL 0xffffu		/* no class: they are below SL_CLASSES_MAX */
+#define SL_V6_GROUP 6
 #define SL_V6_RANGES(words) ((__u32)((words)[SL_H_RANGES] >> 32))
-#define SL_V6_GROUP_WORDS (2 * SL_CHUNK_WORDS)
-#define SL_V6_GROUPS(n) (((n) + SL_V6_GROUP - 1) / SL_V6_GROUP)
+#define SL_V6_BLOCK_GROUPS 8
+#define SL_V6_BLOCK (SL_V6_BLOCK_GROUPS * SL_V6_GROUP)	/* ranges */
+#define SL_V6_BLOCK_WORDS (SL_V6_BLOCK_GROUPS * SL_CHUNK_WORDS)
+#define SL_V6_BLOCKS(n) (((n) + SL_V6_BLOCK - 1) / SL_V6_BLOCK)
+#define SL_FULL_GROUP (SL_CHUNK_WORDS - 1)
+#define SL_FULL_GROUP_WORDS (2 * SL_CHUNK_WORDS)
+#define SL_FULL_GROUPS(n) (((n) + SL_FULL_GROUP - 1) / SL_FULL_GROUP)
 
-/* Words of the i-th range of a group: its address, and what holds its class. */
-#define SL_V6_HIGH(i) (i)
-#define SL_V6_LOW(i) (SL_CHUNK_WORDS + (i))
-#define SL_V6_CLASS_WORD(i) (SL_V6_GROUP + (i) / 4 * SL_CHUNK_WORDS)
+/* The class before the i-th range of a group, by the word that holds it; SL_V6_GROUP: behind the
+ * last. And the lowest bits. */
+#define SL_V6_CLASS_WORD(i) (SL_V6_GROUP + (i) / 4)
 #define SL_V6_CLASS(i, word) ((word) >> 16 * ((i) % 4) & 0xffff)
+#define SL_V6_LOWEST (SL_V6_GROUP + 1)
+
+/* Words of the i-th range of a full group: its address, and what holds its class. */
+#define SL_FULL_HIGH(i) (i)
+#define SL_FULL_LOW(i) (SL_CHUNK_WORDS + (i))
+#define SL_FULL_CLASS_WORD(i) (SL_FULL_GROUP + (i) / 4 * SL_CHUNK_WORDS)
+#define SL_FULL_CLASS(i, word) ((word) >> 16 * ((i) % 4) & 0xffff)
 
 enum sl_table_flags {
 	SL_F_AUDIT = 1 << 0,		/* let pass what the policy denies */

@@ -225,7 +225,7 @@ static void test_many_ranges(void **state)
 				      parts[k][1], k, i);
 	assert_int_equal(compile_text(&f, text), 0);
 	assert_true(f.compiled.table.words[SL_H_V4_ROOTS] >> 32);
-	assert_true(f.compiled.table.words[SL_H_V6_LEVELS + 1]);
+	assert_true(f.compiled.table.words[SL_H_FULL_LEVELS + 1]);
 	for (k = 0; k < 5; k++)
 		for (i = 16; i < 144; i++) {
 			snprintf(id, sizeof(id), "a%zu-%u", k, i);
@@ -277,6 +277,7 @@ static void test_close_ranges(void **state)
 	fputs("]}\n  id: ports\n", out);
 	fclose(out);
 	assert_int_equal(compile_text(&f, text), 0);
+	assert_true(f.compiled.table.words[SL_H_V6_LEVELS + 1]);
 	for (k = 0; k < 3; k++)
 		for (i = 0; i < CLOSE; i++)
 			assert_string_equal(decider_of(&f, close_to(k, i, at)),
@@ -288,6 +289,56 @@ static void test_close_ranges(void **state)
 	}
 	done(&f);
 	free(text);
+}
+
+static bool is_before(const struct sl_table_range *a, const struct sl_table_range *b)
+{
+	return a->high != b->high ? a->high < b->high : a->low < b->low;
+}
+
+static bool is_same(const struct sl_table_range *a, const struct sl_table_range *b)
+{
+	return !is_before(a, b) && !is_before(b, a) && a->class == b->class;
+}
+
+/* From the address on, and from the one before: the same ranges, which ascend. */
+static size_t walk(const struct sl_table *t, int family)
+{
+	struct sl_table_range at = {}, last = {}, found, behind;
+	struct sl_ranges all, one;
+	size_t n = 0;
+
+	assert_true(sl_ranges_open(&all, t, family));
+	assert_true(sl_ranges_open(&one, t, family));
+	for (; sl_ranges_next(&all, &at); n++, last = at) {
+		assert_true(n ? is_before(&last, &at) : !at.high && !at.low);
+		sl_ranges_go(&one, at.high, at.low);
+		assert_true(sl_ranges_next(&one, &found));
+		assert_true(is_same(&found, &at));
+		if (!n)
+			continue;
+		sl_ranges_go(&one, at.low || family == 4 ? at.high : at.high - 1, at.low - 1);
+		assert_true(sl_ranges_next(&one, &found) && sl_ranges_next(&one, &behind));
+		assert_true(is_same(&found, &last));
+		assert_true(is_same(&behind, &at));
+	}
+	return n;
+}
+
+/* IPv6's are in two places: by /64, and by whole addresses where those divide one. */
+static void test_ranges(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	assert_int_equal(compile_text(&f, "sluice: 1\nrules:\n- allow: ['2001:db8::/48', '2001:db8:1::/64', "
+		"'2001:db8:2::7', '2001:db8:3:0:8000::/65', '2001:db8:3:1::/64', '2001:db8:5::/127', "
+		"'ffff:ffff:ffff:ffff:8000::/65', '2001:db8:9::/65', 0.0.0.1, 10.0.0.0/8, 10.9.0.0/16, "
+		"255.255.255.255]\n- deny: ['2001:db8:0:7::/64', '2001:db8:0:9::9']\n"), 0);
+	assert_int_equal(walk(&f.compiled.table, 4), f.compiled.n_ranges4);
+	assert_true(walk(&f.compiled.table, 6) >= f.compiled.n_ranges6);
+	assert_true(f.compiled.table.words[SL_H_FULL_RANGES]);
+	done(&f);
 }
 
 static void test_expiry_chain(void **state)
@@ -543,6 +594,7 @@ int main(void)
 		cmocka_unit_test(test_sets_in_turn),
 		cmocka_unit_test(test_many_ranges),
 		cmocka_unit_test(test_close_ranges),
+		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_expiry_chain),
 		cmocka_unit_test(test_chain_bound),
 		cmocka_unit_test(test_unreachable),

@@ -92,8 +92,8 @@ static __u32 lacks_with(int prefixes)
 static void few_ranges_of_ipv6_are_searched_without_levels(void **state)
 {
 	(void)state;
-	assert_true(lacks_with(SL_FEW_GROUPS6 * SL_V6_GROUP / 2 - 8) & SL_LACKS_RANGES6);
-	assert_false(lacks_with(SL_FEW_GROUPS6 * SL_V6_GROUP / 2 + 1) & SL_LACKS_RANGES6);
+	assert_true(lacks_with(SL_FEW_GROUPS6 * SL_V6_BLOCK / 2 - 8) & SL_LACKS_RANGES6);
+	assert_false(lacks_with(SL_FEW_GROUPS6 * SL_V6_BLOCK / 2 + 1) & SL_LACKS_RANGES6);
 }
 
 static void a_program_for_both_directions_drops_nothing_silently(void **state)

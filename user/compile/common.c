@@ -4,60 +4,45 @@
 
 #include "compile.h"
 
-/* The ranges of a family in a table, all of whose words are there. */
-struct ranges {
-	const __u64 *words;
-	size_t n;
-	bool v6;
-};
-
-static bool ranges_of(const struct sl_table *t, int family, struct ranges *out)
+static unsigned __int128 address(const struct sl_table_range *r)
 {
-	*out = (struct ranges){t->words, sl_ranges(t, family), family == 6};
-	return out->n;
+	return (unsigned __int128)r->high << 64 | r->low;
 }
 
-static __u32 range_at(const struct ranges *r, size_t i, unsigned __int128 *begin)
+/* The next range, and its last address. */
+static bool next(struct sl_ranges *r, struct sl_table_range *at, struct sl_table_range *behind,
+		 unsigned __int128 *last)
 {
-	__u64 high, low;
-	__u32 class = sl_range_at(r->words, r->v6 ? 6 : 4, i, &high, &low);
-
-	*begin = (unsigned __int128)high << 64 | low;
-	return class;
+	*at = *behind;
+	if (at->class == SL_NONE)
+		return false;
+	if (sl_ranges_next(r, behind)) {
+		*last = address(behind) - 1;
+	} else {
+		behind->class = SL_NONE;
+		*last = r->family == 6 ? ~(unsigned __int128)0 : 0xffffffff;
+	}
+	return true;
 }
 
-static unsigned __int128 begin(const struct ranges *r, size_t i)
+static void first(struct sl_ranges *r, struct sl_table_range *behind)
 {
-	unsigned __int128 at;
-
-	range_at(r, i, &at);
-	return at;
-}
-
-static __u32 class_at(const struct ranges *r, size_t i)
-{
-	unsigned __int128 at;
-
-	return range_at(r, i, &at);
-}
-
-/* The last address of a range. */
-static unsigned __int128 last(const struct ranges *r, size_t i)
-{
-	if (i + 1 < r->n)
-		return begin(r, i + 1) - 1;
-	return r->v6 ? ~(unsigned __int128)0 : 0xffffffff;
+	sl_ranges_go(r, 0, 0);
+	if (!sl_ranges_next(r, behind))
+		behind->class = SL_NONE;
 }
 
 /* Addresses of each class, less one a range so that all of IPv6 is a number too. */
-static __u32 largest_class(const struct ranges *r, unsigned __int128 *sizes, size_t n_classes)
+static __u32 largest_class(struct sl_ranges *r, unsigned __int128 *sizes, size_t n_classes)
 {
+	struct sl_table_range at, behind;
+	unsigned __int128 last;
 	__u32 best = 0;
 	size_t i;
 
-	for (i = 0; i < r->n; i++)
-		if (class_at(r, i) < n_classes)
-			sizes[class_at(r, i)] += last(r, i) - begin(r, i);
+	for (first(r, &behind); next(r, &at, &behind, &last);)
+		if (at.class < n_classes)
+			sizes[at.class] += last - address(&at);
 	for (i = 1; i < n_classes; i++)
 		if (sizes[i] > sizes[best])
 			best = i;
@@ -65,30 +50,30 @@ static __u32 largest_class(const struct ranges *r, unsigned __int128 *sizes, siz
 }
 
 /* The middle of the class's largest range: far from what stands at its edges. */
-static unsigned __int128 middle(const struct ranges *r, __u32 class)
+static unsigned __int128 middle(struct sl_ranges *r, __u32 class)
 {
-	unsigned __int128 size, largest = 0, at = 0;
-	bool found = false;
-	size_t i;
+	unsigned __int128 size, largest = 0, found = 0, last;
+	struct sl_table_range at, behind;
+	bool any = false;
 
-	for (i = 0; i < r->n; i++) {
-		size = last(r, i) - begin(r, i);
-		if (class_at(r, i) != class || (found && size <= largest))
+	for (first(r, &behind); next(r, &at, &behind, &last);) {
+		size = last - address(&at);
+		if (at.class != class || (any && size <= largest))
 			continue;
-		found = true;
+		any = true;
 		largest = size;
-		at = begin(r, i) + size / 2;
+		found = address(&at) + size / 2;
 	}
-	return at;
+	return found;
 }
 
 bool sl_table_common_address(const struct sl_table *table, int family, struct sl_question *question)
 {
 	size_t n_classes;
 	unsigned __int128 *sizes, at;
-	struct ranges r;
+	struct sl_ranges r;
 
-	if (!ranges_of(table, family, &r))
+	if (!sl_ranges_open(&r, table, family))
 		return false;
 	n_classes = table->words[SL_H_CLASSES] >> 32;
 	sizes = calloc(n_classes + 1, sizeof(*sizes));

@@ -91,11 +91,25 @@ void sl_compiled_free(struct sl_compiled *compiled);
  * the table; NULL beyond the last. words: a table of n_words. */
 const char *sl_table_label(const __u64 *words, size_t n_words, __u32 index);
 
-/* How many ranges a table has of a family (4 or 6); 0 if not all of their words are there. */
-size_t sl_ranges(const struct sl_table *table, int family);
+/* The ranges of a family (4 or 6) in a table, in the order of their addresses: its class goes from
+ * a range's first address, in host byte order (IPv4 in low), to the next one's. */
+struct sl_table_range {
+	__u64 high, low;
+	__u32 class;
+};
 
-/* The i-th of them: its first address in host byte order (IPv4 in *low), and its class. */
-__u32 sl_range_at(const __u64 *words, int family, size_t i, __u64 *high, __u64 *low);
+struct sl_ranges {
+	const __u64 *groups, *full;
+	size_t n, n_full, at, at_full;
+	int family;
+	bool within;		/* full ranges */
+};
+
+/* False if there are none, or not all of their words. r borrows the table's words. */
+bool sl_ranges_open(struct sl_ranges *r, const struct sl_table *table, int family);
+/* To the range that this address is in. */
+void sl_ranges_go(struct sl_ranges *r, __u64 high, __u64 low);
+bool sl_ranges_next(struct sl_ranges *r, struct sl_table_range *out);
 
 /* The verdict of a table in user space: the reader that the kernel runs. */
 bool sl_table_judge(const struct sl_table *table, struct sl_question *question,

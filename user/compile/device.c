@@ -274,56 +274,41 @@ static bool less(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
 	return a_high != b_high ? a_high < b_high : a_low < b_low;
 }
 
-/* The range in which an address is: the last of n that begins at or before it. */
-static __u32 find_range(const __u64 *words, __u8 family, __u32 n, __u64 high, __u64 low)
+/* The part of a prefix from a range's first address to before the next range; next: NULL if it is the last.
+ * False: none. */
+static bool cut(const struct sl_table_range *at, const struct sl_table_range *next,
+		struct range *part)
 {
-	__u32 first = 0, middle;
-	__u64 begin_high, begin_low;
-
-	while (n > 1) {
-		middle = n / 2;
-		sl_range_at(words, family, first + middle, &begin_high, &begin_low);
-		if (less(high, low, begin_high, begin_low)) {
-			n = middle;
-		} else {
-			first += middle;
-			n -= middle;
-		}
-	}
-	return first;
-}
-
-/* The part of a prefix that is in the i-th of n ranges; false: none. */
-static bool cut(const __u64 *words, __u8 family, __u32 i, __u32 n, struct range *part, __u32 *class)
-{
-	__u64 high, low;
-
-	*class = sl_range_at(words, family, i, &high, &low);
-	if (less(part->high_high, part->high_low, high, low))
+	if (less(part->high_high, part->high_low, at->high, at->low))
 		return false;
-	if (less(part->low_high, part->low_low, high, low)) {
-		part->low_high = high;
-		part->low_low = low;
+	if (less(part->low_high, part->low_low, at->high, at->low)) {
+		part->low_high = at->high;
+		part->low_low = at->low;
 	}
-	if (i + 1 == n)
-		return true;
-	sl_range_at(words, family, i + 1, &high, &low);
-	if (!less(part->high_high, part->high_low, high, low)) {
-		part->high_high = high - !low;
-		part->high_low = low - 1;
+	if (next && !less(part->high_high, part->high_low, next->high, next->low)) {
+		part->high_high = next->high - !next->low;
+		part->high_low = next->low - 1;
 	}
 	return true;
 }
 
 static void ask_prefix(struct review *r, enum group group, const struct sl_cidr *prefix)
 {
-	const __u64 *words = r->compiled->table.words;
-	__u32 n = sl_ranges(&r->compiled->table, prefix->family), i, class;
 	struct range within = cidr_range(prefix), part = within;
+	struct sl_table_range at, next;
+	struct sl_ranges ranges;
+	bool more;
 
-	for (i = find_range(words, prefix->family, n, within.low_high, within.low_low);
-	     i < n && r->budget && cut(words, prefix->family, i, n, &part, &class); i++) {
-		ask_range(r, group, prefix, &within, part, class);
+	if (!sl_ranges_open(&ranges, &r->compiled->table, prefix->family))
+		return;
+	sl_ranges_go(&ranges, within.low_high, within.low_low);
+	more = sl_ranges_next(&ranges, &next);
+	while (more && r->budget) {
+		at = next;
+		more = sl_ranges_next(&ranges, &next);
+		if (!cut(&at, more ? &next : NULL, &part))
+			return;
+		ask_range(r, group, prefix, &within, part, at.class);
 		part = within;
 	}
 }

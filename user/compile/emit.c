@@ -81,11 +81,6 @@ static size_t unite_ranges(struct words *w, size_t stride, const __u32 *number)
 	return out / stride;
 }
 
-static __u64 section(size_t entries, size_t first)
-{
-	return (__u64)entries << 32 | first;
-}
-
 static __u32 log_flags(enum sl_log log)
 {
 	return log == SL_LOG_ALL ? SL_F_LOG_ALL : log == SL_LOG_NONE ? SL_F_LOG_NONE : 0;
@@ -251,7 +246,7 @@ static int reserve(const struct compiler *c, size_t n_classes, size_t n4, size_t
 				c->ports.words.n + SL_DECISION_WORDS * c->n_chains +
 				LABEL_WORDS * c->n_rules +
 				SL_V4_GROUPS(n4) * (SL_CHUNK_WORDS + 1) +
-				SL_V6_GROUPS(n6) * (SL_V6_GROUP_WORDS + SL_CHUNK_WORDS));
+				SL_V6_BLOCKS(n6) * (SL_V6_BLOCK_WORDS + 2));
 }
 
 /* What each verdict reads comes first, and the ranges, which are many, last. */

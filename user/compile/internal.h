@@ -12,7 +12,9 @@
  *   sections.c  device binding, limits, DNS, labels -> words
  *   patterns.c  the patterns as the kernel's trie has them
  *   emit.c      everything -> words
- *   index.c     what leads to the ranges, faster than halving them
+ *   index.c     ranges of IPv4, and what leads to them, faster than halving them
+ *   index6.c    the same of IPv6
+ *   ranges.c    the ranges of a table, for those who look through them
  *   review.c    warnings
  *   device.c    what a device cannot do; what a guest could use
  */
@@ -33,6 +35,7 @@ struct words {
 /* Room for n more, which the next n then cannot fail for. */
 int words_reserve(struct words *w, size_t n);
 int words_append(struct words *w, const __u64 *v, size_t n);
+int words_fill(struct words *w, size_t n, __u64 word);
 void words_free(struct words *w);
 
 static inline int words_push(struct words *w, __u64 word)
@@ -41,6 +44,11 @@ static inline int words_push(struct words *w, __u64 word)
 		return words_append(w, &word, 1);
 	w->v[w->n++] = word;
 	return 0;
+}
+
+static inline __u64 section(size_t entries, size_t first)
+{
+	return (__u64)entries << 32 | first;
 }
 
 /* Distinct arrays of words, each stored once. */
@@ -203,7 +211,7 @@ int emit(struct compiler *c, struct sl_compiled *out);
 /* Appends the sections of sections.c to a table, and says in its header where. */
 int write_sections(const struct compiler *c, struct words *t, __u64 h[SL_HEADER_WORDS]);
 int pad(struct words *t);
-/* index.c: n ranges as groups, behind what leads to them, and the header's words for both. */
+/* index.c, index6.c: n ranges as groups, behind what leads to them, and the header's words for both. */
 int write_ranges4(const struct compiler *c, struct words *t, size_t n, __u64 h[SL_HEADER_WORDS]);
 int write_ranges6(const struct compiler *c, struct words *t, size_t n, __u64 h[SL_HEADER_WORDS]);
 void review(struct compiler *c, const struct sl_compiled *compiled);

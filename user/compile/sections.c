@@ -6,11 +6,6 @@
 
 #include "internal.h"
 
-static __u64 section(size_t entries, size_t first)
-{
-	return (__u64)entries << 32 | first;
-}
-
 /* ---- binding ---- */
 
 static const __u64 unused_chunk[SL_CHUNK_WORDS] = {

@@ -34,6 +34,15 @@ int words_append(struct words *w, const __u64 *v, size_t n)
 	return 0;
 }
 
+int words_fill(struct words *w, size_t n, __u64 word)
+{
+	if (words_reserve(w, n))
+		return -ENOMEM;
+	while (n--)
+		w->v[w->n++] = word;
+	return 0;
+}
+
 void words_free(struct words *w)
 {
 	free(w->v);

@@ -40,7 +40,8 @@ __u32 sl_lacks_of(const struct sl_table *table)
 			lacks |= by_flags[i].lacks;
 	if (!has_sni(table))
 		lacks |= SL_LACKS_SNI;
-	if (table->words[SL_H_V6] >> 32 <= SL_FEW_GROUPS6)
+	if (table->words[SL_H_V6] >> 32 <= SL_FEW_GROUPS6 &&
+	    table->words[SL_H_FULL] >> 32 <= SL_FEW_GROUPS6)
 		lacks |= SL_LACKS_RANGES6;
 	return lacks;
 }
