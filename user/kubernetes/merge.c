@@ -353,8 +353,7 @@ static int rename_rule(struct sl_rule *rule, struct sl_names *ids, unsigned item
 	} while (found > 0);
 	if (found < 0)
 		return found;
-	free(rule->id);
-	rule->id = copy;
+	sl_rule_set_id(rule, copy);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "parser.h"
+#include "short_rule.h"
 #include "text.h"
 
 struct rule_state {
@@ -230,6 +231,8 @@ static void rule_read(struct sl_parser *p, const struct sl_key *key, void *objec
 		sl_yaml_skip(&p->yaml);
 		return;
 	}
+	if (sl_short_rule_read(p))
+		return;
 	state.item = SL_ADD(policy->items, policy->n_items);
 	state.rule = calloc(1, sizeof(*state.rule));
 	if (!state.item || !state.rule) {

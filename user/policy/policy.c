@@ -6,10 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "short_rule.h"
 #include "text.h"
 
 void sl_match_clear(struct sl_match *match)
 {
+	if (match->borrowed) {
+		memset(match, 0, sizeof(*match));
+		return;
+	}
 	for (size_t i = 0; i < match->n_hosts; i++)
 		free(match->hosts[i].text);
 	for (size_t i = 0; i < match->n_uids; i++)
@@ -45,15 +50,41 @@ const struct sl_host *sl_rule_name(const struct sl_rule *rule)
 	return host;
 }
 
+static char *own_id(struct sl_rule *rule)
+{
+	return rule->short_form ? ((struct sl_short_rule *)rule)->id : NULL;
+}
+
+void sl_rule_set_id(struct sl_rule *rule, char *id)
+{
+	if (rule->id != own_id(rule))
+		free(rule->id);
+	rule->id = id;
+}
+
+int sl_rule_take_default_id(struct sl_rule *rule)
+{
+	char *id = own_id(rule);
+
+	if (!id)
+		id = malloc(SL_DEFAULT_ID_BYTES);
+	if (!id)
+		return -ENOMEM;
+	sl_rule_default_id(rule, id, SL_DEFAULT_ID_BYTES);
+	rule->id = id;
+	return 0;
+}
+
 void sl_rule_free(struct sl_rule *rule)
 {
 	if (!rule)
 		return;
-	for (size_t i = 0; i < rule->n_matches; i++)
-		sl_match_clear(&rule->matches[i]);
-	free(rule->matches);
-	free(rule->id);
+	sl_rule_set_id(rule, NULL);
 	free(rule->reason);
+	for (size_t i = 0; i < rule->n_matches && !rule->short_form; i++)
+		sl_match_clear(&rule->matches[i]);
+	if (!rule->short_form)
+		free(rule->matches);
 	free(rule);
 }
 

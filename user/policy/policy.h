@@ -79,6 +79,7 @@ struct sl_match {
 	struct sl_uid *uids;		/* owned; none = every uid */
 	__u32 n_hosts, n_ports, n_protocols, n_uids;
 	bool has_icmp;
+	bool borrowed;			/* its arrays are its rule's (short_form), not its own */
 	__u8 icmp_type;
 	__s16 icmp_code;		/* 0..255; -1 = every code */
 	struct sl_pos pos;
@@ -103,6 +104,8 @@ struct sl_rule {
 	bool id_written;		/* the text has an id of its own */
 	bool empty_ok;
 	bool resolves_private;		/* resolves_to: private */
+	bool short_form;		/* one piece of memory with its parts (short_rule.h): they
+					 * can be read, and no more put to them */
 	struct sl_match *matches;	/* owned, at least one; any of them */
 	size_t n_matches;
 	char *id;			/* owned; NULL = default id (not yet resolved) */
@@ -292,6 +295,10 @@ const struct sl_host *sl_match_name(const struct sl_match *match);
 const struct sl_host *sl_rule_name(const struct sl_rule *rule);
 
 void sl_rule_free(struct sl_rule *rule);
+/* id becomes the rule's, which owns it. */
+void sl_rule_set_id(struct sl_rule *rule, char *id);
+/* The rule's default id becomes its id; it has none. 0 or -ENOMEM. */
+int sl_rule_take_default_id(struct sl_rule *rule);
 void sl_set_free(struct sl_set *set);
 
 /*
@@ -322,7 +329,8 @@ char *sl_rule_canonical(const struct sl_rule *rule);
 char *sl_match_canonical(const struct sl_match *match);
 
 /* The default id: `allow-` or `deny-` and 6 hex digits of a hash of the
- * canonical text. buf holds at least 16 bytes. */
+ * canonical text. */
+#define SL_DEFAULT_ID_BYTES 16
 void sl_rule_default_id(const struct sl_rule *rule, char *buf, size_t size);
 
 /* ---- addresses ---- */

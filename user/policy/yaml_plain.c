@@ -391,3 +391,58 @@ bool sl_plain_next(struct sl_yaml *yaml)
 	s->n_events += yaml->type != SL_YAML_END;
 	return true;
 }
+
+/* ---- a pair in one step ---- */
+
+/* The next line if it begins with something that is no part of the mapping; else NULL. */
+static const char *line_behind(const struct sl_plain *s, const char *end)
+{
+	const char *next = end + 1, *at;
+
+	if (*end != '\n')
+		return NULL;
+	if (next == s->end)
+		return next;
+	at = skip_spaces(next);
+	/* blank or a comment: the line that counts is further on */
+	if (*at == '\n' || *at == '#' || *at == '\t' || *at == '\r')
+		return NULL;
+	return at - next < (ptrdiff_t)s->level[s->depth - 1].indent ? next : NULL;
+}
+
+bool sl_plain_peek_pair(const struct sl_yaml *yaml, struct sl_plain_pair *pair)
+{
+	const struct sl_plain *s = &yaml->plain_text;
+	const char *end, *at;
+	bool quoted;
+
+	if (!s->on || s->mode != SL_PLAIN_KEY || yaml->type != SL_YAML_MAP)
+		return false;
+	pair->key = s->at;
+	end = key_end(s->at);
+	if (!end)
+		return false;
+	pair->key_len = (size_t)(end - s->at);
+	at = skip_spaces(end + 1);
+	quoted = *at == '"' || *at == '\'';
+	end = quoted ? quoted_end(at) : plain_end(at, false);
+	if (!end || end == at)
+		return false;
+	pair->text = at + quoted;
+	pair->text_len = (size_t)(end - pair->text);
+	pair->text_pos = (struct sl_pos){yaml->pos.file, s->number, (unsigned)(at - s->line) + 1};
+	pair->next_line = line_behind(s, end + quoted);
+	return pair->next_line;
+}
+
+void sl_plain_take_pair(struct sl_yaml *yaml, const struct sl_plain_pair *pair)
+{
+	struct sl_plain *s = &yaml->plain_text;
+
+	s->line = pair->next_line;
+	s->number++;
+	s->at = s->line == s->end ? s->line : skip_spaces(s->line);
+	s->mode = SL_PLAIN_LINE;
+	s->n_events += 3;	/* the key, the text, the end */
+	pop(yaml, s->at);
+}

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "diag.h"
+
 struct sl_yaml;
 
 #define SL_PLAIN_DEPTH 15	/* below SL_YAML_DEPTH_MAX: who goes deeper is told so elsewhere */
@@ -45,5 +47,18 @@ struct sl_plain {
 void sl_plain_open(struct sl_yaml *yaml);
 /* The next event; false if libfyaml must go on: what was given out is the same so far. */
 bool sl_plain_next(struct sl_yaml *yaml);
+
+/* A mapping of one key with a text, which ends with its line. */
+struct sl_plain_pair {
+	const char *key, *text;
+	size_t key_len, text_len;
+	struct sl_pos text_pos;
+	const char *next_line;
+};
+
+/* Is the mapping whose beginning is the current event one? Nothing is read. */
+bool sl_plain_peek_pair(const struct sl_yaml *yaml, struct sl_plain_pair *pair);
+/* Reads it: its end is then the current event. */
+void sl_plain_take_pair(struct sl_yaml *yaml, const struct sl_plain_pair *pair);
 
 #endif

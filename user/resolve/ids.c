@@ -84,8 +84,7 @@ static int number_id(struct sl_strtab *ids, struct sl_strtab *counts, struct sl_
 			return -ENOMEM;
 		}
 	}
-	free(rule->id);
-	rule->id = id;
+	sl_rule_set_id(rule, id);
 	return 0;
 }
 

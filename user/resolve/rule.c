@@ -5,8 +5,6 @@
 
 #include "internal.h"
 
-#define DEFAULT_ID_BYTES 16
-
 static int copy_string(char **to, const char *from)
 {
 	if (!from)
@@ -19,7 +17,7 @@ static int copy_string(char **to, const char *from)
  * not rename the rule. */
 static int default_id(const struct sl_rule *src, struct sl_rule *dst)
 {
-	char id[DEFAULT_ID_BYTES];
+	char id[SL_DEFAULT_ID_BYTES];
 
 	sl_rule_default_id(src, id, sizeof(id));
 	return copy_string(&dst->id, id);
@@ -93,7 +91,7 @@ static bool match_stays(const struct sl_match *match)
 /* Would its resolution be a copy of it? */
 static bool rule_stays(const struct sl_rule *rule)
 {
-	for (size_t i = 0; i < rule->n_matches; i++)
+	for (size_t i = 0; i < rule->n_matches && !rule->short_form; i++)
 		if (!match_stays(&rule->matches[i]))
 			return false;
 	return rule->expiry == SL_EXPIRES_NEVER;
@@ -103,7 +101,7 @@ static bool rule_stays(const struct sl_rule *rule)
 static int take_rule(const struct sl_frame *frame, size_t i, struct sl_rule **out)
 {
 	struct sl_rule *rule = frame->ours->items[i].rule;
-	int err = rule->id ? 0 : default_id(rule, rule);
+	int err = rule->id ? 0 : sl_rule_take_default_id(rule);
 
 	if (err)
 		return err;
@@ -130,7 +128,7 @@ static int add_rule(struct sl_resolver *r, const struct sl_frame *frame, size_t 
 	if (err)
 		return err;
 	grown[r->out->n_items++] = (struct sl_item){.rule = rule, .pos = item->pos};
-	r->any_name = r->any_name || sl_rule_name(rule);
+	r->any_name = r->any_name || (!rule->short_form && sl_rule_name(rule));
 	r->any_written_id |= rule->id_written;
 	r->any_empty |= !rule->n_matches;
 	return 0;
