@@ -37,42 +37,48 @@ static __u32 *rank_chains(const struct compiler *c)
 	return rank;
 }
 
-/* Classes whose row and flags are equal are one; returns how many are left. */
+/* Classes whose row and flags are equal are one; returns how many are left. A row's position is
+ * its own: the classes that have it are a list, as long as there are different flags. */
 static int unite_classes(struct compiler *c, __u32 *number, size_t *n)
 {
-	struct pool seen = {};
-	__u32 *first = malloc((c->n_classes + 1) * sizeof(*first)), at;
+	__u32 *of_row = malloc((c->rows.words.n + 1) * sizeof(*of_row)), k;
+	__u32 *next = malloc((c->n_classes + 1) * sizeof(*next));
+	int err = of_row && next ? 0 : -ENOMEM;
+	struct class *class;
 	size_t i;
-	int err = first ? 0 : -ENOMEM;
 
 	*n = 0;
-	for (i = 0; i < c->n_classes && !err; i++) {
-		__u64 word = (__u64)c->classes[i].row_flags << 32 | c->classes[i].row;
-
-		err = pool_intern(&seen, &word, 1, &at);
-		if (err)
-			break;
-		if (at == *n)
-			first[(*n)++] = i;
-		number[i] = at;
-		c->classes[i].same_as = first[at];
+	if (!err)
+		memset(of_row, 0xff, c->rows.words.n * sizeof(*of_row));
+	for (i = 0; !err && i < c->n_classes; i++) {
+		class = &c->classes[i];
+		for (k = of_row[class->row]; k != SL_NONE; k = next[k])
+			if (c->classes[k].row_flags == class->row_flags)
+				break;
+		class->same_as = k == SL_NONE ? i : k;
+		number[i] = k == SL_NONE ? (*n)++ : number[k];
+		if (k == SL_NONE) {
+			next[i] = of_row[class->row];
+			of_row[class->row] = i;
+		}
 	}
-	pool_free(&seen);
-	free(first);
+	free(next);
+	free(of_row);
 	return err;
 }
 
 /* Renumbers the classes of a family's ranges and merges equal neighbours. */
 static size_t unite_ranges(struct words *w, size_t stride, const __u32 *number)
 {
-	size_t i, out = 0, class_at = stride - 1;
+	size_t i, k, out = 0, class_at = stride - 1;
 	__u32 class, last = SL_NONE;
 
 	for (i = 0; i < w->n; i += stride) {
 		class = number[(__u32)w->v[i + class_at]];
 		if (class == last)
 			continue;
-		memmove(w->v + out, w->v + i, stride * sizeof(*w->v));
+		for (k = 0; k < stride; k++)
+			w->v[out + k] = w->v[i + k];
 		w->v[out + class_at] = (w->v[out + class_at] & ~0xffffffffull) | class;
 		out += stride;
 		last = class;
@@ -206,9 +212,8 @@ static int write_decisions(const struct compiler *c, struct words *t, const __u3
 	size_t at = t->n, i;
 	__u64 *d;
 
-	for (i = 0; i < SL_DECISION_WORDS * c->n_chains; i++)
-		if (words_push(t, 0))
-			return -ENOMEM;
+	if (words_push_zeros(t, SL_DECISION_WORDS * c->n_chains))
+		return -ENOMEM;
 	for (i = 0; i < c->n_chains; i++) {
 		__u32 otherwise = chain_otherwise(c, i);
 

@@ -65,6 +65,8 @@ struct pool {
 
 /* The position of (v, n) within pool->words, added if new. */
 int pool_intern(struct pool *pool, const __u64 *v, size_t n, __u32 *at);
+/* Room for n arrays: to grow is to place all of them again. */
+int pool_reserve(struct pool *pool, size_t n);
 void pool_free(struct pool *pool);
 
 struct key_range {

@@ -62,10 +62,10 @@ static __u64 hash_words(const __u64 *v, size_t n)
 	return h;
 }
 
-static int pool_grow(struct pool *pool)
+static int pool_resize(struct pool *pool, size_t n_slots)
 {
-	size_t n_slots = pool->n_slots ? pool->n_slots * 2 : 256, i, at;
 	struct pool_item *slots = malloc(n_slots * sizeof(*slots));
+	size_t i, at;
 
 	if (!slots)
 		return -ENOMEM;
@@ -82,6 +82,20 @@ static int pool_grow(struct pool *pool)
 	pool->slots = slots;
 	pool->n_slots = n_slots;
 	return 0;
+}
+
+static int pool_grow(struct pool *pool)
+{
+	return pool_resize(pool, pool->n_slots ? pool->n_slots * 2 : 256);
+}
+
+int pool_reserve(struct pool *pool, size_t n)
+{
+	size_t n_slots = pool->n_slots ? pool->n_slots : 256;
+
+	while (n_slots / 2 <= n)
+		n_slots *= 2;
+	return n_slots == pool->n_slots ? 0 : pool_resize(pool, n_slots);
 }
 
 int pool_intern(struct pool *pool, const __u64 *v, size_t n, __u32 *at)
