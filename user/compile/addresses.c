@@ -320,6 +320,17 @@ static const struct sl_cidr *host_cidrs(const struct sl_host *host, size_t *n)
 	return set ? host->set->cidrs : &host->cidr;
 }
 
+/* One prefix of IPv4, as most rules have, is one range. */
+static int one_range(struct sl_arena *arena, struct entry *e, const struct sl_cidr *cidr)
+{
+	e->v4 = sl_arena_take(arena, 1, sizeof(*e->v4));
+	if (!e->v4)
+		return -ENOMEM;
+	*e->v4 = cidr_range(cidr);
+	e->n_v4 = 1;
+	return 0;
+}
+
 int entry_addresses(struct sl_arena *arena, struct entry *e, const struct sl_match *match)
 {
 	const struct sl_cidr *cidrs;
@@ -327,6 +338,9 @@ int entry_addresses(struct sl_arena *arena, struct entry *e, const struct sl_mat
 	size_t i, n, n_v4 = 0, n_v6 = 0;
 	int err;
 
+	if (match->n_hosts == 1 && match->hosts->kind == SL_HOST_CIDR &&
+	    match->hosts->cidr.family == 4)
+		return one_range(arena, e, &match->hosts->cidr);
 	for (i = 0; i < match->n_hosts; i++) {
 		if (match->hosts[i].kind == SL_HOST_SET && !match->hosts[i].set)
 			return -EINVAL; /* not resolved: a caller's mistake */

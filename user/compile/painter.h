@@ -39,6 +39,9 @@ int intern_table(struct painter *p, __u64 *word);
 bool open_before(const struct compiler *c, const __u64 *table, size_t n, __u32 low, __u32 high,
 		 __u32 rule);
 
+/* Room for n decisions, before the first: most rules make one. */
+int reserve_chains(struct compiler *c, size_t n);
+
 void painter_free(struct painter *p);
 
 #endif

@@ -244,27 +244,45 @@ static int paint(struct painter *p, const struct entry *e, __u32 view, const str
 	return 0;
 }
 
+static int place_chains(struct compiler *c, size_t n_slots)
+{
+	size_t at, i;
+
+	free(c->chain_slots);
+	c->n_chain_slots = 0;
+	c->chain_slots = malloc(n_slots * sizeof(*c->chain_slots));
+	if (!c->chain_slots)
+		return -ENOMEM;
+	memset(c->chain_slots, 0xff, n_slots * sizeof(*c->chain_slots));
+	c->n_chain_slots = n_slots;
+	for (i = 0; i < c->n_chains; i++) {
+		at = c->chains[2 * i] * 0x9e3779b97f4a7c15ull >> 32 & (n_slots - 1);
+		while (c->chain_slots[at] != SL_NONE)
+			at = (at + 1) & (n_slots - 1);
+		c->chain_slots[at] = i;
+	}
+	return 0;
+}
+
+int reserve_chains(struct compiler *c, size_t n)
+{
+	size_t n_slots = 1024;
+
+	while (n_slots / 2 <= n)
+		n_slots *= 2;
+	if (grow((void **)&c->chains, &c->cap_chains, 2 * n, sizeof(*c->chains)))
+		return -ENOMEM;
+	return place_chains(c, n_slots);
+}
+
 /* chains: (decider, otherwise) each once. */
 static int intern_chain(struct compiler *c, __u32 by, __u32 otherwise, __u32 *id)
 {
 	__u64 word = (__u64)by << 32 | otherwise;
-	size_t at, i, n;
+	size_t at;
 
-	if (c->n_chains * 2 >= c->n_chain_slots) {
-		n = c->n_chain_slots ? c->n_chain_slots * 2 : 1024;
-		free(c->chain_slots);
-		c->chain_slots = malloc(n * sizeof(*c->chain_slots));
-		if (!c->chain_slots)
-			return -ENOMEM;
-		memset(c->chain_slots, 0xff, n * sizeof(*c->chain_slots));
-		c->n_chain_slots = n;
-		for (i = 0; i < c->n_chains; i++) {
-			at = c->chains[2 * i] * 0x9e3779b97f4a7c15ull >> 32 & (n - 1);
-			while (c->chain_slots[at] != SL_NONE)
-				at = (at + 1) & (n - 1);
-			c->chain_slots[at] = i;
-		}
-	}
+	if (c->n_chains * 2 >= c->n_chain_slots && place_chains(c, c->n_chain_slots * 2))
+		return -ENOMEM;
 	at = word * 0x9e3779b97f4a7c15ull >> 32 & (c->n_chain_slots - 1);
 	for (; c->chain_slots[at] != SL_NONE; at = (at + 1) & (c->n_chain_slots - 1)) {
 		if (c->chains[2 * (size_t)c->chain_slots[at]] == word) {

@@ -96,8 +96,13 @@ char *sl_put_number(char *at, unsigned int number)
 	char digits[10];
 	int n = 0;
 
-	for (; number > 9; number /= 10)
-		digits[n++] = (char)('0' + number % 10);
+	if (number > 99) {	/* most are octets */
+		for (; number > 9; number /= 10)
+			digits[n++] = (char)('0' + number % 10);
+	} else if (number > 9) {
+		*at++ = (char)('0' + number / 10);
+		number %= 10;
+	}
 	*at++ = (char)('0' + number);
 	while (n)
 		*at++ = digits[--n];

@@ -93,40 +93,51 @@ static uint64_t hash_string(const char *s)
 	return hash ^ hash >> 32;
 }
 
-/* The entry of key, or the free slot where it would stand. Who has another hash is not read:
+static __u64 slot_word(__u64 hash, size_t entry)
+{
+	return (hash & ~0xffffffffull) | (entry + 1);
+}
+
+/* The slot of key, or the free one where it would stand. Who has another hash is not read:
  * each text is a miss of the caches. */
-static struct sl_strtab_entry *slot_of(const struct sl_strtab *tab, const char *key, __u64 hash)
+static __u64 *slot_of(const struct sl_strtab *tab, const char *key, __u64 hash)
 {
 	size_t i = hash & (tab->cap - 1);
+	const struct sl_strtab_entry *entry;
 
-	while (tab->slots[i].key &&
-	       (tab->slots[i].hash != hash || strcmp(tab->slots[i].key, key)))
-		i = (i + 1) & (tab->cap - 1);
+	for (; tab->slots[i]; i = (i + 1) & (tab->cap - 1)) {
+		if ((tab->slots[i] ^ hash) >> 32)
+			continue;
+		entry = &tab->entries[(__u32)tab->slots[i] - 1];
+		if (entry->hash == hash && !strcmp(entry->key, key))
+			break;
+	}
 	return &tab->slots[i];
 }
 
 struct sl_strtab_entry *sl_strtab_find(const struct sl_strtab *tab, const char *key)
 {
-	struct sl_strtab_entry *entry;
+	__u64 word = tab->cap ? *slot_of(tab, key, hash_string(key)) : 0;
 
-	if (!tab->cap)
-		return NULL;
-	entry = slot_of(tab, key, hash_string(key));
-	return entry->key ? entry : NULL;
+	return word ? &tab->entries[(__u32)word - 1] : NULL;
 }
 
 static int strtab_grow(struct sl_strtab *tab, size_t cap)
 {
-	struct sl_strtab grown = {.n = tab->n, .cap = cap};
+	struct sl_strtab_entry *entries = reallocarray(tab->entries, cap / 2, sizeof(*entries));
+	__u64 *slots;
 
-	grown.slots = calloc(grown.cap, sizeof(*grown.slots));
-	if (!grown.slots)
+	if (!entries)
 		return -ENOMEM;
-	for (size_t i = 0; i < tab->cap; i++)
-		if (tab->slots[i].key)
-			*slot_of(&grown, tab->slots[i].key, tab->slots[i].hash) = tab->slots[i];
+	tab->entries = entries;
+	slots = calloc(cap, sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
 	free(tab->slots);
-	*tab = grown;
+	tab->slots = slots;
+	tab->cap = cap;
+	for (size_t i = 0; i < tab->n; i++)
+		*slot_of(tab, entries[i].key, entries[i].hash) = slot_word(entries[i].hash, i);
 	return 0;
 }
 
@@ -141,17 +152,16 @@ int sl_strtab_reserve(struct sl_strtab *tab, size_t n)
 
 int sl_strtab_put(struct sl_strtab *tab, const char *key, void *value, bool *was_there)
 {
-	__u64 hash = hash_string(key);
-	struct sl_strtab_entry *slot;
+	__u64 hash = hash_string(key), *slot;
 
 	if (tab->n >= tab->cap / 2 && strtab_grow(tab, tab->cap ? tab->cap * 2 : 64))
 		return -ENOMEM;
 	slot = slot_of(tab, key, hash);
-	*was_there = slot->key;
-	if (slot->key)
+	*was_there = *slot;
+	if (*slot)
 		return 0;
-	*slot = (struct sl_strtab_entry){key, value, hash};
-	tab->n++;
+	*slot = slot_word(hash, tab->n);
+	tab->entries[tab->n++] = (struct sl_strtab_entry){key, value, hash};
 	return 0;
 }
 
@@ -164,6 +174,7 @@ int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value)
 
 void sl_strtab_free(struct sl_strtab *tab)
 {
+	free(tab->entries);
 	free(tab->slots);
 	*tab = (struct sl_strtab){0};
 }

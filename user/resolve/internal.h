@@ -45,11 +45,15 @@ struct sl_strtab_entry {
 	__u64 hash;
 };
 
+/* The entries stand in the order in which they came; what is searched at random, a word for each,
+ * is as small as can be. */
 struct sl_strtab {
-	struct sl_strtab_entry *slots;	/* owned */
-	size_t n, cap;			/* cap: a power of two */
+	struct sl_strtab_entry *entries; /* owned; cap / 2 of them have room */
+	__u64 *slots;			/* owned; high half of the hash, number of the entry + 1; 0: free */
+	size_t n, cap;			/* entries, slots */
 };
 
+/* What is found stays where it is until something is added. */
 struct sl_strtab_entry *sl_strtab_find(const struct sl_strtab *tab, const char *key);
 /* The key must not be there yet. 0 or -ENOMEM. */
 int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value);
