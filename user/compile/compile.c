@@ -140,6 +140,7 @@ static void compiler_free(struct compiler *c)
 	free(c->uid_view);
 	free(c->view_uid);
 	free(c->chains);
+	free(c->last_chain);
 	free(c->chain_slots);
 	free(c->reached);
 	names_free(&c->names);

@@ -8,7 +8,7 @@
  *   names.c     entries -> patterns of names, each with the class of entries over it
  *   classes.c   the classes, found by a hash of their entries
  *   rows.c      class -> row of port tables, one a view
- *   ports.c     (class, view) -> port table of decisions
+ *   ports.c     (class, view) -> port table of decisions; ports_few.c of few key ranges
  *   sections.c  device binding, limits, DNS, labels -> words
  *   patterns.c  the patterns as the kernel's trie has them
  *   emit.c      everything -> words
@@ -59,7 +59,8 @@ struct pool_item {
 
 struct pool {
 	struct words words;
-	struct pool_item *slots;	/* open addressing; n = at = ~0: free */
+	struct pool_item *items;	/* in the order in which they came; n_slots / 2 have room */
+	__u64 *slots;			/* open addressing, as small as can be; 0: free */
 	size_t n_slots, n_used;
 };
 
@@ -168,8 +169,9 @@ struct compiler {
 
 	__u64 *chains;		/* decisions under construction, see ports.c */
 	size_t n_chains, cap_chains;
-	__u32 *chain_slots;
-	size_t n_chain_slots;
+	__u32 *last_chain;	/* by rule number: the decision with nothing behind it; SL_NONE */
+	__u32 *chain_slots;	/* the others */
+	size_t n_chain_slots, n_in_slots;
 	bool *reached;		/* by rule number */
 };
 

@@ -39,8 +39,17 @@ int intern_table(struct painter *p, __u64 *word);
 bool open_before(const struct compiler *c, const __u64 *table, size_t n, __u32 low, __u32 high,
 		 __u32 rule);
 
-/* Room for n decisions, before the first: most rules make one. */
-int reserve_chains(struct compiler *c, size_t n);
+/* Does an entry count in a view? */
+bool visible(const struct compiler *c, const struct entry *e, __u32 view);
+/* What an entry covers in a view: a question is for a name, whatever the ports. */
+const struct key_range *keys_of(const struct entry *e, __u32 view, size_t *n);
+void sort_keys(__u32 *keys, size_t n);
+/* The decision (decider, otherwise), each once. */
+int intern_chain(struct compiler *c, __u32 by, __u32 otherwise, __u32 *id);
+
+/* build_table, of few key ranges that never end (ports_few.c). False: these are others. */
+bool build_few(struct painter *p, const __u32 *entries, size_t n, __u32 view,
+	       const struct words *base, int *err);
 
 void painter_free(struct painter *p);
 

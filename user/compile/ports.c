@@ -30,7 +30,7 @@ static int grow(void **v, size_t *cap, size_t want, size_t size)
 	return 0;
 }
 
-static bool visible(const struct compiler *c, const struct entry *e, __u32 view)
+bool visible(const struct compiler *c, const struct entry *e, __u32 view)
 {
 	size_t i;
 
@@ -53,8 +53,7 @@ static bool visible(const struct compiler *c, const struct entry *e, __u32 view)
 	return false;
 }
 
-/* What an entry covers in a view: a question is for a name, whatever the ports. */
-static const struct key_range *keys_of(const struct entry *e, __u32 view, size_t *n)
+const struct key_range *keys_of(const struct entry *e, __u32 view, size_t *n)
 {
 	static const struct key_range every = {0, KEY_END - 1};
 	bool question = view == SL_VIEW_QUESTION && (e->names || e->ask_only);
@@ -70,8 +69,8 @@ static int compare_u32(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* A class has a handful, which qsort takes longer to begin with. */
-static void sort_keys(__u32 *keys, size_t n)
+/* A handful, which qsort takes longer to begin with. */
+void sort_keys(__u32 *keys, size_t n)
 {
 	size_t i, k;
 	__u32 key;
@@ -244,57 +243,84 @@ static int paint(struct painter *p, const struct entry *e, __u32 view, const str
 	return 0;
 }
 
-static int place_chains(struct compiler *c, size_t n_slots)
+static int add_chain(struct compiler *c, __u32 by, __u32 otherwise, __u32 *id)
 {
-	size_t at, i;
+	if (grow((void **)&c->chains, &c->cap_chains, 2 * (c->n_chains + 1), sizeof(*c->chains)))
+		return -ENOMEM;
+	c->chains[2 * c->n_chains] = (__u64)by << 32 | otherwise;
+	c->chains[2 * c->n_chains + 1] = c->deadlines[by & ~CHAIN_QUIC];
+	*id = c->n_chains++;
+	return 0;
+}
+
+/* Is it a rule's decision with nothing behind it? */
+static bool is_last(__u64 chain)
+{
+	return (__u32)chain == SL_NONE && !(chain >> 32 & CHAIN_QUIC);
+}
+
+static size_t chain_slot(__u64 word, size_t n_slots)
+{
+	return word * 0x9e3779b97f4a7c15ull >> 32 & (n_slots - 1);
+}
+
+static int grow_chain_slots(struct compiler *c)
+{
+	size_t n = c->n_chain_slots ? c->n_chain_slots * 2 : 1024, at, i;
 
 	free(c->chain_slots);
 	c->n_chain_slots = 0;
-	c->chain_slots = malloc(n_slots * sizeof(*c->chain_slots));
+	c->chain_slots = malloc(n * sizeof(*c->chain_slots));
 	if (!c->chain_slots)
 		return -ENOMEM;
-	memset(c->chain_slots, 0xff, n_slots * sizeof(*c->chain_slots));
-	c->n_chain_slots = n_slots;
+	memset(c->chain_slots, 0xff, n * sizeof(*c->chain_slots));
+	c->n_chain_slots = n;
 	for (i = 0; i < c->n_chains; i++) {
-		at = c->chains[2 * i] * 0x9e3779b97f4a7c15ull >> 32 & (n_slots - 1);
+		if (is_last(c->chains[2 * i]))
+			continue;
+		at = chain_slot(c->chains[2 * i], n);
 		while (c->chain_slots[at] != SL_NONE)
-			at = (at + 1) & (n_slots - 1);
+			at = (at + 1) & (n - 1);
 		c->chain_slots[at] = i;
 	}
 	return 0;
 }
 
-int reserve_chains(struct compiler *c, size_t n)
+/* Found by the rule's number: most are. */
+static int intern_last(struct compiler *c, __u32 rule, __u32 *id)
 {
-	size_t n_slots = 1024;
-
-	while (n_slots / 2 <= n)
-		n_slots *= 2;
-	if (grow((void **)&c->chains, &c->cap_chains, 2 * n, sizeof(*c->chains)))
+	if (!c->last_chain) {
+		c->last_chain = malloc((c->n_rules + 1) * sizeof(*c->last_chain));
+		if (!c->last_chain)
+			return -ENOMEM;
+		memset(c->last_chain, 0xff, (c->n_rules + 1) * sizeof(*c->last_chain));
+	}
+	if (c->last_chain[rule] == SL_NONE && add_chain(c, rule, SL_NONE, &c->last_chain[rule]))
 		return -ENOMEM;
-	return place_chains(c, n_slots);
+	*id = c->last_chain[rule];
+	return 0;
 }
 
-/* chains: (decider, otherwise) each once. */
-static int intern_chain(struct compiler *c, __u32 by, __u32 otherwise, __u32 *id)
+int intern_chain(struct compiler *c, __u32 by, __u32 otherwise, __u32 *id)
 {
 	__u64 word = (__u64)by << 32 | otherwise;
 	size_t at;
 
-	if (c->n_chains * 2 >= c->n_chain_slots && place_chains(c, c->n_chain_slots * 2))
+	if (is_last(word))
+		return intern_last(c, by, id);
+	if (c->n_in_slots * 2 >= c->n_chain_slots && grow_chain_slots(c))
 		return -ENOMEM;
-	at = word * 0x9e3779b97f4a7c15ull >> 32 & (c->n_chain_slots - 1);
+	at = chain_slot(word, c->n_chain_slots);
 	for (; c->chain_slots[at] != SL_NONE; at = (at + 1) & (c->n_chain_slots - 1)) {
 		if (c->chains[2 * (size_t)c->chain_slots[at]] == word) {
 			*id = c->chain_slots[at];
 			return 0;
 		}
 	}
-	if (grow((void **)&c->chains, &c->cap_chains, 2 * (c->n_chains + 1), sizeof(*c->chains)))
+	if (add_chain(c, by, otherwise, id))
 		return -ENOMEM;
-	c->chains[2 * c->n_chains] = word;
-	c->chains[2 * c->n_chains + 1] = c->deadlines[by & ~CHAIN_QUIC];
-	*id = c->chain_slots[at] = c->n_chains++;
+	c->chain_slots[at] = *id;
+	c->n_in_slots++;
 	return 0;
 }
 
@@ -324,99 +350,15 @@ static int finish(struct painter *p)
 	return 0;
 }
 
-/* ---- the same of few key ranges for good, as most classes have: without painting ---- */
-
-#define FEW 4
-
-struct few {
-	struct key_range keys[FEW];	/* in the order of the rules */
-	__u32 by[FEW];
-	size_t n;
-};
-
-/* False: they are too many, or some expire. */
-static bool collect_few(const struct compiler *c, const __u32 *entries, size_t n, __u32 view,
-			struct few *few)
-{
-	const struct key_range *keys;
-	const struct entry *e;
-	size_t i, k, n_keys;
-
-	few->n = 0;
-	for (i = 0; i < n; i++) {
-		e = &c->entries[entries[i]];
-		if (!visible(c, e, view))
-			continue;
-		keys = keys_of(e, view, &n_keys);
-		if (few->n + n_keys > FEW || c->deadlines[e->rule])
-			return false;
-		for (k = 0; k < n_keys; k++, few->n++) {
-			few->keys[few->n] = keys[k];
-			few->by[few->n] = decider(e);
-		}
-	}
-	return true;
-}
-
-/* Where the segments begin, and KEY_END behind them; how many. */
-static size_t cut_few(const struct few *few, __u32 starts[2 * FEW + 2])
-{
-	size_t i, n = 1, out = 0;
-
-	starts[0] = 0;
-	for (i = 0; i < few->n; i++) {
-		starts[n++] = few->keys[i].low;
-		starts[n++] = few->keys[i].high + 1;
-	}
-	sort_keys(starts, n);
-	for (i = 1; i < n; i++)
-		if (starts[i] != starts[out] && starts[i] < KEY_END)
-			starts[++out] = starts[i];
-	starts[out + 1] = KEY_END;
-	return out + 1;
-}
-
-static int build_few(struct painter *p, const struct few *few, const struct words *base)
-{
-	__u32 starts[2 * FEW + 2], id, last = SL_NONE, rule;
-	struct compiler *c = p->c;
-	size_t i, k, n = cut_few(few, starts);
-
-	p->work += 2 * n;
-	for (i = 0; i < n; i++) {
-		for (k = 0; k < few->n; k++)
-			if (few->keys[k].low <= starts[i] && starts[i] <= few->keys[k].high)
-				break;
-		id = SL_NONE;
-		if (k < few->n) {
-			rule = few->by[k] & ~CHAIN_QUIC;
-			if (intern_chain(c, few->by[k], SL_NONE, &id))
-				return -ENOMEM;
-			if (base && !c->reached[rule])
-				c->reached[rule] = open_before(c, base->v, base->n, starts[i],
-							       starts[i + 1], rule);
-		}
-		if (i && id == last)
-			continue;
-		if (words_push(&p->table, (__u64)starts[i] << 32 | id))
-			return -ENOMEM;
-		last = id;
-	}
-	return 0;
-}
-
 int build_table(struct painter *p, const __u32 *entries, size_t n, __u32 view,
 		const struct words *base)
 {
 	struct compiler *c = p->c;
-	struct few few;
 	size_t i;
 	int err;
 
 	p->table.n = 0;
-	if (collect_few(c, entries, n, view, &few)) {
-		err = few.n ? build_few(p, &few, base) : 0;
-	} else {
+	if (!build_few(p, entries, n, view, base, &err)) {
 		err = cut(p, entries, n, view);
 		for (i = 0; i < n && !err; i++)
 			if (visible(c, &c->entries[entries[i]], view))

@@ -151,7 +151,7 @@ int build_rows(struct compiler *c)
 
 	p.base = calloc(c->n_views, sizeof(*p.base));
 	if (row && p.base && !pool_reserve(&c->rows, c->n_classes) &&
-	    !pool_reserve(&c->ports, c->n_classes) && !reserve_chains(c, c->n_rules))
+	    !pool_reserve(&c->ports, c->n_classes))
 		err = build_base(&p, row);
 	for (i = 0; i < c->n_classes && !err; i++)
 		err = (c->classes[i].names ? build_names : build_class)(&p, &c->classes[i], row);

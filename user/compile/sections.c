@@ -231,13 +231,18 @@ static int write_label(struct words *t, size_t first, size_t *bytes, const char 
 	return 0;
 }
 
+#define AHEAD 8
+
 static int write_labels(const struct compiler *c, struct words *t, __u64 *header)
 {
 	size_t first = t->n, bytes = 0, i;
 	int err = write_label(t, first, &bytes, c->policy->name ? c->policy->name : "");
 
-	for (i = 0; i < c->n_rules && !err; i++)
+	for (i = 0; i < c->n_rules && !err; i++) {
+		/* each is a miss of the caches */
+		__builtin_prefetch(c->rules[i + AHEAD < c->n_rules ? i + AHEAD : i].id);
 		err = write_label(t, first, &bytes, c->rules[i].id ? c->rules[i].id : "");
+	}
 	*header = section(t->n - first, first);
 	return err;
 }

@@ -62,21 +62,29 @@ static __u64 hash_words(const __u64 *v, size_t n)
 	return h;
 }
 
+/* The high half of the hash, and the item's number + 1. */
+static __u64 slot_word(const struct pool *pool, size_t item)
+{
+	return (pool->items[item].hash & ~0xffffffffull) | (item + 1);
+}
+
 static int pool_resize(struct pool *pool, size_t n_slots)
 {
-	struct pool_item *slots = malloc(n_slots * sizeof(*slots));
+	struct pool_item *items = reallocarray(pool->items, n_slots / 2, sizeof(*items));
 	size_t i, at;
+	__u64 *slots;
 
+	if (!items)
+		return -ENOMEM;
+	pool->items = items;
+	slots = calloc(n_slots, sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
-	memset(slots, 0xff, n_slots * sizeof(*slots));
-	for (i = 0; i < pool->n_slots; i++) {
-		if (pool->slots[i].at == SL_NONE)
-			continue;
-		at = pool->slots[i].hash & (n_slots - 1);
-		while (slots[at].at != SL_NONE)
+	for (i = 0; i < pool->n_used; i++) {
+		at = items[i].hash & (n_slots - 1);
+		while (slots[at])
 			at = (at + 1) & (n_slots - 1);
-		slots[at] = pool->slots[i];
+		slots[at] = slot_word(pool, i);
 	}
 	free(pool->slots);
 	pool->slots = slots;
@@ -98,20 +106,26 @@ int pool_reserve(struct pool *pool, size_t n)
 	return n_slots == pool->n_slots ? 0 : pool_resize(pool, n_slots);
 }
 
+static bool is_item(const struct pool *pool, const struct pool_item *item, __u64 hash,
+		    const __u64 *v, size_t n)
+{
+	return item->hash == hash && item->n == n &&
+	       !memcmp(pool->words.v + item->at, v, n * sizeof(*v));
+}
+
 int pool_intern(struct pool *pool, const __u64 *v, size_t n, __u32 *at)
 {
 	__u64 hash = hash_words(v, n);
-	struct pool_item *item;
+	const struct pool_item *item;
 	size_t i;
 
 	if (pool->n_used * 2 >= pool->n_slots && pool_grow(pool))
 		return -ENOMEM;
-	for (i = hash & (pool->n_slots - 1);; i = (i + 1) & (pool->n_slots - 1)) {
-		item = &pool->slots[i];
-		if (item->at == SL_NONE)
-			break;
-		if (item->hash == hash && item->n == n &&
-		    !memcmp(pool->words.v + item->at, v, n * sizeof(*v))) {
+	for (i = hash & (pool->n_slots - 1); pool->slots[i]; i = (i + 1) & (pool->n_slots - 1)) {
+		if ((pool->slots[i] ^ hash) >> 32)
+			continue;
+		item = &pool->items[(__u32)pool->slots[i] - 1];
+		if (is_item(pool, item, hash, v, n)) {
 			*at = item->at;
 			return 0;
 		}
@@ -119,14 +133,15 @@ int pool_intern(struct pool *pool, const __u64 *v, size_t n, __u32 *at)
 	*at = pool->words.n;
 	if (words_append(&pool->words, v, n))
 		return -ENOMEM;
-	*item = (struct pool_item){.hash = hash, .at = *at, .n = n};
-	pool->n_used++;
+	pool->items[pool->n_used] = (struct pool_item){.hash = hash, .at = *at, .n = n};
+	pool->slots[i] = slot_word(pool, pool->n_used++);
 	return 0;
 }
 
 void pool_free(struct pool *pool)
 {
 	words_free(&pool->words);
+	free(pool->items);
 	free(pool->slots);
 	memset(pool, 0, sizeof(*pool));
 }
