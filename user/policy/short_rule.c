@@ -60,66 +60,83 @@ static const char *read_ports(const char *at, const char *end, struct sl_port_ra
 	return at && ports->low <= ports->high ? at : NULL;
 }
 
-/* Host, ports and protocol of a shorthand, and how many there are of the latter two. */
-static bool read_text(const char *at, size_t len, struct sl_short_rule *r)
+/* What a shorthand says. */
+struct short_text {
+	struct sl_cidr cidr;
+	struct sl_port_range ports;
+	int protocol;
+	bool has_ports, has_protocol;
+};
+
+static bool read_text(const char *at, size_t len, struct short_text *t)
 {
 	const char *end = at + len;
 
-	at = len ? read_host(at, end, &r->host.cidr) : NULL;
+	*t = (struct short_text){};
+	at = len ? read_host(at, end, &t->cidr) : NULL;
 	if (at && at < end && *at == ':') {
-		at = read_ports(at + 1, end, &r->ports);
-		r->match.n_ports = 1;
+		at = read_ports(at + 1, end, &t->ports);
+		t->has_ports = true;
 	}
 	if (!at || at == end)
 		return at;
-	if (*at != '/' || sl_protocol_number(at + 1, (size_t)(end - at - 1), &r->protocol))
+	if (*at != '/' || sl_protocol_number(at + 1, (size_t)(end - at - 1), &t->protocol))
 		return false;
-	r->match.n_protocols = 1;
-	return !r->match.n_ports || sl_protocol_has_ports(r->protocol);
+	t->has_protocol = true;
+	return !t->has_ports || sl_protocol_has_ports(t->protocol);
 }
 
-/* The parts find each other where they now stand. */
-static void connect_parts(struct sl_short_rule *r)
+static void fill(struct sl_short_rule *r, enum sl_action action, const struct short_text *t,
+		 const struct sl_pos *rule_pos, const struct sl_pos *text_pos)
 {
-	r->match.hosts = &r->host;
-	r->match.ports = r->match.n_ports ? &r->ports : NULL;
-	r->match.protocols = r->match.n_protocols ? &r->protocol : NULL;
-	r->rule.matches = &r->match;
+	r->rule = (struct sl_rule){.action = action, .short_form = true, .matches = &r->match,
+				   .n_matches = 1, .pos = *rule_pos};
+	r->match = (struct sl_match){.hosts = &r->host, .n_hosts = 1,
+				     .ports = t->has_ports ? &r->ports : NULL,
+				     .n_ports = t->has_ports,
+				     .protocols = t->has_protocol ? &r->protocol : NULL,
+				     .n_protocols = t->has_protocol, .borrowed = true,
+				     .icmp_code = -1, .pos = *text_pos};
+	r->host = (struct sl_host){.kind = SL_HOST_CIDR, .cidr = t->cidr, .pos = *text_pos};
+	r->ports = t->ports;
+	r->protocol = t->protocol;
+}
+
+/* At the end of the policy, which owns it; NULL: no memory. */
+static struct sl_short_rule *add(struct sl_policy *policy, const struct sl_pos *pos)
+{
+	struct sl_short_rule *rule = malloc(sizeof(*rule));
+	struct sl_item *item = rule ? SL_ADD(policy->items, policy->n_items) : NULL;
+
+	if (!item) {
+		free(rule);
+		return NULL;
+	}
+	item->rule = &rule->rule;
+	item->pos = *pos;
+	return rule;
 }
 
 bool sl_short_rule_read(struct sl_parser *p)
 {
-	struct sl_policy *policy = p->policy;
-	struct sl_short_rule r, *rule;
+	struct sl_short_rule *rule;
 	struct sl_plain_pair pair;
-	struct sl_item *item;
+	struct short_text text;
+	bool deny;
 
 	if (!sl_plain_peek_pair(&p->yaml, &pair))
 		return false;
-	memset(&r, 0, offsetof(struct sl_short_rule, id));
-	if (sl_text_is(pair.key, pair.key_len, "deny"))
-		r.rule.action = SL_DENY;
-	else if (!sl_text_is(pair.key, pair.key_len, "allow"))
+	deny = sl_text_is(pair.key, pair.key_len, "deny");
+	if (!deny && !sl_text_is(pair.key, pair.key_len, "allow"))
 		return false;
-	if (!read_text(pair.text, pair.text_len, &r))
+	if (!read_text(pair.text, pair.text_len, &text))
 		return false;
-	r.host.kind = SL_HOST_CIDR;
-	r.host.pos = r.match.pos = pair.text_pos;
-	r.match.n_hosts = r.rule.n_matches = 1;
-	r.match.icmp_code = -1;
-	r.match.borrowed = r.rule.short_form = true;
-	r.rule.pos = p->yaml.pos;
-	rule = malloc(sizeof(*rule));
-	item = rule ? SL_ADD(policy->items, policy->n_items) : NULL;
-	if (!item) {
-		free(rule);
+	rule = add(p->policy, &p->yaml.pos);
+	if (!rule) {
 		sl_parser_no_memory(p);
 		return true;
 	}
-	memcpy(rule, &r, offsetof(struct sl_short_rule, id));
-	connect_parts(rule);
-	item->rule = &rule->rule;
-	item->pos = r.rule.pos;
+	fill(rule, deny ? SL_DENY : SL_ALLOW, &text, &p->yaml.pos, &pair.text_pos);
 	sl_plain_take_pair(&p->yaml, &pair);
 	return true;
 }

@@ -150,9 +150,19 @@ int sl_strtab_reserve(struct sl_strtab *tab, size_t n)
 	return cap == tab->cap ? 0 : strtab_grow(tab, cap);
 }
 
-int sl_strtab_put(struct sl_strtab *tab, const char *key, void *value, bool *was_there)
+__u64 sl_strtab_expect(const struct sl_strtab *tab, const char *key)
 {
-	__u64 hash = hash_string(key), *slot;
+	__u64 hash = hash_string(key);
+
+	if (tab->cap)
+		__builtin_prefetch(&tab->slots[hash & (tab->cap - 1)]);
+	return hash;
+}
+
+int sl_strtab_put(struct sl_strtab *tab, const char *key, __u64 hash, void *value,
+		  bool *was_there)
+{
+	__u64 *slot;
 
 	if (tab->n >= tab->cap / 2 && strtab_grow(tab, tab->cap ? tab->cap * 2 : 64))
 		return -ENOMEM;
@@ -169,7 +179,7 @@ int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value)
 {
 	bool was_there;
 
-	return sl_strtab_put(tab, key, value, &was_there);
+	return sl_strtab_put(tab, key, hash_string(key), value, &was_there);
 }
 
 void sl_strtab_free(struct sl_strtab *tab)

@@ -88,18 +88,26 @@ static int number_id(struct sl_strtab *ids, struct sl_strtab *counts, struct sl_
 	return 0;
 }
 
+#define AHEAD 16	/* rules whose ids are on their way */
+
 static int take_default(struct sl_resolver *r, struct sl_strtab *ids)
 {
+	struct sl_item *items = r->out->items;
+	size_t n = r->out->n_items;
 	struct sl_strtab counts = {0};
+	__u64 hashes[AHEAD];
 	int err = 0;
 
-	for (size_t i = 0; !err && i < r->out->n_items; i++) {
-		struct sl_rule *rule = r->out->items[i].rule;
+	for (size_t i = 0; !err && i < n + AHEAD; i++) {
+		struct sl_rule *rule = i < AHEAD ? NULL : items[i - AHEAD].rule;
+		__u64 hash = rule ? hashes[i % AHEAD] : 0;
 		bool taken;
 
-		if (rule->id_written)
+		if (i < n)
+			hashes[i % AHEAD] = sl_strtab_expect(ids, items[i].rule->id);
+		if (!rule || rule->id_written)
 			continue;
-		err = sl_strtab_put(ids, rule->id, rule, &taken);
+		err = sl_strtab_put(ids, rule->id, hash, rule, &taken);
 		if (err || !taken)
 			continue;
 		err = number_id(ids, &counts, rule);

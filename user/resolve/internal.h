@@ -57,8 +57,11 @@ struct sl_strtab {
 struct sl_strtab_entry *sl_strtab_find(const struct sl_strtab *tab, const char *key);
 /* The key must not be there yet. 0 or -ENOMEM. */
 int sl_strtab_add(struct sl_strtab *tab, const char *key, void *value);
-/* Adds it if it is not there; both with one look. 0 or -ENOMEM. */
-int sl_strtab_put(struct sl_strtab *tab, const char *key, void *value, bool *was_there);
+/* Adds it if it is not there; both with one look. hash: sl_strtab_expect's of key. 0 or -ENOMEM. */
+int sl_strtab_put(struct sl_strtab *tab, const char *key, __u64 hash, void *value,
+		  bool *was_there);
+/* The key will be asked for soon: where it would stand is a miss of the caches by then. */
+__u64 sl_strtab_expect(const struct sl_strtab *tab, const char *key);
 /* Makes room for n keys, so that it need not grow as they come. 0 or -ENOMEM. */
 int sl_strtab_reserve(struct sl_strtab *tab, size_t n);
 void sl_strtab_free(struct sl_strtab *tab);
