@@ -9,6 +9,10 @@
 
 #include <cmocka.h>
 
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <poll.h>
+
 #include "engine/engine.h"
 
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -81,9 +85,69 @@ static void test_cut_off_and_changed(void **state)
 		}
 }
 
+/* ---- the client ---- */
+
+static int refusals;	/* of libcurl's, from now on */
+static int begun[2];	/* requests: the list's, the stream's */
+
+/* In libcurl's place, which has no other way to be made to fail. */
+CURLMcode curl_multi_add_handle(CURLM *multi, CURL *easy)
+{
+	static CURLMcode (*real)(CURLM *multi, CURL *easy);
+	char *url = NULL;
+
+	if (refusals) {
+		refusals--;
+		return CURLM_OUT_OF_MEMORY;
+	}
+	if (!real)
+		real = (CURLMcode (*)(CURLM *, CURL *))dlsym(RTLD_NEXT, "curl_multi_add_handle");
+	curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+	begun[url && strstr(url, "/events")]++;
+	return real(multi, easy);
+}
+
+/* A daemon's loop, until both have been begun; false: it has nothing to wait for any more. */
+static bool work_until_begun(struct sl_engine *engine)
+{
+	for (int turn = 0; turn < 1000 && !(begun[0] && begun[1]); turn++) {
+		struct pollfd fd = {.fd = sl_engine_fd(engine), .events = POLLIN};
+		int wait = sl_engine_timeout(engine);
+
+		if (wait < 0)
+			return false;
+		poll(&fd, 1, wait);
+		sl_engine_work(engine);
+	}
+	return begun[0] && begun[1];
+}
+
+/* 1: the stream's; 2: the list's too; 3: the stream's again. */
+static void test_a_request_that_cannot_be_begun(void **state)
+{
+	(void)state;
+	for (refusals = 0; refusals <= 3; refusals++) {
+		struct sl_engine *engine;
+		int first = refusals;
+
+		memset(begun, 0, sizeof(begun));
+		assert_int_equal(sl_engine_open("/nowhere/engine.sock", &engine), 0);
+		sl_engine_work(engine);
+		if (first)
+			assert_non_null(strstr(sl_engine_error(engine), "memory"));
+		else
+			assert_null(sl_engine_error(engine));
+		assert_true(work_until_begun(engine));
+		assert_int_equal(refusals, 0);
+		sl_engine_close(engine);
+		refusals = first;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_request_that_cannot_be_begun),
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_what_is_none),
 		cmocka_unit_test(test_cut_off_and_changed),

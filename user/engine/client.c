@@ -113,15 +113,21 @@ static void take_list(struct sl_engine *e, CURLcode code)
 	}
 }
 
+/* Every failure waits for longer, until the stream is there. */
+static __u64 next_attempt(struct sl_engine *e)
+{
+	e->wait = e->wait ? e->wait * 2 : AGAIN_MIN_MS;
+	e->wait = e->wait < AGAIN_MAX_MS ? e->wait : AGAIN_MAX_MS;
+	return sl_multi_now() + e->wait;
+}
+
 static void on_done(void *context, CURL *easy, CURLcode code)
 {
 	struct sl_engine *e = context;
 
 	if (easy == e->events) {
 		e->follows = false;
-		e->wait = e->wait ? e->wait * 2 : AGAIN_MIN_MS;
-		e->wait = e->wait < AGAIN_MAX_MS ? e->wait : AGAIN_MAX_MS;
-		e->events_at = sl_multi_now() + e->wait;
+		e->events_at = next_attempt(e);
 		if (!e->list_at)
 			e->list_at = sl_multi_now() + SETTLE_MS; /* which says why */
 		return;
@@ -133,12 +139,16 @@ static void on_done(void *context, CURL *easy, CURLcode code)
 
 /* ---- work ---- */
 
-static void begin(struct sl_engine *e, CURL *easy, bool *under_way)
+/* at: when it is tried again, if it cannot be begun. */
+static void begin(struct sl_engine *e, CURL *easy, bool *under_way, __u64 *at)
 {
-	if (curl_multi_add_handle(e->multi.curl, easy))
-		fail(e, "%s: out of memory", e->socket);
-	else
-		*under_way = true;
+	CURLMcode code = curl_multi_add_handle(e->multi.curl, easy);
+
+	*under_way = !code;
+	if (!code)
+		return;
+	fail(e, "%s: %s", e->socket, curl_multi_strerror(code));
+	*at = next_attempt(e);
 }
 
 static bool is_due(__u64 at, __u64 now)
@@ -152,14 +162,14 @@ static void begin_what_is_due(struct sl_engine *e)
 
 	if (!e->follows && is_due(e->events_at, now)) {
 		e->events_at = 0;
-		begin(e, e->events, &e->follows);
+		begin(e, e->events, &e->follows, &e->events_at);
 	}
 	if (!e->listing && (e->again || is_due(e->list_at, now) || is_due(e->late_at, now))) {
 		e->late_at = is_due(e->late_at, now) ? 0 : e->late_at;
 		e->list_at = 0;
 		e->again = false;
 		sl_body_begin(&e->body);
-		begin(e, e->list, &e->listing);
+		begin(e, e->list, &e->listing, &e->list_at);
 	}
 }
 
