@@ -130,11 +130,15 @@ static int read_peers(const struct sl_kube *kube, const struct sl_kube_netpol *n
 	return err;
 }
 
-static bool covers(bool any, const struct sl_addresses *hosts, const struct sl_cidr *address)
+static int add_prefixes(struct sl_prefixes *prefixes, bool any, const struct sl_addresses *hosts,
+			unsigned what)
 {
-	for (size_t i = 0; i < hosts->n && !any; i++)
-		any = sl_cidr_within(address, &hosts->list[i]);
-	return any;
+	static const struct sl_cidr all = {};
+	int err = any ? sl_prefixes_add(prefixes, &all, 0, what) : 0;
+
+	for (size_t i = 0; i < hosts->n && !any && !err; i++)
+		err = sl_prefixes_add(prefixes, &hosts->list[i], 0, what);
+	return err;
 }
 
 bool sl_kube_asks_for_pods(const struct sl_kube_egress *egress)
@@ -194,6 +198,7 @@ struct rule {
 	size_t number, first;		/* in netpol; the first clause of it */
 	bool any;
 	struct sl_addresses hosts;	/* owned */
+	struct sl_prefixes index;	/* of hosts, once a port has a name */
 };
 
 /* The ports of one protocol that are numbers, in one clause. */
@@ -239,11 +244,12 @@ static struct sl_clause *named_clause(struct rule *r, const struct sl_named_port
 static int add_named_pod(struct rule *r, const struct sl_kube_pod *pod,
 			 const struct sl_named_port *port)
 {
+	struct sl_prefix_run runs[SL_PREFIX_RUNS];
 	struct sl_clause *clause;
 	int err = 0;
 
 	for (size_t a = 0; a < pod->own.n && !err; a++) {
-		if (!covers(r->any, &r->hosts, &pod->own.list[a]))
+		if (!r->any && !sl_prefixes_find(&r->index, &pod->own.list[a], 0, runs))
 			continue;
 		clause = named_clause(r, port);
 		err = clause ? add_prefix(&clause->hosts, &pod->own.list[a]) : -ENOMEM;
@@ -254,7 +260,10 @@ static int add_named_pod(struct rule *r, const struct sl_kube_pod *pod,
 /* A port's name means what the pod that has the address says. */
 static int named_port(const struct sl_kube *kube, struct rule *r, const struct sl_kube_port *port)
 {
-	int err = 0;
+	int err = r->index.what ? 0 : add_prefixes(&r->index, false, &r->hosts, 0);
+
+	if (!err && !r->index.what)
+		err = sl_prefixes_sort(&r->index);
 
 	for (size_t i = 0; i < kube->n_pods && !err; i++) {
 		const struct sl_kube_pod *pod = &kube->pods[i];
@@ -306,6 +315,7 @@ static int add_rule(const struct sl_kube *kube, const struct sl_kube_netpol *net
 	if (!err && (r.any || r.hosts.n))
 		err = add_ports(kube, &r);
 	free(r.hosts.list);
+	sl_prefixes_free(&r.index);
 	return err;
 }
 
@@ -378,17 +388,31 @@ static bool port_among(const struct sl_clause *clause, __u16 port)
 	return !clause->n_ports;
 }
 
+int sl_clauses_index(struct sl_clauses *clauses)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < clauses->n && !err; i++)
+		err = add_prefixes(&clauses->hosts, clauses->list[i].any, &clauses->list[i].hosts,
+				   (unsigned)i);
+	return err ? err : sl_prefixes_sort(&clauses->hosts);
+}
+
 /* What no policy can take from a pod is in the list, whatever its policy is. */
 bool sl_clauses_allow(const struct sl_clauses *clauses, const struct sl_cidr *address,
 		      int protocol, __u16 port)
 {
-	for (size_t i = 0; i < clauses->n; i++) {
-		const struct sl_clause *clause = &clauses->list[i];
+	struct sl_prefix_run runs[SL_PREFIX_RUNS];
+	size_t n = sl_prefixes_find(&clauses->hosts, address, 0, runs);
 
-		if ((clause->protocol == SL_PROTOCOL_ANY || clause->protocol == protocol) &&
-		    port_among(clause, port) && covers(clause->any, &clause->hosts, address))
-			return true;
-	}
+	for (size_t i = 0; i < n; i++)
+		for (const unsigned *at = runs[i].at; at < runs[i].end; at++) {
+			const struct sl_clause *clause = &clauses->list[*at];
+
+			if ((clause->protocol == SL_PROTOCOL_ANY || clause->protocol == protocol) &&
+			    port_among(clause, port))
+				return true;
+		}
 	return clauses->application &&
 	       sl_kube_application_allows(clauses->application, address, protocol, port);
 }
@@ -400,5 +424,6 @@ void sl_clauses_free(struct sl_clauses *clauses)
 		free(clauses->list[i].ports);
 	}
 	free(clauses->list);
+	sl_prefixes_free(&clauses->hosts);
 	memset(clauses, 0, sizeof(*clauses));
 }

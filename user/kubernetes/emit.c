@@ -167,7 +167,7 @@ struct sl_rule *sl_kube_front_rule(struct sl_policy *policy, enum sl_action acti
 	return err ? NULL : policy->items[policy->n_items - 1].rule;
 }
 
-static int emit(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
+static int emit(const struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
 		struct sl_policy *policy)
 {
 	int err = sl_kube_emit_fronts(fronts, clauses, policy);

@@ -5,6 +5,7 @@
 
 #include "kubernetes.h"
 #include "policy/names.h"
+#include "prefixes.h"
 #include "selector.h"
 
 /* Texts are borrowed of the trees, unless a comment says that they are owned. */
@@ -210,6 +211,7 @@ struct sl_clauses {
 	bool selected;			/* a NetworkPolicy governs the pod's egress */
 	struct sl_policy *application;	/* takes their place (application.c); NULL: there is none */
 	size_t replaced;		/* NetworkPolicies that would select the pod */
+	struct sl_prefixes hosts;	/* of clauses, by their places in list */
 };
 
 /* Block without the prefixes in except, appended to list. 0 or -ENOMEM. */
@@ -221,6 +223,8 @@ bool sl_kube_asks_for_pods(const struct sl_kube_egress *egress);
 
 int sl_clauses_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		    struct sl_clauses *clauses);
+/* Before the first sl_clauses_allow. 0 or -ENOMEM. */
+int sl_clauses_index(struct sl_clauses *clauses);
 bool sl_clauses_allow(const struct sl_clauses *clauses, const struct sl_cidr *address,
 		      int protocol, __u16 port);
 void sl_clauses_free(struct sl_clauses *clauses);
@@ -293,22 +297,27 @@ int sl_kube_fronts_make(const struct sl_kube *kube, const struct sl_kube_pod *po
 void sl_kube_fronts_free(struct sl_kube_fronts *fronts);
 
 /* What the clauses say about the endpoints, as rules, behind what stands in policy. 0 or -ENOMEM. */
-int sl_kube_emit_fronts(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
+int sl_kube_emit_fronts(const struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
 			struct sl_policy *policy);
+/* Some ready endpoints are denied, and some are not. */
+void sl_kube_warn_mixed(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front,
+			size_t denied, const struct sl_kube_endpoint *example);
+
+/* ---- front_own.c ---- */
+
+#define SL_KUBE_FRONT_RULES (1u << 17) /* that one pod's policy may be given */
+
 /* The policy holds what EgressPolicies say: each deny that an endpoint meets becomes one of what
- * is in front of it too, at its place. 0 or -ENOMEM. */
+ * is in front of it too, at its place. 0, -EINVAL (reported): these would be too many, -ENOMEM. */
 int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
 		       struct sl_policy *policy);
 
 /* ---- rules.c ---- */
 
-/* Does the match hold for the address (len 32 or 128), whoever sends? Of names and of sets that
- * resolution fills it is false. */
-bool sl_kube_match_has(const struct sl_match *match, const struct sl_cidr *address, int protocol,
-		       __u16 port);
-/* The same, or may it: a name's addresses are learned, and those of some sets looked up later? */
-bool sl_kube_may_have(const struct sl_match *match, const struct sl_cidr *address, int protocol,
-		      __u16 port);
+/* Does the match hold for the port, whatever the address and whoever sends? */
+bool sl_kube_match_is_for(const struct sl_match *match, int protocol, __u16 port);
+/* What a set of that name holds that no policy lists; static. NULL: there is none. */
+const char *sl_kube_builtin_set(const char *name);
 /* It holds for some users, or until some time. */
 bool sl_kube_is_conditional(const struct sl_rule *rule, const struct sl_match *match);
 /* Do the first n rules deny it, to some or for a while at least? */

@@ -16,7 +16,7 @@ static bool text_has(const char *text, const struct sl_cidr *address)
 	size_t len;
 	bool masked;
 
-	for (; *text; text += len + strspn(text + len, " ")) {
+	for (; text && *text; text += len + strspn(text + len, " ")) {
 		len = strcspn(text, " ");
 		if (!sl_cidr_parse(text, len, &cidr, &masked) && sl_cidr_within(address, &cidr))
 			return true;
@@ -24,8 +24,7 @@ static bool text_has(const char *text, const struct sl_cidr *address)
 	return false;
 }
 
-/* Of a set that the policy lists merge.c has put down which. */
-static bool set_has(const struct sl_host *host, const struct sl_cidr *address)
+const char *sl_kube_builtin_set(const char *name)
 {
 	static const char *const builtin[][2] = {
 #define X(set, contents) {#set, contents},
@@ -33,15 +32,19 @@ static bool set_has(const struct sl_host *host, const struct sl_cidr *address)
 #undef X
 	};
 
+	for (size_t i = 0; i < sizeof(builtin) / sizeof(*builtin); i++)
+		if (!strcmp(builtin[i][0], name))
+			return builtin[i][1];
+	return NULL;
+}
+
+/* Of a set that the policy lists merge.c has put down which. */
+static bool set_has(const struct sl_host *host, const struct sl_cidr *address)
+{
 	for (size_t i = 0; host->set && i < host->set->n_cidrs; i++)
 		if (sl_cidr_within(address, &host->set->cidrs[i]))
 			return true;
-	if (host->set)
-		return false;
-	for (size_t i = 0; i < sizeof(builtin) / sizeof(*builtin); i++)
-		if (!strcmp(builtin[i][0], host->text))
-			return text_has(builtin[i][1], address);
-	return false;
+	return !host->set && text_has(sl_kube_builtin_set(host->text), address);
 }
 
 static bool host_has(const struct sl_host *host, const struct sl_cidr *address)
@@ -76,10 +79,15 @@ static bool has_port(const struct sl_match *match, __u16 port)
 	return !match->n_ports;
 }
 
-bool sl_kube_match_has(const struct sl_match *match, const struct sl_cidr *address, int protocol,
-		       __u16 port)
+bool sl_kube_match_is_for(const struct sl_match *match, int protocol, __u16 port)
 {
-	if (match->has_icmp || !has_protocol(match, protocol) || !has_port(match, port))
+	return !match->has_icmp && has_protocol(match, protocol) && has_port(match, port);
+}
+
+static bool match_has(const struct sl_match *match, const struct sl_cidr *address, int protocol,
+		      __u16 port)
+{
+	if (!sl_kube_match_is_for(match, protocol, port))
 		return false;
 	for (size_t i = 0; i < match->n_hosts; i++)
 		if (host_has(&match->hosts[i], address))
@@ -99,43 +107,13 @@ bool sl_kube_may_deny(const struct sl_policy *policy, size_t n, const struct sl_
 		const struct sl_rule *rule = policy->items[i].rule;
 
 		for (size_t m = 0; rule && m < rule->n_matches; m++) {
-			if (!sl_kube_match_has(&rule->matches[m], address, protocol, port))
+			if (!match_has(&rule->matches[m], address, protocol, port))
 				continue;
 			if (rule->action == SL_DENY)
 				return true;
 			if (!sl_kube_is_conditional(rule, &rule->matches[m]))
 				return false;
 		}
-	}
-	return false;
-}
-
-/* The sets that resolution fills: addresses of the pod's own, and not known here. */
-static bool is_resolved_set(const char *name)
-{
-	static const char *const names[] = {
-#define X(set, contents) #set,
-		SL_RESOLVED_SETS(X)
-#undef X
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (!strcmp(names[i], name))
-			return true;
-	return false;
-}
-
-bool sl_kube_may_have(const struct sl_match *match, const struct sl_cidr *address, int protocol,
-		      __u16 port)
-{
-	if (match->has_icmp || !has_protocol(match, protocol) || !has_port(match, port))
-		return false;
-	for (size_t i = 0; i < match->n_hosts; i++) {
-		const struct sl_host *host = &match->hosts[i];
-
-		if (host_has(host, address) || sl_host_is_name(host) ||
-		    (host->kind == SL_HOST_SET && is_resolved_set(host->text)))
-			return true;
 	}
 	return false;
 }
