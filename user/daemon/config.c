@@ -319,6 +319,8 @@ void sl_config_free(struct sl_config *config)
 	free_texts(config->kubernetes.exempt, config->kubernetes.n_exempt);
 	free_texts(config->kubernetes.annotations, config->kubernetes.n_annotations);
 	free_texts(config->kubernetes.node, config->kubernetes.n_node);
+	free_texts(config->kubernetes.resolvers, config->kubernetes.n_resolvers);
+	free_texts(config->kubernetes.domains, config->kubernetes.n_domains);
 	free(config->kubernetes.cri);
 	free(config->kubernetes.directory);
 	free(config->kubernetes.api.server);

@@ -85,6 +85,10 @@ struct sl_config_kubernetes {
 	bool no_veth; /* only the sockets of pods' cgroups are judged */
 	char **node; /* addresses of this node; owned, each owned */
 	size_t n_node;
+	char **resolvers; /* addresses of the cluster's; owned, each owned */
+	size_t n_resolvers;
+	char **domains; /* the cluster's, then those of its nodes; owned, each owned */
+	size_t n_domains;
 	struct sl_pos pos;
 };
 
@@ -187,6 +191,8 @@ enum {
 	SL_CONF_K_NODE,
 	SL_CONF_K_ANNOTATIONS,
 	SL_CONF_K_VETH,
+	SL_CONF_K_RESOLVERS,
+	SL_CONF_K_DOMAINS,
 	SL_CONF_K_N
 };
 enum {

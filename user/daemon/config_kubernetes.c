@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config_reader.h"
+#include "policy/domain.h"
 #include "policy/text.h"
 
 static struct sl_config_kubernetes *of(void *object)
@@ -125,18 +126,45 @@ static void annotations_read(struct sl_parser *p, const struct sl_key *key, void
 	sl_each_read(p, key, sl_conf_text_read, &texts);
 }
 
-static const char *wrong_address(const char *text)
+static bool is_address(const char *text)
 {
 	unsigned char ignored[16];
 
-	return inet_pton(AF_INET, text, ignored) == 1 || inet_pton(AF_INET6, text, ignored) == 1
-		       ? NULL
-		       : "an address is wanted, as `kubectl get node -o wide` shows it";
+	return inet_pton(AF_INET, text, ignored) == 1 || inet_pton(AF_INET6, text, ignored) == 1;
+}
+
+static const char *wrong_address(const char *text)
+{
+	return is_address(text) ? NULL : "an address is wanted, as `kubectl get node -o wide` shows it";
 }
 
 static void node_read(struct sl_parser *p, const struct sl_key *key, void *object)
 {
 	struct sl_conf_texts texts = {&of(object)->node, &of(object)->n_node, wrong_address};
+
+	sl_each_read(p, key, sl_conf_text_read, &texts);
+}
+
+static const char *wrong_resolver(const char *text)
+{
+	return is_address(text) ? NULL : "an address is wanted, as `kubectl -n kube-system get svc kube-dns` shows it";
+}
+
+static void resolvers_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_conf_texts texts = {&of(object)->resolvers, &of(object)->n_resolvers, wrong_resolver};
+
+	sl_each_read(p, key, sl_conf_text_read, &texts);
+}
+
+static const char *wrong_domain(const char *text)
+{
+	return sl_domain_fault(text, strlen(text));
+}
+
+static void domains_read(struct sl_parser *p, const struct sl_key *key, void *object)
+{
+	struct sl_conf_texts texts = {&of(object)->domains, &of(object)->n_domains, wrong_domain};
 
 	sl_each_read(p, key, sl_conf_text_read, &texts);
 }
@@ -153,7 +181,8 @@ static sl_value_fn *const values[] = {
 	[SL_CONF_K_API] = api_read,	    [SL_CONF_K_CGROUP] = cgroup_read,
 	[SL_CONF_K_DEFAULT] = default_read, [SL_CONF_K_EXEMPT] = exempt_read,
 	[SL_CONF_K_NODE] = node_read,	    [SL_CONF_K_ANNOTATIONS] = annotations_read,
-	[SL_CONF_K_VETH] = veth_read,
+	[SL_CONF_K_VETH] = veth_read,	    [SL_CONF_K_RESOLVERS] = resolvers_read,
+	[SL_CONF_K_DOMAINS] = domains_read,
 };
 
 void sl_conf_kubernetes_read(struct sl_parser *p, const struct sl_key *key, void *object)

@@ -191,6 +191,7 @@ void sl_pods_regroup(struct sl_daemon *d)
 	d->cgroups.pods = &sl_pods_hooks;
 	d->cgroups.pods_context = d;
 	find_self(d);
+	sl_pods_know_dns(d);
 	sl_pods_open(d);
 	if (p->cri && sl_cri_pods(p->cri))
 		on_answer(d); /* `node` may be another */
@@ -207,6 +208,7 @@ void sl_pods_close(struct sl_daemon *d)
 	free(p->list);
 	p->list = NULL;
 	sl_pods_close_sources(d);
+	sl_pods_forget_dns(p);
 	free(p->self);
 	p->self = NULL;
 	p->on = false;

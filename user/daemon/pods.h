@@ -11,6 +11,7 @@
  *   pod_policy.c  one pod: who it is, its policy, its end
  *   pods_objects.c  the runtime's pods as objects
  *   pods_view.c   as status and metrics show them
+ *   pods_dns.c    whose answers pods' names are believed
  *   pods_since.c  how long they ran before they were judged
  *   pods_astray.c the kubelet makes their cgroups where none is looked for
  *
@@ -62,6 +63,7 @@ struct sl_pods {
 	bool on;
 	struct sl_cri *cri;		/* NULL: the runtime is not asked */
 	struct sl_kube_source *source;	/* NULL: it could not be opened */
+	struct sl_kube_dns dns;		/* the cluster's; owned */
 	char *cri_path, *source_of;	/* that these are of; owned */
 	struct sl_loop_source cri_news, source_news;
 	struct sl_pod *list; /* owned */
@@ -117,6 +119,12 @@ void sl_pods_make_place(struct sl_daemon *daemon);
 /* What the configuration names; what is open already, and the same, stays. */
 void sl_pods_open(struct sl_daemon *daemon);
 void sl_pods_close_sources(struct sl_daemon *daemon);
+
+/* ---- pods_dns.c ---- */
+
+/* What the configuration says, and sluiced's own resolv.conf in a pod. */
+void sl_pods_know_dns(struct sl_daemon *daemon);
+void sl_pods_forget_dns(struct sl_pods *pods);
 
 /* ---- pod_policy.c ---- */
 

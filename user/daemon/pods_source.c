@@ -147,6 +147,7 @@ static void open_source(struct sl_daemon *d)
 	p->source->fate = fate_of;
 	p->source->trusts = sl_pod_may_annotate;
 	p->source->fate_context = d;
+	p->source->dns = &p->dns;
 	follow(d, &p->source_news, p->source->ops->fd(p->source));
 }
 

@@ -4,15 +4,12 @@
  * that meet get a number, and of settings the cluster's come first.
  */
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "merge.h"
 #include "policy/text.h"
 #include "sluice_sets.h"
-
-#define DNS_PORT 53
 
 bool sl_kube_is_selector(const struct sl_node *key)
 {
@@ -83,7 +80,7 @@ static void take_setting(const char *key, struct sl_policy *from, struct sl_poli
 	}
 }
 
-static bool has_names(const struct sl_policy *policy, size_t n_rules)
+bool sl_kube_has_names(const struct sl_policy *policy, size_t n_rules)
 {
 	for (size_t i = 0; i < n_rules; i++)
 		if (policy->items[i].include || sl_rule_name(policy->items[i].rule))
@@ -95,8 +92,7 @@ static bool has_names(const struct sl_policy *policy, size_t n_rules)
 static bool opens_denied(const struct sl_policy *from, const struct sl_policy *cluster, size_t n_rules)
 {
 	for (size_t i = 0; i < from->n_resolvers; i++)
-		if (sl_kube_may_deny(cluster, n_rules, &from->resolvers[i], IPPROTO_UDP, DNS_PORT) ||
-		    sl_kube_may_deny(cluster, n_rules, &from->resolvers[i], IPPROTO_TCP, DNS_PORT))
+		if (sl_kube_denies_resolver(cluster, n_rules, &from->resolvers[i]))
 			return true;
 	return false;
 }
@@ -114,7 +110,7 @@ static bool would_undo(const char *key, const struct sl_policy *from,
 		return from->mode == SL_MODE_AUDIT;
 	if (!strcmp(key, "log"))
 		return from->log == SL_LOG_NONE;
-	return !strcmp(key, "dns") && (from->dns.forward || has_names(cluster, n_rules) ||
+	return !strcmp(key, "dns") && (from->dns.forward || sl_kube_has_names(cluster, n_rules) ||
 				       opens_denied(from, cluster, n_rules));
 }
 
@@ -394,8 +390,17 @@ static int merge_one(struct sl_merge *merge, const struct sl_kube_own *own)
 	return err;
 }
 
+/* Does the cluster's part say by itself whom the pod asks for names? */
+static bool cluster_asks(const struct sl_merge *merge)
+{
+	for (size_t i = 0; i < merge->n_cluster; i++)
+		if (sl_node_get(merge->list[i]->spec, "dns"))
+			return true;
+	return sl_kube_has_names(merge->to, merge->n_rules);
+}
+
 int sl_kube_merge(const struct sl_kube_own *const *list, size_t n, struct sl_policy *to,
-		  struct sl_diag *diag)
+		  struct sl_kube_merged *merged, struct sl_diag *diag)
 {
 	struct sl_merge merge = {.list = list, .to = to, .diag = diag, .number = 1};
 	int err = 0, worst = 0;
@@ -410,6 +415,10 @@ int sl_kube_merge(const struct sl_kube_own *const *list, size_t n, struct sl_pol
 			err = merge_one(&merge, list[i]);
 		worst = err ? err : worst;
 	}
+	if (n == merge.n_cluster)
+		merge.n_rules = to->n_items;
+	*merged = (struct sl_kube_merged){merge.n_cluster, merge.n_rules, cluster_asks(&merge),
+					  n ? list[0]->object.pos : (struct sl_pos){}};
 	sl_names_free(&merge.sets);
 	return worst;
 }

@@ -123,6 +123,14 @@ struct sl_kube_own {
 	const struct sl_node *spec;
 };
 
+/* Names in the cluster, as its administrators have it. */
+struct sl_kube_dns {
+	struct sl_addresses resolvers;
+	bool decided;		/* these alone; else the cluster's DNS Service too */
+	char **domains;		/* owned, each owned: the cluster's, then those of its nodes */
+	size_t n_domains;	/* 0: cluster.local */
+};
+
 struct sl_kube {
 	struct sl_diag *diag;
 	/* Of the cluster only this node's pods are known, and no Services: what would ask for the
@@ -149,6 +157,7 @@ struct sl_kube {
 	 * them? NULL: all may. */
 	bool (*trusts)(void *context, const char *namespace);
 	void *trusts_context;
+	const struct sl_kube_dns *dns;	/* NULL: nobody says; only the objects do */
 	struct sl_record *record;	/* of what is being read; NULL: of a file */
 	struct sl_record *flaws;	/* policies that a store could not read */
 };

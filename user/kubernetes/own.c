@@ -89,7 +89,8 @@ int sl_kube_check_own(const struct sl_kube *kube)
 int sl_kube_own_check(const struct sl_kube_own *own, struct sl_diag *diag)
 {
 	struct sl_policy *policy = calloc(1, sizeof(*policy));
-	int err = policy ? sl_kube_merge(&own, 1, policy, diag) : -ENOMEM;
+	struct sl_kube_merged merged;
+	int err = policy ? sl_kube_merge(&own, 1, policy, &merged, diag) : -ENOMEM;
 
 	sl_policy_free(policy);
 	return err;
@@ -117,6 +118,15 @@ static int select_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 	return err;
 }
 
+static int merge(const struct sl_kube *kube, const struct sl_kube_pod *pod,
+		 const struct sl_kube_own *const *list, size_t n, struct sl_policy *policy)
+{
+	struct sl_kube_merged merged;
+	int err = sl_kube_merge(list, n, policy, &merged, kube->diag);
+
+	return err ? err : sl_kube_take_dns(kube, pod, &merged, policy);
+}
+
 int sl_kube_merge_cluster(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 			  struct sl_policy *policy, size_t *n)
 {
@@ -124,7 +134,7 @@ int sl_kube_merge_cluster(const struct sl_kube *kube, const struct sl_kube_pod *
 	int err = select_own(kube, pod, true, &list, n);
 
 	if (!err && *n)
-		err = sl_kube_merge(list, *n, policy, kube->diag);
+		err = merge(kube, pod, list, *n, policy);
 	free(list);
 	return err;
 }
@@ -149,7 +159,7 @@ int sl_kube_merge_own(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 	int err = select_own(kube, pod, false, &list, n);
 
 	if (!err && *n)
-		err = sl_kube_merge(list, *n, policy, kube->diag);
+		err = merge(kube, pod, list, *n, policy);
 	if (!err && clauses->selected && policy->default_action == SL_ALLOW) {
 		warn_of_default(kube, list, *n, pod);
 		policy->default_action = SL_DENY;

@@ -18,6 +18,7 @@ static int ask(struct sl_kube_source *source, const struct sl_kube_pod *pod, str
 	kube->diag = diag;
 	kube->trusts = source->trusts;
 	kube->trusts_context = source->fate_context;
+	kube->dns = source->dns;
 	err = policy(kube, pod, out);
 	kube->diag = own;
 	return err;

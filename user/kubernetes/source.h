@@ -79,6 +79,7 @@ struct sl_kube_source {
 	 * all may. */
 	bool (*trusts)(void *context, const char *namespace);
 	void *fate_context; /* of both */
+	const struct sl_kube_dns *dns; /* set too: names in the cluster */
 };
 
 /* ---- for the user of a source ---- */
