@@ -5,12 +5,15 @@ import os
 import shutil
 import socket
 import threading
+import types
+import uuid
 
 import pytest
 
 import dnsmsg
 from crilab import AGAIN
-from ocilab import ALL, NONE, SOME
+from lab import until
+from ocilab import ALL, NONE, PROBE, SOME, removed
 from test_sluiced_api import HOSTS, base, becomes, machine_of_all, node, told  # noqa: F401  # pylint: disable=unused-import
 
 pytestmark = [
@@ -147,3 +150,35 @@ def test_the_resolv_conf_of_sluiceds_own_pod(node, liar, tmp_path, monkeypatch, 
     pod.start(ASKS, wait=False)
     assert pod.probe() == want
     assert heard_of(liar) == ({"x.example.org", *BEHIND[:2]} if want == SOME else set())
+
+
+def dns_of(pod, **spec):
+    return {"metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "labels": {"app": "web"}},
+            "spec": {"nodeName": "node-a", "containers": [{"name": "c"}], **spec},
+            "status": {"phase": "Running", "podIP": "10.244.0.200", "hostIP": "10.9.9.9"}}
+
+
+@pytest.mark.parametrize("spec, want", [
+    ({}, SOME), ({"dnsPolicy": "ClusterFirst"}, SOME), ({"dnsPolicy": "ClusterFirstWithHostNet", "hostNetwork": True}, SOME),
+    ({"dnsPolicy": "ClusterFirst", "hostNetwork": True}, NONE), ({"dnsPolicy": "Default"}, NONE),
+    ({"dnsPolicy": "None", "dnsConfig": {"nameservers": list(HOSTS)}}, SOME),
+    ({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["10.96.0.9", "none"]}}, NONE)])
+def test_the_first_question_before_its_resolv_conf_is_seen(node, liar, spec, want):  # noqa: F811
+    """What the pod's object and the cluster's DNS say counts until then: here its first process has the host's root, as
+    the runtime's has before it made one."""
+    node.cluster.put("egresspolicies", {"metadata": {"name": "web", "namespace": "shop"}, "spec": {"rules": [BY_NAME]}})
+    if spec.get("dnsPolicy") != "None":
+        dns_service(node, *HOSTS)
+    node.start_daemon()
+    uid = str(uuid.uuid4())
+    path = node.cgroup_of(uid, "cgroupfs", "besteffort")
+    cgroup = node.top.parent / path.lstrip("/")
+    cgroup.mkdir(parents=True)
+    early = types.SimpleNamespace(name="web", namespace="shop", uid=uid)
+    node.cluster.put("pods", dns_of(early, **spec))
+    node.known(early)
+    code = ASKS[ASKS.index("    import socket"):ASKS.index("    exec(")] + f"    exec({PROBE!r})\n"
+    said = node.run("sh", "-c", f'echo $$ > {cgroup}/cgroup.procs && exec python3 -c "$1"', "sh", "if True:\n" + code)
+    assert said.stdout.split() == want, said
+    assert heard_of(liar) <= {"x.example.org", BEHIND[0]} and bool(liar) == (want == SOME)
+    assert until(lambda: removed(cgroup))

@@ -60,6 +60,7 @@ static void cgroup_free(struct sl_watched_cgroup *w)
 	sl_veths_free(w->veths);
 	sl_policy_free(w->asks);
 	free(w->resolvers);
+	free(w->expected);
 	*w = (struct sl_watched_cgroup){};
 }
 

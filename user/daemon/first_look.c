@@ -72,7 +72,9 @@ bool sl_first_look_holds(const struct sl_cgroups *c, const struct sl_watched_cgr
 		return true;
 	noted = c->looks && path_of(c, w->id, path) && !lstat(path, &st);
 	early = !noted && is_early(w, env);
-	if (early || !c->looks)
+	if (early && w->expected)
+		err = sl_environment_take_conf_text(w->expected, env);
+	else if (early || !c->looks)
 		err = own ? sl_environment_take_conf(NULL, env) : 0;
 	else if (!noted)
 		err = env->conf == SL_CONF_HOSTS ? 0 : look_first(c, w->id, path, env);

@@ -194,6 +194,18 @@ static int watch(struct sl_daemon *d, struct sl_pod *pod)
 	return 0;
 }
 
+/* What its first question is judged by, if it comes before its own resolv.conf was seen. */
+static void expect(struct sl_daemon *d, const struct sl_pod *pod, const struct sl_kube_pod *object)
+{
+	struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, pod->id);
+	char *text = NULL;
+
+	if (!w || !w->of_pod || !object || sl_kube_source_expected_conf(d->pods.source, object, &text))
+		return;
+	free(w->expected);
+	w->expected = text;
+}
+
 /* The text is the one that it has. */
 static int keep(struct sl_daemon *d, struct sl_pod *pod)
 {
@@ -428,6 +440,7 @@ void sl_pod_decide(struct sl_daemon *d, struct sl_pod *pod)
 			note_partly(pod, &diag);
 		}
 	}
+	expect(d, pod, object);
 	if (err) {
 		hold(d, pod, object);
 		refuse(d, pod, &diag, err);

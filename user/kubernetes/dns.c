@@ -217,3 +217,59 @@ int sl_kube_take_dns(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 		return err;
 	return take_search(kube, pod, &policy->dns);
 }
+
+/* ---- before the pod starts ---- */
+
+static bool is_policy(const struct sl_kube_pod *pod, const char *policy)
+{
+	return !strcmp(pod->dns_policy ? pod->dns_policy : "ClusterFirst", policy);
+}
+
+static bool asks_the_cluster(const struct sl_kube_pod *pod)
+{
+	return is_policy(pod, "ClusterFirstWithHostNet") || (is_policy(pod, "ClusterFirst") && !pod->host_network);
+}
+
+static void write_conf(const struct sl_kube_pod *pod, const struct sl_addresses *known,
+		       const struct sl_dns *cluster, FILE *out)
+{
+	char text[SL_CIDR_TEXT];
+
+	for (size_t i = 0; i < known->n; i++)
+		fprintf(out, "nameserver %s\n", sl_cidr_format(&known->list[i], text));
+	for (size_t i = 0; i < pod->nameservers.n; i++)
+		fprintf(out, "nameserver %s\n", pod->nameservers.list[i]);
+	fprintf(out, "search");
+	for (size_t i = 0; i < cluster->n_search; i++)
+		fprintf(out, " %s", cluster->search[i]);
+	for (size_t i = 0; i < pod->searches.n; i++)
+		fprintf(out, " %s", pod->searches.list[i]);
+	fprintf(out, "\n");
+}
+
+int sl_kube_expected_conf(const struct sl_kube *kube, const struct sl_kube_pod *pod, char **text)
+{
+	bool clusters = asks_the_cluster(pod);
+	struct sl_addresses known = {};
+	struct sl_dns dns = {};
+	FILE *out = NULL;
+	size_t len;
+	int err = clusters ? find_known(kube, &known) : 0;
+
+	*text = NULL;
+	if (!err && known.n)
+		err = take_search(kube, pod, &dns);
+	if (!err && (known.n || is_policy(pod, "None"))) {
+		out = open_memstream(text, &len);
+		err = out ? 0 : -ENOMEM;
+	}
+	if (out) {
+		write_conf(pod, &known, &dns, out);
+		err = fclose(out) ? -ENOMEM : 0;
+	}
+	free(known.list);
+	for (size_t i = 0; i < dns.n_search; i++)
+		free(dns.search[i]);
+	free(dns.search);
+	return err;
+}

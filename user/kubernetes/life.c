@@ -33,6 +33,8 @@ void sl_kube_pod_free(struct sl_kube_pod *pod)
 	free(pod->own.list);
 	free(pod->node.list);
 	free(pod->ports.list);
+	free(pod->nameservers.list);
+	free(pod->searches.list);
 }
 
 void sl_kube_service_free(struct sl_kube_service *service)

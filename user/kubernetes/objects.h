@@ -55,6 +55,11 @@ struct sl_named_ports {
 	size_t n;
 };
 
+struct sl_words {
+	const char **list;		/* owned */
+	size_t n;
+};
+
 struct sl_kube_pod {
 	struct sl_object object;
 	struct sl_addresses own, node;	/* podIPs, hostIPs; len 32 or 128 */
@@ -65,6 +70,8 @@ struct sl_kube_pod {
 	__s64 started_s;		/* Unix time at which its node took it up; 0: not known */
 	__s64 created_s;		/* Unix time by the API server's clock; 0: not known */
 	bool mirror;			/* its uid is what an annotation says */
+	const char *dns_policy;		/* NULL: ClusterFirst */
+	struct sl_words nameservers, searches; /* of its dnsConfig, as they are written */
 	const char *application;	/* the text of SL_KUBE_APPLICATION; NULL: none */
 };
 
@@ -347,6 +354,12 @@ bool sl_kube_application_allows(const struct sl_policy *application, const struc
 int sl_kube_application_emit(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 			     const struct sl_clauses *clauses, bool is_selected,
 			     struct sl_policy *policy);
+
+/* ---- dns.c ---- */
+
+/* The resolv.conf that the kubelet will make for the pod, as far as it is known before; owned by the caller. NULL: it is
+ * not. 0 or -ENOMEM. */
+int sl_kube_expected_conf(const struct sl_kube *kube, const struct sl_kube_pod *pod, char **text);
 
 /* ---- own.c ---- */
 

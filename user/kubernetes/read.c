@@ -192,6 +192,31 @@ static int read_containers(const struct sl_node *list, bool init, struct sl_name
 	return err;
 }
 
+/* Not more than words: what is none of a resolv.conf's is passed over when that is read. */
+static int read_texts(const struct sl_node *list, struct sl_words *texts)
+{
+	sl_node_each(item, list) {
+		const char **slot;
+
+		if (item->event.type != SL_YAML_SCALAR)
+			continue;
+		slot = SL_ADD(texts->list, texts->n);
+		if (!slot)
+			return -ENOMEM;
+		*slot = item->event.scalar;
+	}
+	return 0;
+}
+
+static int read_dns(const struct sl_node *spec, struct sl_kube_pod *pod, struct sl_diag *diag)
+{
+	const struct sl_node *config = sl_node_map(spec, "dnsConfig", diag);
+	int err = read_texts(sl_node_list(config, "nameservers", diag), &pod->nameservers);
+
+	pod->dns_policy = sl_node_text(spec, "dnsPolicy", diag);
+	return err ? err : read_texts(sl_node_list(config, "searches", diag), &pod->searches);
+}
+
 /* A static pod has on its node the uid that its kubelet has made, a hash of 32 digits, which the
  * API server's copy of it (its mirror) has as an annotation. Whoever may make pods can write
  * that of others: no uid that the API server gives has this form. */
@@ -231,7 +256,9 @@ static int read_pod(struct sl_kube *kube, const struct sl_node *node, struct sl_
 	pod->node_name = sl_node_text(spec, "nodeName", diag);
 	pod->host_network = sl_node_bool(spec, "hostNetwork", diag);
 	pod->ended = sl_node_is(phase, "Succeeded") || sl_node_is(phase, "Failed");
-	err = read_containers(sl_node_list(spec, "containers", diag), false, &pod->ports, diag);
+	err = read_dns(spec, pod, diag);
+	if (!err)
+		err = read_containers(sl_node_list(spec, "containers", diag), false, &pod->ports, diag);
 	if (!err)
 		err = read_containers(sl_node_list(spec, "initContainers", diag), true,
 				      &pod->ports, diag);

@@ -36,6 +36,17 @@ int sl_kube_source_cluster_policy(struct sl_kube_source *source, const struct sl
 	return ask(source, pod, out, diag, sl_kube_cluster_policy);
 }
 
+int sl_kube_source_expected_conf(struct sl_kube_source *source, const struct sl_kube_pod *pod, char **text)
+{
+	struct sl_kube *kube = source->ops->objects(source);
+
+	*text = NULL;
+	if (!kube)
+		return 0;
+	kube->dns = source->dns;
+	return sl_kube_expected_conf(kube, pod, text);
+}
+
 /* Whoever may make pods can claim to be the mirror of a static pod: the one that was there
  * first is believed. The kubelet takes away what has no static pod of its name. */
 static bool is_older(const struct sl_kube_pod *a, const struct sl_kube_pod *b)

@@ -36,7 +36,8 @@ static const char *const keep_pod[] = {
 	META, "metadata.uid", "metadata.creationTimestamp",
 	"metadata.annotations.kubernetes.io/config.mirror",
 	APPLICATION, /* NOLINT(bugprone-suspicious-missing-comma): one text of two */
-	"spec.nodeName", "spec.hostNetwork", "spec.containers.name", "spec.containers.ports",
+	"spec.nodeName", "spec.hostNetwork", "spec.dnsPolicy", "spec.dnsConfig.nameservers",
+	"spec.dnsConfig.searches", "spec.containers.name", "spec.containers.ports",
 	"spec.initContainers.name", "spec.initContainers.ports", "spec.initContainers.restartPolicy",
 	"status.phase", "status.startTime", "status.podIP", "status.podIPs", "status.hostIP",
 	"status.hostIPs", NULL,

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -231,21 +232,36 @@ static void drop_conf(struct sl_environment *env)
 	free(env->search);
 }
 
-int sl_environment_take_conf(const char *resolv_conf, struct sl_environment *env)
+/* err: of its reading; taken over in any case. */
+static int take_conf(struct sl_resolvconf *conf, int err, struct sl_environment *env)
 {
-	struct sets sets = {0};
-	int err = take_resolvers(resolv_conf, &sets);
-
 	if (err) {
-		sl_resolvconf_free(&sets.conf);
+		sl_resolvconf_free(conf);
 		return err;
 	}
 	drop_conf(env);
-	env->resolvers = sets.conf.servers.v;
-	env->n_resolvers = sets.conf.servers.n;
-	env->search = sets.conf.search;
-	env->n_search = sets.conf.n_search;
+	env->resolvers = conf->servers.v;
+	env->n_resolvers = conf->servers.n;
+	env->search = conf->search;
+	env->n_search = conf->n_search;
 	return 0;
+}
+
+int sl_environment_take_conf(const char *resolv_conf, struct sl_environment *env)
+{
+	struct sets sets = {0};
+
+	return take_conf(&sets.conf, take_resolvers(resolv_conf, &sets), env);
+}
+
+int sl_environment_take_conf_text(const char *resolv_conf, struct sl_environment *env)
+{
+	struct sl_resolvconf conf = {};
+	char *text = strdup(resolv_conf);
+	int err = text ? take_conf(&conf, sl_resolvconf_parse(text, &conf), env) : -ENOMEM;
+
+	free(text);
+	return err;
 }
 
 void sl_environment_print_conf(const struct sl_environment *env, FILE *out)

@@ -129,6 +129,7 @@ struct sl_resolvconf {
  */
 #define SL_NAMESERVERS_MAX 16
 int sl_resolvconf_read(const char *path, struct sl_resolvconf *conf);
+int sl_resolvconf_parse(char *text, struct sl_resolvconf *conf); /* text is written to */
 void sl_resolvconf_free(struct sl_resolvconf *conf);
 
 /* ---- resolve.c and its parts ---- */

@@ -116,7 +116,7 @@ static int add_line(char *line, struct sl_resolvconf *conf)
 	return values ? set_search(values, false, conf) : 0;
 }
 
-static int parse(char *text, struct sl_resolvconf *conf)
+int sl_resolvconf_parse(char *text, struct sl_resolvconf *conf)
 {
 	char *line, *save;
 	int err;
@@ -143,7 +143,7 @@ int sl_resolvconf_read(const char *path, struct sl_resolvconf *conf)
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	err = parse(text, conf);
+	err = sl_resolvconf_parse(text, conf);
 	free(text);
 	return err;
 }

@@ -76,6 +76,8 @@ void sl_environment_free(struct sl_environment *env);
 /* Resolvers and search domains of another resolv.conf in place of those that it has; NULL:
  * /etc/resolv.conf. */
 int sl_environment_take_conf(const char *resolv_conf, struct sl_environment *env);
+/* The same of one that is not in a file. */
+int sl_environment_take_conf_text(const char *resolv_conf, struct sl_environment *env);
 /* Writes them as a resolv.conf. */
 void sl_environment_print_conf(const struct sl_environment *env, FILE *out);
 
