@@ -5,29 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cgroups.h"
+#include "cgroup_table.h"
 #include "first_look.h"
-#include "policy/print.h"
-#include "policy/text.h"
 
 #define SECOND 1000000000ull
-
-static __u64 meaning_of(const struct sl_policy *resolved)
-{
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-	__u64 hash = 0;
-
-	if (!out)
-		return 0;
-	sl_policy_print(resolved, out);
-	fprintf(out, "%d", resolved->mode);
-	if (!fclose(out))
-		hash = sl_hash(text);
-	free(text);
-	return hash;
-}
 
 static void complain(struct sl_cgroups *c, struct sl_watched_cgroup *w, const char *change, int err,
 		     const struct sl_diag *diag)
@@ -91,132 +72,6 @@ static int open_cgroup(const struct sl_cgroups *c, const struct sl_watched_cgrou
 	return -ENOENT;
 }
 
-static int took(struct sl_state *state, struct sl_watched_cgroup *w, __u32 slot, __u64 generation,
-		__u64 meaning)
-{
-	w->slot = slot;
-	w->generation = generation;
-	w->meaning = meaning;
-	w->renew = w->pending = false;
-	w->why[0] = 0;
-	return sl_state_seal(state, slot, &w->seal);
-}
-
-/* Whose the table is, for the next sluiced. */
-static __u64 mark_of(const struct sl_watched_cgroup *w)
-{
-	return w->by_hand ? SL_F_BY_HAND : SL_F_MANAGED;
-}
-
-static int attach(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
-		  const struct sl_cgroup_target *cgroup, const struct sl_policy *resolved,
-		  const struct sl_compiled *compiled, __u64 meaning, struct sl_diag *diag)
-{
-	__u64 generation = compiled->table.words[SL_H_GENERATION];
-	__u32 slot;
-	int err = sl_state_attach_cgroup(state, cgroup, &compiled->table, &slot, diag);
-
-	if (!err)
-		err = took(state, w, slot, generation, meaning);
-	if (!err)
-		sl_forwarders_give(c->forwarders, state, &(struct sl_forwarder){.cgroup_id = w->id,
-				   .path = w->path, .slot = slot, .generation = w->generation},
-				   resolved, compiled);
-	return err;
-}
-
-/* resolved is what all targets of the group have in common (given.h): is it compiled? */
-static bool is_common(const struct sl_watched_cgroup *w, const struct sl_policy *resolved)
-{
-	return resolved && resolved == w->group->given.common.outline;
-}
-
-static __u64 meaning_for(const struct sl_watched_cgroup *w, const struct sl_policy *resolved)
-{
-	return is_common(w, resolved) ? w->group->given.common.meaning : meaning_of(resolved);
-}
-
-static void free_resolved(const struct sl_watched_cgroup *w, struct sl_policy *resolved)
-{
-	if (!is_common(w, resolved))
-		sl_policy_free(resolved);
-}
-
-static int put(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
-	       const struct sl_cgroup_target *cgroup, const struct sl_policy *resolved,
-	       struct sl_diag *diag)
-{
-	struct sl_compile_options compile = {.generation = sl_state_next_generation(state),
-					     .boot_epoch_ns = sl_boot_epoch_ns()};
-	struct sl_compiled compiled = {};
-	int err;
-
-	if (is_common(w, resolved)) {
-		compiled.table = sl_given_table_for(&w->group->given, compile.generation, mark_of(w));
-		return attach(c, state, w, cgroup, resolved, &compiled,
-			      w->group->given.common.meaning, diag);
-	}
-	err = sl_compile(resolved, &compile, &compiled, diag);
-	if (err)
-		return err;
-	compiled.table.words[SL_H_FLAGS] |= mark_of(w);
-	err = attach(c, state, w, cgroup, resolved, &compiled, meaning_of(resolved), diag);
-	sl_compiled_free(&compiled);
-	return err;
-}
-
-static bool same_words(const struct sl_table *a, const struct sl_table *b)
-{
-	return a->n_words == b->n_words && !memcmp(a->words, b->words, a->n_words * sizeof(*a->words));
-}
-
-/* To the bit what it would get: it goes on as it is. (A forwarder is made with a generation.) */
-static bool has(struct sl_state *state, const struct sl_watched_cgroup *w, __u32 slot,
-		const struct sl_policy *resolved)
-{
-	struct sl_compile_options compile = {.boot_epoch_ns = sl_boot_epoch_ns()};
-	struct sl_diag ignored = {};
-	struct sl_compiled compiled;
-	struct sl_table table, common;
-	bool same = false;
-
-	if (resolved->dns.forward || sl_state_table(state, slot, &table))
-		return false;
-	compile.generation = table.words[SL_H_GENERATION];
-	if (is_common(w, resolved)) {
-		common = sl_given_table_for(&w->group->given, compile.generation, mark_of(w));
-		same = same_words(&common, &table);
-	} else if (!(table.words[SL_H_FLAGS] & SL_F_DEADLINES) &&
-		   !sl_compile(resolved, &compile, &compiled, &ignored)) {
-		compiled.table.words[SL_H_FLAGS] |= mark_of(w);
-		same = !compiled.n_patterns && same_words(&compiled.table, &table);
-		sl_compiled_free(&compiled);
-	}
-	sl_diag_free(&ignored);
-	free(table.words);
-	return same;
-}
-
-/* A policy that neither this run nor one before it gave. 0 generation: it has none. */
-static bool is_anothers(struct sl_cgroups *c, struct sl_state *state,
-			const struct sl_watched_cgroup *w, __u32 slot, __u64 *generation)
-{
-	struct sl_table table;
-	const char *name;
-	bool ours;
-
-	*generation = 0;
-	if (sl_state_table(state, slot, &table))
-		return false; /* held, or no table of ours: it is given one */
-	*generation = table.words[SL_H_GENERATION];
-	name = sl_table_label(table.words, table.n_words, 0);
-	ours = w->generation == *generation ||
-	       (!w->generation && ((table.words[SL_H_FLAGS] & mark_of(w)) ||
-				   (name && !strcmp(name, c->isolation))));
-	free(table.words);
-	return !ours;
-}
-
 /* A pod's is told to who has given it: see pods.h. */
 static void settled(struct sl_cgroups *c, const struct sl_watched_cgroup *w, const char *why)
 {
@@ -249,7 +104,7 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 {
 	const struct sl_policy nothing = {.name = (char *)c->isolation, .default_action = SL_DENY};
 	struct sl_diag said = {};
-	int err = put(c, state, w, cgroup, &nothing, &said);
+	int err = sl_cgroup_put_table(c, state, w, cgroup, &nothing, &said);
 
 	w->state = err ? SL_WATCHED_FAILED : SL_WATCHED_ISOLATED;
 	w->pending = true;
@@ -324,18 +179,18 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 	int err = resolve(c, w, cgroup, &resolved, diag);
 
 	if (err && has_generation) {
-		took(state, w, slot, has_generation, 0);
+		sl_cgroup_took(state, w, slot, has_generation, 0);
 		w->state = SL_WATCHED_ATTACHED;
 		w->pending = true;
 		complain(c, w, "kept", err, diag);
 		retry_later(c);
 	} else if (err) {
 		isolate(c, state, w, cgroup, err, diag);
-	} else if (has_generation && !w->generation && has(state, w, slot, resolved)) {
-		took(state, w, slot, has_generation, meaning_for(w, resolved));
+	} else if (has_generation && !w->generation && sl_cgroup_has(state, w, slot, resolved)) {
+		sl_cgroup_took(state, w, slot, has_generation, sl_cgroup_meaning(w, resolved));
 		given(c, w, "adopted", resolved, diag);
 	} else {
-		err = put(c, state, w, cgroup, resolved, diag);
+		err = sl_cgroup_put_table(c, state, w, cgroup, resolved, diag);
 		if (!err)
 			given(c, w, "attached", resolved, diag);
 	}
@@ -344,7 +199,7 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 		complain(c, w, "failed", err, diag);
 		retry_later(c);
 	}
-	free_resolved(w, resolved);
+	sl_cgroup_free_resolved(w, resolved);
 	if (err && w->pending)
 		settled(c, w, w->why);
 }
@@ -359,7 +214,7 @@ void sl_cgroup_give(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 
 	if (!err) {
 		if (!sl_state_find_cgroup(state, w->id, &slot) &&
-		    is_anothers(c, state, w, slot, &generation)) {
+		    sl_cgroup_is_anothers(c, state, w, slot, &generation)) {
 			if (w->state != SL_WATCHED_LEFT)
 				c->ops->tell(c->context, "left", w, NULL,
 					     "it has a policy already, from `sluice attach`");
@@ -387,10 +242,10 @@ int sl_cgroup_give_now(struct sl_cgroups *c, struct sl_state *state, struct sl_w
 		return err;
 	err = resolve(c, w, &cgroup, &resolved, diag);
 	if (!err)
-		err = put(c, state, w, &cgroup, resolved, diag);
+		err = sl_cgroup_put_table(c, state, w, &cgroup, resolved, diag);
 	if (!err)
 		given(c, w, "attached", resolved, diag);
-	free_resolved(w, resolved);
+	sl_cgroup_free_resolved(w, resolved);
 	sl_cgroup_close_target(&cgroup);
 	return err;
 }
@@ -408,12 +263,12 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 		return;
 	}
 	err = resolve(c, w, &cgroup, &resolved, &diag);
-	if (!err && w->meaning && meaning_for(w, resolved) == w->meaning) {
+	if (!err && w->meaning && sl_cgroup_meaning(w, resolved) == w->meaning) {
 		w->pending = false;
 		w->why[0] = 0;
 		settled(c, w, NULL);
 	} else if (!err) {
-		err = put(c, state, w, &cgroup, resolved, &diag);
+		err = sl_cgroup_put_table(c, state, w, &cgroup, resolved, &diag);
 		if (!err)
 			given(c, w, "renewed", resolved, &diag);
 	}
@@ -424,7 +279,7 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 		retry_soon(c, w);
 		settled(c, w, w->why);
 	}
-	free_resolved(w, resolved);
+	sl_cgroup_free_resolved(w, resolved);
 	sl_cgroup_close_target(&cgroup);
 	sl_diag_free(&diag);
 }

@@ -7,7 +7,8 @@
  *   cgroup_walk.c  which there are: the hierarchy, by inotify
  *   cgroup_match.c which group is theirs
  *   cgroups.c      when something is to be done
- *   cgroup_give.c  one cgroup: its policy given, renewed, left alone
+ *   cgroup_table.c  one cgroup: its table
+ *   cgroup_give.c  its policy given, renewed, left alone
  */
 #ifndef SLUICE_DAEMON_CGROUPS_H
 #define SLUICE_DAEMON_CGROUPS_H

@@ -8,7 +8,8 @@
  *   pods.c        when something is to be done: cgroups, runtime, objects
  *   pods_walk.c   their cgroups, from the first walk that finds one to its target's end
  *   pods_source.c the runtime and the objects, opened and closed as the configuration says
- *   pod_policy.c  one pod: who it is, its policy, its end
+ *   pod_who.c     one pod: who it is
+ *   pod_policy.c  its policy
  *   pods_objects.c  the runtime's pods as objects
  *   pods_view.c   as status and metrics show them
  *   pods_dns.c    whose answers pods' names are believed
@@ -126,6 +127,16 @@ void sl_pods_close_sources(struct sl_daemon *daemon);
 void sl_pods_know_dns(struct sl_daemon *daemon);
 void sl_pods_forget_dns(struct sl_pods *pods);
 
+/* ---- pod_who.c ---- */
+
+/* The object, or NULL; the runtime tells who a pod is while there are no objects. */
+const struct sl_kube_pod *sl_pod_identify(struct sl_daemon *daemon, struct sl_pod *pod);
+/* May pods of the namespace say by annotation what takes the place of policies that select them?
+ * context: the daemon. */
+bool sl_pod_may_annotate(void *context, const char *namespace);
+/* Nothing is judged of a pod of that namespace (NULL: not known), or of that uid. */
+bool sl_pods_is_exempt(const struct sl_daemon *daemon, const char *uid, const char *namespace);
+
 /* ---- pod_policy.c ---- */
 
 void sl_pod_free(struct sl_pod *pod);
@@ -137,11 +148,6 @@ void sl_pod_settled(void *context, const struct sl_watched_cgroup *watched, cons
 void sl_pods_try_again(struct sl_pods *pods);
 /* A record: judged, refused, ended. more: added to it; a reference that is taken; may be NULL. */
 void sl_pod_tell(struct sl_daemon *daemon, const struct sl_pod *pod, const char *change, json_t *more);
-/* May pods of the namespace say by annotation what takes the place of policies that select them?
- * context: the daemon. */
-bool sl_pod_may_annotate(void *context, const char *namespace);
-/* Nothing is judged of a pod of that namespace (NULL: not known), or of that uid. */
-bool sl_pods_is_exempt(const struct sl_daemon *daemon, const char *uid, const char *namespace);
 /* The runtime's pods as objects; a new reference, NULL: no memory. */
 json_t *sl_pods_objects(const struct sl_pods *pods, const struct sl_config_kubernetes *config);
 

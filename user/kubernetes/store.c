@@ -2,27 +2,22 @@
 #include "store.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "json_tree.h"
 #include "policy/text.h"
 
-#define NAME_MAX_LEN 253 /* RFC 1123's subdomain, as the API server holds */
-#define BUCKETS_MIN 256
 #define ERROR_MAX 400
 
 struct sl_store {
 	struct sl_kube *kube;
 	struct sl_diag diag;		/* kube's, between two reads */
 	struct sl_json_tree tree;	/* of what is being read */
-	struct sl_record **buckets;	/* owned, each chain owned */
-	size_t n_buckets, n;
+	struct sl_records records;
 	size_t counts[SL_KUBE_KINDS], unreadable[SL_KUBE_KINDS];
 	unsigned rounds[SL_KUBE_KINDS];
-	__u64 seed, version;
+	__u64 version;
 	bool unsorted[SL_KUBE_KINDS];
 	bool netpols_new, wants_all_pods;
 };
@@ -73,70 +68,6 @@ static bool is_policy(enum sl_kube_kind kind)
 
 /* ---- records ---- */
 
-static size_t bucket_of(const struct sl_store *store, enum sl_kube_kind kind, const char *key)
-{
-	__u64 hash = sl_hash(key) ^ store->seed ^ (__u64)kind << 56;
-
-	hash ^= hash >> 33;
-	hash *= 0xff51afd7ed558ccdull; /* MurmurHash3's finalizer */
-	hash ^= hash >> 33;
-	return hash & (store->n_buckets - 1);
-}
-
-static struct sl_record **find(const struct sl_store *store, enum sl_kube_kind kind,
-			       const char *key)
-{
-	struct sl_record **at = &store->buckets[bucket_of(store, kind, key)];
-
-	while (*at && ((*at)->kind != kind || strcmp((*at)->key, key)))
-		at = &(*at)->next;
-	return at;
-}
-
-static int widen(struct sl_store *store)
-{
-	size_t n = store->n_buckets;
-	struct sl_record **old = store->buckets, **wide;
-
-	if (store->n < n)
-		return 0;
-	wide = calloc(n * 2, sizeof(*wide));
-	if (!wide)
-		return -ENOMEM;
-	store->buckets = wide;
-	store->n_buckets = n * 2;
-	for (size_t i = 0; i < n; i++)
-		for (struct sl_record *r = old[i], *next; r; r = next) {
-			struct sl_record **at = &wide[bucket_of(store, r->kind, r->key)];
-
-			next = r->next;
-			r->next = *at;
-			*at = r;
-		}
-	free(old);
-	return 0;
-}
-
-static struct sl_record *add_record(struct sl_store *store, enum sl_kube_kind kind, const char *key)
-{
-	struct sl_record *record = widen(store) ? NULL : calloc(1, sizeof(*record)), **at;
-
-	if (!record)
-		return NULL;
-	record->kind = kind;
-	record->key = strdup(key);
-	if (!record->key) {
-		free(record);
-		return NULL;
-	}
-	at = &store->buckets[bucket_of(store, kind, key)];
-	record->next = *at;
-	*at = record;
-	store->n++;
-	store->counts[kind]++;
-	return record;
-}
-
 /* What it had been read as. */
 static void clear(struct sl_store *store, struct sl_record *record)
 {
@@ -159,42 +90,12 @@ static void remove_record(struct sl_store *store, struct sl_record **at)
 
 	clear(store, record);
 	*at = record->next;
-	store->n--;
+	store->records.n--;
 	store->counts[record->kind]--;
 	changed(store, record->kind);
 	json_decref(record->status);
 	free(record->key);
 	free(record);
-}
-
-/* ---- keys ---- */
-
-/* What the server takes as a name holds no slash; and nothing that would steer a terminal. */
-static bool is_name(const char *text, bool may_be_empty)
-{
-	size_t n = text ? strlen(text) : 0;
-
-	if (!text || n > NAME_MAX_LEN || (!n && !may_be_empty))
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (text[i] <= ' ' || text[i] > '~' || text[i] == '/')
-			return false;
-	return true;
-}
-
-static int key_of(const json_t *object, char key[2 * NAME_MAX_LEN + 2], const char **why)
-{
-	const json_t *metadata = json_object_get(object, "metadata");
-	const json_t *namespace = json_object_get(metadata, "namespace");
-	const char *name = json_string_value(json_object_get(metadata, "name"));
-	const char *in = namespace ? json_string_value(namespace) : "";
-
-	*why = "an object without a name that can be one";
-	if (!is_name(name, false) || !is_name(in, true))
-		return -EINVAL;
-	sprintf(key, "%s/%s", in, name);
-	*why = NULL;
-	return 0;
 }
 
 /* ---- reading ---- */
@@ -276,7 +177,7 @@ static int read_nodes(struct sl_store *store, struct sl_record *record,
 
 static int read_record(struct sl_store *store, struct sl_record *record, const json_t *object)
 {
-	char name[2 * NAME_MAX_LEN + 40];
+	char name[SL_KUBE_KEY_MAX + 40];
 	struct sl_json_tree_options options = {keep[record->kind], name, is_policy(record->kind)};
 	struct sl_json_tree *tree = &store->tree;
 	int err;
@@ -320,30 +221,33 @@ static void note_own(struct sl_record *record, const json_t *object)
 int sl_store_put(struct sl_store *store, enum sl_kube_kind kind, const json_t *object,
 		 const char **why)
 {
-	char key[2 * NAME_MAX_LEN + 2];
-	struct sl_record **at, *record;
-	int err = key_of(object, key, why);
+	char key[SL_KUBE_KEY_MAX];
+	struct sl_record *record;
+	int err = sl_records_key(object, key, why);
 
 	if (err)
 		return err;
-	at = find(store, kind, key);
-	record = *at ? *at : add_record(store, kind, key);
-	if (!record)
-		return -ENOMEM;
+	record = *sl_records_find(&store->records, kind, key);
+	if (!record) {
+		record = sl_records_add(&store->records, kind, key);
+		if (!record)
+			return -ENOMEM;
+		store->counts[kind]++;
+	}
 	record->round = store->rounds[kind];
 	note_own(record, object);
 	err = read_record(store, record, object);
 	if (err)
-		remove_record(store, find(store, kind, key));
+		remove_record(store, sl_records_find(&store->records, kind, key));
 	return err;
 }
 
 int sl_store_remove(struct sl_store *store, enum sl_kube_kind kind, const json_t *object,
 		    const char **why)
 {
-	char key[2 * NAME_MAX_LEN + 2];
-	int err = key_of(object, key, why);
-	struct sl_record **at = err ? NULL : find(store, kind, key);
+	char key[SL_KUBE_KEY_MAX];
+	int err = sl_records_key(object, key, why);
+	struct sl_record **at = err ? NULL : sl_records_find(&store->records, kind, key);
 
 	if (at && *at)
 		remove_record(store, at);
@@ -359,8 +263,8 @@ void sl_store_begin_list(struct sl_store *store, enum sl_kube_kind kind)
 
 void sl_store_end_list(struct sl_store *store, enum sl_kube_kind kind)
 {
-	for (size_t i = 0; i < store->n_buckets; i++)
-		for (struct sl_record **at = &store->buckets[i]; *at;)
+	for (size_t i = 0; i < store->records.n_buckets; i++)
+		for (struct sl_record **at = &store->records.buckets[i]; *at;)
 			if ((*at)->kind == kind && (*at)->round != store->rounds[kind])
 				remove_record(store, at);
 			else
@@ -408,8 +312,8 @@ int sl_store_each(const struct sl_store *store, enum sl_kube_kind kind,
 {
 	int result = 0;
 
-	for (size_t i = 0; i < store->n_buckets && !result; i++)
-		for (struct sl_record *r = store->buckets[i]; r && !result; r = r->next) {
+	for (size_t i = 0; i < store->records.n_buckets && !result; i++)
+		for (struct sl_record *r = store->records.buckets[i]; r && !result; r = r->next) {
 			char *slash = strchr(r->key, '/');
 			struct sl_stored stored = {
 				.kind = kind, .namespace = r->key, .name = slash + 1,
@@ -437,11 +341,7 @@ struct sl_store *sl_store_new(void)
 	if (!store)
 		return NULL;
 	store->kube = sl_kube_new(&store->diag);
-	store->buckets = calloc(BUCKETS_MIN, sizeof(*store->buckets));
-	store->n_buckets = BUCKETS_MIN;
-	if (getrandom(&store->seed, sizeof(store->seed), GRND_NONBLOCK) < 0)
-		store->seed = (__u64)(uintptr_t)store; /* less of a secret */
-	if (store->kube && store->buckets)
+	if (store->kube && !sl_records_make(&store->records))
 		return store;
 	sl_store_free(store);
 	return NULL;
@@ -451,10 +351,10 @@ void sl_store_free(struct sl_store *store)
 {
 	if (!store)
 		return;
-	for (size_t i = 0; store->buckets && i < store->n_buckets; i++)
-		while (store->buckets[i])
-			remove_record(store, &store->buckets[i]);
-	free(store->buckets);
+	for (size_t i = 0; store->records.buckets && i < store->records.n_buckets; i++)
+		while (store->records.buckets[i])
+			remove_record(store, &store->records.buckets[i]);
+	free(store->records.buckets);
 	sl_kube_free(store->kube);
 	sl_json_tree_free(&store->tree);
 	sl_diag_free(&store->diag);

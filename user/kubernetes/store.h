@@ -3,7 +3,8 @@
  * Objects that come, change and go, each read once (a server's lists and watches). What is
  * kept of one is what this folder reads, and a change of the rest is none.
  *
- *   store.c        records by kind and name, and what the reader has made of each
+ *   store.c        what comes and goes, and what the reader has made of each
+ *   store_records.c  records by kind and name
  *   store_array.c  their places in the arrays of struct sl_kube
  *
  * An object that cannot be read is none for its kind, and is known to be so: a policy of
@@ -70,9 +71,7 @@ bool sl_store_wants_all_pods(struct sl_store *store);
 int sl_store_each(const struct sl_store *store, enum sl_kube_kind kind,
 		  int (*fn)(void *context, const struct sl_stored *stored), void *context);
 
-/* ---- store_array.c ---- */
-
-/* The elements that a record has in an array of struct sl_kube. */
+/* One object, with the elements that it has in an array of struct sl_kube. */
 struct sl_record {
 	struct sl_record *next;		/* of its bucket */
 	enum sl_kube_kind kind;
@@ -89,6 +88,29 @@ struct sl_record {
 	struct sl_store_times times;
 	struct sl_record *next_flaw, **flaw_at; /* of kube->flaws; NULL: not in it */
 };
+
+/* ---- store_records.c ---- */
+
+struct sl_records {
+	struct sl_record **buckets;	/* owned, each chain owned */
+	size_t n_buckets, n;
+	__u64 seed;
+};
+
+#define SL_KUBE_NAME_MAX 253 /* RFC 1123's subdomain, as the API server holds */
+#define SL_KUBE_KEY_MAX (2 * SL_KUBE_NAME_MAX + 2)
+
+/* 0 or -ENOMEM. */
+int sl_records_make(struct sl_records *records);
+/* Where it is, or would be: NULL there. */
+struct sl_record **sl_records_find(const struct sl_records *records, enum sl_kube_kind kind,
+				   const char *key);
+/* A new one, which is not there yet; NULL: no memory. */
+struct sl_record *sl_records_add(struct sl_records *records, enum sl_kube_kind kind, const char *key);
+/* NAMESPACE/NAME of an object. 0, or -EINVAL with *why. */
+int sl_records_key(const json_t *object, char key[SL_KUBE_KEY_MAX], const char **why);
+
+/* ---- store_array.c ---- */
 
 /* How many elements the kind's array has. */
 size_t sl_store_array_size(const struct sl_kube *kube, enum sl_kube_kind kind);
