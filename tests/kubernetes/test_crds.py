@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cluster import ROOT
+from lab import until
 
 CRDS = ROOT / "deploy" / "kubernetes" / "crds"
 KINDS = ("EgressPolicy", "ClusterEgressPolicy")
@@ -102,3 +103,30 @@ def test_columns_and_short_names(crds):
         assert row.split()[:len(values)] == values
     crds.delete("egp", "p")
     crds.delete("cegp", "p")
+
+
+def test_a_namespace_has_so_many(crds):
+    """by the quota that is shipped; each is kept by every node's sluiced"""
+    hard = "count/egresspolicies.sluice.dev"
+
+    manifest = ROOT / "deploy" / "kubernetes" / "quota" / "egresspolicies.yaml"
+
+    def quota(field):
+        return crds.get("-n", "bounded", "resourcequota", "egresspolicies").get("status", {}).get(field, {}).get(hard)
+
+    def counts():
+        """The controller looks every 30 s which kinds there are, and at a quota that came before that once in 5 minutes."""
+        crds.kubectl("-n", "bounded", "apply", "-f", manifest)
+        if until(lambda: quota("used") == "0", 5):
+            return True
+        crds.kubectl("-n", "bounded", "delete", "-f", manifest)
+        return False
+    crds.kubectl("create", "namespace", "bounded")
+    assert until(counts, 150)
+    many = int(quota("hard"))
+    crds.apply([policy("EgressPolicy", name=f"p{n}") for n in range(many)], "-n", "bounded")
+    done = crds.apply([policy("EgressPolicy", name="one-more")], "-n", "bounded", check=False)
+    assert done.returncode and f"exceeded quota: egresspolicies, requested: {hard}=1, used: {hard}={many}" in done.stderr, done
+    crds.apply([policy("EgressPolicy", name="elsewhere")])      # of another namespace
+    crds.delete("EgressPolicy", "elsewhere")
+    crds.kubectl("delete", "namespace", "bounded")
