@@ -135,18 +135,36 @@ static void close_first(struct first *f)
 			close(fds[i]);
 }
 
-/* It reads the kernel's types, which takes 10 ms: while the others are verified. */
-static int load_stamp(void *context)
+/* Opened once more, when its own types are known. */
+static int open_stamp(struct sl_kernel *k, char path[SL_NO_BTF_PATH])
 {
-	struct sl_kernel *k = context;
-	int err;
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = path);
+	int types = -1;
 
 	k->stamp = stamp__open();
-	if (!k->stamp)
-		return -errno;
-	err = bpf_map__reuse_fd(k->stamp->maps.sl_sockets,
-				bpf_map__fd(map_of(k, "sl_sockets")));
-	return err ? err : stamp__load(k->stamp);
+	if (k->stamp)
+		types = sl_few_types(bpf_object__btf(k->stamp->obj), path);
+	if (types >= 0) {
+		stamp__destroy(k->stamp);
+		k->stamp = stamp__open_opts(&opts);
+	}
+	return types;
+}
+
+/* It looks for the kernel's types: while the others are verified. */
+static int load_stamp(void *context)
+{
+	char path[SL_NO_BTF_PATH];
+	struct sl_kernel *k = context;
+	int types = open_stamp(k, path), err;
+
+	err = !k->stamp ? -errno : bpf_map__reuse_fd(k->stamp->maps.sl_sockets,
+						     bpf_map__fd(map_of(k, "sl_sockets")));
+	if (!err)
+		err = stamp__load(k->stamp);
+	if (types >= 0)
+		close(types);
+	return err;
 }
 
 static int load_object(struct sl_kernel *k, const struct sl_kernel_options *options)

@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * libbpf reads all types of the running kernel (megabytes, 10 ms of a CPU) for an object any of
- * whose programs reads the kernel's own structures, also if that program is not to be loaded.
- * It takes them from a file that it is told of instead: here one without types. A program that
- * needs one cannot be loaded so.
+ * libbpf reads all types of the running kernel (5 MB in reads of 4 KiB, then once more for each
+ * type that is looked for: 10 ms of a CPU) for an object any of whose programs reads the kernel's
+ * own structures, also if that program is not to be loaded. It takes them from a file that it
+ * is told of instead: here one without types, where no program that needs one is loaded, or
+ * one with the few that it can need.
  */
 #ifndef SLUICE_NO_BTF_H
 #define SLUICE_NO_BTF_H
+
+#include <bpf/btf.h>
+#include <stddef.h>
 
 #define SL_NO_BTF_PATH 32
 
 /* Fills path, for bpf_object_open_opts.btf_custom_path. A descriptor, to be closed when the
  * object is loaded; -1: there is no such file, so do without it. */
 int sl_no_btf(char path[SL_NO_BTF_PATH]);
+
+/* The same, with the kernel's types that an object with the types `of` can be relocated by.
+ * -1: let libbpf read them all. */
+int sl_few_types(const struct btf *of, char path[SL_NO_BTF_PATH]);
 
 #endif

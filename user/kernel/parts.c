@@ -78,10 +78,11 @@ static int load_programs(struct part *p)
 	/* the names of internal maps begin with the object's */
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = bpf_object__name(p->maps));
 	char path[SL_NO_BTF_PATH];
-	int no_btf = p->last ? -1 : sl_no_btf(path), err;
+	int types = !p->last ? sl_no_btf(path) :
+		    p->kind.types ? sl_few_types(bpf_object__btf(p->maps), path) : -1, err;
 	struct bpf_object *object;
 
-	if (no_btf >= 0)
+	if (types >= 0)
 		options.btf_custom_path = path;
 	object = bpf_object__open_mem(p->elf, p->size, &options);
 	err = object ? 0 : -errno;
@@ -92,8 +93,8 @@ static int load_programs(struct part *p)
 	}
 	if (!err)
 		err = bpf_object__load(object);
-	if (no_btf >= 0)
-		close(no_btf);
+	if (types >= 0)
+		close(types);
 	return err;
 }
 
