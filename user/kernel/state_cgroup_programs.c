@@ -85,16 +85,23 @@ static int pin_all(const struct sl_state *s, const struct cgroup *skel)
 	return err ? err : pin_one(s, bpf_program__fd(skel->progs.sluice_witness), SL_WITNESS);
 }
 
-/* FNV-1a of the object: which programs they are. Never 0. */
+/* A hash of the object, FNV-1a by words: which programs they are. Never 0. By bytes it takes
+ * longer, 1.4 ms, than anything else that an attach does. */
 static __u32 version(void)
 {
 	size_t n, i;
-	const __u8 *bytes = cgroup__elf_bytes(&n);
-	__u32 hash = 2166136261u;
+	const char *bytes = cgroup__elf_bytes(&n);
+	__u64 hash = 14695981039346656037u, word = 0;
 
-	for (i = 0; i < n; i++)
-		hash = (hash ^ bytes[i]) * 16777619u;
-	return hash ? hash : 1;
+	for (i = 0; i + sizeof(word) <= n; i += sizeof(word)) {
+		memcpy(&word, bytes + i, sizeof(word));
+		hash = (hash ^ word) * 1099511628211u;
+	}
+	word = 0;
+	memcpy(&word, bytes + i, n - i);
+	hash = (hash ^ word) * 1099511628211u;
+	hash ^= hash >> 32;
+	return (__u32)hash ? (__u32)hash : 1;
 }
 
 static int note_version(struct sl_state *s)
