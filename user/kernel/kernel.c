@@ -135,49 +135,42 @@ static void close_first(struct first *f)
 			close(fds[i]);
 }
 
-/* Opened once more, when its own types are known. */
-static int open_stamp(struct sl_kernel *k, char path[SL_NO_BTF_PATH])
+static int open_and_load_stamp(struct sl_kernel *k, const char *path, int types)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = path);
-	int types = -1;
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = types < 0 ? NULL : path);
+	int err;
 
-	k->stamp = stamp__open();
-	if (k->stamp)
-		types = sl_few_types(bpf_object__btf(k->stamp->obj), path);
-	if (types >= 0) {
-		stamp__destroy(k->stamp);
-		k->stamp = stamp__open_opts(&opts);
-	}
-	return types;
+	k->stamp = stamp__open_opts(&opts);
+	if (!k->stamp)
+		return -errno;
+	err = types < 0 ? 0 : sl_few_types(types, bpf_object__btf(k->stamp->obj));
+	if (!err)
+		err = bpf_map__reuse_fd(k->stamp->maps.sl_sockets,
+					bpf_map__fd(map_of(k, "sl_sockets")));
+	return err ? err : stamp__load(k->stamp);
 }
 
 /* It looks for the kernel's types: while the others are verified. */
 static int load_stamp(void *context)
 {
 	char path[SL_NO_BTF_PATH];
-	struct sl_kernel *k = context;
-	int types = open_stamp(k, path), err;
+	int types = sl_no_btf(path), err = open_and_load_stamp(context, path, types);
 
-	err = !k->stamp ? -errno : bpf_map__reuse_fd(k->stamp->maps.sl_sockets,
-						     bpf_map__fd(map_of(k, "sl_sockets")));
-	if (!err)
-		err = stamp__load(k->stamp);
 	if (types >= 0)
 		close(types);
 	return err;
 }
 
-static int load_object(struct sl_kernel *k, const struct sl_kernel_options *options)
+/* The parts of the programs are opened while the maps are made. */
+static void begin_parts(struct sl_kernel *k, bool names)
 {
-	const struct sl_parts_kind kind = {
-		.types = k->named,
-		.silent = !sl_never_silent(k->lacks),
+	struct sl_parts_source source = {
+		.name = names ? "named" : "sluice",
+		.kind = {.types = names, .silent = !sl_never_silent(k->lacks)},
 	};
-	size_t size;
-	const void *elf = k->named ? named__elf_bytes(&size) : sluice__elf_bytes(&size);
 
-	return sl_parts_load(&k->parts, k->object, elf, size, &kind,
-			     options->uids ? load_stamp : NULL, k);
+	source.elf = names ? named__elf_bytes(&source.size) : sluice__elf_bytes(&source.size);
+	sl_parts_begin(&k->parts, &source);
 }
 
 static int load_with_first(struct sl_kernel *k, const struct first *f,
@@ -209,7 +202,7 @@ static int load_with_first(struct sl_kernel *k, const struct first *f,
 						      .fd = outers[i].inner};
 	}
 	sl_outer_begin(first, n);
-	err = load_object(k, options);
+	err = sl_parts_load(&k->parts, k->object, options->uids ? load_stamp : NULL, k);
 	linked = sl_outer_wait(first, n);
 	return err ? err : linked;
 }
@@ -262,10 +255,11 @@ static int load(struct sl_kernel *k, const struct sl_kernel_options *options, in
 			      .learned = -1};
 	char path[SL_NO_BTF_PATH];
 	__u32 buckets;
-	int no_btf = sl_no_btf(path);
-	int err = open_object(k, options->table->words[SL_H_FLAGS] & SL_F_NAMES,
-			      no_btf < 0 ? NULL : path);
+	bool names = options->table->words[SL_H_FLAGS] & SL_F_NAMES;
+	int no_btf = sl_no_btf(path), err;
 
+	begin_parts(k, names);
+	err = open_object(k, names, no_btf < 0 ? NULL : path);
 	if (!err)
 		err = bpf_map__set_max_entries(map_of(k, "sl_events"), RING_BYTES);
 	if (!err)

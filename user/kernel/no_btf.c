@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/btf.h>
 #include <stdbool.h>
@@ -13,28 +14,37 @@
 
 #define KERNEL_BTF "/sys/kernel/btf/vmlinux"
 
-static int file_of(const void *btf, size_t size, char path[SL_NO_BTF_PATH])
+static bool write_all(int fd, const char *from, size_t size)
 {
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < size) {
+		n = pwrite(fd, from + done, size - done, (off_t)done);
+		if (n <= 0)
+			return false;
+		done += (size_t)n;
+	}
+	return true;
+}
+
+int sl_no_btf(char path[SL_NO_BTF_PATH])
+{
+	const struct {
+		struct btf_header header;
+		char strings[1];
+	} btf = {.header = {.magic = BTF_MAGIC, .version = BTF_VERSION,
+			    .hdr_len = sizeof(struct btf_header), .str_len = 1}};
 	int fd = memfd_create("sluice-btf", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return -1;
 	snprintf(path, SL_NO_BTF_PATH, "/proc/self/fd/%d", fd);
-	if (write(fd, btf, size) == (ssize_t)size && !access(path, R_OK))
+	if (write_all(fd, (const char *)&btf, sizeof(struct btf_header) + 1) &&
+	    !access(path, R_OK))
 		return fd;
 	close(fd);
 	return -1;
-}
-
-int sl_no_btf(char path[SL_NO_BTF_PATH])
-{
-	struct {
-		struct btf_header header;
-		char strings[1];
-	} btf = {.header = {.magic = BTF_MAGIC, .version = BTF_VERSION,
-			    .hdr_len = sizeof(struct btf_header), .str_len = 1}};
-
-	return file_of(&btf, sizeof(struct btf_header) + 1, path);
 }
 
 /* ---- the running kernel's ---- */
@@ -86,19 +96,21 @@ static void *map_kernel(size_t *size)
 	return at;
 }
 
-int sl_few_types(const struct btf *of, char path[SL_NO_BTF_PATH])
+int sl_few_types(int fd, const struct btf *of)
 {
-	void *all, *few;
+	void *all, *few = NULL;
 	size_t size, n;
-	int fd = -1;
+	int err;
 
 	all = map_kernel(&size);
 	if (!all)
-		return -1;
-	if (!sl_few_types_of(of, all, size, &few, &n)) {
-		fd = file_of(few, n, path);
-		free(few);
-	}
+		return -ENOENT;
+	err = sl_few_types_of(of, all, size, &few, &n);
+	if (!err)
+		err = write_all(fd, few, n) ? 0 : -EIO;
+	else if (err == -EINVAL)
+		err = write_all(fd, all, size) ? 0 : -EIO;
+	free(few);
 	munmap(all, size);
-	return fd;
+	return err;
 }

@@ -14,12 +14,13 @@
 
 #define SL_NO_BTF_PATH 32
 
-/* Fills path, for bpf_object_open_opts.btf_custom_path. A descriptor, to be closed when the
- * object is loaded; -1: there is no such file, so do without it. */
+/* Fills path, for bpf_object_open_opts.btf_custom_path: a file without types. A descriptor, to
+ * be closed when the object is loaded; -1: there is no such file, so do without it. */
 int sl_no_btf(char path[SL_NO_BTF_PATH]);
 
-/* The same, with the kernel's types that an object with the types `of` can be relocated by.
- * -1: let libbpf read them all. */
-int sl_few_types(const struct btf *of, char path[SL_NO_BTF_PATH]);
+/* Writes the kernel's types into that file, those that an object with the types `of` can be
+ * relocated by; all, if they are of a kind that is not known here. libbpf reads the file when it
+ * loads the object. 0 or -errno. */
+int sl_few_types(int fd, const struct btf *of);
 
 #endif

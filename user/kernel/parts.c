@@ -1,24 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <errno.h>
-#include <pthread.h>
-#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "no_btf.h"
 #include "parts.h"
-
-struct part {
-	struct bpf_object **object;	/* where it goes */
-	const struct bpf_object *maps;
-	const void *elf;
-	size_t size;
-	struct sl_parts_kind kind;
-	bool last;
-	pthread_t thread;
-	bool begun;
-	int err;
-};
 
 /* The constants too: the verifier sees the values in the map that they are read from. */
 static int share_maps(struct bpf_object *object, const struct bpf_object *maps)
@@ -64,46 +50,99 @@ static bool is_needed(const struct bpf_program *program, const struct sl_parts_k
 	return kind->silent ? !is_one_of(program, one, 1) : !is_one_of(program, two, 2);
 }
 
-static void choose_programs(struct bpf_object *object, const struct part *p)
+static void choose_programs(struct bpf_object *object, const struct sl_part *p)
 {
+	const struct sl_parts_kind *kind = &p->source->kind;
 	struct bpf_program *program;
 
 	bpf_object__for_each_program(program, object)
-		bpf_program__set_autoload(program, is_needed(program, &p->kind) &&
-						   is_of_last(program, &p->kind) == p->last);
+		bpf_program__set_autoload(program, is_needed(program, kind) &&
+						   is_of_last(program, kind) == p->last);
 }
 
-static int load_programs(struct part *p)
+/* Without the kernel's types, or with the few that it can need; they are read at its load. */
+static int open_part(struct sl_part *p, const char *types_path, int types)
 {
-	/* the names of internal maps begin with the object's */
-	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = bpf_object__name(p->maps));
-	char path[SL_NO_BTF_PATH];
-	int types = !p->last ? sl_no_btf(path) :
-		    p->kind.types ? sl_few_types(bpf_object__btf(p->maps), path) : -1, err;
-	struct bpf_object *object;
+	const struct sl_parts_source *s = p->source;
+	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = s->name);
+	int err;
 
 	if (types >= 0)
-		options.btf_custom_path = path;
-	object = bpf_object__open_mem(p->elf, p->size, &options);
-	err = object ? 0 : -errno;
-	*p->object = object;
-	if (!err) {
-		choose_programs(object, p);
-		err = share_maps(object, p->maps);
-	}
-	if (!err)
-		err = bpf_object__load(object);
-	if (types >= 0)
-		close(types);
+		options.btf_custom_path = types_path;
+	p->object = bpf_object__open_mem(s->elf, s->size, &options);
+	if (!p->object)
+		return -errno;
+	choose_programs(p->object, p);
+	err = types >= 0 && p->last && s->kind.types ?
+		      sl_few_types(types, bpf_object__btf(p->object)) : 0;
 	return err;
 }
 
-static void *load_part(void *context)
+static int load_part(struct sl_part *p)
 {
-	struct part *p = context;
+	int err;
 
-	p->err = load_programs(p);
+	while (sem_wait(&p->there) && errno == EINTR)
+		;
+	if (!p->maps)
+		return -ECANCELED;
+	err = share_maps(p->object, p->maps);
+	return err ? err : bpf_object__load(p->object);
+}
+
+static void *run_part(void *context)
+{
+	char path[SL_NO_BTF_PATH];
+	struct sl_part *p = context;
+	int types = sl_no_btf(path);
+
+	p->err = open_part(p, path, types);
+	if (!p->err)
+		p->err = load_part(p);
+	if (types >= 0)
+		close(types);
 	return NULL;
+}
+
+void sl_parts_begin(struct sl_parts *parts, const struct sl_parts_source *source)
+{
+	unsigned int i;
+
+	parts->source = *source;
+	parts->begun = true;
+	for (i = 0; i < SL_PARTS; i++) {
+		struct sl_part *p = parts->parts + i;
+
+		*p = (struct sl_part){.source = &parts->source, .last = i + 1 == SL_PARTS};
+		sem_init(&p->there, 0, 0);
+		p->begun = !pthread_create(&p->thread, NULL, run_part, p);
+	}
+}
+
+/* NULL: there are no maps, and nothing is loaded. What has no thread is this one's. */
+static int end_all(struct sl_parts *parts, const struct bpf_object *maps)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < SL_PARTS; i++) {
+		parts->parts[i].maps = maps;
+		sem_post(&parts->parts[i].there);
+	}
+	for (i = 0; i < SL_PARTS; i++) {
+		struct sl_part *p = parts->parts + i;
+
+		if (p->begun)
+			pthread_join(p->thread, NULL);
+		else if (maps)
+			run_part(p);
+		p->begun = false;
+		sem_destroy(&p->there);
+		if (!err)
+			err = p->err;
+	}
+	parts->begun = false;
+	return err;
 }
 
 static int load_maps(struct bpf_object *maps)
@@ -142,34 +181,8 @@ static void begin_beside(struct beside *b)
 		call_beside(b);
 }
 
-static int load_all(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
-		    const struct sl_parts_kind *kind)
-{
-	struct part p[SL_PARTS];
-	unsigned int i;
-	int err = 0;
-
-	for (i = 0; i < SL_PARTS; i++) {
-		p[i] = (struct part){.object = &parts->objects[i], .maps = maps, .elf = elf,
-				     .size = size, .last = i + 1 == SL_PARTS,
-				     .kind = *kind};
-		/* the last one is this thread's */
-		p[i].begun = i + 1 < SL_PARTS &&
-			     !pthread_create(&p[i].thread, NULL, load_part, &p[i]);
-		if (!p[i].begun)
-			load_part(&p[i]);
-	}
-	for (i = 0; i < SL_PARTS; i++) {
-		if (p[i].begun)
-			pthread_join(p[i].thread, NULL);
-		if (!err)
-			err = p[i].err;
-	}
-	return err;
-}
-
-int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
-		  const struct sl_parts_kind *kind, int (*beside)(void *context), void *context)
+int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, int (*beside)(void *context),
+		  void *context)
 {
 	struct beside b = {.call = beside, .context = context};
 	int err = load_maps(maps);
@@ -177,7 +190,7 @@ int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *e
 	if (err)
 		return err;
 	begin_beside(&b);
-	err = load_all(parts, maps, elf, size, kind);
+	err = end_all(parts, maps);
 	if (b.begun)
 		pthread_join(b.thread, NULL);
 	return err ? err : b.err;
@@ -191,7 +204,7 @@ int sl_parts_each(const struct sl_parts *parts,
 	int err = 0;
 
 	for (i = 0; i < SL_PARTS; i++)
-		bpf_object__for_each_program(program, parts->objects[i])
+		bpf_object__for_each_program(program, parts->parts[i].object)
 			if (!err && bpf_program__autoload(program))
 				err = visit(program, context);
 	return err;
@@ -201,6 +214,8 @@ void sl_parts_close(struct sl_parts *parts)
 {
 	unsigned int i;
 
+	if (parts->begun)
+		end_all(parts, NULL);
 	for (i = 0; i < SL_PARTS; i++)
-		bpf_object__close(parts->objects[i]);
+		bpf_object__close(parts->parts[i].object);
 }

@@ -9,6 +9,8 @@
 #define SLUICE_PARTS_H
 
 #include <bpf/libbpf.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -20,24 +22,47 @@ struct sl_parts_kind {
 	bool silent;	/* a packet may have to be dropped silently: a program for each direction */
 };
 
-struct sl_parts {
-	struct bpf_object *objects[SL_PARTS];	/* owned; NULL: none */
+/* All borrowed, until the parts are closed. */
+struct sl_parts_source {
+	const void *elf;
+	size_t size;
+	const char *name;	/* the object's: the names of internal maps begin with it */
+	struct sl_parts_kind kind;
 };
 
+struct sl_parts {
+	struct sl_part {
+		struct bpf_object *object;	/* owned; NULL: none */
+		const struct sl_parts_source *source;
+		bool last;
+		const struct bpf_object *maps;	/* NULL: there will be none */
+		sem_t there;			/* the maps are */
+		pthread_t thread;
+		bool begun;			/* it has a thread */
+		int err;
+	} parts[SL_PARTS];
+	struct sl_parts_source source;
+	bool begun;
+};
+
+/* Opens the parts, each in a thread of its own, which then waits for the maps. To be closed in
+ * any case. */
+void sl_parts_begin(struct sl_parts *parts, const struct sl_parts_source *source);
+
 /*
- * Loads the maps of an object that is open, and its programs in parts. elf is what the object
- * was opened from (borrowed). Every map must have its size, every internal one its values.
- * kind: which programs are loaded, and which of them by whom.
+ * Loads the maps of an object that is open, and the programs of the parts that were begun. Every
+ * map must have its size, every internal one its values.
  * beside (NULL: nothing) is called meanwhile, in a thread of its own, when the maps are there.
- * -errno on failure, also of beside; sl_parts_close() frees in either case.
+ * -errno on failure, also of beside.
  */
-int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, const void *elf, size_t size,
-		  const struct sl_parts_kind *kind, int (*beside)(void *context), void *context);
+int sl_parts_load(struct sl_parts *parts, struct bpf_object *maps, int (*beside)(void *context),
+		  void *context);
 
 /* Calls visit for each program that is loaded, until it returns other than 0: that. */
 int sl_parts_each(const struct sl_parts *parts,
 		  int (*visit)(const struct bpf_program *program, void *context), void *context);
 
+/* Of zeroes it does nothing. */
 void sl_parts_close(struct sl_parts *parts);
 
 #endif
