@@ -21,16 +21,19 @@ CPPFLAGS   += -Iinclude -Iuser -I$(O) -I/usr/include/libxml2 -D_GNU_SOURCE \
 	      -DSLUICE_VERSION='"$(VERSION)"' \
 	      -DSLUICE_DATADIR='"$(PREFIX)/share/sluice"'
 ALL_CFLAGS := -std=gnu11 $(WARN) $(CFLAGS)
-# What few commands of sluice need, 4 to 5 ms of each start: user/late/late.h. Weak there, and
+# What few commands of sluice need, 5 to 6 ms of each start: user/late/late.h. Weak there, and
 # bound when it is called, so the program may not be bound as a whole when it starts.
-LATE_LIBS  := -lxml2 -lldns -lssl -lcrypto -lmicrohttpd -lcrypt
-LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -lidn2 -ljansson -lcap-ng -lseccomp $(LATE_LIBS) -lpthread
-LATE       := xml[A-Z]* ldns_* SSL_* TLS_* ERR_* MHD_* crypt_r
+LATE_LIBS  := -lxml2 -lldns -lssl -lcrypto -lmicrohttpd -lcrypt -lidn2
+LIBS       := -lbpf -lelf -lz -lmnl -lfyaml -ljansson -lcap-ng -lseccomp $(LATE_LIBS) -lpthread
+LATE       := xml[A-Z]* ldns_* SSL_* TLS_* ERR_* MHD_* crypt_r idn2_*
 LATE_LINK  := -Wl,-z,lazy -Wl,-z,dynamic-undefined-weak
 soname      = $(shell readelf -d "$$($(CC) -print-file-name=lib$(1).so)" | sed -n 's/.*SONAME.*\[\(.*\)\].*/\1/p')
+# libncursesw.so is a script of the linker's
+cursesname  = $(shell sed -n 's/.*\(libncursesw\.so\.[0-9]*\).*/\1/p' "$$($(CC) -print-file-name=libncursesw.so)")
 LATE_NAMES  = -DSL_SONAME_XML='"$(call soname,xml2)"' -DSL_SONAME_DNS='"$(call soname,ldns)"' \
 	      -DSL_SONAME_TLS='"$(call soname,ssl)"' -DSL_SONAME_HTTP='"$(call soname,microhttpd)"' \
-	      -DSL_SONAME_CRYPT='"$(call soname,crypt)"'
+	      -DSL_SONAME_CRYPT='"$(call soname,crypt)"' -DSL_SONAME_IDN='"$(call soname,idn2)"' \
+	      -DSL_SONAME_CURSES='"$(call cursesname)"'
 MOUNTS_CAPS := $(shell sed -n 's/.*SL_MOUNTS_CAPABILITIES "\(.*\)"/\1/p' user/target/private.h)
 # sluice-alerts and sluiced alone: what it links would cost every other program 6 ms at its start.
 ALERT_LIBS := -lcurl -lcrypto
@@ -188,20 +191,20 @@ fuzz:
 	$(Q)mkdir -p $(O)/fuzz/corpus && cp tests/golden/policy/*.in $(O)/fuzz/corpus/
 	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/policy tests/fuzz/policy.c \
-		$(wildcard user/policy/*.c user/resolve/*.c user/compile/*.c) -lfyaml -lidn2 -lmnl
+		$(wildcard user/policy/*.c user/resolve/*.c user/compile/*.c user/late/late.c) $(LATE_NAMES) -lfyaml -lidn2 -lmnl
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/policy -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/corpus
 	$(Q)mkdir -p $(O)/fuzz/filters && cp tests/golden/nwfilter/*.xml $(O)/fuzz/filters/
 	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/nwfilter tests/fuzz/nwfilter.c \
-		$(wildcard user/convert/nwfilter*.c user/policy/*.c) -lfyaml -lidn2 -lxml2
+		$(wildcard user/convert/nwfilter*.c user/policy/*.c user/late/late.c) $(LATE_NAMES) -lfyaml -lidn2 -lxml2
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/nwfilter -max_len=1500 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/filters
 
 	$(Q)mkdir -p $(O)/fuzz/tinyproxy-filters
 	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/tinyproxy tests/fuzz/tinyproxy.c \
-		$(wildcard user/convert/tinyproxy*.c user/policy/*.c) -lfyaml -lidn2
+		$(wildcard user/convert/tinyproxy*.c user/policy/*.c user/late/late.c) $(LATE_NAMES) -lfyaml -lidn2
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/tinyproxy -max_len=600 -timeout=5 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/tinyproxy-filters tests/fuzz/corpus/tinyproxy
 
@@ -216,7 +219,7 @@ fuzz-alerts:
 			>$(O)/fuzz/alerts-corpus/$$(basename $$rules); done
 	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/alerts tests/fuzz/alerts.c $(FUZZ_ALERTS) \
-		$(wildcard user/policy/*.c user/resolve/*.c) -lfyaml -lidn2 -lmnl -ljansson -lcrypto
+		$(wildcard user/policy/*.c user/resolve/*.c user/late/late.c) $(LATE_NAMES) -lfyaml -lidn2 -lmnl -ljansson -lcrypto
 	ASAN_OPTIONS=detect_leaks=0 $(O)/fuzz/alerts -max_len=4000 -timeout=5 \
 		-artifact_prefix=$(O)/fuzz/ -max_total_time=$(TIME) $(O)/fuzz/alerts-corpus
 
@@ -233,7 +236,7 @@ FUZZ_FOREIGN := $(filter-out %/directory.c %/directory_files.c,$(wildcard user/p
 fuzz-foreign: $(CRI_PB).c
 	$(Q)mkdir -p $(O)/fuzz/foreign
 	$(Q)clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/foreign-reader tests/fuzz/foreign.c $(FUZZ_FOREIGN) $(CRI_PB).c \
+		$(CPPFLAGS) -std=gnu11 -o $(O)/fuzz/foreign-reader tests/fuzz/foreign.c $(FUZZ_FOREIGN) user/late/late.c $(LATE_NAMES) $(CRI_PB).c \
 		-lfyaml -lidn2 -ljansson -lcurl -lprotobuf-c
 	$(O)/fuzz/foreign-reader -max_len=6000 -timeout=10 -artifact_prefix=$(O)/fuzz/ \
 		-max_total_time=$(TIME) $(O)/fuzz/foreign tests/fuzz/corpus/foreign
@@ -249,7 +252,7 @@ fuzz-forward:
 $(O)/sluice: $(CLI_OBJ) $(O)/libsluice-late.a
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(LATE_LINK) -o $@ $^ \
-		$(filter-out $(LATE_LIBS),$(LIBS)) -lncursesw
+		$(filter-out $(LATE_LIBS),$(LIBS))
 
 $(O)/libsluice-late.a: $(O)/libsluice.a
 	$(Q)$(OBJCOPY) -w $(LATE:%=--weaken-symbol='%') $< $@

@@ -9,8 +9,27 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "late/late.h"
 #include "output.h"
 #include "status.h"
+
+/* All that is called of it (user/late/late.h). Functions alone: what is bound late has no
+ * variables, so there is no stdscr here, no LINES. */
+#pragma weak newterm
+#pragma weak newwin
+#pragma weak cbreak
+#pragma weak noecho
+#pragma weak endwin
+#pragma weak werase
+#pragma weak wmove
+#pragma weak waddnstr
+#pragma weak wattr_on
+#pragma weak wattr_off
+#pragma weak wrefresh
+#pragma weak wtimeout
+#pragma weak wgetch
+#pragma weak getmaxx
+#pragma weak getmaxy
 
 #define NAME_COLUMNS_MIN 16
 #define NAME_COLUMNS_MAX 40
@@ -216,32 +235,40 @@ static void print_table(const struct top *top)
 	fflush(stdout);
 }
 
-static void draw(const struct top *top)
+static void put_line(WINDOW *w, int y, const char *text)
 {
-	const json_t *warnings = json_object_get(top->now.status, "warnings"), *w;
-	int y = 2, last = LINES - 1, width = name_width(&top->now);
+	if (wmove(w, y, 0) != ERR)
+		waddnstr(w, text, getmaxx(w));
+}
+
+static void draw(const struct top *top, WINDOW *w)
+{
+	const json_t *warnings = json_object_get(top->now.status, "warnings"), *warning;
+	int y = 2, last = getmaxy(w) - 1, width = name_width(&top->now);
 	char line[256];
 	size_t i;
 
-	erase();
-	mvprintw(0, 0, "sluice top: %zu targets, %zu warnings; q ends", top->now.n,
+	werase(w);
+	snprintf(line, sizeof(line), "sluice top: %zu targets, %zu warnings; q ends", top->now.n,
 		 json_array_size(warnings));
-	attron(A_REVERSE);
-	mvprintw(1, 0, HEADING, width, WORDS);
-	attroff(A_REVERSE);
+	put_line(w, 0, line);
+	wattr_on(w, A_REVERSE, NULL);
+	snprintf(line, sizeof(line), HEADING, width, WORDS);
+	put_line(w, 1, line);
+	wattr_off(w, A_REVERSE, NULL);
 	for (i = 0; i < top->now.n && y < last; i++) {
 		row_text(&top->now.rows[i], width, line, sizeof(line));
-		mvaddnstr(y++, 0, line, COLS);
+		put_line(w, y++, line);
 	}
-	json_array_foreach(warnings, i, w)
+	json_array_foreach(warnings, i, warning)
 	{
-		char *text = sl_escaped(json_string_value(w));
+		char *text = sl_escaped(json_string_value(warning));
 
 		if (text && y <= last)
-			mvaddnstr(y++, 0, text, COLS);
+			put_line(w, y++, text);
 		free(text);
 	}
-	refresh();
+	wrefresh(w);
 }
 
 static int batch(struct top *top)
@@ -258,25 +285,42 @@ static int batch(struct top *top)
 	return status;
 }
 
+/* The whole screen; NULL: there is none. */
+static WINDOW *open_screen(void)
+{
+	struct sl_diag diag = {};
+	WINDOW *w = NULL;
+
+	setlocale(LC_ALL, "");
+	if (!sl_late_need(SL_LATE_CURSES, &diag) && newterm(NULL, stdout, stdin))
+		w = newwin(0, 0, 0, 0);
+	if (!w && !diag.n_errors)
+		fputs("sluice top: no terminal; try --batch\n", stderr);
+	sl_diag_print(&diag, stderr);
+	sl_diag_free(&diag);
+	if (w) {
+		cbreak();
+		noecho();
+		wtimeout(w, 1000);
+	}
+	return w;
+}
+
 static int live(struct top *top)
 {
 	int status = take(top), key;
+	WINDOW *w;
 
 	if (status)
 		return status;
-	setlocale(LC_ALL, "");
-	if (!initscr()) {
-		fputs("sluice top: no terminal; try --batch\n", stderr);
+	w = open_screen();
+	if (!w)
 		return SL_EXIT_FAILED;
-	}
-	cbreak();
-	noecho();
-	timeout(1000);
 	for (__u64 i = 1; !status && !ended; i++) {
-		draw(top);
+		draw(top, w);
 		if (top->count && i >= top->count)
 			break;
-		key = getch();
+		key = wgetch(w);
 		if (key == 'q')
 			break;
 		status = take(top);

@@ -9,7 +9,8 @@
 static const char *const names[] = {
 	[SL_LATE_XML] = SL_SONAME_XML,	 [SL_LATE_DNS] = SL_SONAME_DNS,
 	[SL_LATE_TLS] = SL_SONAME_TLS,	 [SL_LATE_HTTP] = SL_SONAME_HTTP,
-	[SL_LATE_CRYPT] = SL_SONAME_CRYPT,
+	[SL_LATE_CRYPT] = SL_SONAME_CRYPT, [SL_LATE_IDN] = SL_SONAME_IDN,
+	[SL_LATE_CURSES] = SL_SONAME_CURSES,
 };
 
 int sl_late_need(enum sl_late library, struct sl_diag *diag)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "late/late.h"
 #include "text.h"
 
 static bool is_label_byte(char c)
@@ -75,9 +76,12 @@ static bool is_visible(const char *text, size_t len)
 static int to_ascii(const char *text, size_t len, const char *whole, size_t whole_len,
 		    const struct sl_pos *pos, char **out, struct sl_diag *diag)
 {
-	char *copy = strndup(text, len), *ascii = NULL;
-	int err;
+	int err = sl_late_need(SL_LATE_IDN, diag);
+	char *copy, *ascii = NULL;
 
+	if (err)
+		return err;
+	copy = strndup(text, len);
 	if (!copy)
 		return -ENOMEM;
 	err = idn2_to_ascii_8z(copy, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
