@@ -7,6 +7,7 @@
 #ifndef SLUICE_TEST_COMMAND_RUN_H
 #define SLUICE_TEST_COMMAND_RUN_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -50,7 +51,27 @@ struct run {
 	bool keep;
 	char **argv;
 	void (*prepare)(void); /* in the process that is `sluice run` */
+	void (*meanwhile)(pid_t pid); /* there, before the command is let go */
+	bool abandon; /* it is not */
 };
+
+static inline int begin_and_go(const struct run *r, const struct sl_spawn_options *o,
+			       struct sl_child *child, struct sl_spawn_error *error,
+			       struct sl_diag *diag)
+{
+	struct sl_launch launch;
+	int err = sl_spawn_begin(o, &launch, error, diag);
+
+	if (err)
+		return err;
+	if (r->meanwhile)
+		r->meanwhile(launch.child.pid);
+	if (!r->abandon)
+		return sl_spawn_go(&launch, child, error);
+	sl_spawn_abandon(&launch);
+	*error = (struct sl_spawn_error){SL_SPAWN_EXEC, ECANCELED};
+	return -ECANCELED;
+}
 
 static inline int supervise(const struct run *r)
 {
@@ -71,10 +92,10 @@ static inline int supervise(const struct run *r)
 		sl_diag_print(&diag, stdout);
 		goto end;
 	}
-	if (sl_spawn(&(struct sl_spawn_options){.argv = r->argv, .identity = &id,
-						 .cgroup = &cg, .fds = &fds,
-						 .keep_privileges = r->keep}, &child, &error,
-		     &diag)) {
+	if (begin_and_go(r, &(struct sl_spawn_options){.argv = r->argv, .identity = &id,
+						       .cgroup = &cg, .fds = &fds,
+						       .keep_privileges = r->keep},
+			 &child, &error, &diag)) {
 		printf("%s\n", sl_spawn_message(&error, r->argv[0], text, sizeof(text)));
 		status = sl_spawn_exit_code(&error) << 8;
 		goto end;

@@ -51,6 +51,38 @@ static void exit_codes_pass_through(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+static void wait_until_confined(pid_t pid)
+{
+	char path[64], text[4096];
+	ssize_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	do {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+		close(fd);
+		text[len > 0 ? len : 0] = '\0';
+	} while (len > 0 && !strstr(text, "State:\tZ") &&
+		 (!strstr(text, "Seccomp:\t2") || !strstr(text, "State:\tS")));
+	printf("confined: %s\n", strstr(text, "Seccomp:\t2") ? "yes" : "no");
+	fflush(stdout);
+}
+
+/* What enforces the policy is put in place meanwhile. */
+static void the_command_is_not_executed_before_it_is_let_go(void **state)
+{
+	struct run r = {.argv = ARGV("echo", "executed"), .meanwhile = wait_until_confined};
+
+	need_root();
+	assert_int_equal(run_all(&r, out, sizeof(out)), 0);
+	assert_string_equal(out, "confined: yes\nexecuted\n");
+	r.abandon = true;
+	assert_int_equal(WEXITSTATUS(run_all(&r, out, sizeof(out))), 126);
+	assert_line(out, "confined: yes");
+	assert_null(strstr(out, "executed"));
+}
+
 static void nothing_survives_the_command(void **state)
 {
 	char *argv[] = {"sh", "-c", "setsid sleep 1000 >/dev/null & echo $!", NULL};
@@ -198,6 +230,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(exit_codes_pass_through),
+		cmocka_unit_test(the_command_is_not_executed_before_it_is_let_go),
 		cmocka_unit_test(nothing_survives_the_command),
 		cmocka_unit_test(signals_are_forwarded),
 		cmocka_unit_test(dispositions_are_the_callers),

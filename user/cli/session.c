@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * One run: policy -> table -> cgroup -> programs attached -> command -> report.
- * The programs are in place before the command exists.
+ * The programs are in place before the command is executed; the process that will execute it
+ * confines itself while they are loaded.
  */
 #include <errno.h>
 #include <poll.h>
@@ -36,6 +37,7 @@ struct session {
 	struct sl_kernel *kernel;
 	struct sl_report report;
 	struct sl_open_points open_points;
+	struct sl_launch launch;
 	struct sl_child child;
 	struct sl_forward forward;
 	bool started, left;
@@ -124,8 +126,22 @@ static int enforce(struct session *s, struct sl_diag *diag)
 	return err ? err : sl_kernel_attach_cgroup(s->kernel, s->cgroup.dir_fd, diag);
 }
 
-/* Everything before the command exists. */
-static int prepare(struct session *s, struct sl_diag *diag)
+static int begin(struct session *s, struct sl_spawn_error *error, struct sl_diag *diag)
+{
+	struct sl_spawn_options options = {.argv = s->options->command, .identity = &s->identity,
+					   .cgroup = &s->cgroup, .fds = &s->fds,
+					   .keep_privileges = s->options->keep_privileges,
+					   .names = s->compiled.table.words[SL_H_FLAGS] &
+						    SL_F_NAMES,
+					   .resolver = s->policy->dns.forward ?
+						       &s->forward.address : NULL};
+
+	return sl_spawn_begin(&options, &s->launch, error, diag);
+}
+
+/* Everything before the command is executed. error: of the process that will be it; none if its
+ * number is 0. */
+static int prepare(struct session *s, struct sl_spawn_error *error, struct sl_diag *diag)
 {
 	int err = sl_identity_check_caller(diag);
 
@@ -140,6 +156,8 @@ static int prepare(struct session *s, struct sl_diag *diag)
 		err = sl_forward_start(&s->forward, s->policy, &s->compiled, diag);
 	if (!err)
 		err = make_target(s, diag);
+	if (!err)
+		err = begin(s, error, diag);
 	if (!err)
 		err = enforce(s, diag);
 	if (!err && s->policy->dns.forward)
@@ -159,26 +177,19 @@ static void say(const char *text)
 	fputc('\n', stderr);
 }
 
-static int start(struct session *s, struct sl_diag *diag, int *status)
+static void say_why_not(const struct session *s, const struct sl_spawn_error *error)
 {
-	struct sl_spawn_options options = {.argv = s->options->command, .identity = &s->identity,
-					   .cgroup = &s->cgroup, .fds = &s->fds,
-					   .keep_privileges = s->options->keep_privileges,
-					   .names = s->compiled.table.words[SL_H_FLAGS] &
-						    SL_F_NAMES,
-					   .resolver = s->policy->dns.forward ?
-						       &s->forward.address : NULL};
-	struct sl_spawn_error error;
 	char text[256];
-	int err = sl_spawn(&options, &s->child, &error, diag);
 
-	if (!err) {
-		s->started = true;
-		return 0;
-	}
-	*status = sl_spawn_exit_code(&error);
-	if (error.step != SL_SPAWN_CGROUP)
-		say(sl_spawn_message(&error, s->options->command[0], text, sizeof(text)));
+	if (error->step != SL_SPAWN_CGROUP)
+		say(sl_spawn_message(error, s->options->command[0], text, sizeof(text)));
+}
+
+static int start(struct session *s, struct sl_spawn_error *error)
+{
+	int err = sl_spawn_go(&s->launch, &s->child, error);
+
+	s->started = !err;
 	return err;
 }
 
@@ -259,19 +270,24 @@ int sl_session(const struct sl_run_options *options)
 {
 	struct session s = {.options = options, .forward = SL_FORWARD_NONE,
 			    .cgroup = {.dir_fd = -1, .events_fd = -1}};
+	struct sl_spawn_error error = {};
 	struct sl_diag diag = {};
 	int status = SL_EXIT_RUN, err;
 
 	/* A reader of ours that goes away ends neither the run nor its record. */
 	signal(SIGPIPE, SIG_IGN);
-	err = prepare(&s, &diag);
-
+	err = prepare(&s, &error, &diag);
 	if (!err)
-		err = start(&s, &diag, &status);
+		err = start(&s, &error);
+	if (error.error) {
+		status = sl_spawn_exit_code(&error);
+		say_why_not(&s, &error);
+	} else if (err && err != -EINVAL && !diag.n_errors && !s.started) {
+		sl_error(&diag, NULL, "sluice run: %s", strerror(-err));
+	}
+	sl_spawn_abandon(&s.launch);
 	if (!err)
 		err = supervise(&s);
-	if (err && err != -EINVAL && !diag.n_errors && !s.started && status == SL_EXIT_RUN)
-		sl_error(&diag, NULL, "sluice run: %s", strerror(-err));
 	sl_diag_print(&diag, stderr);
 	if (s.started)
 		sl_child_close(&s.child);

@@ -21,12 +21,6 @@ static const int caught[] = {
 	SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP, SIGCHLD,
 };
 
-/* go: one byte says that the cgroup holds the child. report: a failed step, or
- * nothing but its end when exec has closed it. */
-struct wires {
-	int go[2], report[2];
-};
-
 static const char *const step_text[] = {
 #define X(name, text) [SL_SPAWN_##name] = text,
 	SL_SPAWN_STEPS(X)
@@ -90,22 +84,28 @@ static int exec_error(const char *command, int err)
 	return -ENOENT;
 }
 
-static void child_main(const struct sl_spawn_options *o, const struct sl_child *c, struct wires *w)
-	__attribute__((noreturn));
-
-static void child_main(const struct sl_spawn_options *o, const struct sl_child *c, struct wires *w)
+/* Until the programs are in place. */
+static void child_wait(int go)
 {
-	int report = w->report[1];
-	char byte, text[SL_CIDR_TEXT];
 	ssize_t len;
+	char byte;
 
-	close(w->go[1]);
 	do
-		len = read(w->go[0], &byte, 1);
+		len = read(go, &byte, 1);
 	while (len < 0 && errno == EINTR);
 	if (len != 1)
 		_exit(125); /* the parent is gone or has given up */
+}
 
+static void child_main(const struct sl_spawn_options *o, const struct sl_launch *l)
+	__attribute__((noreturn));
+
+static void child_main(const struct sl_spawn_options *o, const struct sl_launch *l)
+{
+	int report = l->report[1];
+	char text[SL_CIDR_TEXT];
+
+	close(l->go[1]);
 	must(report, SL_SPAWN_FDS, sl_fds_close(o->fds));
 	if (!o->keep_privileges)
 		child_confine(o, report);
@@ -114,10 +114,11 @@ static void child_main(const struct sl_spawn_options *o, const struct sl_child *
 	if (o->keep_privileges && o->identity->source != SL_IDENTITY_CALLER)
 		must(report, SL_SPAWN_USER, sl_identity_switch(o->identity));
 	must(report, SL_SPAWN_ENVIRONMENT, sl_identity_set_env(o->identity));
+	child_wait(l->go[0]);
 
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGPIPE, SIG_DFL);
-	sigprocmask(SIG_SETMASK, &c->old_mask, NULL);
+	sigprocmask(SIG_SETMASK, &l->child.old_mask, NULL);
 	execvp(o->argv[0], o->argv);
 	child_fail(report, SL_SPAWN_EXEC, exec_error(o->argv[0], errno));
 	_exit(125);
@@ -147,19 +148,19 @@ static void close_pair(int fds[2])
 }
 
 /* Lets the child go and waits for exec. 0, or -errno with *error. */
-static int launch(struct wires *w, struct sl_spawn_error *error)
+static int let_go(struct sl_launch *l, struct sl_spawn_error *error)
 {
 	struct sl_spawn_error got;
 	ssize_t len;
 
 	/* EPIPE if it has been killed: its status tells, SIGPIPE must not. */
 	signal(SIGPIPE, SIG_IGN);
-	if (write(w->go[1], "g", 1) != 1)
+	if (write(l->go[1], "g", 1) != 1)
 		return 0;
-	close(w->report[1]);
-	w->report[1] = -1;
+	close(l->report[1]);
+	l->report[1] = -1;
 	do
-		len = read(w->report[0], &got, sizeof(got));
+		len = read(l->report[0], &got, sizeof(got));
 	while (len < 0 && errno == EINTR);
 	if (len != sizeof(got))
 		return 0;
@@ -201,50 +202,71 @@ static pid_t fork_in_cgroup(const struct sl_spawn_options *o, struct sl_spawn_er
 	return err;
 }
 
-static int start(const struct sl_spawn_options *o, struct sl_child *c, struct wires *w,
-		 struct sl_spawn_error *error, struct sl_diag *diag)
+int sl_spawn_begin(const struct sl_spawn_options *options, struct sl_launch *out,
+		   struct sl_spawn_error *error, struct sl_diag *diag)
+{
+	struct sl_launch l = {.child = {.signal_fd = -1}, .go = {-1, -1}, .report = {-1, -1}};
+	int err;
+
+	*error = (struct sl_spawn_error){.step = SL_SPAWN_FORK};
+	err = take_signals(&l.child);
+	if (!err && (pipe2(l.go, O_CLOEXEC) || pipe2(l.report, O_CLOEXEC)))
+		err = -errno;
+	if (err)
+		error->error = -err;
+	else
+		l.child.pid = fork_in_cgroup(options, error, diag);
+	if (!err && !l.child.pid)
+		child_main(options, &l);
+	if (!err && l.child.pid > 0) {
+		*out = l;
+		return 0;
+	}
+	close_pair(l.go);
+	close_pair(l.report);
+	sl_child_close(&l.child);
+	return err ? err : l.child.pid;
+}
+
+int sl_spawn_go(struct sl_launch *launch, struct sl_child *out, struct sl_spawn_error *error)
 {
 	struct sigaction old_pipe;
 	int err;
 
-	c->pid = fork_in_cgroup(o, error, diag);
-	if (c->pid < 0)
-		return c->pid;
-	if (!c->pid)
-		child_main(o, c, w);
 	sigaction(SIGPIPE, NULL, &old_pipe);
-	err = launch(w, error);
+	err = let_go(launch, error);
 	sigaction(SIGPIPE, &old_pipe, NULL);
 	if (err) {
-		kill(c->pid, SIGKILL);
-		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
-			;
+		sl_spawn_abandon(launch);
+		return err;
 	}
-	return err;
+	close_pair(launch->go);
+	close_pair(launch->report);
+	*out = launch->child;
+	launch->child.pid = 0;
+	return 0;
+}
+
+void sl_spawn_abandon(struct sl_launch *launch)
+{
+	if (!launch->child.pid)
+		return;
+	kill(launch->child.pid, SIGKILL);
+	while (waitpid(launch->child.pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	close_pair(launch->go);
+	close_pair(launch->report);
+	sl_child_close(&launch->child);
+	launch->child.pid = 0;
 }
 
 int sl_spawn(const struct sl_spawn_options *options, struct sl_child *out,
 	     struct sl_spawn_error *error, struct sl_diag *diag)
 {
-	struct wires w = {{-1, -1}, {-1, -1}};
-	struct sl_child child = {.signal_fd = -1};
-	int err;
+	struct sl_launch l;
+	int err = sl_spawn_begin(options, &l, error, diag);
 
-	*error = (struct sl_spawn_error){.step = SL_SPAWN_FORK};
-	err = take_signals(&child);
-	if (!err && (pipe2(w.go, O_CLOEXEC) || pipe2(w.report, O_CLOEXEC)))
-		err = -errno;
-	if (err)
-		error->error = -err;
-	else
-		err = start(options, &child, &w, error, diag);
-	close_pair(w.go);
-	close_pair(w.report);
-	if (err)
-		sl_child_close(&child);
-	else
-		*out = child;
-	return err;
+	return err ? err : sl_spawn_go(&l, out, error);
 }
 
 const char *sl_spawn_message(const struct sl_spawn_error *error, const char *command, char *buf,

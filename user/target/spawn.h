@@ -3,8 +3,8 @@
  * The command's life: started inside its cgroup, confined, followed, and its
  * end passed on.
  *
- * Order for `sluice run` (all in one thread, before any other is started):
- *	sl_cgroup_make → attach → sl_fds_scan → sl_spawn → poll on signal_fd and
+ * Order for `sluice run` (up to sl_spawn_begin before any other thread is started):
+ *	sl_fds_scan → sl_cgroup_make → sl_spawn_begin → attach → sl_spawn_go → poll on signal_fd and
  *	whatever else, sl_child_on_signal when it is readable → sl_child_close →
  *	sl_cgroup_kill, sl_cgroup_wait_empty, sl_cgroup_remove → sl_exit_like
  */
@@ -73,16 +73,35 @@ struct sl_child {
 	struct sigaction old_sigchld;
 };
 
+/* A process that will be the command. */
+struct sl_launch {
+	struct sl_child child;	/* pid 0: there is none */
+	int go[2];		/* one byte, and it executes the command; its end, and it ends */
+	int report[2];		/* a failed step, or nothing but its end when exec has closed it */
+};
+
 /*
- * Starts the command; returns when it has been executed or has failed to be.
+ * Makes the process, in the cgroup, and lets it confine itself; it opens no socket, and waits
+ * before it executes the command. So what enforces the policy may be put in place meanwhile.
  * From here to sl_child_close, HUP INT QUIT TERM USR1 USR2 WINCH CONT TSTP and
  * CHLD are blocked and come through signal_fd. The command gets the signal mask
  * and the ignored signals that this process had (so `nohup sluice run` works),
  * SIGCHLD and SIGPIPE at their defaults.
  * On failure -errno, *error says where, *out is untouched, nothing is left
  * running; diag gets an error for SL_SPAWN_CGROUP alone (the others are
- * sl_spawn_message's).
+ * sl_spawn_message's). What fails in the process itself sl_spawn_go tells.
  */
+int sl_spawn_begin(const struct sl_spawn_options *options, struct sl_launch *out,
+		   struct sl_spawn_error *error, struct sl_diag *diag);
+
+/* Lets it go; returns when the command has been executed or has failed to be, as
+ * sl_spawn_begin. *launch is used up in either case. */
+int sl_spawn_go(struct sl_launch *launch, struct sl_child *out, struct sl_spawn_error *error);
+
+/* Ends one that was not let go; of pid 0 it does nothing. */
+void sl_spawn_abandon(struct sl_launch *launch);
+
+/* Both at once. */
 int sl_spawn(const struct sl_spawn_options *options, struct sl_child *out,
 	     struct sl_spawn_error *error, struct sl_diag *diag);
 
