@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "complaint.h"
@@ -43,100 +42,6 @@ int sl_state_size_maps(const struct device *skel)
 		err = bpf_map__set_max_entries(sl_state_map_of(skel, sizes[i].map), sizes[i].entries);
 	/* defined by headers that cgroup programs share, used by none of ours */
 	return err ? err : bpf_map__set_autocreate(skel->maps.sl_sockets, false);
-}
-
-/* ---- sl_info ---- */
-
-static int new_info(struct sl_state *s)
-{
-	s->info = (struct sl_info){.magic = SL_STATE_MAGIC, .table_magic = SL_TABLE_MAGIC,
-				   .next_generation = 1, .abi = SL_ABI_VERSION,
-				   .slots = SL_SLOTS};
-	sl_state_note_layouts(s);
-	if (getrandom(&s->info.seed, sizeof(s->info.seed), 0) != sizeof(s->info.seed) ||
-	    getrandom(&s->info.mark, sizeof(s->info.mark), 0) != sizeof(s->info.mark))
-		return -EIO;
-	s->info.mark |= 1;
-	s->maps[SL_M_INFO] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sl_info", sizeof(__u32),
-					    sizeof(struct sl_info), 1, NULL);
-	return s->maps[SL_M_INFO] < 0 ? -errno : 0;
-}
-
-int sl_state_write_info(const struct sl_state *s)
-{
-	__u32 zero = 0;
-
-	return bpf_map_update_elem(s->maps[SL_M_INFO], &zero, &s->info, 0) ? -errno : 0;
-}
-
-int sl_state_refuse(const struct sl_state *s, struct sl_diag *diag, const char *why)
-{
-	sl_error(diag, NULL, "%s: %s; it is not adopted. Detach with the version that made it, "
-		 "or remove the pins (this opens their devices): rm -r %s", s->path, why, s->path);
-	return -EINVAL;
-}
-
-/* Of another version the first fields are read: magic to cgroup_programs have their places for
- * good. */
-#define INFO_HEAD offsetof(struct sl_info, layouts)
-#define INFO_MAX 512
-
-static int read_value(struct sl_state *s)
-{
-	struct bpf_map_info info = {};
-	__u32 size = sizeof(info), zero = 0;
-	char value[INFO_MAX] = {};
-
-	if (bpf_obj_get_info_by_fd(s->maps[SL_M_INFO], &info, &size) ||
-	    info.type != BPF_MAP_TYPE_ARRAY || info.value_size < INFO_HEAD ||
-	    info.value_size > sizeof(value) ||
-	    bpf_map_lookup_elem(s->maps[SL_M_INFO], &zero, value))
-		return -EINVAL;
-	memcpy(&s->info, value, sizeof(s->info));
-	if (info.value_size != sizeof(s->info)) /* then the layouts are not ours to read */
-		memset(s->info.layouts, 0, sizeof(s->info.layouts));
-	return 0;
-}
-
-static int refuse_version(struct sl_state *s, struct sl_diag *diag)
-{
-	sl_error(diag, NULL, s->info.abi == SL_ABI_BETWEEN ?
-			 "%s: a sluiced is taking it over, or was ended while it did (ABI %u here is %u): "
-			 "start sluiced, which goes on" :
-			 "%s: of another version of Sluice (its ABI is %u, this version's is %u): the "
-			 "sluiced of this version takes it over when it starts; or use the version that "
-			 "made it", s->path, s->info.abi, SL_ABI_VERSION);
-	return -EINVAL;
-}
-
-/* -ENOENT: there is none; -EXDEV: another version's, that may be taken over. */
-static int read_info(struct sl_state *s, bool upgrade, struct sl_diag *diag)
-{
-	char *pin = sl_state_pin(s, false, "sl_info");
-
-	if (!pin)
-		return -ENOMEM;
-	s->maps[SL_M_INFO] = bpf_obj_get(pin);
-	free(pin);
-	if (s->maps[SL_M_INFO] < 0)
-		return -errno;
-	if (read_value(s))
-		return sl_state_refuse(s, diag, "sl_info is not ours");
-	if (s->info.magic != SL_STATE_MAGIC)
-		return sl_state_refuse(s, diag, "half written");
-	if (s->info.abi != SL_ABI_VERSION)
-		return upgrade ? -EXDEV : refuse_version(s, diag);
-	if (s->info.table_magic != SL_TABLE_MAGIC || s->info.slots != SL_SLOTS)
-		return sl_state_refuse(s, diag, "of another version of Sluice");
-	return 0;
-}
-
-__u64 sl_state_next_generation(struct sl_state *s)
-{
-	__u64 generation = s->info.next_generation++;
-
-	sl_state_write_info(s);
-	return generation;
 }
 
 /* ---- maps and programs ---- */
@@ -285,15 +190,6 @@ static int load_programs(struct sl_state *s, struct device *skel)
 	return err ? err : take_programs(s, skel);
 }
 
-static int pin_info(const struct sl_state *s)
-{
-	char *pin = sl_state_pin(s, false, "sl_info");
-	int err = !pin ? -ENOMEM : bpf_obj_pin(s->maps[SL_M_INFO], pin) ? -errno : 0;
-
-	free(pin);
-	return err;
-}
-
 /* Everything that is missing is made; sl_info last. */
 static int make_missing(struct sl_state *s, struct device *skel, bool complete,
 			struct sl_diag *diag)
@@ -310,7 +206,7 @@ static int make_missing(struct sl_state *s, struct device *skel, bool complete,
 	if (!err && !complete)
 		err = sl_state_write_info(s);
 	if (!err && !complete && s->path)
-		err = pin_info(s);
+		err = sl_state_pin_info(s);
 	return err;
 }
 
@@ -347,7 +243,7 @@ static int map_slots(struct sl_state *s)
 
 static int open_maps(struct sl_state *s, bool create, bool upgrade, struct sl_diag *diag)
 {
-	int err = s->path ? read_info(s, upgrade, diag) : -ENOENT;
+	int err = s->path ? sl_state_read_info(s, upgrade, diag) : -ENOENT;
 	bool complete = !err;
 	struct device *skel;
 
@@ -356,7 +252,7 @@ static int open_maps(struct sl_state *s, bool create, bool upgrade, struct sl_di
 		return err ? err : map_slots(s);
 	}
 	if (err == -ENOENT && create)
-		err = new_info(s);
+		err = sl_state_new_info(s);
 	if (err)
 		return err;
 	skel = device__open();
@@ -468,7 +364,7 @@ int sl_state_relock(struct sl_state *s, struct sl_diag *diag)
 	}
 	close(s->maps[SL_M_INFO]);
 	s->maps[SL_M_INFO] = -1;
-	err = read_info(s, false, diag);
+	err = sl_state_read_info(s, false, diag);
 	if (!err && s->info.seed == seed)
 		return 0;
 	if (err == -ENOENT || !err) {

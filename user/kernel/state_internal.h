@@ -2,10 +2,12 @@
 /*
  * What the files of the pinned state share:
  *
- *   state.c          open, adopt or make, refuse; the programs of a namespace
+ *   state.c          open, adopt or make; the programs of a namespace
+ *   state_info.c     whose it is: written, read, refused
  *   state_pins.c     paths, and what a pin must be
  *   state_layouts.c  which version of what each map holds
- *   state_upgrade.c  another version's state taken over, its programs replaced
+ *   state_upgrade.c  another version's state taken over
+ *   state_upgrade_netns.c    ... and its programs of devices replaced
  *   state_slots.c    targets: their slots, tables, switching, forgetting
  *   state_pending.c  what waits for a grace period, for many targets at once
  *   state_hits.c     counters across generations
@@ -140,6 +142,14 @@ void sl_state_drop_link(const char *pin);
 /* Makes the directory (0700), takes its lock. -ENOENT if it is not there and !create. */
 int sl_state_lock(struct sl_state *s, bool create, struct sl_diag *diag);
 
+/* ---- state_info.c ---- */
+
+/* Makes the map. */
+int sl_state_new_info(struct sl_state *s);
+/* -ENOENT: there is none; -EXDEV: another version's, that may be taken over. */
+int sl_state_read_info(struct sl_state *s, bool upgrade, struct sl_diag *diag);
+int sl_state_write_info(const struct sl_state *s);
+int sl_state_pin_info(const struct sl_state *s);
 int sl_state_refuse(const struct sl_state *s, struct sl_diag *diag, const char *why);
 
 /* ---- state_layouts.c ---- */
@@ -168,7 +178,20 @@ bool sl_state_has_layout(const struct sl_state *s, unsigned which);
  */
 int sl_state_take_over(struct sl_state *s, struct sl_diag *diag);
 
-/* Maps and programs of an object (state.c). */
+/* ---- state_upgrade_netns.c ---- */
+
+/* Of the network namespace whose folder of pins is `folder`. */
+typedef int sl_state_namespace(struct sl_state *s, const char *folder, struct sl_diag *diag);
+
+/* Could they be replaced? */
+int sl_state_check_namespace(struct sl_state *s, const char *folder, struct sl_diag *diag);
+int sl_state_take_namespace(struct sl_state *s, const char *folder, struct sl_diag *diag);
+/* Calls it for each that has programs, until it returns other than 0: that. */
+int sl_state_each_namespace(struct sl_state *s, sl_state_namespace *call, struct sl_diag *diag);
+
+/* ---- state.c ---- */
+
+/* Maps and programs of an object. */
 int sl_state_size_maps(const struct device *skel);
 struct bpf_map *sl_state_map_of(const struct device *skel, enum sl_state_map m);
 int sl_state_adopt_map(struct sl_state *s, const struct device *skel, enum sl_state_map m,
@@ -195,7 +218,6 @@ int sl_state_write_target(const struct sl_state *s, __u32 slot, const struct sl_
 __u64 sl_state_boot_ns(void);
 /* -ENOSPC: there is none, without a word. */
 int sl_state_find_free(const struct sl_state *s, __u32 *slot);
-int sl_state_write_info(const struct sl_state *s);
 
 /* A slot for a new target: its word obeys the table. On failure the word is still 0. */
 int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struct sl_table *table,
