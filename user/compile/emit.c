@@ -212,7 +212,7 @@ static int write_decisions(const struct compiler *c, struct words *t, const __u3
 	size_t at = t->n, i;
 	__u64 *d;
 
-	if (words_push_zeros(t, SL_DECISION_WORDS * c->n_chains))
+	if (words_fill(t, SL_DECISION_WORDS * c->n_chains, 0))
 		return -ENOMEM;
 	for (i = 0; i < c->n_chains; i++) {
 		__u32 otherwise = chain_otherwise(c, i);
