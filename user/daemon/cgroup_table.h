@@ -11,9 +11,9 @@ __u64 sl_cgroup_meaning(const struct sl_watched_cgroup *watched, const struct sl
 void sl_cgroup_free_resolved(const struct sl_watched_cgroup *watched, struct sl_policy *resolved);
 
 /* Compiled, and put there. 0, or -errno with the reason in diag. */
-int sl_cgroup_put_table(struct sl_cgroups *cgroups, struct sl_state *state, struct sl_watched_cgroup *watched,
-			const struct sl_cgroup_target *cgroup, const struct sl_policy *resolved,
-			struct sl_diag *diag);
+int sl_cgroup_put_table(struct sl_cgroups *cgroups, struct sl_state *state,
+			struct sl_watched_cgroup *watched, const struct sl_cgroup_target *cgroup,
+			const struct sl_policy *resolved, struct sl_diag *diag);
 /* It has that slot's table; 0 or -errno. */
 int sl_cgroup_took(struct sl_state *state, struct sl_watched_cgroup *watched, __u32 slot,
 		   __u64 generation, __u64 meaning);

@@ -48,7 +48,7 @@ struct sl_watched_cgroup {
 	struct sl_cidr *resolvers;	      /* of its resolv.conf; owned. Not where its policy
 					       * means the same everywhere */
 	size_t n_resolvers;
-	char *expected; /* of a pod: its resolv.conf, until it can be seen; owned. NULL: the host's counts */
+	char *expected; /* a pod's resolv.conf, until it can be seen; owned. NULL: the host's */
 	__u32 slot;
 	__u64 generation, meaning;
 	struct sl_seal seal;

@@ -115,8 +115,10 @@ static const struct sl_key kubernetes[] = {
 				   "none", BUILT, NULL, NULL},
 	[SL_CONF_K_VETH] = {"veth", "true or false", "true", BUILT, NULL, NULL},
 	[SL_CONF_K_RESOLVERS] = {"resolvers", "an address of the cluster's DNS, or a list of them",
-				 "sluiced's own in a pod, and Service kube-system/kube-dns", BUILT, NULL, NULL},
-	[SL_CONF_K_DOMAINS] = {"domains", "the cluster's domain, or a list of it and those of its nodes",
+				 "sluiced's own in a pod, and Service kube-system/kube-dns", BUILT,
+				 NULL, NULL},
+	[SL_CONF_K_DOMAINS] = {"domains",
+			       "the cluster's domain, or a list of it and those of its nodes",
 			       "sluiced's own in a pod, else cluster.local", BUILT, NULL, NULL},
 };
 

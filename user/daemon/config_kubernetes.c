@@ -147,7 +147,8 @@ static void node_read(struct sl_parser *p, const struct sl_key *key, void *objec
 
 static const char *wrong_resolver(const char *text)
 {
-	return is_address(text) ? NULL : "an address is wanted, as `kubectl -n kube-system get svc kube-dns` shows it";
+	return is_address(text) ? NULL : "an address is wanted, as `kubectl -n kube-system get service "
+					 "kube-dns` shows it";
 }
 
 static void resolvers_read(struct sl_parser *p, const struct sl_key *key, void *object)

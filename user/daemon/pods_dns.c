@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The cluster's resolvers and search domains. Its kubelet writes them into the resolv.conf of each pod whose
- * maker names no others, and so into that of sluiced's own, which an administrator makes.
+ * The cluster's resolvers and search domains. Its kubelet writes them into the resolv.conf of each
+ * pod whose maker names no others, and so into that of sluiced's own, which an administrator makes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,13 +29,15 @@ static bool add_resolver(struct sl_kube_dns *dns, const struct sl_cidr *resolver
 	return slot;
 }
 
-/* NAMESPACE.svc.DOMAIN is first where a kubelet wrote it for that namespace: DOMAIN; NULL: it did not. */
+/* NAMESPACE.svc.DOMAIN is first where a kubelet wrote it for that namespace: DOMAIN. NULL: it is not. */
 static const char *domain_of(const struct sl_environment *env, const char *namespace)
 {
 	const char *first = env->n_search ? env->search[0] : "";
 	size_t len = strlen(namespace);
 
-	return len && !strncmp(first, namespace, len) && !strncmp(first + len, ".svc.", 5) ? first + len + 5 : NULL;
+	if (!len || strncmp(first, namespace, len) || strncmp(first + len, ".svc.", 5))
+		return NULL;
+	return first + len + 5;
 }
 
 static bool take_domains(struct sl_kube_dns *dns, const struct sl_environment *env, const char *domain)

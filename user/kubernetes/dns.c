@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Whose answers a pod's policy believes. Whoever makes a pod names its resolvers (dnsConfig), and so
- * its resolv.conf: a resolver of his own says that any address is one of a name that the cluster allows,
- * is reached at port 53 whatever the cluster denies, and is asked, behind a search domain of
- * his own, whatever he wants to tell. Of a pod that a ClusterEgressPolicy selects the cluster's count.
+ * Whose answers a pod's policy believes. Whoever makes a pod names its resolvers (dnsConfig), and
+ * so its resolv.conf: a resolver of his own says that any address is one of a name that the cluster
+ * allows, is reached at port 53 whatever the cluster denies, and is asked, behind a search domain
+ * of his own, whatever he wants to tell. Of a pod that a ClusterEgressPolicy selects the cluster's
+ * count.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -90,9 +91,10 @@ static int list_resolvers(const struct sl_kube_merged *merged, const struct sl_a
 static int know_none(const struct sl_kube *kube, const struct sl_pos *pos)
 {
 	static const char why[] =
-		"of a pod that a ClusterEgressPolicy selects no resolver is known that it may ask, and a policy has "
-		"names or @resolvers: write \"dns: {resolvers: [...]}\" in that, or \"resolvers\" of \"kubernetes\" "
-		"in sluiced.yaml: those of the pod's resolv.conf are chosen by who makes the pod";
+		"of a pod that a ClusterEgressPolicy selects no resolver is known that it may ask, and a "
+		"policy has names or @resolvers: write \"dns: {resolvers: [...]}\" in that, or "
+		"\"resolvers\" of \"kubernetes\" in sluiced.yaml: those of the pod's resolv.conf are "
+		"chosen by who makes the pod";
 
 	if (kube->dns)
 		return sl_error(kube->diag, pos, "%s", why);
@@ -145,9 +147,12 @@ static int replace(struct sl_policy *policy, size_t n, const struct sl_addresses
 {
 	int err = 0;
 
-	for (size_t i = 0; i < n; i++)
-		for (size_t m = 0; policy->items[i].rule && m < policy->items[i].rule->n_matches && !err; m++)
-			err = replace_in(&policy->items[i].rule->matches[m], known);
+	for (size_t i = 0; i < n; i++) {
+		struct sl_rule *rule = policy->items[i].rule;
+
+		for (size_t m = 0; rule && m < rule->n_matches && !err; m++)
+			err = replace_in(&rule->matches[m], known);
+	}
 	return err;
 }
 
@@ -176,7 +181,9 @@ static int take_search(const struct sl_kube *kube, const struct sl_kube_pod *pod
 	int err;
 
 	dns->has_search = true;
-	err = add_domain(dns, asprintf(&text, "%s.svc.%s", pod->object.namespace, *domains) < 0 ? NULL : text);
+	if (asprintf(&text, "%s.svc.%s", pod->object.namespace, *domains) < 0)
+		return -ENOMEM;
+	err = add_domain(dns, text);
 	if (!err)
 		err = add_domain(dns, asprintf(&text, "svc.%s", *domains) < 0 ? NULL : text);
 	for (size_t i = 0; i < n && !err; i++)
@@ -227,7 +234,8 @@ static bool is_policy(const struct sl_kube_pod *pod, const char *policy)
 
 static bool asks_the_cluster(const struct sl_kube_pod *pod)
 {
-	return is_policy(pod, "ClusterFirstWithHostNet") || (is_policy(pod, "ClusterFirst") && !pod->host_network);
+	return is_policy(pod, "ClusterFirstWithHostNet") ||
+	       (is_policy(pod, "ClusterFirst") && !pod->host_network);
 }
 
 static void write_conf(const struct sl_kube_pod *pod, const struct sl_addresses *known,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* What EgressPolicies say of Services: a deny that an endpoint meets is one of what is in front of it. */
+/* What EgressPolicies say of Services: a deny that an endpoint meets is one of what is in front of
+ * it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,14 +36,14 @@ struct own {
 	struct sl_rule_index index;	/* of the n */
 	size_t *at;			/* owned: in front of which rule each that is added belongs */
 	size_t n_at;
-	size_t *done;			/* owned, by match: the last front that has its condition, from 1 on */
+	size_t *done;			/* owned, by match: the last front with its condition, from 1 on */
 	size_t front;			/* this one's number */
-	size_t decided;			/* the rule that decides the front itself, for everybody and good */
+	size_t decided;			/* the rule that decides the front itself, for everybody */
 	size_t allows;			/* no rule from there on allows what may be the front */
 };
 
-/* What the rules say of the front's own address. It may stand in a rule before the endpoint's; an allow
- * there is meant for it. */
+/* What the rules say of the front's own address. It may stand in a rule before the endpoint's; an
+ * allow there is meant for it. */
 static void read_address(struct own *own, const struct sl_kube_front *front)
 {
 	const struct sl_rule_use *use;
@@ -72,10 +73,10 @@ static int deny(struct own *own, const struct sl_kube_front *front, const struct
 	if (*done == own->front || needs_no_deny(own, use->at))
 		return 0;
 	if (own->n_at >= SL_KUBE_FRONT_RULES)
-		return sl_error(own->fronts->kube->diag, &use->rule->pos, "this rule and others deny endpoints "
-				"of so many Services, as of %s/%s, that more than %u rules follow from them: "
-				"deny fewer addresses, or in fewer rules", service->namespace, service->name,
-				SL_KUBE_FRONT_RULES);
+		return sl_error(own->fronts->kube->diag, &use->rule->pos, "this rule and others deny "
+				"endpoints of so many Services, as of %s/%s, that more than %u rules follow "
+				"from them: deny fewer addresses, or in fewer rules", service->namespace,
+				service->name, SL_KUBE_FRONT_RULES);
 	*done = own->front;
 	place = SL_ADD(own->at, own->n_at);
 	if (!place)

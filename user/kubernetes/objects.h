@@ -357,8 +357,8 @@ int sl_kube_application_emit(const struct sl_kube *kube, const struct sl_kube_po
 
 /* ---- dns.c ---- */
 
-/* The resolv.conf that the kubelet will make for the pod, as far as it is known before; owned by the caller. NULL: it is
- * not. 0 or -ENOMEM. */
+/* The resolv.conf that the kubelet will make for the pod, as far as it is known before; owned by
+ * the caller. NULL: it is not. 0 or -ENOMEM. */
 int sl_kube_expected_conf(const struct sl_kube *kube, const struct sl_kube_pod *pod, char **text);
 
 /* ---- own.c ---- */

@@ -28,7 +28,7 @@ struct sl_rule_index {
 		size_t seen;		/* by the question of that number */
 	} *sets;			/* owned */
 	size_t n_sets;
-	unsigned *anywhere;		/* owned; by name, or a set that is looked up later: ascending */
+	unsigned *anywhere;		/* owned; by name, or a set looked up later: ascending */
 	size_t n_anywhere;
 	size_t includes;		/* no profile is included from there on */
 	struct sl_prefix_run *runs;	/* owned; of the question that is asked */
@@ -46,8 +46,8 @@ void sl_rule_index_ask(struct sl_rule_index *index, const struct sl_cidr *addres
 		       __u16 port);
 /* Its answer, match by match in order of the rules; NULL: that was the last. */
 const struct sl_rule_use *sl_rule_index_next(struct sl_rule_index *index);
-/* Of the question, before the first sl_rule_index_next: no allow from there on names the address, or may name it: by name,
- * by a set that is looked up later, of a profile. */
+/* Of the question, before the first sl_rule_index_next: no allow from there on names the address, or
+ * may name it: by name, by a set that is looked up later, of a profile. */
 size_t sl_rule_index_allows(const struct sl_rule_index *index);
 
 #endif

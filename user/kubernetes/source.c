@@ -36,7 +36,8 @@ int sl_kube_source_cluster_policy(struct sl_kube_source *source, const struct sl
 	return ask(source, pod, out, diag, sl_kube_cluster_policy);
 }
 
-int sl_kube_source_expected_conf(struct sl_kube_source *source, const struct sl_kube_pod *pod, char **text)
+int sl_kube_source_expected_conf(struct sl_kube_source *source, const struct sl_kube_pod *pod,
+				 char **text)
 {
 	struct sl_kube *kube = source->ops->objects(source);
 

@@ -98,7 +98,8 @@ int sl_kube_source_cluster_policy(struct sl_kube_source *source, const struct sl
 				  struct sl_policy **out, struct sl_diag *diag);
 
 /* As sl_kube_expected_conf. */
-int sl_kube_source_expected_conf(struct sl_kube_source *source, const struct sl_kube_pod *pod, char **text);
+int sl_kube_source_expected_conf(struct sl_kube_source *source, const struct sl_kube_pod *pod,
+				 char **text);
 
 /* The pod with that uid, as a cgroup's name has it; of several that claim it the oldest.
  * NULL: none (yet), or it cannot be told which. */
