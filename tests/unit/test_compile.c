@@ -248,16 +248,18 @@ static const char *close_to(size_t kind, unsigned i, char at[64])
 	if (kind == 0)
 		snprintf(at, 64, "10.0.%u.%u", i >> 8, i & 255);
 	else
-		snprintf(at, 64, kind == 1 ? "2001:db8::%x" : "2001:db9:0:%x::", i);
+		snprintf(at, 64, kind == 1 ? "2001:db8::%x" : kind == 2 ? "2001:db9:0:%x::" :
+								    "2001:dba:0:%x::", i);
 	return at;
 }
 
 /* Every second one of CLOSE addresses or networks of each kind: in one part of IPv4 more groups than
  * its entry counts, over several pages; in one /64 groups that all begin with the same upper half;
- * groups that begin right behind an address. And ports over several pages. */
+ * groups that begin right behind an address, even or odd: before the last kind are three ranges. And
+ * ports over several pages. */
 static void test_close_ranges(void **state)
 {
-	static const char *const ids[] = {"k0", "k1", "k2"};
+	static const char *const ids[] = {"k0", "k1", "k2", "k3"};
 	struct fixture f;
 	char *text, at[64];
 	size_t len, k;
@@ -265,12 +267,13 @@ static void test_close_ranges(void **state)
 	unsigned i;
 
 	fputs("sluice: 1\nrules:\n", out);
-	for (k = 0; k < 3; k++) {
+	for (k = 0; k < 4; k++) {
 		fputs("- allow:\n", out);
 		for (i = 0; i < CLOSE; i += 2)
-			fprintf(out, "  - '%s%s'\n", close_to(k, i, at), k == 2 ? "/64" : "");
+			fprintf(out, "  - '%s%s'\n", close_to(k, i, at), k >= 2 ? "/64" : "");
 		fprintf(out, "  id: %s\n", ids[k]);
 	}
+	fputs("- deny: '2001:db9:ffff::/64'\n- allow: '2001:db9:ffff:1::/64'\n", out);
 	fputs("- allow: {to: 192.0.2.1, ports: [1", out);
 	for (i = 3; i < CLOSE; i += 2)
 		fprintf(out, ", %u", i);
@@ -278,7 +281,7 @@ static void test_close_ranges(void **state)
 	fclose(out);
 	assert_int_equal(compile_text(&f, text), 0);
 	assert_true(f.compiled.table.words[SL_H_V6_LEVELS + 1]);
-	for (k = 0; k < 3; k++)
+	for (k = 0; k < 4; k++)
 		for (i = 0; i < CLOSE; i++)
 			assert_string_equal(decider_of(&f, close_to(k, i, at)),
 					    i % 2 ? "-" : ids[k]);
