@@ -16,19 +16,10 @@
 #include <time.h>
 
 #include "policy/policy.h"
+#include "random_below.h"
 
 #define RULES_MAX 8
 #define TEXT_MAX 2048
-
-static uint64_t state;
-
-static unsigned int below(unsigned int n)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (unsigned int)((state >> 11) % n);
-}
 
 #define N(words) (unsigned int)(sizeof(words) / sizeof(*(words)))
 /* The lists below begin with n words that are right. */

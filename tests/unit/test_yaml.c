@@ -15,18 +15,9 @@
 #include <time.h>
 
 #include "policy/yaml.h"
+#include "random_below.h"
 
 #define TEXT_MAX 4096
-
-static uint64_t state;
-
-static unsigned int below(unsigned int n)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (unsigned int)((state >> 11) % n);
-}
 
 struct text {
 	char bytes[TEXT_MAX + 1];
