@@ -143,6 +143,14 @@ static __always_inline struct sl_flow_entry *sl_bucket_entry(struct sl_flow_buck
 	return &b->entries[way & (SL_FLOW_WAYS - 1)];
 }
 
+/* Does another flow, or none, have the place? Its entry's lines, which a new flow's first packet
+ * would have to wait for, are left alone then. */
+static __always_inline bool sl_is_not_tagged(const struct sl_flow_bucket *b, __u32 way, __u64 tag)
+{
+	barrier_var(way);
+	return (b->tags[way & (SL_FLOW_WAYS - 1)] ^ tag) >> 1;
+}
+
 /* The flow's entry in a bucket, and its sequence; NULL: it is not there. */
 static __always_inline struct sl_flow_entry *sl_bucket_match(struct sl_flow_bucket *b, __u64 tag,
 							     const struct sl_flow_key *k,
@@ -151,6 +159,8 @@ static __always_inline struct sl_flow_entry *sl_bucket_match(struct sl_flow_buck
 	struct sl_flow_entry *e;
 
 	*way = sl_bucket_way(b, tag);
+	if (sl_is_not_tagged(b, *way, tag))
+		return NULL;
 	e = sl_bucket_entry(b, *way);
 	barrier_var(e);		/* bounds and all: no sum of it is to be put off */
 	*sequence = READ_ONCE(e->sequence);

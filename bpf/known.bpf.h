@@ -2,7 +2,7 @@
 /*
  * The short way. Most packets are plain and of a flow that is known: on a device without a VLAN
  * tag, IPv4 without options or IPv6 without extension headers, whole, TCP past its
- * handshake or UDP, of no port that anything here reads. What the long way asks of
+ * first packet or UDP, of no port that anything here reads. What the long way asks of
  * such a packet is asked here with a third of the calls; whatever is not plainly so is
  * left to it, which decides alone. So this can pass a packet, but not deny one.
  */
@@ -21,7 +21,14 @@
 #define SL_NETWORK_AT 0
 #endif
 
-#define SL_TCP_KIND (SL_TCP_FIN | SL_TCP_SYN | SL_TCP_RST | SL_TCP_ACK | SL_TCP_URG)
+#define SL_TCP_ENDS (SL_TCP_FIN | SL_TCP_RST)
+
+/* Flags that open nothing, and that a device's frame may have: the long way looks at the others. */
+static __always_inline bool sl_goes_on(__u8 flags)
+{
+	return (flags & (SL_TCP_ACK | SL_TCP_RST)) && !(flags & SL_TCP_URG) &&
+	       !((flags & SL_TCP_SYN) && (flags & SL_TCP_ENDS));
+}
 
 /* Ports behind which a packet is looked into, or ends its flow, on either side. */
 static __always_inline bool sl_is_service(__u16 port)
@@ -54,7 +61,8 @@ static __always_inline bool sl_plain_transport(struct __sk_buff *skb, struct sl_
 	if (f->protocol != IPPROTO_TCP || (const void *)(t + 20) > data_end)
 		return false;
 	size = (t[12] >> 4) * 4;
-	return size >= 20 && f->at + size <= f->end && (t[13] & SL_TCP_KIND) == SL_TCP_ACK;
+	f->tcp_flags = t[13];
+	return size >= 20 && f->at + size <= f->end && sl_goes_on(f->tcp_flags);
 }
 
 static __always_inline bool sl_plain_ipv4(struct __sk_buff *skb, struct sl_flow *f, const void *at,
@@ -203,7 +211,7 @@ static __always_inline bool sl_known_touch(struct sl_flow_entry *e, const struct
 	__u32 tick = sl_tick();
 	__u64 now;
 
-	if (e->tick == tick && told)
+	if (e->tick == tick && told && !(f->tcp_flags & SL_TCP_ENDS))
 		return true;
 	now = bpf_ktime_get_coarse_ns();
 	if (e->expires_ns <= now)

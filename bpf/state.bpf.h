@@ -96,6 +96,7 @@ enum { SL_OPENED, SL_ALREADY_OPEN, SL_NO_ROOM, SL_UNSETTLED };
 #define SL_PLACE_FREE (2ull << 48)
 #define SL_PLACE_CLOSED (1ull << 48)
 #define SL_PLACE_THERE (8ull << 48)	/* the flow itself is there */
+#define SL_PLACE_ENOUGH (SL_PLACE_FREE + (SL_FLOW_WAYS / 2 << 8)) /* half of a bucket is free */
 #define SL_PLACE_WAY 0xff
 #define SL_PLACE_AGES 0xffffff		/* of about a millisecond */
 
@@ -185,18 +186,44 @@ static __always_inline bool sl_is_open(struct sl_flow_bucket *b, __u32 way,
 	       (!s->has_uid || e->uid == s->uid);
 }
 
-/* Finds the flow's place in one of two buckets, or the best one to give it. Under the
- * lock. */
-static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u64 tag,
-					     const struct sl_flow_key *k, __u64 now)
+/* The last of the ways that were never used, with its rank: as sl_bucket_best, of the tags alone. */
+static __always_inline __u64 sl_bucket_unused(const struct sl_flow_bucket *b)
 {
-	__u64 way = sl_bucket_way(b, tag), best = sl_bucket_best(b, now);
-	__u64 differs = b->tags[way] ^ tag;
-	__u64 there;
+	__u64 unused = 0, way = 0, own;
+	int i;
 
-	differs |= sl_flow_key_differs(&b->entries[way].key, k);
-	there = sl_is_zero(differs);
-	return best ^ (best ^ (SL_PLACE_THERE | way)) * there;
+#pragma unroll
+	for (i = 0; i < SL_FLOW_WAYS; i++) {
+		own = sl_is_zero(b->tags[i]);
+		unused += own;
+		way ^= (way ^ i) * own;
+	}
+	return (SL_PLACE_FREE + (unused << 8) | way) * sl_less63(0, unused);
+}
+
+/* The flow's place in a bucket, 0 if it is not there. Under the lock. */
+static __always_inline __u64 sl_bucket_there(const struct sl_flow_bucket *b, __u64 tag,
+					     const struct sl_flow_key *k)
+{
+	__u32 way = sl_bucket_way(b, tag);
+
+	if (sl_is_not_tagged(b, way, tag))
+		return 0;
+	way &= SL_FLOW_WAYS - 1;
+	barrier_var(way);
+	return sl_is_zero(sl_flow_key_differs(&b->entries[way & (SL_FLOW_WAYS - 1)].key, k)) *
+	       (SL_PLACE_THERE | way);
+}
+
+/*
+ * The best place in a bucket. Each entry has lines of its own, which the packet would have to wait for:
+ * they are not looked at where enough places were never used.
+ */
+static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u64 now)
+{
+	__u64 unused = sl_bucket_unused(b);
+
+	return unused >= SL_PLACE_ENOUGH ? unused : sl_bucket_best(b, now);
 }
 
 /* Opens an allowed flow: SL_OPENED (count it), SL_ALREADY_OPEN (another CPU
@@ -231,8 +258,13 @@ __noinline int sl_flow_try(struct sl_flow *f, const struct sl_subject *s,
 	if (!one || !two)
 		return SL_NO_ROOM;
 	bpf_spin_lock(&lock->lock);
-	place = sl_bucket_place(one, tag, &k, now);
-	place_two = sl_bucket_place(two, tag, &k, now);
+	place = sl_bucket_there(one, tag, &k);
+	place_two = sl_bucket_there(two, tag, &k);
+	if (!(place | place_two)) {
+		place = sl_bucket_place(one, now);
+		if (place < SL_PLACE_ENOUGH)
+			place_two = sl_bucket_place(two, now);
+	}
 	if ((place | SL_PLACE_WAY) < (place_two | SL_PLACE_WAY)) {
 		one = two;
 		f->found = at * SL_FLOW_WAYS;

@@ -4,6 +4,7 @@ filter, empty programs at the same hooks, Sluice, nftables, iptables with ipset.
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 
 import prefixes
@@ -22,12 +23,34 @@ def sh(*words, **options):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options).stdout
 
 
+class Server:
+    """Stopped out of its turn."""
+
+    def __init__(self, words):
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+        self.process.send_signal(signal.SIGSTOP)
+
+    @contextlib.contextmanager
+    def turn(self):
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
 class Pair:
-    """Namespaces of one variant, and the server in the far one."""
+    """Namespaces of one variant, and the servers in the far one, by family."""
 
     def __init__(self, name, tool):
         self.near, self.far = f"slb{os.getpid()}{name}n", f"slb{os.getpid()}{name}f"
-        self.tool, self.servers = tool, []
+        self.tool, self.servers = tool, {}
         for ns in (self.near, self.far):
             sh("ip", "netns", "add", ns)
         sh("ip", "-n", self.near, "link", "add", "b0", "type", "veth", "peer", "name", "b0",
@@ -46,24 +69,20 @@ class Pair:
 
     def serve(self):
         for family in ADDRESS:
-            server = subprocess.Popen(
-                self.inside(self.far, self.tool, "serve", ADDRESS[family][1], PORT),
-                stdout=subprocess.PIPE, text=True)
-            self.servers.append(server)
-            assert server.stdout.readline() == "ready\n"
+            self.servers[family] = Server(
+                self.inside(self.far, self.tool, "serve", ADDRESS[family][1], PORT))
 
     def load(self, what, family, *prefix):
         """ns of the client's CPU for each of what; of a stream, each KiB."""
-        done = sh(*self.inside(self.near, *prefix, self.tool, what, ADDRESS[family][1], PORT,
-                               SECONDS))
+        with self.servers[family].turn():
+            done = sh(*self.inside(self.near, *prefix, self.tool, what, ADDRESS[family][1], PORT,
+                                   SECONDS))
         count, cpu = map(int, done.split())
         return cpu / count * (1024 if what == "stream" else 1)
 
     def close(self):
-        for server in self.servers:
-            server.kill()
-            server.wait()
-            server.stdout.close()
+        for server in self.servers.values():
+            server.close()
         for ns in (self.near, self.far):
             subprocess.run(["ip", "netns", "del", ns], stderr=subprocess.DEVNULL)
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * net_load serve ADDRESS PORT: takes TCP connections and datagrams, answers nothing,
- * until it is killed; says "ready".
+ * until it is killed; says "ready". It does not sleep: to be woken is what its client pays for, or
+ * not, by which of the two is faster. Out of its turn its caller stops it.
  * net_load stream|datagrams|connects ADDRESS PORT SECONDS: one connection as fast as
  * it goes, datagrams of 64 bytes, or connections one after the other. Prints how many
  * bytes, datagrams or connections it sent, and the ns of CPU that this took here (on a
@@ -92,7 +93,7 @@ static void serve(const char *host, const char *port)
 		polls[i] = (struct pollfd){.fd = -1, .events = POLLIN};
 	puts("ready");
 	fflush(stdout);
-	while (poll(polls, 2 + CLIENTS, -1) >= 0) {
+	while (poll(polls, 2 + CLIENTS, 0) >= 0) {
 		if (polls[1].revents)
 			while (recv(polls[1].fd, buffer, sizeof(buffer), MSG_DONTWAIT) >= 0)
 				;
