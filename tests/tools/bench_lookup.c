@@ -24,6 +24,7 @@
 #include "bench/bench.skel.h"
 #include "compile/compile.h"
 #include "kernel/kernel.h"
+#include "kernel/outer.h"
 #include "resolve/resolve.h"
 
 #define RUNS 100000	/* a slice */
@@ -61,8 +62,7 @@ static void load(struct bench *skel, const char *path, struct sl_policy **policy
 	struct sl_compiled compiled;
 	struct sl_diag diag = {};
 	double at = now_ms();
-	__u32 index = 0;
-	int fd;
+	struct sl_outer_change change = {.outer_fd = bpf_map__fd(skel->maps.sl_tables)};
 
 	if (sl_policy_load(path, &resolve, policy, &diag))
 		report(&diag, "load");
@@ -73,16 +73,19 @@ static void load(struct bench *skel, const char *path, struct sl_policy **policy
 	json_object_set_new(out, "compile_ms", json_real(now_ms() - at));
 	json_object_set_new(out, "table_bytes", json_integer((json_int_t)compiled.table.n_words * 8));
 	at = now_ms();
-	fd = sl_kernel_table_map(&compiled.table, &diag);
-	if (fd < 0)
+	change.fd = sl_kernel_table_map(&compiled.table, &diag);
+	if (change.fd < 0)
 		report(&diag, "table");
 	json_object_set_new(out, "copy_ms", json_real(now_ms() - at));
 	at = now_ms();
-	if (bpf_map_update_elem(bpf_map__fd(skel->maps.sl_tables), &index, &fd, 0))
+	/* as sl_state_switch has it: obeyed before the grace period ends that frees what was there */
+	sl_outer_begin(&change, 1);
+	if (sl_outer_shown(&change, 1))
 		die("sl_tables");
 	skel->bss->bench_word = GENERATION << SL_WORD_INDEX_BITS;
 	json_object_set_new(out, "switch_ms", json_real(now_ms() - at));
-	close(fd);
+	sl_outer_wait(&change, 1);
+	close(change.fd);
 	sl_compiled_free(&compiled);
 	sl_diag_free(&diag);
 }
