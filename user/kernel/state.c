@@ -286,13 +286,18 @@ static int make_paths(struct sl_state *s, const char *path)
 int sl_state_open(const struct sl_state_options *options, struct sl_state **out,
 		  struct sl_diag *diag)
 {
+	struct sl_checked *checked = calloc(1, sizeof(*checked));
 	struct sl_state *s = calloc(1, sizeof(*s));
 	bool create = options->create || !options->path;
 	libbpf_print_fn_t before;
 	int err, i;
 
-	if (!s)
+	if (!s || !checked) {
+		free(checked);
+		free(s);
 		return -ENOMEM;
+	}
+	s->checked = checked;
 	for (i = 0; i < SL_M_MAX; i++)
 		s->maps[i] = -1;
 	s->programs[0] = s->programs[1] = s->lock_fd = s->reader_fd = s->walker = -1;
@@ -345,6 +350,7 @@ void sl_state_close(struct sl_state *s)
 		close(s->reader_fd);
 	if (s->walker >= 0)
 		close(s->walker);
+	free(s->checked);
 	free(s->path);
 	free(s->netns_path);
 	free(s);

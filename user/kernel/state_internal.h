@@ -86,6 +86,17 @@ struct sl_pending {
 	size_t n_switched;
 };
 
+/* Programs that use the state's maps, and no others of these names: looked through once. */
+#define SL_CHECKED 16
+
+struct sl_checked {
+	struct {
+		__u32 id;
+		__u64 loaded_ns;	/* the kernel may use an id again */
+	} programs[SL_CHECKED];
+	size_t n;		/* the latest one's place is n - 1, modulo SL_CHECKED */
+};
+
 struct device;
 
 struct sl_state {
@@ -109,6 +120,7 @@ struct sl_state {
 	__u64 *words;		/* sl_words, mapped */
 	const struct sl_target *targets; /* sl_targets, mapped */
 	struct sl_pending pending;
+	struct sl_checked *checked;	/* owned */
 	struct sl_info info;
 	__u32 taken_from;	/* the ABI that was taken over; 0: none */
 	__u64 unread;		/* events of it that nobody had read, and that ours cannot */

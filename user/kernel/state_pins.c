@@ -93,7 +93,22 @@ static int id_of(int fd, struct bpf_map_info *info)
 	return bpf_obj_get_info_by_fd(fd, info, &size) ? -errno : 0;
 }
 
-/* The first of the state's maps that is not the one of that name that the program uses. */
+static bool is_checked(const struct sl_checked *c, const struct bpf_prog_info *info)
+{
+	for (size_t i = 0; i < c->n && i < SL_CHECKED; i++)
+		if (c->programs[i].id == info->id && c->programs[i].loaded_ns == info->load_time)
+			return true;
+	return false;
+}
+
+static void note_checked(struct sl_checked *c, const struct bpf_prog_info *info)
+{
+	c->programs[c->n % SL_CHECKED].id = info->id;
+	c->programs[c->n++ % SL_CHECKED].loaded_ns = info->load_time;
+}
+
+/* The first of the state's maps that is not the one of that name that the program uses. A
+ * program's maps are its own for good, so it is looked through once. */
 static enum sl_state_map foreign_map(const struct sl_state *s, int fd)
 {
 	__u32 ids[64], i, size = sizeof(struct bpf_prog_info);
@@ -102,7 +117,7 @@ static enum sl_state_map foreign_map(const struct sl_state *s, int fd)
 	enum sl_state_map m;
 	int map;
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) || is_checked(s->checked, &info))
 		return SL_M_MAX;
 	for (i = 0; i < info.nr_map_ids && i < 64; i++) {
 		map = bpf_map_get_fd_by_id(ids[i]);
@@ -112,6 +127,7 @@ static enum sl_state_map foreign_map(const struct sl_state *s, int fd)
 		if (m < SL_M_MAX && !id_of(s->maps[m], &ours) && ours.id != used.id)
 			return m;
 	}
+	note_checked(s->checked, &info);
 	return SL_M_MAX;
 }
 

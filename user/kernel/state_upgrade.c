@@ -202,6 +202,7 @@ static void close_maps(struct sl_state *s)
 {
 	enum sl_state_map m;
 
+	s->checked->n = 0;	/* against these maps */
 	for (m = SL_M_INFO + 1; m < SL_M_MAX; m++) {
 		if (s->maps[m] >= 0)
 			close(s->maps[m]);
