@@ -44,9 +44,21 @@ def with_mounts(sluice, folder):
     return folder / "sluice"
 
 
-def through_sluiced(sluice):
-    """What is added, without names and with: (in the middle, at its least, of a CPU of the
-    caller's in the middle) each."""
+def alone(sluice, runs):
+    """By policy, None for no sluice: milliseconds() of each run, in turn."""
+    taken = {None: [], POLICY: [], UID_POLICY: [], NAMES_POLICY: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(runs):
+            for text, times in taken.items():
+                path = pathlib.Path(folder) / "policy.yaml"
+                path.write_text(text or "")
+                before = [sluice, "run", "-q", "-p", path, "--"] if text else []
+                times.append(milliseconds(*before, "true"))
+    return taken
+
+
+def of_sluiced(sluice, runs):
+    """The same through sluiced: by the policy's name, "named" is the one with names."""
     os.environ["SLUICE"] = str(pathlib.Path(sluice).resolve())
     sys.path.insert(0, str(pathlib.Path(__file__).parent / "system"))
     # pylint: disable-next=import-outside-toplevel
@@ -58,13 +70,20 @@ def through_sluiced(sluice):
         host.start_daemon()
         who = {"user": USER, "group": USER, "extra_groups": [GROUP],
                "env": {**os.environ, **host.env}}
-        for _ in range(DAEMON_RUNS):
+        for _ in range(runs):
             for policy, times in taken.items():
                 host.ready()
                 before = [sluice, "run", "-q", "-p", policy, "--"] if policy else []
                 times.append(milliseconds(*before, "true", **who))
     finally:
         host.close()
+    return taken
+
+
+def through_sluiced(sluice):
+    """What is added, without names and with: (in the middle, at its least, of a CPU of the
+    caller's in the middle) each."""
+    taken = of_sluiced(sluice, DAEMON_RUNS)
     base, *middles = ([statistics.median(column) for column in zip(*times)]
                       for times in taken.values())
     least = [min(times)[0] for times in taken.values()]
@@ -72,14 +91,7 @@ def through_sluiced(sluice):
 
 
 def main(sluice):
-    taken = {None: [], POLICY: [], UID_POLICY: [], NAMES_POLICY: []}
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(RUNS):
-            for text, times in taken.items():
-                path = pathlib.Path(folder) / "policy.yaml"
-                path.write_text(text or "")
-                before = [sluice, "run", "-q", "-p", path, "--"] if text else []
-                times.append(milliseconds(*before, "true"))
+    taken = alone(sluice, RUNS)
     medians = [[statistics.median(column) for column in zip(*times)] for times in taken.values()]
     base = medians[0]
     plain, uids, names = ("{:.1f} ms ({:.1f} of a CPU)".format(*(a - b for a, b in zip(times, base)))

@@ -3,14 +3,13 @@
 """tests/bench/bench.py BUILD [--only PART]... [--slices N] [--most PREFIXES] [--svg FILE]
 
 Sluice beside its peers, in one run: BUILD/bench.json, a table, and a plot of that JSON.
-Parts: lookup, ports, replace, worst, check, start, net, wide, events, reload, targets.
-docs/BENCHMARKS.md explains the rows.
+Parts: lookup, ports, replace, worst, check, start, net, wide, events, reload, targets, names.
+docs/BENCHMARKS.md explains the rows; document.py makes its tables of the JSON.
 """
 import argparse
 import json
 import os
 import pathlib
-import platform
 import shutil
 import statistics
 import subprocess
@@ -18,9 +17,12 @@ import sys
 import tempfile
 import time
 
+import host
 import net
 import prefixes
 import reload
+import resolving
+import start
 import targets
 import wide
 from rows import Rows, plot
@@ -60,7 +62,8 @@ def lookup(table, build, folder, args):
                           {"sluice": got["lookup"], "LPM_TRIE": got["trie"],
                            "empty program": got["empty"]}, note=least(got, "lookup", "trie"))
             table.add(f"memory, IPv{family}, {n} prefixes", "B/prefix",
-                      {"sluice": [got["table_bytes"] / n]}, note="the table alone")
+                      {"sluice": [got["table_bytes"] / n], "LPM_TRIE": [got["trie_bytes"] / n]},
+                      note="the table alone")
 
 
 def least(got, *variants):
@@ -71,6 +74,7 @@ def least(got, *variants):
 def ports(table, build, folder, args):
     made = prefixes.make(4, min(100_000, args.most))
     to = write_destinations(folder, made, 4)
+    none = None
     for n in (0, 1, 4, 32, 256):
         # the same part of all ports, however many intervals; 1 is in it
         step = 65000 // max(n, 1)
@@ -81,6 +85,12 @@ def ports(table, build, folder, args):
                   {"sluice": got["table"], "empty program": got["empty"]})
         table.add(f"second step, {n} port intervals", "ns",
                   {"sluice": got["step"], "empty program": got["empty"]}, note=least(got, "step"))
+        net_of = [step - empty for step, empty in zip(got["step"], got["empty"])]
+        none = statistics.median(net_of) if none is None else none
+        if n:
+            table.add(f"second step, {n} port intervals, added", "ns",
+                      {"sluice": [value - none for value in net_of]},
+                      note="to none, less the empty program's of the same turn")
 
 
 def stages(got):
@@ -121,13 +131,14 @@ def replace_one(table, build, folder, inside, family, n):
     wide = "inet6" if family == 6 else "inet"
     net.sh(*inside, "ipset", "create", "-exist", "all", "hash:net", "family", wide, "maxelem",
            "2000000")
-    turns = 3 if n <= 100_000 else 1
+    turns = 3 if n <= 100_000 else 1    # of the peers, which take half a minute
     got, values = [], {"sluice": [], "nftables set": [], "ipset": []}
-    for _ in range(turns):
+    for turn in range(5):
         got.append(lookup_tool(build, policy, to, 443, 0, trie=False))
         values["sluice"].append(stages(got[-1]))
-        values["nftables set"].append(timed(*inside, "nft", "-f", rules))
-        values["ipset"].append(timed(*inside, "ipset", "restore", "-file", swap))
+        if turn < turns:
+            values["nftables set"].append(timed(*inside, "nft", "-f", rules))
+            values["ipset"].append(timed(*inside, "ipset", "restore", "-file", swap))
     table.add(f"replace, IPv{family}, {n} prefixes", "ms", values)
     table.add(f"of it compile, IPv{family}, {n} prefixes", "ms",
               {"sluice": [g["compile_ms"] for g in got]})
@@ -145,10 +156,10 @@ def write_rules(path, n):
 
 def worst(table, build, folder, args):
     """Policies that multiply; and one rule of many changed, which is all of them again."""
-    made = prefixes.make(4, min(100_000, args.most))
+    made = prefixes.make(4, min(1_000_000, args.most))
     to = write_destinations(folder, made, 4, 256)
     rules = write_rules(folder / "rules.yaml", 100_000)
-    got = [lookup_tool(build, rules, to, 443, 0, trie=False) for _ in range(3)]
+    got = [lookup_tool(build, rules, to, 443, 0, trie=False) for _ in range(7)]
     table.add("one of 100000 rules changed", "ms", {"sluice": [stages(g) for g in got]})
     path = prefixes.policy(folder, "uids", made, 4)
     path.write_text(path.read_text().split("rules:")[0] + "rules:\n" + "".join(
@@ -201,10 +212,8 @@ def check(table, build, folder, args):
         table.add(f"check, {name}, memory", "MiB", {"sluice": most})
 
 
-def start(table, build, folder, args):
-    table.slices("run -- true", "ms", {
-        "sluice": lambda: timed(build / "sluice", "run", "-q", "--", "true"),
-        "true alone": lambda: timed("true")}, max(15, args.slices), "lower")
+def starts(table, build, folder, args):
+    start.rows(table, build, max(15, args.slices))
 
 
 def network(table, build, folder, args):
@@ -237,9 +246,13 @@ def thousand(table, build, folder, args):
     targets.rows(table, build, folder, args.slices)
 
 
+def resolved(table, build, folder, args):
+    resolving.rows(table, build, folder, args.slices)
+
+
 PARTS = {"lookup": lookup, "ports": ports, "replace": replace, "worst": worst, "check": check,
-         "start": start, "net": network, "wide": wide_destinations, "events": events,
-         "reload": reloads, "targets": thousand}
+         "start": starts, "net": network, "wide": wide_destinations, "events": events,
+         "reload": reloads, "targets": thousand, "names": resolved}
 
 
 # No peer of these is another program.
@@ -258,22 +271,21 @@ def main():
     if os.geteuid():
         sys.exit("bench.py: makes network namespaces and loads programs: needs root")
     parts = args.only or list(PARTS)
-    needed = ("nft", "ipset", "iptables-legacy", "ip") if set(parts) - ALONE else ()
+    needed = ("nft", "ipset", "iptables-legacy", "ip", "dnsmasq") if set(parts) - ALONE else ()
     missing = [name for name in needed if not shutil.which(name)]
     if missing:
         sys.exit(f"bench.py: not installed: {' '.join(missing)}; tools/install-deps bench")
     stats = pathlib.Path("/proc/sys/kernel/bpf_stats_enabled")
     if stats.read_text().strip() != "0":
         sys.exit("bench.py: kernel.bpf_stats_enabled is on: it costs 61 ns a run")
-    before = round(os.getloadavg()[0], 2)
+    facts = host.Facts()
     table = Rows(build / "bench.json")
     with tempfile.TemporaryDirectory(prefix="sl-bench-") as folder:
         for name, part in PARTS.items():
             if name in parts:
+                table.part = name
                 part(table, build, pathlib.Path(folder), args)
-    table.write({"kernel": platform.release(), "cpus": os.cpu_count(),
-                 "load": [before, round(os.getloadavg()[0], 2)],
-                 "date": time.strftime("%Y-%m-%d", time.gmtime())})
+    table.write(facts.after())
     (args.svg or build / "bench.svg").write_text(plot(json.loads(table.out.read_text())))
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Rows of `make bench`: slices of all variants in turn, medians, JSON, a table, a plot."""
 import json
+import math
 import os
 import random
 import statistics
@@ -12,6 +13,7 @@ OURS = "sluice"
 class Rows:
     def __init__(self, out):
         self.out, self.objects, self.skipped = out, [], []
+        self.part = None        # of the bench, as --only names it
 
     def slices(self, name, unit, variants, n, better, note=""):
         """variants: name -> function that measures one slice. They take turns, in an order
@@ -22,7 +24,7 @@ class Rows:
             random.Random(turn).shuffle(order)
             for variant in order:
                 values[variant].append(variants[variant]())
-        self.add(name, unit, values, better, note)
+        self.add(name, unit, values, better, note, paired=True)
         return values
 
     def added(self, name, unit, values, base, note=""):
@@ -31,17 +33,19 @@ class Rows:
                  {variant: [a - b for a, b in zip(v, values[base])]
                   for variant, v in values.items() if variant != base}, "lower", note)
 
-    def add(self, name, unit, values, better="lower", note=""):
-        """values: variant -> slices (of each the median counts)."""
+    def add(self, name, unit, values, better="lower", note="", paired=False):
+        """values: variant -> slices (of each the median counts). paired: slices of the same place
+        were taken in the same turn."""
         load = round(os.getloadavg()[0], 2)
         medians = {variant: statistics.median(v) for variant, v in values.items()}
         ours = medians.pop(OURS)
-        row = {"name": name, "unit": unit, "better": better, "n": len(values[OURS]),
+        row = {"part": self.part, "name": name, "unit": unit, "better": better, "n": len(values[OURS]),
                "ours": ours, "load": load, **({"note": note} if note else {})}
         spread = {"ours_low": min(values[OURS]), "ours_high": max(values[OURS])}
         for peer, value in medians.items() or [(None, None)]:
             self.objects.append({**row, **spread, "peer_name": peer, "peer": value,
-                                 "ratio": ours / value if value else None})
+                                 "ratio": ours / value if value else None,
+                                 **(against(values, peer, paired) if peer else {})})
         shown = "  ".join(f"{peer} {number(value)} (x{ours / value:.3g})" if value else peer
                           for peer, value in medians.items())
         print(f"{name:46} {number(ours):>9} {unit:9} {shown}  [load {load}]", flush=True)
@@ -54,6 +58,25 @@ class Rows:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.out.write_text(json.dumps({"host": host, "rows": self.objects,
                                         "skipped": self.skipped}, indent=1) + "\n")
+
+
+def against(values, peer, paired):
+    """The peer's own spread, and the 95 % interval of the ratio in the same turn."""
+    found = {"peer_low": min(values[peer]), "peer_high": max(values[peer])}
+    if paired and min(values[peer]) > 0:
+        found["ratio_low"], found["ratio_high"] = interval(
+            [a / b for a, b in zip(values[OURS], values[peer])])
+    return found
+
+
+def interval(values):
+    """The 95 % interval of the median, whatever the distribution: from the k-th least to the k-th
+    largest (binomial). Below six values, which have none, all there is."""
+    n, k, below = len(values), 0, 0.0
+    while (below := below + math.comb(n, k) / 2 ** n) <= 0.025:
+        k += 1
+    ordered = sorted(values)
+    return ordered[max(k - 1, 0)], ordered[n - max(k, 1)]
 
 
 def number(value):
