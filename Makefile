@@ -69,7 +69,7 @@ TOOL_BIN   := $(TOOL_SRC:tests/tools/%.c=$(O)/tests/%)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help deps demo test test-guests test-kernels test-kubernetes unit tools oracle oracle-frames bench bench-device \
+.PHONY: all help deps demo test test-guests test-kernels test-kubernetes unit tools oracle oracle-frames bench bench-device bench-docs \
 	next verifier-budget oracle-alerts oracle-answers bench-names nightly \
 	fuzz fuzz-alerts fuzz-dns fuzz-foreign fuzz-forward lint format clean install
 
@@ -95,6 +95,7 @@ help:
 	@echo 'make fuzz-foreign TIME= what engines, runtimes and API servers answer'
 	@echo 'make fuzz-forward TIME= what the forwarder reads of clients and resolvers'
 	@echo 'sudo make bench  BENCH=   beside nftables, ipset, LPM_TRIE, empty programs: $(O)/bench.json'
+	@echo 'make bench-docs     docs/BENCHMARKS.md of $(O)/bench.json'
 	@echo 'sudo make bench-device   a veth and a tap with and without a policy'
 	@echo 'sudo make bench-names    what names cost: dnsperf (of Debian), connects'
 	@echo 'sudo make nightly    make test, ten minutes of each fuzzer, the models at length, kernels, guests'
@@ -155,6 +156,10 @@ BENCH ?=
 bench: all tools
 	@tools/install-deps bench
 	$(PYTHON) tests/bench/bench.py $(O) $(BENCH)
+
+# docs/BENCHMARKS.md and its drawing, of the last whole run of the bench
+bench-docs:
+	$(PYTHON) tests/bench/document.py $(O)/bench.json docs
 
 bench-device: all tools
 	$(PYTHON) tests/bench/device.py $(O)

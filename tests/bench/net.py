@@ -151,7 +151,7 @@ def rows(table, build, folder, n, slices):
             lab = Lab(stack, build, folder, family, n)
             for what, name, unit in LOADS:
                 row = f"{name}, IPv{family}, {n} prefixes"
-                turns = max(slices, STREAMS) if what == "stream" and slices > 1 else slices
+                turns = max(slices, STREAMS) if what == "stream" and slices >= 11 else slices
                 got = table.slices(row, unit, lab.measures(what), turns, "lower",
                                    "the concatenation holds at most 5,000")
                 if what == "datagrams":

@@ -99,10 +99,11 @@ def text(x, y, words, **style):
 
 
 def grouped(rows):
-    """name -> (row, [(variant, value)]), ours first, rows with a peer alone."""
-    groups = {}
+    """name -> (row, [(variant, value)]), ours first, rows with a peer alone; what is added instead of
+    all of it."""
+    groups, added = {}, {row["name"] for row in rows if row["peer_name"] is not None}
     for row in rows:
-        if row["peer_name"] is None:
+        if row["peer_name"] is None or row["name"] + ", added" in added:
             continue
         _, bars = groups.setdefault(row["name"], (row, [(OURS, row["ours"])]))
         bars.append((row["peer_name"], row["peer"]))
@@ -125,8 +126,8 @@ def plot(document):
             y += BAR
         y += 26
     host = document["host"]
-    parts.append(text(10, y, f'{host["kernel"]}, {host["cpus"]} CPUs, load {host["load"][0]} '
-                      f'to {host["load"][1]}, {host["date"]}'))
+    parts.append(text(10, y, f'{host["cpu"]}, {host["cpus"]} CPUs, Linux {host["kernel"]}, load '
+                      f'{host["load"][0]} to {host["load"][1]}, {host["date"]}'))
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 20}" '
             f'font-family="sans-serif" font-size="12" fill="#111">'
             f'<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n")
