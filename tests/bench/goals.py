@@ -217,6 +217,9 @@ def many_targets(run):
         yield Check("1,000 targets: CPU of a connection ÷ of the only target, lower end of 95 %",
                     f"IPv{family}", low, 1, "", False,
                     f"median {run.ratio(name, '1 target') or 0:.3g}, upper end {high:.3g}")
+
+
+def live_flows(run):
     for family in FAMILIES:
         yield Check("reload with 10,000 live flows: packets lost", f"IPv{family}",
                     run.ours(f"reload, IPv{family}, 10000 live flows, lost"), 0, "")
@@ -234,7 +237,7 @@ def checks(document):
     """All of them, in the order of the list of what is wanted."""
     run, out = Run(document), []
     for part in (connects, datagrams, lookups, streams, replacing, memory, worst, events, starting,
-                 checking, many_targets, named):
+                 checking, many_targets, live_flows, named):
         out.extend(part(run))
     if run.missing:
         raise Missing("\n".join(run.missing))
