@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """document.py BENCH_JSON FOLDER: what one run of `make bench` says, into FOLDER/BENCHMARKS.md,
-between its marks, and FOLDER/benchmarks.svg. The same JSON makes the same files. Without a row that
+between its marks, and of the rows of which something is wanted FOLDER/benchmarks.svg. The same JSON makes the same files. Without a row that
 is wanted it says which, and writes nothing.
 """
 import json
@@ -91,7 +91,7 @@ def part_table(objects):
 
 
 def section(document):
-    """What stands between the marks."""
+    """What stands between the marks, and the names of the rows of which something is wanted."""
     host = document["host"]
     wanting = [name for name in FACTS if name not in host]
     if wanting:
@@ -100,16 +100,16 @@ def section(document):
     if unknown:
         raise Wrong(f"rows of an unknown part: {', '.join(sorted(map(str, unknown)))}")
     try:
-        checks = goals.checks(document)
+        checks, asked = goals.checks(document)
     except goals.Missing as e:
         raise Wrong(e) from None
     out = [facts(host), "", "### What is wanted, and what this run reached", "", *verdicts(checks), "",
-           "![ours beside the peers](benchmarks.svg)", ""]
+           "![the rows above beside their peers](benchmarks.svg)", ""]
     for part, title in PARTS.items():
         of_part = [row for row in document["rows"] if row["part"] == part]
         if of_part:
             out += [f"### {title}", "", *part_table(of_part), ""]
-    return "\n".join(out)
+    return "\n".join(out), asked
 
 
 def put(text, made):
@@ -134,8 +134,9 @@ def main(words):
     page, drawing = folder / "BENCHMARKS.md", folder / "benchmarks.svg"
     try:
         document = json.loads(source.read_text(encoding="utf-8"))
-        text = put(page.read_text(encoding="utf-8"), section(document))
-        drawn = rows.plot(document)
+        made, asked = section(document)
+        text = put(page.read_text(encoding="utf-8"), made)
+        drawn = rows.plot({**document, "rows": [r for r in document["rows"] if r["name"] in asked]})
     except (OSError, ValueError, Wrong) as e:
         sys.exit("\n".join(f"document.py: {source}: {said}" for said in str(e).splitlines()))
     except KeyError as e:

@@ -38,7 +38,7 @@ class Run:
     all of it is one error."""
 
     def __init__(self, document):
-        self.by_name, self.missing = {}, []
+        self.by_name, self.missing, self.asked = {}, [], set()
         self.skipped = {row["name"]: row["skipped"] for row in document["skipped"]}
         for row in document["rows"]:
             self.by_name.setdefault(row["name"], {})[row["peer_name"]] = row
@@ -46,6 +46,7 @@ class Run:
     def row(self, name, peer=None):
         """The object of a peer; None: any."""
         found = self.by_name.get(name, {})
+        self.asked.add(name)
         if found and (peer is None or peer in found):
             return found[peer] if peer else next(iter(found.values()))
         said = f"no row '{name}'" if not found else f"row '{name}' without {peer}"
@@ -234,11 +235,11 @@ def named(run):
 
 
 def checks(document):
-    """All of them, in the order of the list of what is wanted."""
+    """All of them, in the order of the list of what is wanted, and the names of their rows."""
     run, out = Run(document), []
     for part in (connects, datagrams, lookups, streams, replacing, memory, worst, events, starting,
                  checking, many_targets, live_flows, named):
         out.extend(part(run))
     if run.missing:
         raise Missing("\n".join(run.missing))
-    return out
+    return out, run.asked

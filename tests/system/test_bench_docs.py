@@ -194,12 +194,15 @@ def test_the_same_again_and_the_rest_untouched(page):
 
 
 def test_the_drawing(page):
-    page.make(changed(made(), "memory, IPv4, 1000000 prefixes", peer=-1.0))     # no bar is that long
+    document = changed(made(), "memory, IPv4, 1000000 prefixes", peer=-1.0)     # no bar is that long
+    document["rows"] += row("lookup", "verdict, IPv4, 10 prefixes, 256 destinations", 80, LPM_TRIE=50)
+    page.make(document)
     drawing = xml.etree.ElementTree.fromstring(page.svg.read_text())
     svg = "{http://www.w3.org/2000/svg}"
     words = [t.text for t in drawing.iter(f"{svg}text")]
     assert "A Processor, 2 CPUs, Linux 6.1.2, load 0.1 to 1.5, 2026-01-02" in words
     assert any(w.startswith("lookup, IPv4, 1000000 prefixes") for w in words)
+    assert not any(w.startswith("verdict") for w in words)      # of which nothing is wanted
     bars = [float(r.get("width")) for r in drawing.iter(f"{svg}rect") if r.get("width") != "100%"]
     assert bars and all(width >= 1 for width in bars)
 
