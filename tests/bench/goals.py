@@ -241,5 +241,7 @@ def checks(document):
                  checking, many_targets, live_flows, named):
         out.extend(part(run))
     if run.missing:
-        raise Missing("\n".join(run.missing))
+        told = "\n".join(run.missing)
+        others = [f"skipped: {name}: {why}" for name, why in run.skipped.items() if name not in told]
+        raise Missing("\n".join([told, *others]))
     return out, run.asked
