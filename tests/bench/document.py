@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-"""document.py BENCH_JSON FOLDER: what one run of `make bench` says, into FOLDER/BENCHMARKS.md,
-between its marks, and of the rows of which something is wanted FOLDER/benchmarks.svg. The same JSON makes the same files. Without a row that
-is wanted it says which, and writes nothing.
+"""document.py BENCH_JSON FOLDER: what one run of `make bench` says.
+
+Into FOLDER/BENCHMARKS.md, between its marks, and, of the rows of which something is wanted,
+FOLDER/benchmarks.svg. The same JSON makes the same files. Without such a row it says which lack,
+and writes nothing.
 """
 import json
 import os

@@ -212,7 +212,8 @@ def test_all_that_lacks_is_named_at_once(page):
     gone = ["one of 100000 rules changed", "free, IPv6, 1000000 prefixes"]
     document["rows"] = [r for r in document["rows"] if r["name"] not in gone and not (
         r["name"].startswith("lookup, IPv4, 10 ") and r["peer_name"] == "LPM_TRIE")]
-    document["skipped"] = [{"name": gone[1], "skipped": "more than --most"}, {"name": "net", "skipped": "OSError: no veth"}]
+    document["skipped"] = [{"name": gone[1], "skipped": "more than --most"},
+                           {"name": "net", "skipped": "OSError: no veth"}]
     said = page.refuses(document)
     assert f"no row '{gone[0]}'\n" in said and f"no row '{gone[1]}' (skipped: more than --most)" in said
     assert "row 'lookup, IPv4, 10 prefixes, 64k destinations' without LPM_TRIE" in said
