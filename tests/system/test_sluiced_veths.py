@@ -13,7 +13,7 @@ import pytest
 import client
 from crilab import NODE
 from devlab import Namespace
-from lab import sh, until
+from lab import SLUICE, sh, until
 from ocilab import ADDRESSES, ALL, PROBE, SOME
 from podlab import config, egress, node_of_directory, put
 
@@ -294,11 +294,17 @@ def test_a_pod_is_held_until_it_is_known(node):
     """By its cgroup's default, and at its veth; the objects cannot be read."""
     put(node, "web.yaml", "kind: [")
     node.start_daemon()
+    monitor = node.start(SLUICE, "monitor", "-o", "json", env=node.env)
+    assert until(lambda: node.full_status()["daemon"]["monitors"] == 1)
     pod = node.pod(labels={"app": "web"})
     held = [t for t in node.full_status()["targets"] if t["kind"] == "device"]
     assert len(held) == 1 and held[0]["attached"] and not held[0]["policy"], held
     inside = Inside(node, pod)
     assert not inside.sends_any()
+    denied = monitor.wait(lambda e: e.get("hook") == "tc-ingress" and
+                          e["link"]["ethertype"] == "0x0800")
+    assert (denied["reason"], denied["policy"], denied["generation"]) == ("no-policy", None, 0)
+    assert denied["target"]["name"] == held[0]["name"], denied["target"]
     put(node, "web.yaml", egress())
     node.known(pod)
     assert judged(node, pod)["name"] == held[0]["name"]

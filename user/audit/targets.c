@@ -75,19 +75,23 @@ static int read_labels(struct known *k)
 	return 0;
 }
 
-/* Reads what decided the event; if that is given up, what is in force in its slot now. */
+/* Reads what decided the event; if that is given up, what is in force in its slot now; without
+ * that (a veth that is held) the target alone, which is not kept. */
 static struct known *learn(struct sl_audit_targets *t, __u32 slot, __u64 generation)
 {
 	struct known *k = &t->known[t->next];
 
 	forget(k);
-	if (sl_state_table_of(t->state, slot, generation, &k->table) ||
-	    sl_state_target(t->state, slot, &k->target) || read_labels(k)) {
+	if (sl_state_target(t->state, slot, &k->target))
+		return NULL;
+	if (k->target.kind == SL_TARGET_CGROUP)
+		k->path = sl_state_cgroup_name(&k->target);
+	if (sl_state_table_of(t->state, slot, generation, &k->table))
+		return k;
+	if (read_labels(k)) {
 		forget(k);
 		return NULL;
 	}
-	if (k->target.kind == SL_TARGET_CGROUP)
-		k->path = sl_state_cgroup_name(&k->target);
 	t->next = (t->next + 1) % KEPT;
 	k->slot = slot;
 	k->generation = k->table.words[SL_H_GENERATION];
@@ -98,7 +102,7 @@ static struct known *find(struct sl_audit_targets *t, __u32 slot, __u64 generati
 {
 	size_t i;
 
-	for (i = 0; i < KEPT; i++)
+	for (i = 0; i < KEPT && generation; i++)
 		if (t->known[i].generation == generation && t->known[i].slot == slot)
 			return &t->known[i];
 	return NULL;
