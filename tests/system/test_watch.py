@@ -177,6 +177,28 @@ def test_denied_frames_are_recorded(host, guest, tmp_path):
     assert event["destination"]["address"] == "198.51.100.1" and event["hook"] == "tc-ingress"
 
 
+def test_the_last_event_of_a_device_has_its_policy(host, guest, tmp_path):
+    """Its first one, too, which is read when the device is gone."""
+    log = tmp_path / "events.jsonl"
+    host.ip("addr add 198.51.100.1/32 dev br0")
+    one = guest()
+    assert one.arrives("198.51.100.1")
+    watch = host.watch("--dev", "vnet*", "-p", host.write(AGENT), "--log", log)
+    watch.wait(told("attached", "vnet0"))
+    host.status()               # it has let go of the state's lock
+    watch.signal(signal.SIGSTOP)
+    host.ip("link add other type bridge")        # news of devices waits before the event does
+    assert not one.arrives("198.51.100.1")
+    host.drop(one.tap)
+    watch.signal(signal.SIGCONT)
+    watch.wait(told("gone", "vnet0"))
+    assert until(lambda: "198.51.100.1" in log.read_text())
+    event, = [json.loads(line) for line in log.read_text().splitlines()
+              if "198.51.100.1" in line]
+    assert event["target"] == {"kind": "device", "name": "vnet0"}
+    assert (event["policy"], event["generation"] > 0) == ("agent", True)
+
+
 def test_audit_holds_nothing_back(host, guest, tmp_path):
     log = tmp_path / "events.jsonl"
     host.ip("addr add 198.51.100.1/32 dev br0")

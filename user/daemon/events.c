@@ -303,6 +303,8 @@ static int reopen(void *context)
 	sl_daemon_drain(daemon, true);
 	sl_loop_drop(daemon->loop, &daemon->ring);
 	daemon->ring.fd = -1;
+	sl_state_on_end(daemon->devices.state, NULL, NULL);
+	sl_state_on_switched(daemon->devices.state, NULL, NULL);
 	sl_audit_targets_free(daemon->targets);
 	sl_state_close(daemon->devices.state);
 	daemon->targets = targets;

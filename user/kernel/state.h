@@ -262,8 +262,9 @@ int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *
  * not frozen. */
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
-/* That of a generation as far as it is known: while a switch is under way the old one's too. Else as
- * sl_state_table: what is in force. */
+/* That of a generation as far as it is known: while a switch or an end is under way the old one's
+ * too (an end's where somebody hears of it: sl_state_on_switched). Else as sl_state_table: what is
+ * in force. */
 int sl_state_table_of(const struct sl_state *state, __u32 slot, __u64 generation,
 		      struct sl_table *out);
 
@@ -280,8 +281,9 @@ void sl_state_read_stats(const struct sl_state *state, __u32 slot, struct sl_sta
 typedef void (*sl_end_handler)(void *context, const struct sl_state *state, __u32 slot);
 void sl_state_on_end(struct sl_state *state, sl_end_handler handler, void *context);
 
-/* Calls back when this process has switched generations, nobody in the kernel reads the old ones any
- * more, and sl_state_table_of still knows them: to drain the events that they decided. */
+/* Calls back when this process has switched generations or cleared slots, nobody in the kernel reads
+ * the old tables any more, and sl_state_table_of still knows them: to drain the events that they
+ * decided. */
 typedef void (*sl_switched_handler)(void *context);
 void sl_state_on_switched(struct sl_state *state, sl_switched_handler handler, void *context);
 

@@ -74,13 +74,19 @@ struct sl_switched {
 	struct sl_table before;	/* the old table, owned; without words: its counts stay old */
 };
 
+/* A slot that nothing leads to any more. */
+struct sl_cleared {
+	__u32 slot;
+	struct sl_table before;	/* what it obeyed, mapped (sl_state_unmap_table); without words: unknown */
+};
+
 /* Begun, but not over: sl_state_settle. */
 struct sl_pending {
 	struct sl_outer_change changes[SL_PENDING_CHANGES];
 	size_t n_changes;
 	bool expedited;		/* sl_expedite_begin, without its end */
 	bool many;		/* those before these were many: so may these be */
-	__u32 cleared[SL_PENDING_SLOTS];	/* not free yet */
+	struct sl_cleared cleared[SL_PENDING_SLOTS];	/* not free yet */
 	size_t n_cleared;
 	struct sl_switched switched[SL_PENDING_SLOTS];
 	size_t n_switched;
@@ -218,6 +224,9 @@ int sl_state_replace_pin(const struct sl_state *s, int fd, const char *pin);
 /* The map of a table, by its pin, which needs no CAP_SYS_ADMIN, or by its id; *info of it.
  * A descriptor; -ENOENT: there is none; -errno. */
 int sl_state_open_table(const struct sl_state *s, __u32 index, struct bpf_map_info *info);
+/* sl_state_table without a copy: mapped, to be given to sl_state_unmap_table. */
+int sl_state_map_table(const struct sl_state *s, __u32 slot, struct sl_table *out);
+void sl_state_unmap_table(struct sl_table *table);
 
 /* ---- state_slots.c ---- */
 
@@ -246,7 +255,9 @@ void sl_state_clear_slot(struct sl_state *s, __u32 slot);
  * where they are now. */
 struct sl_outer_change *sl_state_begin(struct sl_state *s, const struct sl_outer_change *changes,
 				       size_t n);
-void sl_state_cleared(struct sl_state *s, __u32 slot);
+/* The slot's word is going, and was; in between sl_state_before knows its table. */
+void sl_state_clearing(struct sl_state *s, __u32 slot);
+void sl_state_cleared(struct sl_state *s);
 /* Takes `before` over. */
 void sl_state_switched(struct sl_state *s, __u32 slot, __u32 index, struct sl_table *before);
 /* Is something of this slot not over yet? */

@@ -47,12 +47,19 @@ struct sl_outer_change *sl_state_begin(struct sl_state *s, const struct sl_outer
 	return begun;
 }
 
-void sl_state_cleared(struct sl_state *s, __u32 slot)
+/* The table is kept for who drains the events: mapped, since most hear of none. */
+void sl_state_clearing(struct sl_state *s, __u32 slot)
 {
-	struct sl_pending *p = &s->pending;
+	struct sl_cleared *c = &s->pending.cleared[s->pending.n_cleared++];
 
-	p->cleared[p->n_cleared++] = slot;
-	if (p->n_cleared == SL_PENDING_SLOTS)
+	*c = (struct sl_cleared){.slot = slot};
+	if (s->on_switched)
+		sl_state_map_table(s, slot, &c->before);
+}
+
+void sl_state_cleared(struct sl_state *s)
+{
+	if (s->pending.n_cleared == SL_PENDING_SLOTS)
 		sl_state_settle(s);
 }
 
@@ -72,12 +79,17 @@ bool sl_state_is_pending(const struct sl_state *s, __u32 slot)
 	size_t i;
 
 	for (i = 0; i < p->n_cleared; i++)
-		if (p->cleared[i] == slot)
+		if (p->cleared[i].slot == slot)
 			return true;
 	for (i = 0; i < p->n_switched; i++)
 		if (p->switched[i].slot == slot)
 			return true;
 	return false;
+}
+
+static bool is_of(const struct sl_table *table, __u64 generation)
+{
+	return table->words && table->words[SL_H_GENERATION] == generation;
 }
 
 const struct sl_table *sl_state_before(const struct sl_state *s, __u32 slot, __u64 generation)
@@ -86,9 +98,11 @@ const struct sl_table *sl_state_before(const struct sl_state *s, __u32 slot, __u
 	size_t i;
 
 	for (i = 0; i < p->n_switched; i++)
-		if (p->switched[i].slot == slot && p->switched[i].before.words &&
-		    p->switched[i].before.words[SL_H_GENERATION] == generation)
+		if (p->switched[i].slot == slot && is_of(&p->switched[i].before, generation))
 			return &p->switched[i].before;
+	for (i = 0; i < p->n_cleared; i++)
+		if (p->cleared[i].slot == slot && is_of(&p->cleared[i].before, generation))
+			return &p->cleared[i].before;
 	return NULL;
 }
 
@@ -119,15 +133,19 @@ static void free_cleared(struct sl_state *s)
 {
 	const struct sl_target none = {};
 	struct sl_pending *p = &s->pending;
+	__u32 slots[SL_PENDING_SLOTS];
 	size_t i;
 
+	for (i = 0; i < p->n_cleared; i++)
+		slots[i] = p->cleared[i].slot;
 	if (p->n_cleared)
-		sl_state_clear_hits(s, p->cleared, p->n_cleared);
+		sl_state_clear_hits(s, slots, p->n_cleared);
 	for (i = 0; i < p->n_cleared; i++) {
-		clear_counters(s, p->cleared[i]);
-		sl_state_unpin_table(s, 2 * p->cleared[i]);
-		sl_state_unpin_table(s, 2 * p->cleared[i] + 1);
-		sl_state_write_target(s, p->cleared[i], &none);
+		clear_counters(s, slots[i]);
+		sl_state_unpin_table(s, 2 * slots[i]);
+		sl_state_unpin_table(s, 2 * slots[i] + 1);
+		sl_state_write_target(s, slots[i], &none);
+		sl_state_unmap_table(&p->cleared[i].before);
 	}
 	p->n_cleared = 0;
 }
@@ -189,6 +207,9 @@ static void drop_old(struct sl_state *s)
 void sl_state_settle(struct sl_state *s)
 {
 	wait(s);
+	/* the events of programs that still ran when their word went: it is known yet whose they are */
+	if (s->pending.n_cleared && s->on_switched)
+		s->on_switched(s->on_switched_context);
 	free_cleared(s);
 	drop_old(s);
 }

@@ -224,12 +224,13 @@ void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 
 	if (sl_state_is_pending(s, slot))
 		sl_state_settle(s);
+	sl_state_clearing(s, slot);
 	__atomic_store_n(&s->words[slot], 0, __ATOMIC_RELEASE);
 	sl_state_end_flows(s, slot);
 	if (s->on_end)
 		s->on_end(s->on_end_context, s, slot);
 	sl_state_begin(s, changes, sizeof(changes) / sizeof(*changes));
-	sl_state_cleared(s, slot);
+	sl_state_cleared(s);
 }
 
 int sl_state_add_unattached(struct sl_state *s, unsigned ifindex, const struct sl_table *table,

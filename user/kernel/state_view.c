@@ -51,14 +51,14 @@ int sl_state_open_table(const struct sl_state *s, __u32 index, struct bpf_map_in
 	return bpf_obj_get_info_by_fd(fd, info, &size) ? (close(fd), -errno) : fd;
 }
 
-/* The table that the slot obeys, mapped: *n_words words to be given to munmap. -EUCLEAN: what
- * its word leads to is no table of ours, or of another generation, or may be written. */
-static int map_table(const struct sl_state *s, __u32 slot, const __u64 **words, size_t *n_words)
+/* -EUCLEAN: what its word leads to is no table of ours, or of another generation, or may be
+ * written. */
+int sl_state_map_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
 {
 	__u64 word = __atomic_load_n(&s->words[slot], __ATOMIC_ACQUIRE);
 	__u32 index = SL_WORD_INDEX(word);
 	struct bpf_map_info info = {};
-	const __u64 *at = MAP_FAILED;
+	__u64 *at = MAP_FAILED;
 	size_t n;
 	int fd;
 
@@ -76,12 +76,18 @@ static int map_table(const struct sl_state *s, __u32 slot, const __u64 **words, 
 		return -EUCLEAN;
 	if (at[SL_H_MAGIC] != SL_TABLE_MAGIC || at[SL_H_WORDS] > n ||
 	    at[SL_H_GENERATION] != SL_WORD_GENERATION(word)) {
-		munmap((void *)at, n * sizeof(*at));
+		munmap(at, n * sizeof(*at));
 		return -EUCLEAN;
 	}
-	*words = at;
-	*n_words = n;
+	*out = (struct sl_table){.words = at, .n_words = n};
 	return 0;
+}
+
+void sl_state_unmap_table(struct sl_table *table)
+{
+	if (table->words)
+		munmap(table->words, table->n_words * sizeof(*table->words));
+	*table = (struct sl_table){};
 }
 
 __u64 sl_state_netns(const struct sl_state *s)
@@ -118,14 +124,13 @@ static int copy_table(const __u64 *words, size_t n, struct sl_table *out)
 
 int sl_state_table(const struct sl_state *s, __u32 slot, struct sl_table *out)
 {
-	const __u64 *words;
-	size_t n;
-	int err = map_table(s, slot, &words, &n);
+	struct sl_table mapped;
+	int err = sl_state_map_table(s, slot, &mapped);
 
 	if (err)
 		return err;
-	err = copy_table(words, n, out);
-	munmap((void *)words, n * sizeof(*words));
+	err = copy_table(mapped.words, mapped.n_words, out);
+	sl_state_unmap_table(&mapped);
 	return err;
 }
 
@@ -138,15 +143,14 @@ int sl_state_table_of(const struct sl_state *s, __u32 slot, __u64 generation, st
 
 static void read_table(const struct sl_state *s, struct sl_target_view *view)
 {
-	const __u64 *words;
-	size_t n;
-	int err = map_table(s, view->slot, &words, &n);
+	struct sl_table mapped;
+	int err = sl_state_map_table(s, view->slot, &mapped);
 
 	view->broken = err && err != -ENOENT;
 	if (err)
 		return;
-	view->flags = (__u32)words[SL_H_FLAGS];
-	munmap((void *)words, n * sizeof(*words));
+	view->flags = (__u32)mapped.words[SL_H_FLAGS];
+	sl_state_unmap_table(&mapped);
 }
 
 /* A device can have been renamed since. */
