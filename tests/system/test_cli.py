@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """What all commands that need no privilege share; check, test, rules; the examples."""
+import os
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -55,6 +58,25 @@ def test_what_is_missing_is_a_usage_error(words):
 def test_what_is_given_twice_is_a_usage_error(words, said):
     """Of two devices one would be left unjudged, and nobody told."""
     usage_error(sluice(*words), said)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+@pytest.mark.parametrize("command", ["status", "monitor"])
+def test_who_may_not_see_the_pins_is_told_who_may(command):
+    state = f"/sys/fs/bpf/sl-cli-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="sluice-cli-") as folder:
+        os.chmod(folder, 0o755)
+        copy = shutil.copy(SLUICE, folder)          # the build may stand in a home
+        os.mkdir(state, 0o700)
+        try:
+            done = subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", copy, command],
+                                  env={"SLUICE_STATE": state, "SLUICE_SOCKET": f"{folder}/none",
+                                       "PATH": os.environ["PATH"]},
+                                  capture_output=True, text=True, timeout=20, check=False)
+        finally:
+            os.rmdir(state)
+    assert done.returncode == 1 and f"{state}: cannot be" in done.stderr, done
+    assert "root (sudo)" in done.stderr, done
 
 
 @pytest.mark.parametrize("option, value", [

@@ -9,7 +9,7 @@
 
 const struct sl_command sl_commands[] = {
 	{"run", "run a command under a policy",
-	 "usage: sluice run [-p POLICY] [--audit] [--log FILE] [-v] [--user USER]\n"
+	 "usage: sluice run [-p POLICY] [--audit] [--log FILE] [-v] [-q] [--user USER]\n"
 	 "                  [--wait | --leave] [--keep-privileges] [--trust-clock]\n"
 	 "                  [--] COMMAND [ARGUMENT...]\n"
 	 "\n"
@@ -228,8 +228,9 @@ const struct sl_command sl_commands[] = {
 	 "       sluice rules --sets [--dev DEVICE] [-o json]\n"
 	 "\n"
 	 "      --dev DEVICE      decisions by rule, and when each rule last decided\n"
+	 "      --cgroup PATH     the same of a cgroup; PATH as for `attach`\n"
 	 "      --unused DURATION only rules that decided nothing for so long, as 30d; counters\n"
-	 "                        begin when the device is attached\n"
+	 "                        begin when the device or cgroup is attached\n"
 	 "      --sets            the built-in sets\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"

@@ -208,8 +208,10 @@ void sl_state_drop_link(const char *pin)
 static int say_errno(struct sl_diag *diag, const char *path, const char *what)
 {
 	int err = -errno;
+	bool root = err == -EACCES || err == -EPERM;
 
-	sl_error(diag, NULL, "%s: %s: %s", path, what, strerror(-err));
+	sl_error(diag, NULL, "%s: %s: %s%s", path, what, strerror(-err),
+		 root ? "; this needs root (sudo)" : "");
 	return err;
 }
 
