@@ -9,10 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compile/compile.h"
-#include "resolve/resolve.h"
+#include "compile_lab.h"
 
-#define EPOCH_NS 1000000000000000000ll	/* boot at Unix second 1,000,000,000 */
 #define FIRST_NS 10000000000ull		/* 2001-09-09T01:46:50Z */
 #define SECOND_NS 15000000000ull	/* 2001-09-09T01:46:55Z */
 #define FIRST "expires: '2001-09-09T01:46:50Z'"
@@ -25,50 +23,12 @@ static const struct sl_environment with_search = {
 };
 static const struct sl_environment no_search = {.resolvers = servers, .n_resolvers = 1};
 
-struct fixture {
-	struct sl_policy *policy;
-	struct sl_compiled compiled;
-	struct sl_diag diag;
-};
-
-static inline int compile_in(struct fixture *f, const char *text, const struct sl_environment *env)
-{
-	struct sl_resolve_options resolve = {.trust_clock = true, .now_s = 1000000001, .env = env};
-	struct sl_compile_options compile = {.generation = 7, .boot_epoch_ns = EPOCH_NS};
-	struct sl_policy *parsed = NULL;
-	int err;
-
-	memset(f, 0, sizeof(*f));
-	err = sl_policy_parse(text, strlen(text), "p.yaml", SL_PARSE_POLICY, &parsed, &f->diag);
-	if (!err)
-		err = sl_resolve(parsed, NULL, &resolve, &f->policy, &f->diag);
-	sl_policy_free(parsed);
-	return err ? err : sl_compile(f->policy, &compile, &f->compiled, &f->diag);
-}
-
 static inline void compile_ok(struct fixture *f, const char *text)
 {
 	if (compile_in(f, text, &no_search)) {
 		sl_diag_print(&f->diag, stderr);
 		fail_msg("not compiled");
 	}
-}
-
-static inline void done(struct fixture *f)
-{
-	sl_compiled_free(&f->compiled);
-	sl_policy_free(f->policy);
-	sl_diag_free(&f->diag);
-}
-
-static inline bool says(const struct fixture *f, const char *text)
-{
-	size_t i;
-
-	for (i = 0; i < f->diag.n; i++)
-		if (strstr(f->diag.entries[i].message, text))
-			return true;
-	return false;
 }
 
 /* `allow RULE REASON` of an answer. */
