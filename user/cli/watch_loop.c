@@ -139,7 +139,7 @@ static void say_left(const struct sl_watch *watch)
 	for (size_t i = 0; i < watch->devices.n_devices; i++) {
 		const struct sl_watched *w = &watch->devices.devices[i];
 
-		if (w->state != SL_WATCHED_ATTACHED && w->state != SL_WATCHED_ISOLATED)
+		if (w->as.state != SL_WATCHED_ATTACHED && w->as.state != SL_WATCHED_ISOLATED)
 			continue;
 		fprintf(stderr, n++ ? " " : "sluice watch: left attached, enforced: ");
 		sl_put_text(w->device.name, stderr);

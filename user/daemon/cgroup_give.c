@@ -35,7 +35,7 @@ static void retry_later(struct sl_cgroups *c)
 
 bool sl_cgroup_is_soon(const struct sl_watched_cgroup *w, __u64 now)
 {
-	return w->pending && now - w->found_at_ns < NEW_NS;
+	return w->as.pending && now - w->found_at_ns < NEW_NS;
 }
 
 static void look_by(struct sl_cgroups *c, __u64 at)
@@ -90,11 +90,11 @@ static void given(struct sl_cgroups *c, struct sl_watched_cgroup *w, const char 
 	} else {
 		sl_policy_free(asks);
 	}
-	w->state = SL_WATCHED_ATTACHED;
+	w->as.state = SL_WATCHED_ATTACHED;
 	c->retries = 0;
-	if (!w->group->warned)
+	if (!w->as.group->warned)
 		sl_diag_print(diag, stderr);
-	w->group->warned = true;
+	w->as.group->warned = true;
 	c->ops->tell(c->context, change, w, resolved->name, NULL);
 	settled(c, w, NULL);
 }
@@ -106,8 +106,8 @@ static void isolate(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 	struct sl_diag said = {};
 	int err = sl_cgroup_put_table(c, state, w, cgroup, &nothing, &said);
 
-	w->state = err ? SL_WATCHED_FAILED : SL_WATCHED_ISOLATED;
-	w->pending = true;
+	w->as.state = err ? SL_WATCHED_FAILED : SL_WATCHED_ISOLATED;
+	w->as.pending = true;
 	w->meaning = 0;
 	if (err)
 		complain(c, w, "failed", err, &said);
@@ -146,19 +146,19 @@ static void keep_resolvers(struct sl_watched_cgroup *w, const struct sl_environm
 static int resolve(struct sl_cgroups *c, struct sl_watched_cgroup *w,
 		   struct sl_cgroup_target *cgroup, struct sl_policy **out, struct sl_diag *diag)
 {
-	struct sl_attach_options options = w->group->given.attach;
+	struct sl_attach_options options = w->as.group->given.attach;
 	struct sl_environment env = {};
 	int err;
 
 	options.lookout = c->lookout;
 	sl_cgroup_environment(c->lookout, cgroup, &env);
-	if (!sl_first_look_holds(c, w, &env) && !w->group->given.common.outline)
+	if (!sl_first_look_holds(c, w, &env) && !w->as.group->given.common.outline)
 		look_again(c, w);
 	else
 		w->early_since_ns = 0;
-	if (w->group->given.common.outline) {
+	if (w->as.group->given.common.outline) {
 		sl_environment_free(&env);
-		*out = w->group->given.common.outline;
+		*out = w->as.group->given.common.outline;
 		return 0;
 	}
 	err = sl_cgroup_resolve(cgroup, &options, &env, out, diag);
@@ -180,8 +180,8 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 
 	if (err && has_generation) {
 		sl_cgroup_took(state, w, slot, has_generation, 0);
-		w->state = SL_WATCHED_ATTACHED;
-		w->pending = true;
+		w->as.state = SL_WATCHED_ATTACHED;
+		w->as.pending = true;
 		complain(c, w, "kept", err, diag);
 		retry_later(c);
 	} else if (err) {
@@ -194,13 +194,13 @@ static void settle(struct sl_cgroups *c, struct sl_state *state, struct sl_watch
 		if (!err)
 			given(c, w, "attached", resolved, diag);
 	}
-	if (err && w->state == SL_WATCHED_WAITING) {
-		w->state = SL_WATCHED_FAILED;
+	if (err && w->as.state == SL_WATCHED_WAITING) {
+		w->as.state = SL_WATCHED_FAILED;
 		complain(c, w, "failed", err, diag);
 		retry_later(c);
 	}
 	sl_cgroup_free_resolved(w, resolved);
-	if (err && w->pending)
+	if (err && w->as.pending)
 		settled(c, w, w->why);
 }
 
@@ -215,16 +215,16 @@ void sl_cgroup_give(struct sl_cgroups *c, struct sl_state *state, struct sl_watc
 	if (!err) {
 		if (!sl_state_find_cgroup(state, w->id, &slot) &&
 		    sl_cgroup_is_anothers(c, state, w, slot, &generation)) {
-			if (w->state != SL_WATCHED_LEFT)
+			if (w->as.state != SL_WATCHED_LEFT)
 				c->ops->tell(c->context, "left", w, NULL,
 					     "it has a policy already, from `sluice attach`");
-			w->state = SL_WATCHED_LEFT;
+			w->as.state = SL_WATCHED_LEFT;
 		} else {
 			settle(c, state, w, &cgroup, slot, generation, &diag);
 		}
 		sl_cgroup_close_target(&cgroup);
 	} else if (err != -ENOENT) { /* that would be gone: the next walk finds out */
-		w->state = SL_WATCHED_FAILED;
+		w->as.state = SL_WATCHED_FAILED;
 		complain(c, w, "failed", err, &diag);
 		retry_later(c);
 	}
@@ -257,14 +257,14 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 	struct sl_diag diag = {};
 	int err = open_cgroup(c, w, &cgroup, &diag);
 
-	w->renew = false;
+	w->as.renew = false;
 	if (err) {
 		sl_diag_free(&diag);
 		return;
 	}
 	err = resolve(c, w, &cgroup, &resolved, &diag);
 	if (!err && w->meaning && sl_cgroup_meaning(w, resolved) == w->meaning) {
-		w->pending = false;
+		w->as.pending = false;
 		w->why[0] = 0;
 		settled(c, w, NULL);
 	} else if (!err) {
@@ -273,9 +273,9 @@ void sl_cgroup_renew(struct sl_cgroups *c, struct sl_state *state, struct sl_wat
 			given(c, w, "renewed", resolved, &diag);
 	}
 	if (err) {
-		if (!w->pending)
+		if (!w->as.pending)
 			complain(c, w, "kept", err, &diag);
-		w->pending = true;
+		w->as.pending = true;
 		retry_soon(c, w);
 		settled(c, w, w->why);
 	}

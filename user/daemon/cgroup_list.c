@@ -44,7 +44,7 @@ struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *c, const char *path,
 	w->path = copy;
 	w->id = id;
 	w->found_at_ns = sl_now_ns();
-	w->group = sl_target_group_get(group);
+	w->as.group = sl_target_group_get(group);
 	w->seen = true;
 	follow(c, copy);
 	return w;
@@ -52,7 +52,7 @@ struct sl_watched_cgroup *sl_cgroups_add(struct sl_cgroups *c, const char *path,
 
 static void cgroup_free(struct sl_watched_cgroup *w)
 {
-	sl_target_group_put(w->group);
+	sl_target_group_put(w->as.group);
 	free(w->path);
 	if (w->container)
 		sl_container_free(w->container);
@@ -88,28 +88,18 @@ int sl_cgroups_name(struct sl_watched_cgroup *w, struct sl_container *container)
 
 /* ---- groups ---- */
 
-static void regroup(struct sl_cgroups *c, struct sl_watched_cgroup *w)
+static void regroup(struct sl_watched_cgroup *w, struct sl_target_group *group)
 {
-	struct sl_target_group *group = sl_cgroups_match(c, w->path, w->container);
-
-	if (w->by_hand || w->of_pod)
-		return;
-	w->orphan = !group;
-	if (!group)
-		return;
-	sl_target_group_put(w->group);
-	w->group = sl_target_group_get(group);
-	w->renew = true;
-	if (w->state == SL_WATCHED_FAILED)
-		w->state = SL_WATCHED_WAITING;
+	if (!w->as.by_hand && !w->of_pod)
+		sl_assign_matching(&w->as, group);
 }
 
 void sl_cgroup_match_again(struct sl_cgroups *c, struct sl_watched_cgroup *w)
 {
 	struct sl_target_group *group = sl_cgroups_match(c, w->path, w->container);
 
-	if (group && group != w->group)
-		regroup(c, w);
+	if (group && group != w->as.group)
+		regroup(w, group);
 }
 
 void sl_cgroups_regroup(struct sl_cgroups *c, struct sl_target_group **groups, size_t n)
@@ -121,9 +111,9 @@ void sl_cgroups_regroup(struct sl_cgroups *c, struct sl_target_group **groups, s
 	c->groups = groups;
 	c->n_groups = n;
 	for (size_t i = 0; i < c->n; i++)
-		regroup(c, &c->list[i]);
+		regroup(&c->list[i], sl_cgroups_match(c, c->list[i].path, c->list[i].container));
 	for (size_t i = 0; i < c->n;)
-		if (c->list[i].orphan && !sl_cgroup_is_ours(&c->list[i]))
+		if (c->list[i].as.orphan && !sl_cgroup_is_ours(&c->list[i]))
 			sl_cgroups_drop(c, &c->list[i]);
 		else
 			i++;
@@ -139,7 +129,7 @@ size_t sl_cgroups_unannounced(const struct sl_cgroups *c)
 
 	for (size_t i = 0; i < c->n; i++)
 		n += c->list[i].container && !c->list[i].announced &&
-		     c->list[i].group->of == SL_GROUP_OF_CONTAINERS;
+		     c->list[i].as.group->of == SL_GROUP_OF_CONTAINERS;
 	return n;
 }
 
@@ -151,6 +141,6 @@ void sl_cgroups_places(struct sl_cgroups *c, const struct sl_container_places *p
 void sl_cgroups_take_back(struct sl_cgroups *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].state == SL_WATCHED_RELEASED)
-			c->list[i].state = SL_WATCHED_WAITING;
+		if (c->list[i].as.state == SL_WATCHED_RELEASED)
+			c->list[i].as.state = SL_WATCHED_WAITING;
 }

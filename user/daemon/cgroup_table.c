@@ -31,7 +31,7 @@ int sl_cgroup_took(struct sl_state *state, struct sl_watched_cgroup *w, __u32 sl
 	w->slot = slot;
 	w->generation = generation;
 	w->meaning = meaning;
-	w->renew = w->pending = false;
+	w->as.renew = w->as.pending = false;
 	w->why[0] = 0;
 	return sl_state_seal(state, slot, &w->seal);
 }
@@ -39,7 +39,7 @@ int sl_cgroup_took(struct sl_state *state, struct sl_watched_cgroup *w, __u32 sl
 /* Whose the table is, for the next sluiced. */
 static __u64 mark_of(const struct sl_watched_cgroup *w)
 {
-	return w->by_hand ? SL_F_BY_HAND : SL_F_MANAGED;
+	return w->as.by_hand ? SL_F_BY_HAND : SL_F_MANAGED;
 }
 
 static int attach(struct sl_cgroups *c, struct sl_state *state, struct sl_watched_cgroup *w,
@@ -62,12 +62,12 @@ static int attach(struct sl_cgroups *c, struct sl_state *state, struct sl_watche
 /* resolved is what all targets of the group have in common (given.h): is it compiled? */
 static bool is_common(const struct sl_watched_cgroup *w, const struct sl_policy *resolved)
 {
-	return resolved && resolved == w->group->given.common.outline;
+	return resolved && resolved == w->as.group->given.common.outline;
 }
 
 __u64 sl_cgroup_meaning(const struct sl_watched_cgroup *w, const struct sl_policy *resolved)
 {
-	return is_common(w, resolved) ? w->group->given.common.meaning : meaning_of(resolved);
+	return is_common(w, resolved) ? w->as.group->given.common.meaning : meaning_of(resolved);
 }
 
 void sl_cgroup_free_resolved(const struct sl_watched_cgroup *w, struct sl_policy *resolved)
@@ -86,9 +86,10 @@ int sl_cgroup_put_table(struct sl_cgroups *c, struct sl_state *state, struct sl_
 	int err;
 
 	if (is_common(w, resolved)) {
-		compiled.table = sl_given_table_for(&w->group->given, compile.generation, mark_of(w));
+		compiled.table =
+			sl_given_table_for(&w->as.group->given, compile.generation, mark_of(w));
 		return attach(c, state, w, cgroup, resolved, &compiled,
-			      w->group->given.common.meaning, diag);
+			      w->as.group->given.common.meaning, diag);
 	}
 	err = sl_compile(resolved, &compile, &compiled, diag);
 	if (err)
@@ -117,7 +118,7 @@ bool sl_cgroup_has(struct sl_state *state, const struct sl_watched_cgroup *w, __
 		return false;
 	compile.generation = table.words[SL_H_GENERATION];
 	if (is_common(w, resolved)) {
-		common = sl_given_table_for(&w->group->given, compile.generation, mark_of(w));
+		common = sl_given_table_for(&w->as.group->given, compile.generation, mark_of(w));
 		same = same_words(&common, &table);
 	} else if (!(table.words[SL_H_FLAGS] & SL_F_DEADLINES) &&
 		   !sl_compile(resolved, &compile, &compiled, &ignored)) {

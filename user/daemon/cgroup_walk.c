@@ -96,8 +96,8 @@ static void warn_of_choice(const struct sl_container *container,
 
 static void name(struct sl_watched_cgroup *w, struct sl_container *container)
 {
-	if (w->group->of == SL_GROUP_OF_CONTAINERS)
-		warn_of_choice(container, w->group);
+	if (w->as.group->of == SL_GROUP_OF_CONTAINERS)
+		warn_of_choice(container, w->as.group);
 	sl_cgroups_name(w, container); /* or it has none, without memory */
 }
 
@@ -175,7 +175,7 @@ static void forget_gone(struct sl_cgroups *c)
 			i++;
 			continue;
 		}
-		if (w->state == SL_WATCHED_ATTACHED || w->state == SL_WATCHED_ISOLATED)
+		if (w->as.state == SL_WATCHED_ATTACHED || w->as.state == SL_WATCHED_ISOLATED)
 			c->ops->tell(c->context, "gone", w, NULL, NULL);
 		c->sweep = true;
 		c->sweep_wait_ns = 0;
@@ -191,7 +191,7 @@ static void forget_gone(struct sl_cgroups *c)
 static bool is_by_hand(const struct sl_cgroups *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->list[i].by_hand || c->list[i].orphan || c->list[i].container ||
+		if (c->list[i].as.by_hand || c->list[i].as.orphan || c->list[i].container ||
 		    c->list[i].of_pod)
 			return true;
 	return false;

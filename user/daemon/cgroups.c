@@ -33,7 +33,7 @@ static void on_news(void *context, __u32 events)
 
 static bool wants(const struct sl_watched_cgroup *w)
 {
-	return w->state == SL_WATCHED_WAITING || (sl_cgroup_is_ours(w) && w->renew);
+	return w->as.state == SL_WATCHED_WAITING || (sl_cgroup_is_ours(w) && w->as.renew);
 }
 
 static bool has_work(const struct sl_cgroups *c)
@@ -59,7 +59,7 @@ static void note_lost(struct sl_cgroups *c, struct sl_state *state, struct sl_wa
 	if (!why)
 		return;
 	c->ops->tell(c->context, "lost", w, NULL, why);
-	w->state = SL_WATCHED_WAITING;
+	w->as.state = SL_WATCHED_WAITING;
 	w->meaning = 0;
 }
 
@@ -78,7 +78,7 @@ static void give_some(struct sl_cgroups *c, struct sl_state *state, __u64 at_mos
 			c->busy_at_ns = begin; /* go on at once */
 			return;
 		}
-		if (w->state == SL_WATCHED_WAITING)
+		if (w->as.state == SL_WATCHED_WAITING)
 			sl_cgroup_give(c, state, w);
 		else
 			sl_cgroup_renew(c, state, w);
@@ -160,16 +160,16 @@ static bool is_due(__u64 *at_ns, __u64 now)
 static void retry(struct sl_cgroups *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
-		if (c->list[i].state == SL_WATCHED_FAILED)
-			c->list[i].state = SL_WATCHED_WAITING;
-		c->list[i].renew |= c->list[i].pending;
+		if (c->list[i].as.state == SL_WATCHED_FAILED)
+			c->list[i].as.state = SL_WATCHED_WAITING;
+		c->list[i].as.renew |= c->list[i].as.pending;
 	}
 }
 
 void sl_cgroups_renew_all(struct sl_cgroups *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		c->list[i].renew = true;
+		c->list[i].as.renew = true;
 }
 
 void sl_cgroups_on_change(struct sl_cgroups *c)
@@ -187,15 +187,16 @@ static void look_at_early(struct sl_cgroups *c)
 	__u64 now = sl_now_ns();
 
 	for (size_t i = 0; i < c->n; i++)
-		c->list[i].renew |= c->list[i].early_since_ns || sl_cgroup_is_soon(&c->list[i], now);
+		c->list[i].as.renew |=
+			c->list[i].early_since_ns || sl_cgroup_is_soon(&c->list[i], now);
 }
 
 static bool has_forwarder(struct sl_cgroups *c, const struct sl_forwarder *f)
 {
 	const struct sl_watched_cgroup *w = sl_cgroups_find(c, f->cgroup_id);
 
-	return w && w->generation == f->generation && w->state != SL_WATCHED_LEFT &&
-	       w->state != SL_WATCHED_RELEASED;
+	return w && w->generation == f->generation && w->as.state != SL_WATCHED_LEFT &&
+	       w->as.state != SL_WATCHED_RELEASED;
 }
 
 /* Nobody's are ended, what has ended is started. */

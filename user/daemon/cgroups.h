@@ -32,9 +32,7 @@ struct sl_watched_cgroup {
 	char *path;			/* in the hierarchy: /a/b; owned */
 	struct sl_container *container; /* whose it is; owned; NULL: no container's */
 	__u64 id;			/* never given to another cgroup */
-	struct sl_target_group *group;	/* a reference */
-	enum sl_watched_state state;
-	bool renew, pending, orphan, by_hand; /* as of a device */
+	struct sl_assignment as;
 	bool seen;			      /* by the walk that is under way */
 	bool announced;			      /* by a gate */
 	bool of_pod;			      /* its group is none of the configuration's */
@@ -147,7 +145,7 @@ struct sl_watched_cgroup *sl_cgroups_find(struct sl_cgroups *cgroups, __u64 id);
 /* Its policy is one that was given here. */
 static inline bool sl_cgroup_is_ours(const struct sl_watched_cgroup *watched)
 {
-	return watched->state == SL_WATCHED_ATTACHED || watched->state == SL_WATCHED_ISOLATED;
+	return watched->as.state == SL_WATCHED_ATTACHED || watched->as.state == SL_WATCHED_ISOLATED;
 }
 
 /* Adds one, and listens for its end, also where no pattern leads; NULL: no memory. */

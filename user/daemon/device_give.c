@@ -83,7 +83,7 @@ static void complain(struct sl_devices *devices, struct sl_watched *w, const cha
  * something. */
 static bool is_our_own(const struct sl_devices *devices, const struct sl_watched *w, __u32 slot)
 {
-	const struct sl_given *given = &w->group->given;
+	const struct sl_given *given = &w->as.group->given;
 	struct sl_binding_spec binding;
 	struct sl_table table;
 	const char *name;
@@ -96,7 +96,7 @@ static bool is_our_own(const struct sl_devices *devices, const struct sl_watched
 	      ((!strcmp(name, given->name) && sl_binding_same(&binding, &given->attach.binding)) ||
 	       !strcmp(name, devices->isolation));
 	own |= devices->managed &&
-	       table.words[SL_H_FLAGS] & (w->by_hand ? SL_F_BY_HAND : SL_F_MANAGED);
+	       table.words[SL_H_FLAGS] & (w->as.by_hand ? SL_F_BY_HAND : SL_F_MANAGED);
 	free(table.words);
 	return own;
 }
@@ -130,12 +130,12 @@ bool sl_device_leaves(struct sl_devices *devices, struct sl_watched *w,
 	    found->generation == w->generation ||
 	    (!w->generation && is_our_own(devices, w, found->slot)))
 		return false;
-	if (w->state != SL_WATCHED_LEFT) {
+	if (w->as.state != SL_WATCHED_LEFT) {
 		name_other(devices, w, found->slot, why, sizeof(why));
 		devices->ops->tell(devices->context, "left", w, NULL, why);
 	}
-	w->state = SL_WATCHED_LEFT;
-	w->renew = w->pending = false;
+	w->as.state = SL_WATCHED_LEFT;
+	w->as.renew = w->as.pending = false;
 	return true;
 }
 
@@ -164,7 +164,7 @@ static int took(struct sl_devices *devices, struct sl_watched *w,
 	w->slot = attached->slot;
 	w->generation = attached->generation;
 	w->meaning = meaning;
-	w->renew = w->pending = false;
+	w->as.renew = w->as.pending = false;
 	w->why[0] = 0;
 	return sl_state_seal(devices->state, w->slot, &w->seal);
 }
@@ -173,7 +173,7 @@ static int took(struct sl_devices *devices, struct sl_watched *w,
 static void failed(struct sl_devices *devices, struct sl_watched *w, int err,
 		   const struct sl_diag *diag)
 {
-	w->state = SL_WATCHED_FAILED;
+	w->as.state = SL_WATCHED_FAILED;
 	if (!sl_device_is_there(w))
 		return;
 	complain(devices, w, "failed", err, diag);
@@ -194,8 +194,8 @@ static void isolate(struct sl_devices *devices, struct sl_watched *w, const stru
 	if (err) {
 		failed(devices, w, err, &diag);
 	} else {
-		w->state = SL_WATCHED_ISOLATED;
-		w->pending = true;
+		w->as.state = SL_WATCHED_ISOLATED;
+		w->as.pending = true;
 		complain(devices, w, "isolated", 0, why);
 		sl_devices_retry_later(devices);
 	}
@@ -206,9 +206,9 @@ static void isolate(struct sl_devices *devices, struct sl_watched *w, const stru
 static void keep(struct sl_devices *devices, struct sl_watched *w, int err,
 		 const struct sl_diag *diag)
 {
-	if (!w->pending && sl_device_is_there(w))
+	if (!w->as.pending && sl_device_is_there(w))
 		complain(devices, w, "kept", err, diag);
-	w->pending = true;
+	w->as.pending = true;
 	sl_devices_retry_later(devices);
 }
 
@@ -218,7 +218,7 @@ static int resolve(const struct sl_watched *w, struct sl_environment *env,
 {
 	int err = sl_device_environment(&w->device, env, diag);
 
-	return err ? err : sl_device_resolve(&w->group->given.attach, env, resolved, diag);
+	return err ? err : sl_device_resolve(&w->as.group->given.attach, env, resolved, diag);
 }
 
 /* Warnings are the policy's, and are said once, of the first device that gets it. */
@@ -243,9 +243,9 @@ static void warn_of_veth(struct sl_devices *devices, const struct sl_watched *w)
 static void given(struct sl_devices *devices, struct sl_watched *w, const char *change,
 		  const char *policy, const struct sl_diag *diag)
 {
-	w->state = SL_WATCHED_ATTACHED;
+	w->as.state = SL_WATCHED_ATTACHED;
 	devices->retries = 0;
-	warn_once(w->group, diag);
+	warn_once(w->as.group, diag);
 	warn_of_veth(devices, w);
 	devices->ops->tell(devices->context, change, w, policy, NULL);
 }
@@ -253,7 +253,7 @@ static void given(struct sl_devices *devices, struct sl_watched *w, const char *
 static int give(struct sl_devices *devices, struct sl_watched *w, const struct sl_policy *resolved,
 		const struct sl_environment *env, const char *change, struct sl_diag *diag)
 {
-	const struct sl_attach_options *options = &w->group->given.attach;
+	const struct sl_attach_options *options = &w->as.group->given.attach;
 	struct sl_attached attached;
 	int err = sl_device_is_there(w) ? 0 : -ENODEV;
 
@@ -273,7 +273,7 @@ static bool adopt(struct sl_devices *devices, struct sl_watched *w,
 		  const struct sl_device_found *found, const struct sl_policy *resolved,
 		  const struct sl_environment *env, const struct sl_diag *diag)
 {
-	const struct sl_attach_options *options = &w->group->given.attach;
+	const struct sl_attach_options *options = &w->as.group->given.attach;
 	struct sl_attached attached = {.slot = found->slot, .generation = found->generation};
 
 	if (!devices->managed || !found->present || !found->attached || !found->generation ||
@@ -299,7 +299,7 @@ void sl_device_give(struct sl_devices *devices, struct sl_watched *w,
 		took(devices, w,
 		     &(struct sl_attached){.slot = found->slot, .generation = found->generation},
 		     0);
-		w->state = SL_WATCHED_ATTACHED;
+		w->as.state = SL_WATCHED_ATTACHED;
 		keep(devices, w, err, &diag);
 	} else if (err) {
 		isolate(devices, w, &diag);
@@ -333,9 +333,10 @@ void sl_device_renew(struct sl_devices *devices, struct sl_watched *w)
 	struct sl_diag diag = {};
 	int err = resolve(w, &env, &resolved, &diag);
 
-	w->renew = false;
-	if (!err && w->meaning && meaning_of(resolved, &w->group->given.attach, &env) == w->meaning)
-		w->pending = false; /* nothing changed for this one */
+	w->as.renew = false;
+	if (!err && w->meaning &&
+	    meaning_of(resolved, &w->as.group->given.attach, &env) == w->meaning)
+		w->as.pending = false; /* nothing changed for this one */
 	else if (!err)
 		err = give(devices, w, resolved, &env, "renewed", &diag);
 	if (err)

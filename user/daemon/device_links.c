@@ -46,7 +46,7 @@ static void consider(struct sl_devices *devices, const struct sl_link *link)
 		fputs(": out of memory: NOT ATTACHED\n", stderr);
 		return;
 	}
-	w->group = sl_target_group_get(group);
+	w->as.group = sl_target_group_get(group);
 	w->device.ifindex = link->ifindex;
 	w->is_new = devices->started;
 	set_name(w, link->name);
@@ -59,27 +59,15 @@ void sl_devices_add(struct sl_devices *devices, unsigned ifindex, const char *na
 
 	if (!w)
 		return;
-	w->group = sl_target_group_get(group);
+	w->as.group = sl_target_group_get(group);
 	w->device.ifindex = ifindex;
 	w->of_veth = true;
 	set_name(w, name);
 }
 
-void sl_devices_set(struct sl_devices *devices, struct sl_watched *w, struct sl_target_group *group)
-{
-	(void)devices;
-	sl_target_group_get(group);
-	sl_target_group_put(w->group);
-	w->group = group;
-	w->orphan = false;
-	w->renew = true;
-	if (w->state == SL_WATCHED_FAILED)
-		w->state = SL_WATCHED_WAITING;
-}
-
 void sl_devices_drop(struct sl_devices *devices, struct sl_watched *w)
 {
-	sl_target_group_put(w->group);
+	sl_target_group_put(w->as.group);
 	*w = devices->devices[--devices->n_devices];
 }
 
@@ -87,35 +75,34 @@ void sl_devices_drop(struct sl_devices *devices, struct sl_watched *w)
  * that its frames pass. What has a policy keeps it, the one of its old name. */
 static void renamed(struct sl_devices *devices, struct sl_watched *w, const struct sl_link *link)
 {
-	struct sl_target_group *group = w->of_veth ? w->group : sl_devices_match(devices, link->name);
-	bool has_none = w->state == SL_WATCHED_WAITING || w->state == SL_WATCHED_FAILED;
+	struct sl_target_group *group =
+		w->of_veth ? w->as.group : sl_devices_match(devices, link->name);
+	bool has_none = w->as.state == SL_WATCHED_WAITING || w->as.state == SL_WATCHED_FAILED;
 	char why[80];
 
 	snprintf(why, sizeof(why), "was %s%s", w->device.name,
-		 group || w->by_hand ? "" : "; stays attached, though no pattern matches");
+		 group || w->as.by_hand ? "" : "; stays attached, though no pattern matches");
 	set_name(w, link->name);
-	if (has_none && !w->by_hand && !group) {
+	if (has_none && !w->as.by_hand && !group) {
 		sl_devices_drop(devices, w);
 		return;
 	}
-	if (!w->by_hand && group && group != w->group) {
-		sl_target_group_put(w->group);
-		w->group = sl_target_group_get(group);
-	}
-	w->orphan = !w->by_hand && !group;
+	if (!w->as.by_hand && group)
+		sl_assign(&w->as, group);
+	w->as.orphan = !w->as.by_hand && !group;
 	if (has_none) {
-		w->state = SL_WATCHED_WAITING;
+		w->as.state = SL_WATCHED_WAITING;
 		return;
 	}
 	devices->ops->tell(devices->context, "renamed", w, NULL, why);
 	/* a new generation brings the name into the state, and so into events */
 	w->meaning = 0;
-	w->renew = true;
+	w->as.renew = true;
 }
 
 static void gone(struct sl_devices *devices, struct sl_watched *w)
 {
-	if (w->state == SL_WATCHED_ATTACHED || w->state == SL_WATCHED_ISOLATED)
+	if (w->as.state == SL_WATCHED_ATTACHED || w->as.state == SL_WATCHED_ISOLATED)
 		devices->ops->tell(devices->context, "gone", w, NULL, NULL);
 	devices->sweep = true;
 	sl_devices_drop(devices, w);

@@ -48,7 +48,7 @@ void sl_devices_retry_later(struct sl_devices *devices)
 void sl_devices_renew_all(struct sl_devices *devices, bool anew)
 {
 	for (size_t i = 0; i < devices->n_devices; i++) {
-		devices->devices[i].renew = true;
+		devices->devices[i].as.renew = true;
 		if (anew)
 			devices->devices[i].meaning = 0;
 	}
@@ -59,10 +59,10 @@ static void retry(struct sl_devices *devices)
 	for (size_t i = 0; i < devices->n_devices; i++) {
 		struct sl_watched *w = &devices->devices[i];
 
-		if (w->state == SL_WATCHED_FAILED)
-			w->state = SL_WATCHED_WAITING;
+		if (w->as.state == SL_WATCHED_FAILED)
+			w->as.state = SL_WATCHED_WAITING;
 		w->held = false; /* somebody may have opened it */
-		w->renew |= w->pending;
+		w->as.renew |= w->as.pending;
 	}
 }
 
@@ -128,7 +128,7 @@ static struct sl_device_found *look(struct sl_devices *devices)
 
 static bool is_ours(const struct sl_watched *w)
 {
-	return w->state == SL_WATCHED_ATTACHED || w->state == SL_WATCHED_ISOLATED;
+	return w->as.state == SL_WATCHED_ATTACHED || w->as.state == SL_WATCHED_ISOLATED;
 }
 
 /* What is not in the kernel as we left it, or NULL. */
@@ -164,8 +164,8 @@ static void check(struct sl_devices *devices, struct sl_watched *w, struct sl_de
 		devices->ops->tell(devices->context, "lost", w, NULL, why);
 	if (had && found->present && !sl_state_mend(devices->state, &w->device, found->slot))
 		found->attached = true;
-	if (had || w->state == SL_WATCHED_LEFT)
-		w->state = SL_WATCHED_WAITING;
+	if (had || w->as.state == SL_WATCHED_LEFT)
+		w->as.state = SL_WATCHED_WAITING;
 	if (had)
 		w->generation = found->generation;
 	w->meaning = 0;
@@ -174,11 +174,11 @@ static void check(struct sl_devices *devices, struct sl_watched *w, struct sl_de
 static void work_on(struct sl_devices *devices, struct sl_watched *w, struct sl_device_found *found)
 {
 	check(devices, w, found);
-	if (w->state == SL_WATCHED_WAITING)
+	if (w->as.state == SL_WATCHED_WAITING)
 		sl_device_give(devices, w, found);
-	else if (is_ours(w) && !sl_device_leaves(devices, w, found) && w->renew)
+	else if (is_ours(w) && !sl_device_leaves(devices, w, found) && w->as.renew)
 		sl_device_renew(devices, w);
-	w->renew = false;
+	w->as.renew = false;
 }
 
 static bool has_work(const struct sl_devices *devices)
@@ -186,8 +186,8 @@ static bool has_work(const struct sl_devices *devices)
 	bool work = devices->sweep;
 
 	for (size_t i = 0; i < devices->n_devices; i++)
-		work |= devices->devices[i].state == SL_WATCHED_WAITING ||
-			devices->devices[i].renew;
+		work |= devices->devices[i].as.state == SL_WATCHED_WAITING ||
+			devices->devices[i].as.renew;
 	return work;
 }
 
@@ -199,7 +199,7 @@ static bool has_lost_something(struct sl_devices *devices)
 
 		if (is_ours(w) && broken(devices, w))
 			return true;
-		if (w->state == SL_WATCHED_LEFT &&
+		if (w->as.state == SL_WATCHED_LEFT &&
 		    !sl_state_device_is_attached(devices->state, &w->device))
 			return true;
 	}
@@ -208,9 +208,9 @@ static bool has_lost_something(struct sl_devices *devices)
 
 static bool wants_hold(const struct sl_watched *w)
 {
-	const struct sl_attach_options *o = &w->group->given.attach;
+	const struct sl_attach_options *o = &w->as.group->given.attach;
 
-	return w->state == SL_WATCHED_WAITING && w->is_new && !w->held && !o->audit &&
+	return w->as.state == SL_WATCHED_WAITING && w->is_new && !w->held && !o->audit &&
 	       o->parsed->mode != SL_MODE_AUDIT && sl_device_is_there(w);
 }
 

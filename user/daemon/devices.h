@@ -58,16 +58,21 @@ enum sl_watched_state {
 	SL_WATCHED_RELEASED, /* detached by hand: open until sl_devices_take_back */
 };
 
-struct sl_watched {
-	struct sl_device device;
+/* Of a device, or a cgroup: whose it is, and how far that group's policy is there. */
+struct sl_assignment {
 	struct sl_target_group *group; /* a reference */
 	enum sl_watched_state state;
+	bool renew;   /* what its policy means here may have changed */
+	bool pending; /* the policy that it should have could not be given to it */
+	bool orphan;  /* its group is none of the set any more: keeps what it has */
+	bool by_hand; /* its group is its own */
+};
+
+struct sl_watched {
+	struct sl_device device;
+	struct sl_assignment as;
 	bool is_new;	     /* came after the start: nothing may pass before it is attached */
 	bool held;	     /* nothing passes it since it came, or it has a policy */
-	bool renew;	     /* what its policy means here may have changed */
-	bool pending;	     /* the policy that it should have could not be given to it */
-	bool orphan;	     /* its group is none of the set any more: keeps what it has */
-	bool by_hand;	     /* its group is its own */
 	bool of_veth;	     /* its group is a pod's or a container's (veths.h) */
 	__u32 slot;	     /* of what we gave last */
 	__u64 generation;    /* that we made last; 0: none */
@@ -140,16 +145,22 @@ void sl_devices_renew_all(struct sl_devices *devices, bool anew);
 /* Frees what was known of the devices and groups; the devices keep what they have. */
 void sl_devices_free(struct sl_devices *devices);
 
-/* Adds one that no pattern leads to (nothing without memory), or gives it that group. */
+/* Adds one that no pattern leads to; nothing without memory. */
 void sl_devices_add(struct sl_devices *devices, unsigned ifindex, const char *name,
-		    struct sl_target_group *group);
-void sl_devices_set(struct sl_devices *devices, struct sl_watched *watched,
 		    struct sl_target_group *group);
 
 struct sl_watched *sl_devices_find(struct sl_devices *devices, unsigned ifindex);
 void sl_devices_drop(struct sl_devices *devices, struct sl_watched *watched);
 
 /* ---- groups.c ---- */
+
+/* Holds this group instead of the one that it has, which may be the same. */
+void sl_assign(struct sl_assignment *as, struct sl_target_group *group);
+/* And is to be given that group's policy, also where it has one. */
+void sl_assign_anew(struct sl_assignment *as, struct sl_target_group *group);
+/* And that for the group of a new set which matches; NULL: none does, it is an orphan and keeps its
+ * own. */
+void sl_assign_matching(struct sl_assignment *as, struct sl_target_group *group);
 
 /* The first group that has the name, or NULL. */
 struct sl_target_group *sl_devices_match(const struct sl_devices *devices, const char *name);

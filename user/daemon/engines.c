@@ -118,7 +118,7 @@ static void look_again(struct sl_daemon *d)
 		struct sl_watched_cgroup *w = &c->list[i];
 		size_t before;
 
-		if (!w->container || w->by_hand || w->of_pod)
+		if (!w->container || w->as.by_hand || w->of_pod)
 			continue;
 		before = json_object_size(w->container->labels);
 		sl_engines_complete(d, w->path, 0, w->container);

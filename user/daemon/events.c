@@ -72,7 +72,7 @@ static void tell(void *context, const char *change, const struct sl_watched *w, 
 	sl_put_text(w->device.name, stderr);
 	fprintf(stderr, " (ifindex %u)", w->device.ifindex);
 	say_rest(policy, w->generation, why);
-	if (w->by_hand && !strcmp(change, "gone"))
+	if (w->as.by_hand && !strcmp(change, "gone"))
 		sl_hand_forget_device(daemon, w->device.ifindex);
 	daemon->foreign_changes += lost;
 	sl_daemon_record(daemon,
@@ -96,7 +96,7 @@ static void tell_cgroup(void *context, const char *change, const struct sl_watch
 
 	if (!strcmp(change, "gone")) {
 		sl_first_look_forget(&daemon->cgroups, w->id);
-		if (w->by_hand)
+		if (w->as.by_hand)
 			sl_hand_forget_cgroup(daemon, w->id);
 	}
 	if (asprintf(&name, "%s%s", daemon->cgroups.mount, w->path) < 0)

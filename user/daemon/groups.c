@@ -76,26 +76,40 @@ struct sl_target_group *sl_devices_match(const struct sl_devices *devices, const
 	return NULL;
 }
 
-/* A device whose group is none of the set any more keeps its old one. */
+void sl_assign(struct sl_assignment *as, struct sl_target_group *group)
+{
+	sl_target_group_get(group); /* first: the other reference may be the last one */
+	sl_target_group_put(as->group);
+	as->group = group;
+}
+
+void sl_assign_anew(struct sl_assignment *as, struct sl_target_group *group)
+{
+	sl_assign(as, group);
+	as->orphan = false;
+	as->renew = true;
+	if (as->state == SL_WATCHED_FAILED)
+		as->state = SL_WATCHED_WAITING;
+}
+
+void sl_assign_matching(struct sl_assignment *as, struct sl_target_group *group)
+{
+	if (group)
+		sl_assign_anew(as, group);
+	else
+		as->orphan = true;
+}
+
+/* What its own group, or a pod's, leads to is no matter of patterns. */
 static void regroup(struct sl_devices *devices, struct sl_watched *w)
 {
-	struct sl_target_group *group = sl_devices_match(devices, w->device.name);
-
-	if (w->by_hand || w->of_veth)
-		return;
-	w->orphan = !group;
-	if (!group)
-		return;
-	sl_target_group_put(w->group);
-	w->group = sl_target_group_get(group);
-	w->renew = true;
-	if (w->state == SL_WATCHED_FAILED)
-		w->state = SL_WATCHED_WAITING;
+	if (!w->as.by_hand && !w->of_veth)
+		sl_assign_matching(&w->as, sl_devices_match(devices, w->device.name));
 }
 
 static bool has_nothing(const struct sl_watched *w)
 {
-	return w->state != SL_WATCHED_ATTACHED && w->state != SL_WATCHED_ISOLATED;
+	return w->as.state != SL_WATCHED_ATTACHED && w->as.state != SL_WATCHED_ISOLATED;
 }
 
 static void on_known(void *context, enum sl_link_change change, const struct sl_link *link,
@@ -119,7 +133,7 @@ void sl_devices_regroup(struct sl_devices *devices, struct sl_target_group **gro
 	for (size_t i = 0; i < devices->n_devices;) {
 		struct sl_watched *w = &devices->devices[i];
 
-		if (w->orphan && has_nothing(w))
+		if (w->as.orphan && has_nothing(w))
 			sl_devices_drop(devices, w);
 		else
 			i++;
@@ -134,8 +148,8 @@ void sl_devices_regroup(struct sl_devices *devices, struct sl_target_group **gro
 void sl_devices_take_back(struct sl_devices *devices)
 {
 	for (size_t i = 0; i < devices->n_devices; i++)
-		if (devices->devices[i].state == SL_WATCHED_RELEASED) {
-			devices->devices[i].state = SL_WATCHED_WAITING;
+		if (devices->devices[i].as.state == SL_WATCHED_RELEASED) {
+			devices->devices[i].as.state = SL_WATCHED_WAITING;
 			devices->devices[i].held = false;
 		}
 }

@@ -104,7 +104,7 @@ void sl_hand_note_cgroup(struct sl_daemon *d, const struct sl_watched_cgroup *w,
 	char name[SL_HAND_NAME];
 
 	name_cgroup(w->id, name);
-	note(d, name, w->path, request, &w->group->given);
+	note(d, name, w->path, request, &w->as.group->given);
 }
 
 void sl_hand_note_device(struct sl_daemon *d, const struct sl_watched *w, const json_t *request)
@@ -112,7 +112,7 @@ void sl_hand_note_device(struct sl_daemon *d, const struct sl_watched *w, const 
 	char name[SL_HAND_NAME];
 
 	name_device(d, w->device.ifindex, name);
-	note(d, name, w->device.name, request, &w->group->given);
+	note(d, name, w->device.name, request, &w->as.group->given);
 }
 
 static void forget(struct sl_daemon *d, const char *name)
@@ -206,7 +206,7 @@ static bool restore_cgroup(struct sl_daemon *d, __u64 id, const char *where, con
 	w = group ? sl_cgroups_add(&d->cgroups, where, id, group) : NULL;
 	sl_target_group_put(group);
 	if (w)
-		w->by_hand = true;
+		w->as.by_hand = true;
 	return true;
 }
 
@@ -241,8 +241,8 @@ static bool restore_device(struct sl_daemon *d, unsigned ifindex, const json_t *
 		sl_target_group_put(group);
 		return true;
 	}
-	w->group = group;
-	w->by_hand = true;
+	w->as.group = group;
+	w->as.by_hand = true;
 	w->device.ifindex = ifindex;
 	memcpy(w->device.name, name, sizeof(name));
 	return true;

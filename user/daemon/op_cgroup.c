@@ -28,7 +28,7 @@ static json_t *attached_json(struct sl_daemon *d, const struct sl_cgroup_target 
 			? strdup(cgroup->path)
 			: sl_state_cgroup_path(&(struct sl_target){.cgroup_id = t.point});
 	j = json_pack("{s:o, s:o, s:s, s:o, s:o, s:i, s:o}", "name", sl_json_text(cgroup->path),
-		      "cgroup", sl_json_number(cgroup->id), "policy", w->group->given.name,
+		      "cgroup", sl_json_number(cgroup->id), "policy", w->as.group->given.name,
 		      "generation", sl_json_number(w->generation), "via", sl_json_text(point),
 		      "slot", (int)w->slot, "warnings", sl_json_diag(diag, SL_WARNING));
 	free(point);
@@ -39,24 +39,24 @@ static json_t *attached_json(struct sl_daemon *d, const struct sl_cgroup_target 
 static int give(struct sl_daemon *d, struct sl_watched_cgroup *w, struct sl_target_group *group,
 		struct sl_diag *diag)
 {
-	struct sl_target_group *old = w->group;
-	bool by_hand = w->by_hand;
+	struct sl_target_group *old = w->as.group;
+	bool by_hand = w->as.by_hand;
 	int err = sl_change_lock(d, diag);
 
 	if (err)
 		return err;
-	w->group = sl_target_group_get(group);
-	w->by_hand = true;
+	w->as.group = sl_target_group_get(group);
+	w->as.by_hand = true;
 	err = sl_cgroup_give_now(&d->cgroups, d->devices.state, w, diag);
 	sl_state_unlock(d->devices.state);
 	if (!err) {
 		sl_target_group_put(old);
-		w->orphan = false;
+		w->as.orphan = false;
 		return 0;
 	}
 	sl_target_group_put(group);
-	w->group = old;
-	w->by_hand = by_hand;
+	w->as.group = old;
+	w->as.by_hand = by_hand;
 	return err;
 }
 
@@ -75,7 +75,7 @@ static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup,
 	if (!w)
 		return -ENOMEM;
 	if (made)
-		w->state = SL_WATCHED_FAILED; /* until it has something */
+		w->as.state = SL_WATCHED_FAILED; /* until it has something */
 	err = give(d, w, group, diag);
 	if (err && made)
 		sl_cgroups_drop(&d->cgroups, w);
@@ -115,12 +115,12 @@ json_t *sl_change_release_cgroup(struct sl_daemon *d, const struct sl_target *t)
 	name = json_sprintf("%s%s", d->cgroups.mount, w->path);
 	sl_hand_forget_cgroup(d, w->id);
 	sl_first_look_forget(&d->cgroups, w->id);
-	if (w->by_hand || w->orphan) {
+	if (w->as.by_hand || w->as.orphan) {
 		sl_cgroups_drop(&d->cgroups, w);
 	} else {
-		w->state = SL_WATCHED_RELEASED;
+		w->as.state = SL_WATCHED_RELEASED;
 		w->generation = w->meaning = 0;
-		w->pending = w->renew = false;
+		w->as.pending = w->as.renew = false;
 	}
 	return name;
 }

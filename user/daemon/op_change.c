@@ -144,7 +144,7 @@ static struct sl_watched *entry_of(struct sl_devices *devices, const struct sl_d
 	w = SL_ADD(devices->devices, devices->n_devices);
 	if (w) {
 		w->device = *device;
-		w->state = SL_WATCHED_FAILED; /* until it has something */
+		w->as.state = SL_WATCHED_FAILED; /* until it has something */
 	}
 	return w;
 }
@@ -155,27 +155,27 @@ static int attach(struct sl_daemon *d, const struct sl_device *device,
 {
 	bool made, by_hand;
 	struct sl_watched *w = entry_of(&d->devices, device, &made);
-	struct sl_target_group *old = w ? w->group : NULL;
+	struct sl_target_group *old = w ? w->as.group : NULL;
 	int err = w ? sl_change_lock(d, diag) : -ENOMEM;
 
 	if (!w)
 		return err;
-	by_hand = w->by_hand;
-	w->group = sl_target_group_get(group);
-	w->by_hand = true;
+	by_hand = w->as.by_hand;
+	w->as.group = sl_target_group_get(group);
+	w->as.by_hand = true;
 	if (!err) {
 		err = sl_device_give_now(&d->devices, w, diag);
 		sl_state_unlock(d->devices.state);
 	}
 	if (!err) {
 		sl_target_group_put(old);
-		w->orphan = false;
+		w->as.orphan = false;
 		*out = w;
 		return 0;
 	}
 	sl_target_group_put(group);
-	w->group = old;
-	w->by_hand = by_hand;
+	w->as.group = old;
+	w->as.by_hand = by_hand;
 	if (made)
 		sl_devices_drop(&d->devices, w);
 	return err;
@@ -188,7 +188,7 @@ static json_t *attached_json(struct sl_daemon *d, const struct sl_watched *w,
 
 	sl_state_target(d->devices.state, w->slot, &t);
 	return json_pack("{s:s, s:i, s:s, s:o, s:s, s:i, s:o}", "name", w->device.name, "ifindex",
-			 (int)w->device.ifindex, "policy", w->group->given.name, "generation",
+			 (int)w->device.ifindex, "policy", w->as.group->given.name, "generation",
 			 sl_json_number(w->generation), "via",
 			 t.flags & SL_TARGET_TCX ? "tcx" : "clsact", "slot", (int)w->slot,
 			 "warnings", sl_json_diag(diag, SL_WARNING));
@@ -258,12 +258,12 @@ static void release_device(struct sl_daemon *d, const struct sl_target *t)
 	if (!w)
 		return;
 	sl_hand_forget_device(d, t->ifindex);
-	if (w->by_hand || w->orphan) {
+	if (w->as.by_hand || w->as.orphan) {
 		sl_devices_drop(&d->devices, w);
 	} else {
-		w->state = SL_WATCHED_RELEASED;
+		w->as.state = SL_WATCHED_RELEASED;
 		w->generation = w->meaning = 0;
-		w->pending = w->renew = false;
+		w->as.pending = w->as.renew = false;
 	}
 }
 
@@ -392,9 +392,9 @@ static json_t *apply_done(struct sl_daemon *d)
 	sl_devices_work(&d->devices, ~0ull);
 	sl_cgroups_work(&d->cgroups, d->devices.state, ~0ull);
 	for (size_t i = 0; i < d->devices.n_devices; i++)
-		count[d->devices.devices[i].state]++;
+		count[d->devices.devices[i].as.state]++;
 	for (size_t i = 0; i < d->cgroups.n; i++)
-		count[d->cgroups.list[i].state]++;
+		count[d->cgroups.list[i].as.state]++;
 	return json_pack("{s:i, s:b, s:s, s:i, s:i, s:i, s:i, s:i}", "sluice", SL_CONTROL_VERSION,
 			 "ok", 1, "config", d->options->config, "targets", (int)d->config->n_targets,
 			 "attached", (int)count[SL_WATCHED_ATTACHED], "isolated",

@@ -121,8 +121,8 @@ static int give(struct sl_daemon *d, __u64 id, const struct wanted *w, struct sl
 
 	sl_cgroups_work(&d->cgroups, d->devices.state, ~0ull);
 	c = sl_cgroups_find(&d->cgroups, id);
-	if (!c || (c->state != SL_WATCHED_ATTACHED && c->state != SL_WATCHED_ISOLATED &&
-		   c->state != SL_WATCHED_LEFT))
+	if (!c || (c->as.state != SL_WATCHED_ATTACHED && c->as.state != SL_WATCHED_ISOLATED &&
+		   c->as.state != SL_WATCHED_LEFT))
 		return sl_error(diag, NULL, "the policy of the pod is not in force: %s",
 				c && *c->why ? c->why : "see sluiced's log");
 	if (!c->has_veths)

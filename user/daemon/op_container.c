@@ -37,12 +37,9 @@ static int give(struct sl_daemon *d, struct sl_watched_cgroup *w, struct sl_targ
 
 	if (err)
 		return err;
-	if (w->group != group) {
-		sl_target_group_put(w->group);
-		w->group = sl_target_group_get(group);
-	}
-	w->orphan = false;
-	if (w->state == SL_WATCHED_ATTACHED || w->state == SL_WATCHED_ISOLATED)
+	sl_assign(&w->as, group);
+	w->as.orphan = false;
+	if (w->as.state == SL_WATCHED_ATTACHED || w->as.state == SL_WATCHED_ISOLATED)
 		sl_cgroup_renew(&d->cgroups, d->devices.state, w);
 	else
 		sl_cgroup_give(&d->cgroups, d->devices.state, w);
@@ -59,7 +56,7 @@ static json_t *given_json(const struct sl_watched_cgroup *w, const char *policy)
 	};
 
 	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "matched", 1, "policy", policy, "state",
-			 words[w->state], "cgroup", sl_json_number(w->id), "generation",
+			 words[w->as.state], "cgroup", sl_json_number(w->id), "generation",
 			 sl_json_number(w->generation), "why",
 			 *w->why ? sl_json_text(w->why) : json_null());
 }
@@ -79,7 +76,7 @@ static int attach(struct sl_daemon *d, const struct sl_cgroup_target *cgroup, co
 	d->cgroups.announced++;
 	w->announced = true;
 	err = sl_cgroups_name(w, container);
-	if (!err && !w->by_hand)
+	if (!err && !w->as.by_hand)
 		err = give(d, w, group, diag);
 	if (!err)
 		*answer = given_json(w, group->policy);

@@ -76,19 +76,19 @@ static bool find_known(struct sl_daemon *d, json_t *target, struct known *out)
 		w = sl_devices_find(&d->devices, (unsigned)json_integer_value(
 							 json_object_get(target, "ifindex")));
 	if (c) {
-		*out = (struct known){state_words[c->state],
+		*out = (struct known){state_words[c->as.state],
 				      c->why,
-				      c->group->line,
-				      c->by_hand,
-				      c->orphan,
-				      c->pending};
+				      c->as.group->line,
+				      c->as.by_hand,
+				      c->as.orphan,
+				      c->as.pending};
 	} else if (w) {
-		*out = (struct known){state_words[w->state],
+		*out = (struct known){state_words[w->as.state],
 				      w->why,
-				      w->group->line,
-				      w->by_hand,
-				      w->orphan,
-				      w->pending};
+				      w->as.group->line,
+				      w->as.by_hand,
+				      w->as.orphan,
+				      w->as.pending};
 	}
 	return c || w;
 }
@@ -232,13 +232,13 @@ static void warn_of_open(const struct sl_daemon *d, json_t *warnings)
 	for (size_t i = 0; i < d->devices.n_devices; i++) {
 		const struct sl_watched *w = &d->devices.devices[i];
 
-		warn_of_state(warnings, w->device.name, w->state, w->why);
+		warn_of_state(warnings, w->device.name, w->as.state, w->why);
 	}
 	for (size_t i = 0; i < d->cgroups.n; i++) {
 		const struct sl_watched_cgroup *w = &d->cgroups.list[i];
 		char *name = sl_escaped(w->path);
 
-		warn_of_state(warnings, name ? name : "?", w->state, w->why);
+		warn_of_state(warnings, name ? name : "?", w->as.state, w->why);
 		free(name);
 	}
 }

@@ -105,18 +105,11 @@ static int watch(struct sl_daemon *d, struct sl_pod *pod)
 		w = sl_cgroups_add(&d->cgroups, pod->path, pod->id, pod->group);
 	if (!w)
 		return -ENOMEM;
-	if (w->by_hand)
+	if (w->as.by_hand)
 		return 0;
-	if (w->group != pod->group) {
-		sl_target_group_put(w->group);
-		w->group = sl_target_group_get(pod->group);
-	}
 	w->of_pod = true;
 	w->has_veths = has_veths(d, pod);
-	w->orphan = false;
-	w->renew = true;
-	if (w->state == SL_WATCHED_FAILED)
-		w->state = SL_WATCHED_WAITING;
+	sl_assign_anew(&w->as, pod->group);
 	return 0;
 }
 
@@ -311,7 +304,7 @@ void sl_pod_settled(void *context, const struct sl_watched_cgroup *w, const char
 	struct sl_pod *pod = NULL;
 
 	for (size_t i = 0; i < d->pods.n && !pod; i++)
-		if (d->pods.list[i].id == w->id && d->pods.list[i].group == w->group)
+		if (d->pods.list[i].id == w->id && d->pods.list[i].group == w->as.group)
 			pod = &d->pods.list[i];
 	if (!pod || (why && pod->held)) /* the cluster's own */
 		return;

@@ -167,7 +167,7 @@ static void forget_all(struct sl_daemon *d)
 	struct sl_pods *p = &d->pods;
 
 	for (size_t i = 0; i < d->cgroups.n; i++) {
-		d->cgroups.list[i].orphan |= d->cgroups.list[i].of_pod;
+		d->cgroups.list[i].as.orphan |= d->cgroups.list[i].of_pod;
 		d->cgroups.list[i].of_pod = false;
 	}
 	while (p->n)

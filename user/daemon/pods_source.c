@@ -104,9 +104,9 @@ static enum sl_kube_fate fate_of(void *context, const char *uid, const char **wh
 	if (*pod->why && !pod->has_cluster)
 		return SL_FATE_REFUSED;
 	w = pod->text ? sl_cgroups_find(&d->cgroups, pod->id) : NULL;
-	if (!w || w->renew || w->state == SL_WATCHED_WAITING)
+	if (!w || w->as.renew || w->as.state == SL_WATCHED_WAITING)
 		return SL_FATE_UNKNOWN;
-	if (w->state != SL_WATCHED_ATTACHED || *w->why) {
+	if (w->as.state != SL_WATCHED_ATTACHED || *w->why) {
 		*why = w->why;
 		return SL_FATE_REFUSED;
 	}

@@ -24,9 +24,9 @@ static enum sl_pod_state state_of(struct sl_daemon *d, const struct sl_pod *pod,
 	if (*pod->why)
 		return SL_POD_REFUSED;
 	w = pod->text ? sl_cgroups_find(&d->cgroups, pod->id) : NULL;
-	if (!w || w->state == SL_WATCHED_WAITING)
+	if (!w || w->as.state == SL_WATCHED_WAITING)
 		return SL_POD_UNKNOWN;
-	*why = w->state == SL_WATCHED_RELEASED ? "it was detached by hand" : w->why;
+	*why = w->as.state == SL_WATCHED_RELEASED ? "it was detached by hand" : w->why;
 	return **why ? SL_POD_REFUSED : pod->exempt ? SL_POD_EXEMPT : SL_POD_JUDGED;
 }
 
@@ -109,7 +109,7 @@ static void look_at_place(void *context, const struct sl_target_view *view)
 	if (view->target.kind != SL_TARGET_CGROUP || !view->attached || !(view->flags & SL_F_MANAGED))
 		return;
 	w = sl_cgroups_find(&d->cgroups, view->target.cgroup_id);
-	if (w && !w->orphan)
+	if (w && !w->as.orphan)
 		return;
 	sl_state_table(d->devices.state, view->slot, &table);
 	path = table.words && is_default(d, sl_table_label(table.words, table.n_words, 0)) ?

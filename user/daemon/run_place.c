@@ -77,7 +77,7 @@ static void follow(struct sl_daemon *d, struct sl_run *r)
 	sl_target_group_get(r->group);
 	w = sl_cgroups_add(&d->cgroups, r->path, r->id, r->group);
 	if (w)
-		w->by_hand = true;
+		w->as.by_hand = true;
 }
 
 static void adopt(struct sl_daemon *d, const char *name)

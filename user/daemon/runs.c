@@ -50,8 +50,8 @@ int sl_runs_enforce(struct sl_daemon *d, const char *path, __u64 id, struct sl_t
 		w = sl_cgroups_add(&d->cgroups, path, id, group);
 	if (!w)
 		return -ENOMEM;
-	w->by_hand = true;
-	w->state = SL_WATCHED_FAILED; /* until it has something */
+	w->as.by_hand = true;
+	w->as.state = SL_WATCHED_FAILED; /* until it has something */
 	err = sl_change_lock(d, diag);
 	if (!err) {
 		err = sl_cgroup_give_now(&d->cgroups, d->devices.state, w, diag);
@@ -121,8 +121,8 @@ static bool is_whole(struct sl_daemon *d, const struct sl_run *r)
 {
 	const struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, r->id);
 
-	return w && w->state == SL_WATCHED_ATTACHED && w->generation && !w->renew && !w->pending &&
-	       !sl_cgroup_broken(d->devices.state, w);
+	return w && w->as.state == SL_WATCHED_ATTACHED && w->generation && !w->as.renew &&
+	       !w->as.pending && !sl_cgroup_broken(d->devices.state, w);
 }
 
 static unsigned count_ready(const struct sl_daemon *d, const struct sl_target_group *group)
@@ -244,9 +244,8 @@ static void regroup(struct sl_daemon *d, struct sl_run *r)
 	r->group = sl_target_group_get(group);
 	if (!w)
 		return;
-	sl_target_group_put(w->group);
-	w->group = sl_target_group_get(group);
-	w->renew = true;
+	sl_assign(&w->as, group);
+	w->as.renew = true;
 }
 
 void sl_runs_regroup(struct sl_daemon *d)

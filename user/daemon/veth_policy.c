@@ -142,7 +142,7 @@ static int write_out_resolvers(struct sl_policy *policy, const struct sl_watched
 
 static int load(struct sl_target_group *group, const struct sl_watched_cgroup *w, struct sl_diag *diag)
 {
-	const struct sl_given *source = &w->group->given;
+	const struct sl_given *source = &w->as.group->given;
 	const struct sl_attach_options options = {.managed = true,
 						  .binding.routed = true,
 						  .enforce = source->attach.enforce,
@@ -173,7 +173,7 @@ static int load(struct sl_target_group *group, const struct sl_watched_cgroup *w
 /* What a device has not, or would say twice. */
 static const char *unfit(const struct sl_watched_cgroup *w)
 {
-	const struct sl_given *source = &w->group->given;
+	const struct sl_given *source = &w->as.group->given;
 	const struct sl_policy *policy = source->attach.parsed;
 
 	if (policy->dns.forward)

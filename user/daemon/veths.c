@@ -96,8 +96,8 @@ void sl_veths_take(struct sl_daemon *d, struct sl_veths *v, const struct sl_veth
 	*index = veth->ifindex;
 	if (!w)
 		sl_devices_add(&d->devices, veth->ifindex, veth->name, v->group);
-	else if (w->of_veth && !w->by_hand)
-		sl_devices_set(&d->devices, w, v->group);
+	else if (w->of_veth && !w->as.by_hand)
+		sl_assign_anew(&w->as, v->group);
 }
 
 static void look(struct sl_daemon *d, struct sl_watched_cgroup *w, struct round *round)
@@ -124,8 +124,8 @@ static void set_all(struct sl_daemon *d, struct sl_veths *v)
 	for (size_t i = 0; i < v->n; i++) {
 		struct sl_watched *w = sl_devices_find(&d->devices, v->indexes[i]);
 
-		if (w && w->of_veth && !w->by_hand)
-			sl_devices_set(&d->devices, w, v->group);
+		if (w && w->of_veth && !w->as.by_hand)
+			sl_assign_anew(&w->as, v->group);
 	}
 }
 
@@ -138,7 +138,7 @@ static void release(struct sl_daemon *d, struct sl_veths *v)
 	for (size_t i = 0; !err && i < v->n; i++) {
 		struct sl_watched *w = sl_devices_find(&d->devices, v->indexes[i]);
 
-		if (!w || !w->of_veth || w->by_hand)
+		if (!w || !w->of_veth || w->as.by_hand)
 			continue;
 		sl_state_detach_device(d->devices.state, &w->device, &diag);
 		d->devices.ops->tell(d->devices.context, "detached", w, NULL, v->why);
@@ -164,11 +164,11 @@ static void load(struct sl_daemon *d, struct sl_watched_cgroup *w)
 	if (err)
 		return;
 	sl_target_group_put(v->source);
-	v->source = sl_target_group_get(w->group);
-	v->loads = w->group->given.loads;
-	if (!group->policy && w->group->policy)
-		group->policy = strdup(w->group->policy);
-	group->line = w->group->line;
+	v->source = sl_target_group_get(w->as.group);
+	v->loads = w->as.group->given.loads;
+	if (!group->policy && w->as.group->policy)
+		group->policy = strdup(w->as.group->policy);
+	group->line = w->as.group->line;
 	v->meaning = w->meaning;
 	err = sl_veth_load(group, w, v->why, sizeof(v->why));
 	if (!v->group && err)
@@ -197,19 +197,19 @@ static void forget_gone(struct sl_daemon *d, struct sl_veths *v)
 /* The pod's object says so, or the container's target. */
 static bool is_wanted(const struct sl_watched_cgroup *w)
 {
-	return (w->has_veths || (w->container && w->group->has_veths)) &&
-	       w->group->given.attach.parsed;
+	return (w->has_veths || (w->container && w->as.group->has_veths)) &&
+	       w->as.group->given.attach.parsed;
 }
 
 /* Its cgroup comes first: what that could not be given, its veths do not get. */
 static bool is_due(const struct sl_watched_cgroup *w)
 {
 	const struct sl_veths *v = w->veths;
-	bool another = v->source != w->group || v->loads != w->group->given.loads,
+	bool another = v->source != w->as.group || v->loads != w->as.group->given.loads,
 	     resolved = w->meaning && w->meaning != v->meaning,
-	     keeps = v->group && w->state == SL_WATCHED_ATTACHED && (*w->why || w->renew);
+	     keeps = v->group && w->as.state == SL_WATCHED_ATTACHED && (*w->why || w->as.renew);
 
-	return w->state != SL_WATCHED_WAITING && !keeps && (another || resolved);
+	return w->as.state != SL_WATCHED_WAITING && !keeps && (another || resolved);
 }
 
 static void work_on(struct sl_daemon *d, struct sl_watched_cgroup *w, struct round *round,
@@ -305,8 +305,8 @@ static const char *open_end(struct sl_daemon *d, const struct sl_veths *v)
 	for (size_t i = 0; i < v->n; i++) {
 		const struct sl_watched *w = sl_devices_find(&d->devices, v->indexes[i]);
 
-		if (w && w->of_veth && w->state != SL_WATCHED_ATTACHED &&
-		    w->state != SL_WATCHED_ISOLATED && w->state != SL_WATCHED_LEFT)
+		if (w && w->of_veth && w->as.state != SL_WATCHED_ATTACHED &&
+		    w->as.state != SL_WATCHED_ISOLATED && w->as.state != SL_WATCHED_LEFT)
 			return *w->why ? w->why : "its device is not judged";
 	}
 	return v->n ? NULL : "no veth leads to its network from sluiced's";
