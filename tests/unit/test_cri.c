@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * A runtime's answers under the sanitizers: whole, cut at each byte, changed at each byte, made
- * to take memory; and which cgroup is which pod's. How they come: test_cri_client.py.
+ * to take memory. How they come: test_cri_client.py.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -15,7 +15,6 @@
 #include <cmocka.h>
 
 #include "cri/cri.h"
-#include "daemon/pod_cgroup.h"
 
 /* ---- messages, by hand: what read.c is made of does not make its own tests ---- */
 
@@ -368,84 +367,6 @@ static void a_request_for_a_status(void **state)
 
 /* ---- cgroups ---- */
 
-static void cgroups_of_pods(void **state)
-{
-#define UID "5d3a8e4c-2f1b-4987-8654-3210fedcba98"
-#define UID_ "5d3a8e4c_2f1b_4987_8654_3210fedcba98"
-	static const struct {
-		const char *path, *uid; /* NULL: no pod's own */
-	} cases[] = {
-		{"/kubepods/pod" UID, UID},
-		{"/kubepods/burstable/pod" UID, UID},
-		{"/kubepods/besteffort/pod" UID, UID},
-		{"/kubepods/besteffort/pod5d3a8e4c2f1b09876543210fedcba987",
-		 "5d3a8e4c2f1b09876543210fedcba987"},
-		{"/kubepods.slice/kubepods-pod" UID_ ".slice", UID},
-		{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" UID_ ".slice",
-		 UID},
-		{"/kubelet/kubepods/besteffort/pod" UID, UID},
-		{"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/"
-		 "kubelet-kubepods-besteffort-pod" UID_ ".slice",
-		 UID},
-		/* what a pod makes below its own is nobody's */
-		{"/kubepods/pod" UID "/pod11111111-2222-3333-4444-555555555555", NULL},
-		{"/kubepods/pod" UID "/besteffort/podx", NULL},
-		{"/kubepods/besteffort/pod" UID "/burstable/podx", NULL},
-		{"/kubepods.slice/kubepods-pod" UID_ ".slice/kubepods-podx.slice", NULL},
-		{"/kubepods.slice/kubepods-burstable.slice/kubepods-besteffort-pod" UID_ "/x",
-		 NULL},
-		/* other spellings */
-		{"/kubepods", NULL},
-		{"/kubepods/besteffort", NULL},
-		{"/kubepods/pod", NULL},
-		{"/kubepods/burstable/pod/", NULL},
-		{"/kubepods/other/pod" UID, NULL},
-		{"/kubepods/poda b", NULL},
-		{"/kubepods/pod" UID ".slice/x", NULL},
-		{"/kubepods.slice/pod" UID, NULL},
-		{"/kubepods.slice/kubepods-pod" UID_, NULL},
-		{"/kubepods.slice/kubepods-pod.slice", NULL},
-		{"/kubepods.slice/kubepods-burstable.slice/kubepods-pod" UID_ ".slice", NULL},
-		{"/kubepodsx/pod" UID, NULL},
-		{"/x/kubepods/pod" UID, NULL},
-		{"/user.slice/kubepods/pod" UID, NULL},
-	};
-	char uid[SL_POD_UID_MAX + 1];
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		bool found = sl_pod_cgroup(cases[i].path, sl_pods_places, SL_PODS_PLACES, uid);
-
-		if (found != !!cases[i].uid || (found && strcmp(uid, cases[i].uid)))
-			fail_msg("%s: %s", cases[i].path, found ? uid : "none");
-	}
-	assert_true(sl_pod_cgroup_within("/kubepods/pod" UID "/c/init", sl_pods_places,
-					 SL_PODS_PLACES, uid));
-	assert_string_equal(uid, UID);
-	assert_false(sl_pod_cgroup_within("/system.slice/x", sl_pods_places, SL_PODS_PLACES, uid));
-}
-
-static void the_walk_goes_to_pods(void **state)
-{
-	static const char *const yes[] = {"/kubelet",
-					  "/kubepods",
-					  "/kubepods/burstable",
-					  "/kubepods/pod" UID,
-					  "/kubelet.slice",
-					  "/kubelet.slice/kubelet-kubepods.slice",
-					  "/kubepods.slice/kubepods-besteffort.slice"};
-	static const char *const no[] = {"/system.slice", "/kubepods/pod" UID "/c",
-					 "/kubepods/other", "/kube", "/kubepods.slice/besteffort"};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(yes) / sizeof(*yes); i++)
-		if (!sl_pod_cgroup_leads(yes[i], sl_pods_places, SL_PODS_PLACES))
-			fail_msg("%s", yes[i]);
-	for (size_t i = 0; i < sizeof(no) / sizeof(*no); i++)
-		if (sl_pod_cgroup_leads(no[i], sl_pods_places, SL_PODS_PLACES))
-			fail_msg("%s", no[i]);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,8 +378,6 @@ int main(void)
 		cmocka_unit_test(cut_and_changed_answers),
 		cmocka_unit_test(frames),
 		cmocka_unit_test(a_request_for_a_status),
-		cmocka_unit_test(cgroups_of_pods),
-		cmocka_unit_test(the_walk_goes_to_pods),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

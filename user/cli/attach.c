@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "daemon/pod_cgroup.h"
 #include "kernel/expedite.h"
 #include "output.h"
 #include "pins.h"
@@ -202,6 +203,7 @@ static int attach_device(const struct request *r, struct sl_diag *diag)
 
 static int attach_cgroup(const struct request *r, struct sl_diag *diag)
 {
+	struct sl_attach_options options = r->options;
 	struct sl_cgroup_target cgroup;
 	struct sl_attached attached;
 	struct sl_state *state;
@@ -214,7 +216,8 @@ static int attach_cgroup(const struct request *r, struct sl_diag *diag)
 	sl_expedite_open();
 	err = sl_pins_open(true, &state);
 	if (!err) {
-		err = sl_cgroup_attach(state, &cgroup, &r->options, &attached, diag);
+		options.foreign = sl_pod_is_monitor;
+		err = sl_cgroup_attach(state, &cgroup, &options, &attached, diag);
 		if (!err)
 			err = sl_state_target(state, attached.slot, &t);
 		if (!err)

@@ -7,6 +7,7 @@
 
 #include "cgroup_table.h"
 #include "first_look.h"
+#include "pod_cgroup.h"
 
 #define SECOND 1000000000ull
 
@@ -151,7 +152,8 @@ static int resolve(struct sl_cgroups *c, struct sl_watched_cgroup *w,
 	int err;
 
 	options.lookout = c->lookout;
-	sl_cgroup_environment(c->lookout, cgroup, &env);
+	options.foreign = sl_pod_is_monitor;
+	sl_cgroup_environment(&options, cgroup, &env);
 	if (!sl_first_look_holds(c, w, &env) && !w->as.group->given.common.outline)
 		look_again(c, w);
 	else

@@ -15,6 +15,7 @@
 #include "forward/server.h"
 #include "lookout.h"
 #include "lookout_filter.h"
+#include "pod_cgroup.h"
 
 #define LOOK_S 1		/* then the process that looks is ended */
 #define ANSWER_NS 3000000000ull	/* until it is taken for gone */
@@ -33,10 +34,10 @@ static int look(enum operation operation, int cgroup_fd, struct sl_sight *sight)
 	int err;
 
 	if (operation == UIDS) {
-		sl_uid_map_look(cgroup_fd, &map);
+		sl_uid_map_look(cgroup_fd, sl_pod_is_monitor, &map);
 		return sl_sight_of_uids(&map, sight);
 	}
-	err = sl_cgroup_look(cgroup_fd, &env, &netns);
+	err = sl_cgroup_look(cgroup_fd, sl_pod_is_monitor, &env, &netns);
 	return err ? err : sl_sight_of_environment(&env, netns, sight);
 }
 

@@ -138,7 +138,7 @@ static void warn_of_leaving(json_t *warnings, const char *path, const char *name
 {
 	struct sl_powers has;
 
-	sl_powers_look(path, SL_POWERS_LEAVE, &has);
+	sl_powers_look(path, sl_pod_is_monitor, SL_POWERS_LEAVE, &has);
 	if (has.pid)
 		json_array_append_new(warnings,
 				      json_sprintf("%s: process %d of the container has CAP_SYS_ADMIN (--privileged?): "

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include "pod_cgroup.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *const sl_pods_places[SL_PODS_PLACES] = {
 	"/kubepods",
@@ -162,4 +164,28 @@ bool sl_pod_cgroup_leads(const char *path, const char *const *places, size_t n)
 			return true;
 	}
 	return false;
+}
+
+/* podUID or kubepods-CLASS-podUID.slice, in what a kubelet calls kubepods. */
+static bool is_of_pod(int dir_fd)
+{
+	char link[32], path[PATH_MAX];
+	const char *last;
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", dir_fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return false;
+	path[n] = 0;
+	last = strrchr(path, '/');
+	return last && strstr(path, "kubepods") &&
+	       (!strncmp(last, "/pod", 4) || strstr(last, "-pod"));
+}
+
+bool sl_pod_is_monitor(int dir_fd, const char *name)
+{
+	static const char head[] = "crio-conmon-";
+
+	return !strncmp(name, head, sizeof(head) - 1) && is_of_pod(dir_fd);
 }

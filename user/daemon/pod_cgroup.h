@@ -37,4 +37,12 @@ bool sl_pod_cgroup_leads(const char *path, const char *const *places, size_t n);
 bool sl_pod_cgroup_within(const char *path, const char *const *places, size_t n,
 			  char uid[SL_POD_UID_MAX + 1]);
 
+/*
+ * With conmon_cgroup = "pod" CRI-O has each container's monitor in the pod's cgroup, beside the
+ * container's: a process of the node, older than the container, in none of the pod's namespaces. Is
+ * that a monitor's cgroup, and the open directory a pod's, wherever its kubelet has it? A
+ * sl_foreign_fn (target/processes.h).
+ */
+bool sl_pod_is_monitor(int dir_fd, const char *name);
+
 #endif

@@ -61,7 +61,7 @@ static __u64 first_process_ns(const struct sl_daemon *d, const struct sl_pod *po
 	if (fd < 0)
 		return 0;
 	if (!fstat(fd, &st) && st.st_ino == pod->id)
-		sl_oldest_process(fd, &started_ns);
+		sl_oldest_process(fd, sl_pod_is_monitor, &started_ns);
 	close(fd);
 	return started_ns;
 }

@@ -58,7 +58,8 @@ static int network_of(const struct sl_cgroups *c, const struct sl_watched_cgroup
 	free(path);
 	if (fd < 0)
 		return -1;
-	pid = !fstat(fd, &st) && st.st_ino == w->id ? sl_oldest_process(fd, NULL) : 0;
+	pid = !fstat(fd, &st) && st.st_ino == w->id ? sl_oldest_process(fd, sl_pod_is_monitor, NULL)
+						    : 0;
 	close(fd);
 	return pid && !sl_netns_of_process(pid, &nsid) ? nsid : -1;
 }

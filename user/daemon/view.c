@@ -10,6 +10,7 @@
 
 #include "audit/json.h"
 #include "resolve/lookup.h"
+#include "pod_cgroup.h"
 #include "target/powers.h"
 #include "view.h"
 
@@ -198,7 +199,7 @@ static void warn_of_powers(json_t *warnings, const char *path, const char *name)
 	struct sl_powers has;
 	bool admin, raw;
 
-	sl_powers_look(path, SL_POWERS_NET, &has);
+	sl_powers_look(path, sl_pod_is_monitor, SL_POWERS_NET, &has);
 	admin = has.has & SL_POWER(CAP_NET_ADMIN);
 	raw = has.has & SL_POWER(CAP_NET_RAW);
 	if (has.pid)

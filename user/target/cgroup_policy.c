@@ -83,13 +83,13 @@ static bool look_at(void *context, int proc_fd)
 	return true;
 }
 
-int sl_cgroup_look(int cgroup_fd, struct sl_environment *env, __u64 *netns)
+int sl_cgroup_look(int cgroup_fd, sl_foreign_fn *foreign, struct sl_environment *env, __u64 *netns)
 {
 	struct view v = {.netns_fd = -1, .conf_fd = -1};
 	char conf[32];
 	int err;
 
-	sl_each_process(cgroup_fd, look_at, &v);
+	sl_each_process(cgroup_fd, foreign, look_at, &v);
 	snprintf(conf, sizeof(conf), "/proc/self/fd/%d", v.conf_fd);
 	err = v.err ? v.err : sl_environment_read(v.netns_fd, v.conf_fd < 0 ? NULL : conf, env);
 	if (!err) {
@@ -102,11 +102,12 @@ int sl_cgroup_look(int cgroup_fd, struct sl_environment *env, __u64 *netns)
 	return err;
 }
 
-void sl_cgroup_environment(const struct sl_lookout *lookout, struct sl_cgroup_target *cgroup,
+void sl_cgroup_environment(const struct sl_attach_options *options, struct sl_cgroup_target *cgroup,
 			   struct sl_environment *env)
 {
+	const struct sl_lookout *lookout = options->lookout;
 	int err = lookout ? lookout->environment(lookout, cgroup->fd, env, &cgroup->netns)
-			  : sl_cgroup_look(cgroup->fd, env, &cgroup->netns);
+			  : sl_cgroup_look(cgroup->fd, options->foreign, env, &cgroup->netns);
 
 	if (err)
 		*env = (struct sl_environment){.err = err};
@@ -116,6 +117,7 @@ void sl_cgroup_environment(const struct sl_lookout *lookout, struct sl_cgroup_ta
 
 struct uids {
 	const struct sl_lookout *lookout;
+	sl_foreign_fn *foreign;
 	int cgroup_fd;
 	bool known;
 	struct sl_uid_map map;
@@ -128,7 +130,7 @@ static int host_uid(void *context, __u32 inside, __u32 *outside, const char **wh
 	if (!u->known && u->lookout)
 		u->lookout->uids(u->lookout, u->cgroup_fd, &u->map);
 	else if (!u->known)
-		sl_uid_map_look(u->cgroup_fd, &u->map);
+		sl_uid_map_look(u->cgroup_fd, u->foreign, &u->map);
 	u->known = true;
 	return sl_uid_map_host(&u->map, inside, outside, why);
 }
@@ -156,7 +158,9 @@ int sl_cgroup_resolve(const struct sl_cgroup_target *cgroup,
 		      const struct sl_attach_options *options, const struct sl_environment *env,
 		      struct sl_policy **out, struct sl_diag *diag)
 {
-	struct uids uids = {.lookout = options->lookout, .cgroup_fd = cgroup ? cgroup->fd : -1};
+	struct uids uids = {.lookout = options->lookout,
+			    .foreign = options->foreign,
+			    .cgroup_fd = cgroup ? cgroup->fd : -1};
 	struct sl_resolve_options resolve = {.trust_clock = options->trust_clock, .env = env,
 					     .hosts = options->hosts,
 					     .since = options->since,
@@ -211,7 +215,7 @@ int sl_cgroup_attach(struct sl_state *state, struct sl_cgroup_target *cgroup,
 	struct sl_environment env = {};
 	int err;
 
-	sl_cgroup_environment(options->lookout, cgroup, &env);
+	sl_cgroup_environment(options, cgroup, &env);
 	err = sl_cgroup_resolve(cgroup, options, &env, &policy, diag);
 	if (!err)
 		err = sl_cgroup_put(state, cgroup, policy, out, diag);

@@ -10,9 +10,10 @@
 #include "target/device.h"
 #include "target/lookout.h"
 
-/* The network as the cgroup's workload sees it (sl_cgroup_look). Sets cgroup->netns. Free
- * with sl_environment_free. What cannot be read is an error only of a policy that needs it. */
-void sl_cgroup_environment(const struct sl_lookout *lookout, struct sl_cgroup_target *cgroup,
+/* The network as the cgroup's workload sees it (sl_cgroup_look), by the options' lookout. Sets
+ * cgroup->netns. Free with sl_environment_free. What cannot be read is an error only of a policy
+ * that needs it. */
+void sl_cgroup_environment(const struct sl_attach_options *options, struct sl_cgroup_target *cgroup,
 			   struct sl_environment *env);
 
 /* What the policy means there; owned by the caller. options->binding is not looked at.

@@ -9,6 +9,7 @@
 #include "compile/compile.h"
 #include "kernel/state.h"
 #include "resolve/resolve.h"
+#include "target/processes.h"
 
 #define SL_BINDING_ADDRESSES_MAX (3 * SL_BINDING_CHUNKS_MAX)
 
@@ -69,6 +70,7 @@ struct sl_attach_options {
 	bool forwarder;		/* somebody hosts one for `mode: forward` (cgroups only) */
 	struct sl_binding_spec binding;
 	const struct sl_lookout *lookout; /* borrowed: of cgroups only; target/lookout.h */
+	sl_foreign_fn *foreign;		  /* without one; of cgroups only; processes.h */
 	const struct sl_environment *network; /* borrowed: where no warnings are wanted */
 	sl_since_fn *since;	/* of resolve.h, or NULL */
 	void *since_context;

@@ -8,6 +8,7 @@
 #define SLUICE_TARGET_LOOKOUT_H
 
 #include "resolve/resolve.h"
+#include "target/processes.h"
 #include "target/uid_map.h"
 
 struct sl_lookout {
@@ -21,9 +22,9 @@ struct sl_lookout {
 /*
  * The network as a process in the cgroup or below sees it, with the resolv.conf of its
  * root; without one, the caller's. *netns: the cookie of its network namespace, 0: the
- * caller's. cgroup_fd: the cgroup's directory. -EACCES: the caller may not look; or
- * -errno. Free with sl_environment_free.
+ * caller's. cgroup_fd: the cgroup's directory; foreign: of processes.h. -EACCES: the caller may not
+ * look; or -errno. Free with sl_environment_free.
  */
-int sl_cgroup_look(int cgroup_fd, struct sl_environment *env, __u64 *netns);
+int sl_cgroup_look(int cgroup_fd, sl_foreign_fn *foreign, struct sl_environment *env, __u64 *netns);
 
 #endif

@@ -74,7 +74,7 @@ static bool look_at(void *context, int proc_fd)
 	return true;
 }
 
-void sl_powers_look(const char *cgroup, __u64 wanted, struct sl_powers *out)
+void sl_powers_look(const char *cgroup, sl_foreign_fn *foreign, __u64 wanted, struct sl_powers *out)
 {
 	struct look l = {.wanted = wanted, .out = out};
 	int fd, self = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -82,7 +82,7 @@ void sl_powers_look(const char *cgroup, __u64 wanted, struct sl_powers *out)
 	memset(out, 0, sizeof(*out));
 	fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && self >= 0 && read_text(self, "uid_map", l.own, sizeof(l.own)))
-		sl_each_process(fd, look_at, &l);
+		sl_each_process(fd, foreign, look_at, &l);
 	if (fd >= 0)
 		close(fd);
 	if (self >= 0)

@@ -10,6 +10,8 @@
 #include <linux/capability.h>
 #include <linux/types.h>
 
+#include "target/processes.h"
+
 #define SL_POWER(capability) (1ull << (capability))
 #define SL_POWERS_NET (SL_POWER(CAP_NET_ADMIN) | SL_POWER(CAP_NET_RAW))
 #define SL_POWERS_LEAVE SL_POWER(CAP_SYS_ADMIN)
@@ -22,9 +24,11 @@ struct sl_powers {
 /*
  * Looks for a process in the cgroup or below that holds one of the wanted in our own user
  * namespace. In one of its own, which anybody may make, it has them over the network namespaces
- * that belong to that, where what it learns is nobody else's. cgroup: the directory's path.
+ * that belong to that, where what it learns is nobody else's. cgroup: the directory's path;
+ * foreign: of processes.h.
  * What cannot be looked at (it has ended, it is hidden) is passed over.
  */
-void sl_powers_look(const char *cgroup, __u64 wanted, struct sl_powers *out);
+void sl_powers_look(const char *cgroup, sl_foreign_fn *foreign, __u64 wanted,
+		    struct sl_powers *out);
 
 #endif

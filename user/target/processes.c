@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,38 +11,15 @@
 #define MAX_DEPTH 128	/* an open directory each */
 
 struct walk {
+	sl_foreign_fn *foreign;
 	sl_process_fn *fn;
 	void *context;
-	bool of_pod; /* the directory that the walk begins at */
 };
 
-/* A kubelet's podUID or kubepods-CLASS-podUID.slice, in what it calls kubepods wherever that is. */
-static bool is_of_pod(int dir_fd)
+/* Only at the top: what is below another's cgroup has what name the workload likes. */
+static bool is_foreign(const struct walk *walk, int dir_fd, const char *name, unsigned depth)
 {
-	char link[32], path[PATH_MAX];
-	const char *last;
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", dir_fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
-		return false;
-	path[n] = 0;
-	last = strrchr(path, '/');
-	return last && strstr(path, "kubepods") &&
-	       (!strncmp(last, "/pod", 4) || strstr(last, "-pod"));
-}
-
-/*
- * With conmon_cgroup = "pod" CRI-O has each container's monitor in the pod's cgroup, beside the
- * container's: a process of the node, older than the container, in none of the pod's namespaces.
- * Only there is it one: what is below a container's own cgroup has what name the workload likes.
- */
-static bool is_monitor(const struct walk *walk, const char *name, unsigned depth)
-{
-	static const char head[] = "crio-conmon-";
-
-	return !depth && walk->of_pod && !strncmp(name, head, sizeof(head) - 1);
+	return !depth && walk->foreign && walk->foreign(dir_fd, name);
 }
 
 static bool look_at(const struct walk *walk, int pid)
@@ -86,7 +62,7 @@ static bool look_below(const struct walk *walk, int dir_fd, unsigned depth)
 
 	while (dir && !enough && depth < MAX_DEPTH && (e = readdir(dir))) {
 		if (e->d_type != DT_DIR || sl_is_dots(e->d_name) ||
-		    is_monitor(walk, e->d_name, depth))
+		    is_foreign(walk, dir_fd, e->d_name, depth))
 			continue;
 		child = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		enough = child >= 0 && look_below(walk, child, depth + 1);
@@ -100,9 +76,9 @@ static bool look_below(const struct walk *walk, int dir_fd, unsigned depth)
 	return enough;
 }
 
-bool sl_each_process(int dir_fd, sl_process_fn *fn, void *context)
+bool sl_each_process(int dir_fd, sl_foreign_fn *foreign, sl_process_fn *fn, void *context)
 {
-	const struct walk walk = {fn, context, is_of_pod(dir_fd)};
+	const struct walk walk = {foreign, fn, context};
 
 	return look_below(&walk, dir_fd, 0);
 }

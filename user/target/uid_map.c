@@ -156,11 +156,11 @@ static enum sl_uid_map_state judge(const struct search *s)
 	return s->map->n ? SL_UID_MAP_FOUND : SL_UID_MAP_EMPTY;
 }
 
-void sl_uid_map_look(int cgroup_fd, struct sl_uid_map *map)
+void sl_uid_map_look(int cgroup_fd, sl_foreign_fn *foreign, struct sl_uid_map *map)
 {
 	struct search s = {.map = map, .top = -1};
 
-	sl_each_process(cgroup_fd, look_at, &s);
+	sl_each_process(cgroup_fd, foreign, look_at, &s);
 	map->state = judge(&s);
 	if (s.top >= 0)
 		close(s.top);

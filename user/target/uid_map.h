@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <linux/types.h>
 
+#include "target/processes.h"
+
 struct sl_uid_range {
 	__u32 inside, outside, count;	/* outside: as the reader's namespace counts */
 };
@@ -36,8 +38,9 @@ struct sl_uid_map {
 /* The text of a uid_map. 0; -EINVAL: it is none; -ENOMEM; -errno of reading. */
 int sl_uid_map_read(FILE *in, struct sl_uid_map *map);
 
-/* That of the processes in a cgroup and below. cgroup_fd: its directory. */
-void sl_uid_map_look(int cgroup_fd, struct sl_uid_map *map);
+/* That of the processes in a cgroup and below. cgroup_fd: its directory; foreign: of processes.h.
+ */
+void sl_uid_map_look(int cgroup_fd, sl_foreign_fn *foreign, struct sl_uid_map *map);
 
 /* The host's uid of one inside. 0, or -ENOENT with the reason, a static text. */
 int sl_uid_map_host(const struct sl_uid_map *map, __u32 inside, __u32 *outside, const char **why);

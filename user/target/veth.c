@@ -165,12 +165,12 @@ static bool look(void *context, int proc_fd)
 	return false;
 }
 
-pid_t sl_oldest_process(int dir_fd, __u64 *started_ns)
+pid_t sl_oldest_process(int dir_fd, sl_foreign_fn *foreign, __u64 *started_ns)
 {
 	__u64 tick_ns = 1000000000 / (__u64)sysconf(_SC_CLK_TCK);
 	struct oldest oldest = {};
 
-	sl_each_process(dir_fd, look, &oldest);
+	sl_each_process(dir_fd, foreign, look, &oldest);
 	if (oldest.pid && started_ns)
 		*started_ns = (oldest.started + 1) * tick_ns;
 	return oldest.pid;

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "target/processes.h"
+
 struct sl_veth {
 	unsigned ifindex;
 	char name[IFNAMSIZ];
@@ -31,9 +33,10 @@ int sl_netns_of_fd(int fd, int *nsid);
 /*
  * The process of a cgroup, or of one below, that is the oldest: of a container its first, of a
  * pod its sandbox's, which are in the network that the runtime made. A later one may have made
- * one of its own. dir_fd: the cgroup's directory. 0: none is seen.
+ * one of its own. dir_fd: the cgroup's directory; foreign: of
+ * processes.h. 0: none is seen.
  * *started_ns (unless NULL): boot time at the end of the clock tick in which it was made.
  */
-pid_t sl_oldest_process(int dir_fd, __u64 *started_ns);
+pid_t sl_oldest_process(int dir_fd, sl_foreign_fn *foreign, __u64 *started_ns);
 
 #endif
