@@ -68,7 +68,7 @@ def main(build):
     os.environ.update(SLUICE=str(build / "sluice"), SLUICE_BUILD=str(build))
     sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "tests" / "bench")]
     import dnslab
-    from test_names_resolvers import Servers, UNBOUND
+    from resolverslab import Servers, UNBOUND
     policy = dnslab.policy('allow: "*.good.example:7", id: good', f'allow: "{BY_CIDR}:7", id: cidr')
     policy = policy.replace(dnslab.RESOLVERS, UNBOUND[4])
     with tempfile.TemporaryDirectory(prefix="sl-bench-") as folder:

@@ -171,3 +171,20 @@ class RunsHost(DaemonHost):
         if self.place.exists():
             self.place.rmdir()
         shutil.rmtree(self.folder)
+
+
+STAY = "print('there', flush=True); import sys; sys.stdin.read()"
+
+
+def staying(host, policy="open", **who):
+    """A run that lives until its input ends, and the name of its cgroup."""
+    before = set(host.populated())
+    child = host.as_user(SLUICE, "run", "-q", "-p", policy, "--", sys.executable, "-c", STAY, **who)
+    assert child.stdout.readline() == "there\n", child.communicate()
+    name, = set(host.populated()) - before
+    return child, name
+
+
+def ended(host, child):
+    child.communicate(timeout=WAIT)
+    host.ready()

@@ -2,28 +2,19 @@
 """Ways out through sockets and packets (THREATS.md): each first arrives without
 sluice, then not. What is documented as open is tested to be said so."""
 import os
-import pathlib
 import socket
 import struct
 
 import pytest
 
+from bypasslab import KEEP, PROBE, ROOT, policy
 from lab import ECHO, PEER4, PEER6, WORKLOAD4, WORKLOAD6, matching, total, until
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 UDP = socket.IPPROTO_UDP
 INET, INET6 = socket.AF_INET, socket.AF_INET6
 STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
-KEEP = "--keep-privileges"
 
 
-def policy(*rules, **settings):
-    lines = ["sluice: 1", "name: bypass"] + [f"{k}: {v}" for k, v in settings.items()] + ["rules:"]
-    return "\n".join(lines + [f"  - {rule}" for rule in rules]) + "\n"
-
-
-PROBE = f'allow: [{PEER4}, "{PEER6}"]'
 ONLY_PROBE = policy(PROBE)
 
 

@@ -11,10 +11,10 @@ import pytest
 
 import bpfsys
 from bpfobjects import bpf as bpf_of
+from carriedlab import CONNECTIONS, ETHERNET, FAMILIES, UDP, head, meter, peer
 from cgrouplab import policy
 from devicelab import BINDING, datagram, rules as device_rules
 from lab import ECHO, PEER4, PEER6, PYTHON, SLUICE, matching, total, until
-from test_carried import CONNECTIONS, ETHERNET, FAMILIES, UDP, head, meter, peer
 
 MAP_GET_FD_BY_ID = 14
 # struct sl_flow_bucket: eight tags, eight entries of 152 bytes; in them the key's protocol

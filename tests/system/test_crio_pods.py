@@ -14,10 +14,10 @@ import uuid
 import pytest
 
 from crilab import message, pairs
+from grpclab import Runtime, grpc
 from lab import cgroup2, until
 from ocilab import ADDRESSES, ALL, PROBE, SOME, OciHost, removed
-from test_cri_client import Runtime, grpc
-from test_sluiced_veths import packet
+from vethlab import packet
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 DENIED = 7003

@@ -10,20 +10,18 @@ import time
 
 import pytest
 from scapy.compat import raw
-from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import Ether
 
 from device_cases_link import dhcp
 from devicelab import BINDING, BRIDGE4, GUEST4, GUEST6, GUEST_MAC, PEER_LL, PEER_MAC, datagram, rules
 from lab import ECHO, PEER4, PEER6, sh, until
+from peerframes import LEASED, acknowledges, asks
 
 KINDS = pytest.mark.parametrize("kind", ["tap", "veth"])
 DHCP_BINDING = ["--mac", GUEST_MAC, "--address", "dhcp", "--address", GUEST6]
 PREFIX, OWN = "2001:db8:5::", "2001:db8:5:0:5054:ff:fe12:3456"
 PEERS = rules(f'allow: [{PEER4}, "{PEER6}"]')
-LEASED = "192.0.2.100"
 SCRIPT = """#!/bin/sh
 case $1 in
 deconfig) ip addr flush dev $interface ;;
@@ -125,17 +123,6 @@ def test_dhcp(bare, kind):
         agent.close()
     assert refused(lab, LEASED) == "address-binding"
     assert lab.status()["leased"] is None
-
-
-def asks(xid):
-    return raw(dhcp("request", xid=xid)(False, b"guest"))
-
-
-def acknowledges(xid, seconds, message="ack", server=PEER4, address=LEASED):
-    return raw(Ether(src=PEER_MAC, dst=GUEST_MAC) / IP(src=server, dst=LEASED) /
-               UDP(sport=67, dport=68) /
-               BOOTP(op=2, xid=xid, yiaddr=address, chaddr=bytes.fromhex(GUEST_MAC.replace(":", "")))
-               / DHCP(options=[("message-type", message), ("lease_time", seconds), "end"]))
 
 
 @KINDS

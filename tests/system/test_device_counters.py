@@ -8,8 +8,8 @@ import pytest
 
 from device_cases import CONFIGS, eth, ip, super_frame, udp
 from devicelab import BINDING, TRIES, accounts, datagram, rules
+from framelab import CASES, play, reasons_of
 from lab import ECHO, PEER4, PEER6, WAIT, sh, until
-from test_device_frames import CASES, play, reasons_of
 
 KINDS = pytest.mark.parametrize("kind", ["tap", "veth"])
 PROBE = rules(f'allow: ["{PEER4}:{ECHO}", "[{PEER6}]:{ECHO}"]')

@@ -10,10 +10,9 @@ import subprocess
 import pytest
 
 from devicelab import ANOTHER4, ANOTHER6, ANOTHER_MAC, datagram, rules
-from lab import ECHO, PEER4, PEER6, SLUICE, sh, until
 from deviceport import Capture, packet_socket
-from test_device_clients import LEASED, acknowledges, asks
-from test_device_state import answer, comes
+from lab import ECHO, PEER4, PEER6, SLUICE, sh, until
+from peerframes import LEASED, acknowledges, answer, asks, comes
 
 KINDS = pytest.mark.parametrize("kind", ["tap", "veth"])
 PEERS = rules(f'allow: [{PEER4}, "{PEER6}"]')

@@ -10,44 +10,15 @@ from scapy.layers.inet import TCP, UDP
 from scapy.packet import Raw
 
 from device_cases import eth, ip
-from devicelab import (ANOTHER4, ANOTHER6, ANOTHER_MAC, BINDING, FENCE, GUEST4, GUEST6, GUEST_MAC,
-                       PEER_MAC, accounts, datagram, rules)
+from devicelab import ANOTHER4, ANOTHER6, ANOTHER_MAC, BINDING, FENCE, accounts, datagram, rules
 from lab import ECHO, PEER4, PEER6, WAIT
+from peerframes import SPORT, answer, comes, guest, inward, peer
 
 KINDS = pytest.mark.parametrize("kind", ["tap", "veth"])
 FAMILIES = pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
 PEERS = rules(f'allow: [{PEER4}, "{PEER6}"]')
 FAR = rules(f'allow: [{PEER4}, "{PEER6}", 198.51.100.0/24, "2001:db8:1::/48"]')
 ANOTHER_BINDING = ["--mac", ANOTHER_MAC, "--address", ANOTHER4, "--address", ANOTHER6]
-SPORT = 4321
-
-
-def peer(v6):
-    return PEER6 if v6 else PEER4
-
-
-def guest(v6):
-    return GUEST6 if v6 else GUEST4
-
-
-def inward(v6, layers, to=None, src=None, mac=GUEST_MAC):
-    return raw(eth(src=PEER_MAC, dst=mac) / ip(v6, to or guest(v6), src or peer(v6)) / layers)
-
-
-def answer(v6, mark, sport=ECHO, dport=SPORT, **addresses):
-    """What the peer sends to the workload's port."""
-    return inward(v6, UDP(sport=sport, dport=dport) / Raw(mark), **addresses)
-
-
-def comes(lab, frame, mark, port=None, expected=False):
-    """Does a frame of the peer reach the workload?"""
-    capture = (port or lab.port).capture
-    position = capture.position()
-    lab.send_in(frame)
-    if expected:
-        return bool(capture.wait(mark, position))
-    lab.probe()
-    return bool(capture.since(position, mark))
 
 
 # ---- real connections ----

@@ -7,10 +7,10 @@ import struct
 
 import pytest
 
+from bypasslab import KEEP, PROBE, ROOT, policy
 from client import datagram
 from devlab import checksum
 from lab import ECHO, PEER4, PEER6, WAIT, WORKLOAD4, WORKLOAD6
-from test_bypass import KEEP, PROBE, ROOT, policy
 
 KERNEL = tuple(map(int, os.uname().release.split(".")[:2]))
 CLIENT, SERVER = 4711, 4712

@@ -12,11 +12,10 @@ import pytest
 import dnslab as base
 import dnsmsg
 import forwardlab as fw
-from dnslab import BIG, GOOD, MANY, REAL, SAYS, WEB
+from dnslab import BIG, GOOD, MANY, NEVER, PRIVATE, REAL, SAYS, WEB
 from forwardlab import ask, policy, rcode, workload
 from lab import matching, total, until
-from test_names import NAMES, SEARCH, learned_of
-from test_names_special import NEVER, PRIVATE
+from lookuplab import NAMES, SEARCH, learned_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 BLOCKED = 15

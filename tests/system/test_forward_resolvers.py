@@ -11,8 +11,10 @@ import forwardlab as fw
 from dnslab import FOREIGN, GOOD, REAL, SAYS, WEB
 from forwardlab import ask, policy, rcode, workload
 from lab import matching, sh, until
-from test_forward_upstream import Tls, believing, certificate  # noqa: F401
-from test_names import PROGRAMS, SEARCH, lookup  # noqa: F401
+from lookuplab import lookup  # noqa: F401
+from lookuplab import PROGRAMS, SEARCH
+from upstreamlab import certificate  # noqa: F401
+from upstreamlab import Tls, believing
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 NAME = "x.good.example"

@@ -4,19 +4,17 @@ happens to flows when a time is over or a policy is another; what is refused, an
 import os
 import shutil
 import signal
-import subprocess
 
 import pytest
 
 import dnsmsg
 from dnslab import BIG, GOOD, REAL, SAYS, WEB, policy
-from lab import PYTHON, matching, until
+from lab import matching, until
+from lookuplab import lookup  # noqa: F401
+from lookuplab import NAMES, PROGRAMS, SEARCH, says
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
-NAMES = [f"h{i}.good.example" for i in range(8)] + [
-    "chain.good.example", "many.good.example", "zero.good.example", "one.good.example",
-    "four.good.example", "six.good.example"]
 watched = pytest.mark.parametrize("mode", ["run", "device"])
 families = pytest.mark.parametrize("family", [4, 6])
 
@@ -85,8 +83,6 @@ def test_truncated_then_tcp(dnslab, mode):
 
 # ---- search lists ----
 
-SEARCH = ["nameserver 192.0.2.2", "search corp.test lab.corp.test x.test", "options ndots:5"]
-
 
 @watched
 def test_search_lists(dnslab, mode):
@@ -104,44 +100,6 @@ def test_search_lists_of_resolv_conf(dnslab):
     with dnslab.workload_of("run", policy(GOOD), SEARCH) as agent:
         said = agent.do("lookups", names=NAMES, times=30)["reply"]
         assert said["failed"] == 0, said["failures"]
-
-
-@pytest.fixture(scope="module")
-def lookup(dnslab):
-    """A C program by musl: getaddrinfo, connect, an echo."""
-    source = dnslab.folder / "lookup.c"
-    source.write_text(LOOKUP, encoding="ascii")
-    out = dnslab.folder / "lookup"
-    subprocess.run(["musl-gcc", "-static", "-O1", "-o", str(out), str(source)], check=True)
-    out.chmod(0o755)
-    return str(out)
-
-
-LOOKUP = """
-#include <netdb.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-int main(int n, char **v)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found, *a;
-	char b[8];
-	int s, e = getaddrinfo(v[1], "7", &hints, &found), good = 0;
-
-	if (e)
-		return printf("%s\\n", gai_strerror(e)), 1;
-	for (a = found; a; a = a->ai_next) {
-		s = socket(a->ai_family, SOCK_STREAM, 0);
-		if (connect(s, a->ai_addr, a->ai_addrlen))
-			return perror("connect"), 2;
-		good += write(s, "hello", 5) == 5 && read(s, b, 5) == 5;
-		close(s);
-	}
-	printf("good %d\\n", good);
-	return 0;
-}
-"""
 
 
 @watched
@@ -170,19 +128,6 @@ def test_musl_and_a_truncated_answer(dnslab, mode, lookup):
 
 
 # ---- programs ----
-
-PROGRAMS = {
-    "getent": ["getent", "ahosts", "{}"],
-    "dig": ["dig", "+short", "+tries=1", "+time=1", "{}"],
-    "dig-tcp": ["dig", "+short", "+tcp", "+tries=1", "+time=1", "{}"],
-    "curl": ["curl", "-sS", "-m", "1", "--http0.9", "-o", "/dev/null", "-w", "%{{remote_ip}}",
-             "http://{}:7"],
-    "node": ["node", "-e", "require('net').connect(7, '{}', function () {{ this.end(); "
-             "console.log(this.remoteAddress) }}).on('error', e => {{ console.log(e.code); "
-             "process.exit(1) }})"],
-    "python": [PYTHON, "-c", "import socket; print(socket.create_connection(('{}', 7), 3)"
-               ".getpeername())"],
-}
 
 
 @watched
@@ -261,10 +206,6 @@ def test_two_names_with_one_address(dnslab, first):
         assert agent.do("tcp", to=WEB[4], port=7)["errno"] is None
         dnslab.device.attach(policy('allow: "c.shared.example:7", id: c'))
         assert agent.do("tcp", to=WEB[4], port=7, timeout=0.3)["errno"]
-
-
-def says(family=4):
-    return [f"nameserver {SAYS[family]}"]
 
 
 def test_up_to_eight_owners(dnslab):
@@ -357,15 +298,6 @@ def test_queries_any(dnslab, mode):
         assert agent.do("tcp", to="198.51.100.30", port=7, timeout=0.3)["errno"]
         assert agent.do("resolve", name="h0.good.example")["reply"]
         assert agent.do("tcp", to="198.51.100.10", port=7)["errno"] is None
-
-
-def learned_of(dnslab, mode, agent, last):
-    """The destinations of events that have a name, once the event for `last` is there."""
-    events = (lambda: dnslab.device.events()) if mode == "device" else agent.events
-    if mode == "run":
-        agent.close()
-    assert until(lambda: matching(events(), destination=last)), events()
-    return {e["destination"]["address"] for e in events() if e["destination"]["name"]}
 
 
 @watched

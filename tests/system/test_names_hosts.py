@@ -10,23 +10,10 @@ import subprocess
 import pytest
 
 from dnslab import GOOD, policy
+from hostslab import HOSTS, NAMES, reached
 from lab import PYTHON, SLUICE, matching
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
-
-HOSTS = ["127.0.0.1 localhost", "198.51.100.40 listed.good.example", "2001:db8:1::40 listed.good.example",
-         "198.51.100.41 other.bad.example", "10.9.9.9 inner.good.example",
-         "198.51.100.42 gone.good.example"]
-NAMES = {"listed.good.example": ("198.51.100.40", "2001:db8:1::40"),
-         "other.bad.example": ("198.51.100.41",), "inner.good.example": ("10.9.9.9",),
-         "gone.good.example": ("198.51.100.42",)}
-
-
-def reached(agent, name):
-    """The addresses of a name that a connection reaches; each is looked up by name."""
-    found = agent.do("resolve", name=name)["reply"]
-    assert sorted({a for a, _ in found}) == sorted(NAMES[name])
-    return tuple(a for a in NAMES[name] if agent.do("tcp", to=a, port=7, timeout=1)["errno"] is None)
 
 
 def test_without_sluice_every_name_of_the_file_is_reached(dnslab):

@@ -4,7 +4,6 @@ shown to arrive under the same rule without `sni`; the other end is an echo."""
 import os
 import select
 import socket
-import ssl
 import threading
 
 import pytest
@@ -12,28 +11,14 @@ import pytest
 from attacklab import needs_multipath
 from dnslab import GOOD, policy
 from lab import WORKLOAD4, WORKLOAD6, matching, total, until
+from snilab import ADDRESS, VERIFY, hello, learn
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
 watched = pytest.mark.parametrize("mode", ["run", "device"])
 families = pytest.mark.parametrize("family", [4, 6])
-VERIFY = GOOD + ", sni: verify"
 OBSERVE = GOOD + ", sni: observe"
 WORKLOAD = {4: WORKLOAD4, 6: WORKLOAD6}
-ADDRESS = {4: "198.51.100.11", 6: "2001:db8:1::11"}     # h1.good.example
-
-
-def hello(name, protocols=()):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    if protocols:
-        context.set_alpn_protocols(protocols)
-    out = ssl.MemoryBIO()
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    return out.read()
 
 
 def renamed(old, new):
@@ -42,11 +27,6 @@ def renamed(old, new):
     data = hello(old)
     assert data.count(old.encode()) == 1
     return data.replace(old.encode(), new)
-
-
-def learn(agent, family, name="h1.good.example"):
-    found = agent.do("resolve", name=name)["reply"]
-    assert ADDRESS[family] in [a for a, _ in found]
 
 
 def sent(agent, family, *segments, **more):

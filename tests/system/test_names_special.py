@@ -10,21 +10,15 @@ import struct
 import pytest
 
 import dnsmsg
-from dnslab import GOOD, SAYS, WEB, policy
+from dnslab import GOOD, NEVER, PRIVATE, SAYS, WEB, policy
 from lab import sh, until
-from test_names import learned_of, says
+from lookuplab import learned_of, says
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 
 watched = pytest.mark.parametrize("mode", ["run", "device"])
 PORT = 7009
 SIOCGIFINDEX = 0x8933
-PRIVATE = ["10.1.2.3", "100.64.1.1", "169.254.7.7", "172.16.9.9", "192.168.1.1", "192.0.0.9",
-           "198.18.3.3", "fd12::7", "fec0::7", "fe80::9", "100::1"]
-NEVER = ["0.1.2.3", "127.0.0.1", "224.0.0.5", "169.254.169.254", "169.254.170.2", "169.254.170.23",
-         "168.63.129.16", "100.100.100.200", "255.255.255.255", "::1", "::", "::192.0.2.7",
-         "::ffff:198.51.100.9", "::ffff:0:c633:6409", "64:ff9b::c633:6409", "64:ff9b:1::1", "2001::1", "2002:c633:6409::1",
-         "ff02::5", "fd00:ec2::254"]
 HERE = ["127.0.0.1", "::1", "::"]       # no frame leaves for these
 GROUPS = ["224.0.0.5", "255.255.255.255", "ff02::5"]
 OF_LINK = ["fe80::9", "ff02::5"]

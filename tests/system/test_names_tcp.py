@@ -15,7 +15,7 @@ import dnsmsg
 import lab as base
 from dnslab import GOOD, SAYS, policy
 from lab import PYTHON
-from test_names_sni import ADDRESS, VERIFY, hello, learn
+from snilab import ADDRESS, VERIFY, hello, learn
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 

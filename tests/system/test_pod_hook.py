@@ -10,7 +10,7 @@ import pytest
 
 from crilab import Node
 from ocilab import ALL, HOOK, SOME
-from test_sluiced_pods import config, egress, put
+from podlab import config, egress, put
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),

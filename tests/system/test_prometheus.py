@@ -11,8 +11,9 @@ import urllib.parse
 import pytest
 
 from lab import until
+from metricslab import serve  # noqa: F401
+from metricslab import ROOT, connect, get, lint, scrape
 from sluicedlab import AGENT, CONFIG, udp_frame
-from test_metrics import ROOT, connect, get, lint, scrape, serve  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 

@@ -8,8 +8,8 @@ import pytest
 
 from lab import ROOT, parse, until
 from podlab import egress, put
-from test_sluiced_veths import Inside, bound, in_netns, judged, packet, told
-from test_sluiced_veths import machine_of_all, pytestmark  # noqa: F401 (a fixture)
+from vethlab import machine_of_all, pytestmark  # noqa: F401
+from vethlab import Inside, bound, in_netns, judged, packet, told
 
 ASKED, FOREIGN = 7005, ("198.51.100.9", "2001:db8:77::9")
 

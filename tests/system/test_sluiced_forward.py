@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 
 import pytest
 
@@ -14,14 +13,13 @@ import lab
 from dnslab import GOOD, REAL, SAYS, WEB
 from forwardlab import ask, ask_tcp, rcode
 from lab import PYTHON, matching, until
-from sluicedlab import SLUICED
-from test_forward_upstream import (  # noqa: F401
-    Tls, WITH_HINTS, believing, certificate, kinds, long_by_tcp, services, stripped, with_hints)
-from test_names import NAMES
+from lookuplab import NAMES
+from sluicedforwardlab import AT, ELSEWHERE, Sluiced, client
+from upstreamlab import certificate  # noqa: F401
+from upstreamlab import WITH_HINTS, Tls, believing, kinds, long_by_tcp, services, stripped, with_hints
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 TREE_OVER = "dnslab"
-AT, ELSEWHERE = "127.64.0.53", "127.64.0.54"
 NAME = "x.good.example"
 BLOCKED = 15
 
@@ -29,96 +27,6 @@ BLOCKED = 15
 def policy(*rules, listen=AT, to=REAL[4], dns="", **top):
     return fw.policy(*rules, to=to, dns=f"listen: {listen}{', ' + dns if dns else ''}",
                      **top).replace("name: forward", "name: agent")
-
-
-class Sluiced:
-    """In the workload's network namespace, for the cgroups /TOP/a*."""
-
-    def __init__(self, tree):
-        self.tree, self.child = tree, None
-        self.folder = tree.lab.new_folder()
-        (self.folder / "policies.d").mkdir()
-        self.log = self.folder / "log"
-        tree.env["SLUICE_SOCKET"] = str(self.folder / "s.sock")
-        top = "/" + tree.top.name
-        (self.folder / "sluiced.yaml").write_text(
-            "sluiced: 1\ntargets:\n"
-            f'  - {{match: {{cgroup: "{top}/a*"}}, policy: agent}}\n'
-            f'  - {{match: {{cgroup: "{top}/b*"}}, policy: other}}\n', encoding="utf-8")
-        self.put("other", "sluice: 1\nname: other\nrules: []\n")
-
-    def put(self, name, text):
-        path = self.folder / "policies.d" / f"{name}.yaml"
-        new = path.with_name(".new")
-        new.write_text(text, encoding="utf-8")
-        new.rename(path)
-
-    def start(self, text, before=()):
-        self.put("agent", text)
-        with open(self.log, "a", encoding="utf-8") as out:
-            self.child = subprocess.Popen(
-                [*self.tree.lab.inside(), *before, SLUICED, "-c",
-                 str(self.folder / "sluiced.yaml")], env=self.tree.env, stdout=out, stderr=out)
-        assert until(lambda: "sluiced: ready" in self.said()), self.said()
-
-    def said(self):
-        return self.log.read_text(encoding="utf-8")
-
-    def says(self, text):
-        assert until(lambda: text in self.said()), self.said()
-
-    def target(self, path, policy_name="agent", state="attached"):
-        def look():
-            return any(t.get("cgroup") == path.stat().st_ino and t["policy"] == policy_name and
-                       t["state"] == state for t in self.status())
-        assert until(look), (self.said(), self.status())
-
-    def status(self):
-        return list(self.tree.status().values())
-
-    def processes(self, name):
-        """By the name that they gave themselves; those that are the daemon's."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-                    word, rest = f.read().split("(", 1)[1].rsplit(")", 1)
-            except OSError:
-                continue
-            if word == name and rest.split()[0] not in "ZX" and \
-                    self.is_below(int(rest.split()[1])):
-                found.append(int(pid))
-        return found
-
-    def is_below(self, pid):
-        while pid > 1:
-            if pid == self.child.pid:
-                return True
-            try:
-                with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-                    pid = int(f.read().rsplit(")", 1)[1].split()[1])
-            except OSError:
-                return False
-        return False
-
-    def forwarder(self):
-        found = []
-
-        def look():
-            found[:] = self.processes("sluice-dns")
-            return len(found) == 1
-        assert until(look), (found, self.said())
-        return found[0]
-
-    def stop(self, number=signal.SIGTERM):
-        if self.child:
-            self.child.send_signal(number)
-            self.child.wait(20)
-            self.child = None
-
-    def close(self):
-        self.stop()
-        self.tree.env.pop("SLUICE_SOCKET")
 
 
 @pytest.fixture(name="daemon")
@@ -130,17 +38,6 @@ def daemon_of_test(tree):
         made.close()
         tree.lab.says.handler, tree.lab.says.piece = tree.lab.says.plain, None
         tree.reset()
-
-
-def client(tree, path, *lines, at=AT):
-    made = tree.lab
-    agent = lab.Agent(made.inside() + tree.within(path) +
-                      made.resolvconf(f"nameserver {at}", *lines) +
-                      [PYTHON, str(made.folder / "dns_client.py")], made.new_folder())
-    made.agents.append(agent)
-    agent.forwarder = at
-    del made.says.asked[:]
-    return agent
 
 
 @pytest.mark.parametrize("family", [4, 6])

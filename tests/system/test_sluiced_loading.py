@@ -11,8 +11,9 @@ import pytest
 
 import bpfsys
 from lab import SLUICE
+from sluicedcgrouplab import host  # noqa: F401
+from sluicedcgrouplab import by_cgroup, configured, make, probe
 from sluicedlab import until
-from test_sluiced_cgroups import by_cgroup, configured, host, make, probe  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 

@@ -14,10 +14,10 @@ import dnsmsg
 import lab as base
 from attacklab import ASKED, GOAL, WORKLOAD, good, honest, kind, reaches
 from dnslab import GOOD, REAL, SAYS, WEB, policy
+from hostslab import HOSTS, NAMES as LISTED, reached
 from lab import PYTHON, SLUICE, cgroup2, until
 from runslab import ASK, GROUP, USER
 from sluicedlab import SLUICED, WAIT
-from test_names_hosts import HOSTS, NAMES as LISTED, reached
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 TREE_OVER = "dnslab"

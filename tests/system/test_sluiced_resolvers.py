@@ -8,7 +8,7 @@ import pytest
 import dnsmsg
 from dnslab import FOREIGN, REAL, SAYS
 from lab import sh, until
-from test_sluiced_forward import Sluiced, client
+from sluicedforwardlab import Sluiced, client
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loads kernel programs: needs root")
 TREE_OVER = "dnslab"

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
+from clocklab import DAY, Clock
 from lab import SLUICE
 from sluicedlab import AGENT, WAIT
-from test_sluiced_scale import DAY, Clock
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 

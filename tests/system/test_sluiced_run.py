@@ -11,31 +11,16 @@ import pytest
 
 import bpfsys
 from lab import SLUICE, cgroup2
-from runslab import ASK, GROUP, OTHER, PROBE, STRANGER, USER, RunsHost
+from runslab import ASK, GROUP, OTHER, PROBE, STRANGER, USER, RunsHost, ended, staying
 from sluicedlab import WAIT, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
-STAY = "print('there', flush=True); import sys; sys.stdin.read()"
 
 
 @pytest.fixture
 def host():
     with RunsHost.started() as made:
         yield made
-
-
-def staying(host, policy="open", **who):
-    """A run that lives until its input ends, and the name of its cgroup."""
-    before = set(host.populated())
-    child = host.as_user(SLUICE, "run", "-q", "-p", policy, "--", sys.executable, "-c", STAY, **who)
-    assert child.stdout.readline() == "there\n", child.communicate()
-    name, = set(host.populated()) - before
-    return child, name
-
-
-def ended(host, child):
-    child.communicate(timeout=WAIT)
-    host.ready()
 
 
 def status_of(host, **who):

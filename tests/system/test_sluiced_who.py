@@ -10,9 +10,8 @@ import sys
 import pytest
 
 from lab import SLUICE, cgroup2
-from runslab import ASK, GROUP, OTHER, PROBE, STRANGER, USER, RunsHost
+from runslab import ASK, GROUP, OTHER, PROBE, STRANGER, USER, RunsHost, ended, staying
 from sluicedlab import WAIT, until
-from test_sluiced_run import ended, staying
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
