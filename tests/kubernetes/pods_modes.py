@@ -15,6 +15,7 @@ spec:
   rules:
     - allow: {to: [%s, "%s"], ports: %s, protocol: tcp}
 """
+CART_ANY = CART.replace(", protocol: tcp", "")
 
 
 class Mode:

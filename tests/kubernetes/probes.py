@@ -16,6 +16,13 @@ ALL = {(f, TCP, p) for f in FAMILIES for p in (ALLOWED, DENIED)} | \
       {(f, UDP, DENIED) for f in FAMILIES}
 ONLY_ALLOWED = {(f, TCP, ALLOWED) for f in FAMILIES}
 ONLY_DENIED = {(f, TCP, DENIED) for f in FAMILIES}
+PYTHON_IN = ("bin", "lib", "lib64", "usr")      # the node's
+
+
+def nodes_python():
+    """What a pod needs for /usr/bin/python3: its volumes, and its container's mounts of them."""
+    return ([{"name": n, "hostPath": {"path": f"/{n}"}} for n in PYTHON_IN],
+            [{"name": n, "mountPath": f"/{n}", "readOnly": True} for n in PYTHON_IN])
 
 
 def asks(targets):

@@ -9,8 +9,7 @@ from cluster import pod
 from lab import until
 from outside import ALLOWED, DENIED, HERE4, HERE6
 from pods_modes import Api
-from probes import AGAIN, ALL, ONCE, ONLY_ALLOWED, addresses, ended, running, sends
-from test_veths import FOLDERS
+from probes import AGAIN, ALL, ONCE, ONLY_ALLOWED, addresses, ended, nodes_python, running, sends
 
 SCTP = 132
 CART = {"app": "cart"}
@@ -145,8 +144,7 @@ while True:
 @pytest.mark.parametrize("kind", ["EgressPolicy", "NetworkPolicy"])
 def test_sctp(cluster, pods, start, kind):
     both = {(f, SCTP, p) for f in (4, 6) for p in (ALLOWED, DENIED)}
-    volumes = [{"name": n, "hostPath": {"path": f"/{n}"}} for n in FOLDERS]
-    mounts = [{"name": n, "mountPath": f"/{n}", "readOnly": True} for n in FOLDERS]
+    volumes, mounts = nodes_python()
     made = start("sctp", "/usr/bin/python3", "-c", CHUNKS, labels={"app": "sctp"}, volumes=volumes,
                  container={"volumeMounts": mounts})
     assert sends(cluster, made, both), cluster.log_of("sctp")

@@ -5,9 +5,8 @@ import ipaddress
 
 from lab import cgroup2, until
 from outside import ALLOWED, DENIED, HERE4, HERE6, TCP, UDP
-from pods_modes import Api
-from probes import addresses, sends
-from test_veths import FOLDERS, POLICY
+from pods_modes import CART_ANY, Api
+from probes import addresses, nodes_python, sends
 
 # Each makes UDP or TCP for DENIED, by another way or from another address, again and again.
 TRICKS = f"""
@@ -83,14 +82,13 @@ ALL = GOOD | {("own", TCP, DENIED), ("own", UDP, DENIED), (241, UDP, DENIED), (2
 
 
 def test_root_of_the_pods_network(cluster, sluice, start):
-    volumes = [{"name": n, "hostPath": {"path": f"/{n}"}} for n in FOLDERS]
-    mounts = [{"name": n, "mountPath": f"/{n}", "readOnly": True} for n in FOLDERS]
+    volumes, mounts = nodes_python()
     made = start("tricks", "/usr/bin/python3", "-c", TRICKS, labels={"app": "cart"}, volumes=volumes,
                  container={"volumeMounts": mounts, "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}})
     assert becomes(cluster, made, ALL), (arrived(cluster, made), cluster.log_of("tricks")[-2000:])
     pods = Api(sluice)
     try:
-        pods.put(POLICY % (HERE4, HERE6, ALLOWED))
+        pods.put(CART_ANY % (HERE4, HERE6, ALLOWED))
         assert becomes(cluster, made, GOOD), (arrived(cluster, made), cluster.log_of("tricks")[-2000:])
     finally:
         pods.close()
@@ -115,8 +113,7 @@ while True:
 
 def test_a_process_that_leaves_its_cgroup(cluster, sluice, start):
     """with the node's cgroups mounted: the hooks of the pod's see nothing of it, its veth does"""
-    volumes = [{"name": n, "hostPath": {"path": f"/{n}"}} for n in FOLDERS]
-    mounts = [{"name": n, "mountPath": f"/{n}", "readOnly": True} for n in FOLDERS]
+    volumes, mounts = nodes_python()
     volumes.append({"name": "cgroup", "hostPath": {"path": cgroup2()}})
     mounts.append({"name": "cgroup", "mountPath": "/cgroup"})
     made = start("leaves", "/usr/bin/python3", "-c", LEAVE, labels={"app": "cart"}, volumes=volumes,
@@ -125,7 +122,7 @@ def test_a_process_that_leaves_its_cgroup(cluster, sluice, start):
     assert sends(cluster, made, both), cluster.log_of("leaves")[-2000:]
     pods = Api(sluice)
     try:
-        pods.put(POLICY % (HERE4, HERE6, ALLOWED))
+        pods.put(CART_ANY % (HERE4, HERE6, ALLOWED))
         assert sends(cluster, made, {(f, TCP, ALLOWED) for f in (4, 6)}), cluster.log_of("leaves")[-2000:]
     finally:
         pods.close()

@@ -7,19 +7,9 @@ import pytest
 
 from lab import until
 from outside import ALLOWED, DENIED, HERE4, HERE6, UDP
-from pods_modes import Api
-from probes import FAMILIES, addresses, sends
+from pods_modes import CART_ANY, Api
+from probes import FAMILIES, addresses, nodes_python, sends
 
-FOLDERS = ("bin", "lib", "lib64", "usr")        # the node's Python
-POLICY = """\
-apiVersion: sluice.dev/v1alpha1
-kind: EgressPolicy
-metadata: {name: cart, namespace: default}
-spec:
-  podSelector: {matchLabels: {app: cart}}
-  rules:
-    - allow: {to: [%s, "%s"], ports: %s}
-"""
 # A socket's connection first: it makes the gateway's address known. Then datagrams without end.
 RAW = f"""
 import fcntl, socket, struct, time
@@ -60,8 +50,7 @@ ONLY = {(f, UDP, ALLOWED) for f in FAMILIES}
 @pytest.fixture
 def raw(start):
     """raw(NAME): a pod that sends them."""
-    volumes = [{"name": n, "hostPath": {"path": f"/{n}"}} for n in FOLDERS]
-    mounts = [{"name": n, "mountPath": f"/{n}", "readOnly": True} for n in FOLDERS]
+    volumes, mounts = nodes_python()
     return lambda name: start(name, "/usr/bin/python3", "-c", RAW, labels={"app": "cart"},
                               volumes=volumes, container={"volumeMounts": mounts})
 
@@ -71,7 +60,7 @@ def test_a_packet_socket(cluster, sluice, raw):
     assert sends(cluster, made, BOTH), cluster.log_of("raw")    # nothing is enforced
     pods = Api(sluice)
     try:
-        pods.put(POLICY % (HERE4, HERE6, ALLOWED))
+        pods.put(CART_ANY % (HERE4, HERE6, ALLOWED))
         assert sends(cluster, made, ONLY), (cluster.outside.arrived(addresses(made)),
                                             cluster.log_of("raw"), json.dumps(sluice.status()))
         veths = [t for t in sluice.targets("device") if t["pod"]["name"] == "raw"]
