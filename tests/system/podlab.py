@@ -25,13 +25,13 @@ metadata: {{name: {name}, namespace: shop}}
 spec:
   podSelector: {{matchLabels: {{app: {app}}}}}
   rules:
-    - allow: {{to: [192.0.2.1, "2001:db8::1"], ports: {ports}}}
+    - allow: {{to: {to}, ports: {ports}{more}}}
       id: {name}
 """
 
 
-def egress(name="web", app="web", ports="7001"):
-    return EGRESS.format(name=name, app=app, ports=ports)
+def egress(name="web", app="web", ports="7001", to='[192.0.2.1, "2001:db8::1"]', more=""):
+    return EGRESS.format(name=name, app=app, ports=ports, to=to, more=more)
 
 
 def config(node, more=""):

@@ -17,28 +17,13 @@ from crilab import message, pairs
 from grpclab import Runtime, grpc
 from lab import cgroup2, until
 from ocilab import ADDRESSES, ALL, PROBE, SOME, OciHost, removed
+from podlab import config, egress, put
 from vethlab import packet
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 DENIED = 7003
-CONFIG = """\
-sluiced: 1
-kubernetes:
-  cri: {cri}
-  directory: {objects}
-  cgroup: [/{group}/kubepods, /{group}/kubepods.slice]
-"""
-EGRESS = """\
-apiVersion: sluice.dev/v1alpha1
-kind: EgressPolicy
-metadata: {{name: web, namespace: shop}}
-spec:
-  podSelector: {{matchLabels: {{app: web}}}}
-  rules:
-    - allow: {{to: {to}, ports: 7001, protocol: tcp{more}}}
-"""
-PLAIN = EGRESS.format(to='[192.0.2.1, "2001:db8::1"]', more="")
-OF_THE_POD = EGRESS.format(to='"@gateway"', more=", uid: {container: 0}")
+PLAIN = egress(more=", protocol: tcp")
+OF_THE_POD = egress(to='"@gateway"', more=", protocol: tcp, uid: {container: 0}")
 USERS = "0 100000 1000"
 # It does what its standard input says: the probe, or frames past its IP. With users it is root of a user namespace.
 CONTAINER = f"""
@@ -159,20 +144,17 @@ class Node(OciHost):
         super().__init__("sl-crio", folder)
         self.top = pathlib.Path(cgroup2()) / self.group
         self.pods, self.version = [], "newer"
-        self.objects = folder / "objects"
+        self.objects, self.audit = folder / "objects", folder / "audit.jsonl"
         self.objects.mkdir()
-        (folder / "crio").mkdir()
-        self.runtime = Runtime(folder / "crio" / "crio.sock", self.answers)
-        self.configure(CONFIG.format(cri=folder / "crio" / "crio.sock", objects=self.objects, group=self.group))
+        self.cri = folder / "crio" / "crio.sock"
+        self.cri.parent.mkdir()
+        self.runtime = Runtime(self.cri, self.answers)
+        self.configure(config(self))
 
     def answers(self, _, body):
         if not body:
             return grpc(message(*((1, pod.listed()) for pod in self.pods)))
         return grpc(next((pod.status(self.version) for pod in self.pods if pod.sandbox.encode() in body), b""))
-
-    def say(self, policy):
-        (self.objects / ".new").write_text(policy)
-        (self.objects / ".new").rename(self.objects / "web.yaml")
 
     def told(self, pod):
         """What status says of it."""
@@ -217,7 +199,7 @@ def test_without_sluiced_everything_arrives(node):
     ("systemd", False, "newer"), ("systemd", True, "newer"), ("cgroupfs", True, "older")])
 def test_a_pod(node, driver, conmon, version):
     """Its first packet, and what it sends past its sockets; its image takes longer than a pod's device is looked for."""
-    node.say(PLAIN)
+    put(node, "web.yaml", PLAIN)
     node.version = version
     node.start_daemon()
     with node.pod(driver) as pod:
@@ -244,7 +226,7 @@ def test_what_a_policy_says_of_the_pod_itself(node):
     node.ip("address add 203.0.113.2/24 dev up0")
     node.ip("link set up0 up")
     node.ip("route add default via 203.0.113.1 dev up0 onlink")
-    node.say(PLAIN.replace("7001", "7002"))
+    put(node, "web.yaml", PLAIN.replace("7001", "7002"))
     node.start_daemon()
     with node.pod() as pod:
         node.ip("address add 192.0.2.1/32 dev toin")        # the gateway as the node knows it, too
@@ -253,6 +235,6 @@ def test_what_a_policy_says_of_the_pod_itself(node):
         for _ in range(3):
             pod.monitor()
         assert pod.probe(container) == ["no", "no", "yes"] * 2
-        node.say(OF_THE_POD)
+        put(node, "web.yaml", OF_THE_POD)
         said = []
         assert until(lambda: said.append(pod.probe(container)) or said[-1] == SOME, 10), (said[-1], node.told(pod))
