@@ -1,108 +1,15 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Pods of containerd's CRI, judged by what an API server says, which is made up (apilab.py)."""
-import contextlib
-import json
-import subprocess
-import os
-import shutil
-import socket
 import time
 import types
 import uuid
 
-import pytest
-
-from apilab import Cluster, netpol
-from crilab import NODE, Node
+from apilab import netpol
+from apinodelab import machine_of_all, node, pytestmark  # noqa: F401
+from apinodelab import HOSTS, becomes, begun, current, scrape, told, up_again, web
+from crilab import NODE
 from lab import until
 from ocilab import ALL, NONE, SOME, WIDE
-
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
-    pytest.mark.skipif(not shutil.which("containerd"), reason="needs containerd"),
-]
-CONFIG = """\
-sluiced: 1
-kubernetes:
-  api: {{server: "{url}", ca: {ca}, token: {token}, name: node-a}}
-  cgroup: [/{group}/kubepods, /{group}/kubepods.slice]
-  exempt: kube-*
-metrics: unix:{metrics}
-audit: [{{file: {audit}}}]
-"""
-HOSTS = ("192.0.2.1", "2001:db8::1")
-
-
-def web(*ports, name="web", app="web"):
-    return {"metadata": {"name": name, "namespace": "shop"}, "spec": {
-        "podSelector": {"matchLabels": {"app": app}},
-        "rules": [{"allow": {"to": list(HOSTS), "ports": list(ports)}, "id": name}]}}
-
-
-@pytest.fixture(scope="module", name="machine")
-def machine_of_all(tmp_path_factory):
-    with contextlib.closing(Node("sl-api", tmp_path_factory.mktemp("api"))) as made:
-        yield made
-
-
-@pytest.fixture
-def node(machine, tmp_path):
-    machine.cluster = machine.within(lambda: Cluster(tmp_path))
-    machine.cluster.put("namespaces", {"metadata": {"name": "shop", "labels": {"tier": "prod"}}})
-    machine.cluster.put("egresspolicies", web(7001))
-    machine.token = tmp_path / "token"
-    machine.token.write_text("first\n")
-    machine.metrics = tmp_path / "m"
-    machine.configure(CONFIG.format(url=machine.cluster.url, ca=machine.cluster.ca, token=machine.token,
-                                    group=machine.group, metrics=machine.metrics,
-                                    audit=tmp_path / "audit.jsonl"))
-    machine.arrived()
-    yield machine
-    machine.clear()
-    machine.cluster.stop()
-
-
-def told(node, pod, since=None, **labels):
-    """The object of a pod, as its node's kubelet reports it; taken up at that time."""
-    start = {"startTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))} if since else {}
-    node.cluster.put("pods", {
-        "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "labels": labels},
-        "spec": {"nodeName": "node-a", "containers": [{"name": "c"}]},
-        "status": {"phase": "Running", "podIP": "10.244.0.200", "hostIP": "10.9.9.9",
-                   "startTime": "2020-01-01T00:00:00Z", **start}})     # which a start of the node does not change
-
-
-def begun(node):
-    """sluiced, and a pod of app web that it judges, whose container has begun."""
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-    pod.start(wait=False)
-    return pod
-
-
-def up_again(node):
-    node.within(lambda: node.cluster.start(node.cluster.port))
-
-
-def becomes(pod, want):
-    said = []
-    assert until(lambda: said.append(pod.probe()) or said[-1] == want, 20), (said, want)
-
-
-def current(node):
-    return until(lambda: not node.kubernetes()["source"]["stale_since"], 30)
-
-
-def scrape(node):
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(str(node.metrics))
-        sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        data = b""
-        while part := sock.recv(65536):
-            data += part
-    return dict(line.rsplit(" ", 1) for line in data.decode().splitlines() if line.startswith("sluice_kube"))
 
 
 def test_judged_from_the_first_packet(node):
@@ -287,36 +194,6 @@ def test_a_server_by_name(node):
     assert node.kubernetes()["source"]["api"]["server"] == f"https://localhost:{node.cluster.port}"
 
 
-def test_status_of_a_policy(node):
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod)
-
-    def condition(type_):
-        status = node.cluster.objects["egresspolicies"]["shop/web"].get("status", {})
-        return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
-    assert until(lambda: condition("Enforced").get("message") == "on 1 nodes, 1 pods", 30), condition("Enforced")
-    assert condition("Enforced")["status"] == condition("Valid")["status"] == "True"
-    # one that is wrong: the pod keeps what it had, and its policy says where
-    node.cluster.put("egresspolicies", {**web(7001), "spec": {**web(7001)["spec"], "rules": [{"allow": "x:y"}]}})
-    assert until(lambda: condition("Valid").get("status") == "False", 30)
-    assert "EgressPolicy shop/web spec.rules[0].allow" in condition("Valid")["message"]
-    assert condition("Enforced")["reason"] == "Invalid"
-    pod.start(wait=False)
-    assert pod.probe() == SOME
-    assert node.known(pod, "refused")["why"].startswith("EgressPolicy shop/web spec.rules[0].allow: ")
-
-
-def base(*rules, **more):
-    return {"metadata": {"name": "base"}, "spec": {"rules": list(rules), **more}}
-
-
-def condition_of(node, kind, name, type_):
-    status = node.cluster.objects[kind][name].get("status", {})
-    return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
-
-
 def test_a_pod_that_is_known_before_it_has_a_process(node):
     """Its @resolvers are those of its own resolv.conf as soon as it has one, though no device comes with it: it
     is on its node's network."""
@@ -333,142 +210,6 @@ def test_a_pod_that_is_known_before_it_has_a_process(node):
     pod = node.pod(labels={"app": "web"}, uid=uid, network=NODE, resolvers=HOSTS)
     pod.start(wait=False)
     becomes(pod, SOME)
-
-
-def test_partly(node):
-    """A clause that does nothing is named in the status of its object; the rest is in force."""
-    node.cluster.put("egresspolicies", {**web(7001), "spec": {**web(7001)["spec"], "mode": "audit"}})
-    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
-    pod = begun(node)
-    assert pod.probe() == SOME
-
-    def is_so(kind, name, reason, *words):
-        enforced = condition_of(node, kind, name, "Enforced")
-        return (enforced.get("status"), enforced.get("reason")) == ("True", reason) and \
-            all(word in enforced["message"] for word in words)
-    assert until(lambda: is_so("egresspolicies", "shop/web", "Partly", "on 1 nodes, 1 pods; partly: spec.mode", '"mode"'),
-                 30), condition_of(node, "egresspolicies", "shop/web", "Enforced")
-    assert until(lambda: is_so("clusteregresspolicies", "/base", "Enforced"), 30)
-    # a policy that no veth can have says so, whoever's it is
-    node.cluster.put("egresspolicies", web(7001))
-    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}, mode="audit"))
-    for kind, name in (("egresspolicies", "shop/web"), ("clusteregresspolicies", "/base")):
-        assert until(lambda k=kind, n=name: is_so(k, n, "Partly", "not at the veth", "audit mode"), 30), \
-            condition_of(node, kind, name, "Enforced")
-    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
-    for kind, name in (("egresspolicies", "shop/web"), ("clusteregresspolicies", "/base")):
-        assert until(lambda k=kind, n=name: is_so(k, n, "Enforced"), 30), condition_of(node, kind, name, "Enforced")
-
-
-WEB = web(7001, 7002)
-# what whoever writes objects of a namespace can get wrong there, and how it is mended
-WRONG = {
-    "a rule": ("egresspolicies", {**WEB, "spec": {**WEB["spec"], "rules": [{"allow": "x:y"}]}}),
-    "a set that it has not": ("egresspolicies", {**WEB, "spec": {**WEB["spec"], "rules": [
-        {"allow": "@others"}]}}),
-    "a selector": ("egresspolicies", {**WEB, "spec": {**WEB["spec"], "podSelector": {"matchLabels": 5}}}),
-    "a setting twice": ("egresspolicies", {
-        "metadata": {"name": "second", "namespace": "shop"}, "spec": {"mode": "enforce", "rules": []}}),
-    "a profile twice": ("egresspolicies", {**WEB, "spec": {**WEB["spec"], "rules": [
-        {"include": "profile/npm"}, {"include": "profile/npm"}]}}),
-    "a NetworkPolicy": ("networkpolicies", netpol("np", {"ports": [{"port": "seven"}, {"port": -1}]}, app="web")),
-}
-
-
-@pytest.mark.parametrize("what", WRONG)
-def test_a_namespace_cannot_hold_back_the_cluster(node, what):
-    """Its objects are wrong, and pods keep what they had: but for what the cluster's say since then."""
-    node.cluster.put("egresspolicies", {**WEB, "spec": {"mode": "enforce", **WEB["spec"]}})
-    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
-    pod = begun(node)
-    assert pod.probe() == WIDE
-    kind, wrong = WRONG[what]
-    node.cluster.put(kind, wrong)
-    assert node.known(pod, "refused")["why"]
-    assert pod.probe() == WIDE  # the cluster's are as they were
-    node.cluster.put("clusteregresspolicies", base(
-        {"deny": {"to": "@ours", "ports": 7001}, "id": "web"}, {"allow": {"to": "@ours", "ports": 7003}},
-        sets={"ours": list(HOSTS)}))
-    becomes(pod, ["yes", "no", "no"] * 2)  # these, and nothing of the namespace's
-    assert node.known(pod, "refused")["why"]
-    assert until(lambda: condition_of(node, "clusteregresspolicies", "/base", "Enforced").get("status") == "True", 30)
-    # another pod gets the same; without the cluster's it is as ever: it has the default
-    late = node.pod("late", labels={"app": "web"})
-    told(node, late, app="web")
-    node.known(late, "refused")
-    late.start(wait=False)
-    assert late.probe() == ["yes", "no", "no"] * 2
-    if wrong["metadata"]["name"] == "web":
-        node.cluster.put(kind, {**WEB, "spec": {"mode": "enforce", **WEB["spec"]}})
-    else:
-        node.cluster.delete(kind, f"shop/{wrong['metadata']['name']}")
-    node.known(pod)
-    becomes(pod, ["yes", "no", "yes"] * 2)
-    becomes(late, ["yes", "no", "yes"] * 2)
-
-
-def without_gateway(node, pod):
-    """The pod's network namespace has routes to our hosts, and no default route."""
-    pid = next(pid for path in (node.top.parent / pod.path.lstrip("/")).rglob("cgroup.procs") for pid in path.read_text().split())
-    for family, host in zip(("-4", "-6"), HOSTS):
-        ip = lambda *words, f=family: subprocess.run(["nsenter", "-t", pid, "-n", "ip", f, *words], check=True,
-                                                     capture_output=True, text=True).stdout
-        default = json.loads(ip("-j", "route", "show", "default"))[0]
-        ip("route", "add", host, "via", default["gateway"], "dev", default["dev"])
-        ip("route", "del", "default")
-
-
-def test_what_cannot_be_given_there_holds_back_nothing(node):
-    """An EgressPolicy is right, and means nothing for this pod: its network has no gateway (which a container with the
-    right to can bring about). It keeps what it had, and what the cluster's say since then holds."""
-    node.cluster.put("egresspolicies", WEB)
-    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 9}}))
-    pod = begun(node)
-    assert pod.probe() == WIDE
-    without_gateway(node, pod)
-    node.cluster.put("egresspolicies", {**WEB, "spec": {**WEB["spec"], "rules": [
-        *WEB["spec"]["rules"], {"allow": {"to": "@gateway", "ports": 7002}}]}})
-    assert "gateway" in node.known(pod, "refused")["why"]
-    assert pod.probe() == WIDE
-    node.cluster.put("clusteregresspolicies", base({"deny": {"to": list(HOSTS), "ports": 7001}, "id": "web"}, {
-        "allow": {"to": list(HOSTS), "ports": 7003}}))
-    becomes(pod, ["yes", "no", "no"] * 2)
-    assert "gateway" in node.known(pod, "refused")["why"]
-    node.cluster.put("egresspolicies", WEB)
-    node.known(pod)
-    becomes(pod, ["yes", "no", "yes"] * 2)
-
-
-def test_two_that_contradict_each_other(node):
-    """Nothing of the cluster's selects the pod, which is new: it has the default, and both say so."""
-    for name in ("web", "second"):
-        node.cluster.put("egresspolicies", {**web(7001, name=name), "spec": {**web(7001)["spec"], "mode": "enforce"}})
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    told(node, pod, app="web")
-    node.known(pod, "refused")
-    pod.start(wait=False)
-    assert pod.probe() == NONE
-    for name in ("web", "second"):
-        assert until(lambda n=name: condition_of(node, "egresspolicies", f"shop/{n}", "Enforced").get("reason") == "Failed",
-                     30), condition_of(node, "egresspolicies", f"shop/{name}", "Enforced")
-        assert '"mode" stands in' in condition_of(node, "egresspolicies", f"shop/{name}", "Enforced")["message"]
-
-
-def test_names_in_objects_are_their_own(node):
-    """Sets and ids of the same name; a set that only another object has is none."""
-    mine = web(7001)
-    mine["spec"]["rules"][0]["allow"]["to"] = "@web"
-    node.cluster.put("egresspolicies", {**mine, "spec": {**mine["spec"], "sets": {"web": list(HOSTS)}}})
-    node.cluster.put("clusteregresspolicies", base(
-        {"allow": {"to": "@web", "ports": 7002}, "id": "web"}, sets={"web": [HOSTS[0]]}))
-    pod = begun(node)
-    assert pod.probe() == ["no", "yes", "yes", "no", "yes", "no"]
-    # the cluster's rule is about a set that the cluster's object has not: what a namespace calls so is its own
-    node.cluster.put("clusteregresspolicies", base({"deny": {"to": "@web", "ports": 7001}}))
-    assert until(lambda: condition_of(node, "clusteregresspolicies", "/base", "Valid").get("status") == "False", 30)
-    assert '"@web" is none of base' in condition_of(node, "clusteregresspolicies", "/base", "Valid")["message"]
-    assert pod.probe() == ["no", "yes", "yes", "no", "yes", "no"]
 
 
 def test_the_source_is_changed_by_a_reload(node):

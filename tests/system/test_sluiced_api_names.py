@@ -11,10 +11,11 @@ import uuid
 import pytest
 
 import dnsmsg
+from apinodelab import machine_of_all, node  # noqa: F401
+from apinodelab import HOSTS, base, becomes, told
 from crilab import AGAIN
 from lab import until
 from ocilab import ALL, NONE, PROBE, SOME, removed
-from test_sluiced_api import HOSTS, base, becomes, machine_of_all, node, told  # noqa: F401  # pylint: disable=unused-import
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),

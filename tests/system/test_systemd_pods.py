@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from apilab import Cluster, pod
+from apinodelab import web
 from lab import cgroup2, until
 from ocilab import ALL, NONE, PROBE, SOME, OciHost, removed
-from test_sluiced_api import web
 
 SYSTEMD = "/lib/systemd/systemd"
 pytestmark = [
