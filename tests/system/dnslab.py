@@ -20,7 +20,8 @@ import dnsmsg
 import lab as base
 from lab import PEER4, PEER6, PYTHON, SLUICE, sh, until
 
-DNS_CLIENT = [pathlib.Path(__file__).with_name(name) for name in ("dns_client.py", "liar.py")]
+DNS_CLIENT = [pathlib.Path(__file__).with_name(f"{name}.py")
+              for name in ("dns_client", "liar", "resent", "selfanswer")]
 REAL = {4: PEER4, 6: PEER6}                             # dnsmasq
 SAYS = {4: "198.51.100.53", 6: "2001:db8:1::53"}        # says what it is told
 FOREIGN = {4: "198.51.100.54", 6: "2001:db8:1::54"}     # no resolver of the policy
