@@ -129,7 +129,7 @@ def test_a_process_that_leaves_its_cgroup(cluster, sluice, start):
 
 
 def test_an_address_that_the_server_takes(cluster):
-    """tests/system/test_cli_kubernetes.py has what becomes of it."""
+    """tests/system/test_cli_kubernetes_services.py has what becomes of it."""
     cluster.apply([{"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "odd"},
                     "subsets": [{"addresses": [{"ip": "::ffff:192.0.2.2"}], "ports": [{"port": 80}]}]}],
                   "--dry-run=server")
