@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
+
 from lab import SLUICE, cgroup2
 from sluicedlab import WAIT, DaemonHost, until
 
@@ -188,3 +190,9 @@ def staying(host, policy="open", **who):
 def ended(host, child):
     child.communicate(timeout=WAIT)
     host.ready()
+
+
+@pytest.fixture
+def host():
+    with RunsHost.started() as made:
+        yield made
