@@ -49,6 +49,18 @@ def lookup(fd, key):
     return value.raw
 
 
+def filled(path, places):
+    """How many of its places have a map: of a map of maps that is pinned there."""
+    fd, n = get(path), 0
+    for place in range(places):
+        try:
+            n += bool(lookup(fd, struct.pack("=I", place)))
+        except FileNotFoundError:
+            pass
+    os.close(fd)
+    return n
+
+
 def update(fd, key, value):
     assert len(value) == value_size(fd)
     keep, key_at = pointer(key)

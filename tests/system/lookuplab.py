@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Programs that look names up, what is asked, and what was learned."""
+import shutil
 import subprocess
 
 import pytest
@@ -74,3 +75,21 @@ def learned_of(dnslab, mode, agent, last):
         agent.close()
     assert until(lambda: matching(events(), destination=last)), events()
     return {e["destination"]["address"] for e in events() if e["destination"]["name"]}
+
+
+def needs_program(program):
+    if not shutil.which(PROGRAMS[program][0]):
+        pytest.skip(f"{program} is not installed")
+
+
+def looks_up(agent, program):
+    """A name that is allowed, and one that is not."""
+    for name, allowed in (("h2.good.example", True), ("a.bad.example", False)):
+        argv = [word.format(name) for word in PROGRAMS[program]]
+        said = agent.do("command", argv=argv, wait=40)
+        text = said["reply"] or said["errno"] or ""
+        if program.startswith(("dig", "curl")):
+            assert ("198.51.100.12" in text or "2001:db8:1::12" in text) == allowed, said
+            assert "198.51.100.30" not in text
+        else:
+            assert (said["errno"] is None) == allowed, said

@@ -6,6 +6,7 @@ import shutil
 
 from crilab import Node
 from lab import until
+from ocilab import SOME
 
 CONFIG = """\
 sluiced: 1
@@ -63,6 +64,16 @@ def records(node, change, uid):
 def becomes(pod, want):
     said = []
     assert until(lambda: said.append(pod.probe()) or said[-1] == want, 20), (said, want)
+
+
+def begun(node):
+    """sluiced, and a pod of app web that it judges, whose container has begun."""
+    node.start_daemon()
+    pod = node.pod(labels={"app": "web"})
+    pod.start()
+    assert pod.probe() == SOME
+    node.known(pod)
+    return pod
 
 
 @contextlib.contextmanager

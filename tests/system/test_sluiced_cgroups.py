@@ -5,7 +5,6 @@ import os
 import pathlib
 import shutil
 import signal
-import struct
 import subprocess
 
 import pytest
@@ -341,22 +340,11 @@ def test_churn_leaves_nothing(host):
     by_cgroup(host, kept[1], policy="open")
     pid = host.daemon.child.pid
 
-    def inner(outer):
-        """How many of its places have a map."""
-        fd, n = bpfsys.get(f"{host.state}/{outer}"), 0
-        for slot in range(4096):
-            try:
-                n += bool(bpfsys.lookup(fd, struct.pack("=I", slot)))
-            except FileNotFoundError:
-                pass
-        os.close(fd)
-        return n
-
     def measure():
         return (len(os.listdir(f"/proc/{pid}/fd")),
                 int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4,
-                *(inner(m) for m in ("sl_flows", "sl_tables", "sl_known", "sl_learned",
-                                     "sl_names")))
+                *(bpfsys.filled(f"{host.state}/{m}", 4096)
+                  for m in ("sl_flows", "sl_tables", "sl_known", "sl_learned", "sl_names")))
 
     def attached(name):
         return any(line.startswith(f"sluiced: attached {host.group}/{name}:")

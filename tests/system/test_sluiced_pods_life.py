@@ -9,7 +9,7 @@ import pytest
 
 from lab import until
 from ocilab import ALL, NONE, PROBE, SOME, WIDE, removed
-from podlab import becomes, config, egress, metrics, put, records
+from podlab import becomes, begun, config, egress, metrics, put, records
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root"),
@@ -18,11 +18,7 @@ pytestmark = [
 
 
 def test_the_end_of_a_pod_leaves_nothing(node):
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    pod.start()
-    assert pod.probe() == SOME
-    node.known(pod)
+    pod = begun(node)
     want = {'sluice_pods{state="judged"}': 1, 'sluice_pods{state="unknown"}': 0,
             'sluice_pods{state="ending"}': 0, "sluice_targets_left": 0, "sluice_pods_stale": 0,
             "sluice_pods_ended_total": 0, "sluice_pods_drift_total": 0}
@@ -63,11 +59,7 @@ def test_pods_that_ran_before_are_listed_and_judged(node):
 
 
 def test_pods_that_end_while_sluiced_is_down_leave_nothing(node):
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    pod.start()
-    assert pod.probe() == SOME
-    node.known(pod)
+    pod = begun(node)
     node.kill_daemon()
     pod.remove()
     node.start_daemon()
@@ -77,11 +69,7 @@ def test_pods_that_end_while_sluiced_is_down_leave_nothing(node):
 
 def test_a_runtime_that_is_away(node):
     """What is known goes on; what is new is denied; all is well once it answers again."""
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    pod.start()
-    assert pod.probe() == SOME
-    node.known(pod)
+    pod = begun(node)
     node.runtime.close()
     unknown = node.top / "kubepods" / "besteffort" / "pod11111111-2222-3333-4444-555555555555"
     unknown.mkdir()
@@ -95,11 +83,7 @@ def test_a_runtime_that_is_away(node):
 
 
 def test_a_named_section_that_goes_leaves_pods_as_they_are(node):
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    pod.start()
-    assert pod.probe() == SOME
-    node.known(pod)
+    pod = begun(node)
     node.configure("sluiced: 1\n")
     assert until(lambda: node.kubernetes() is None)
     assert pod.probe() == SOME
@@ -113,11 +97,7 @@ def test_a_named_section_that_goes_leaves_pods_as_they_are(node):
 def test_pods_where_the_configuration_has_none_any_more(node, restart):
     """As when the base's sluiced.yaml takes the place of one with `cgroup`: nothing opens, the node is
     not ready, and it is said where and what to do; also by a sluiced that starts so."""
-    node.start_daemon()
-    pod = node.pod(labels={"app": "web"})
-    pod.start()
-    assert pod.probe() == SOME
-    node.known(pod)
+    pod = begun(node)
     places = f"[/{node.group}/kubepods, /{node.group}/kubepods.slice]"
     node.configure(config(node).replace(places, f"/{node.group}/elsewhere"))
 

@@ -24,6 +24,20 @@ def status_of(host, **who):
     return json.loads(done.stdout)
 
 
+def connecting(host):
+    """A run of the policy open, and what says whether it reaches port 7001: yes or no."""
+    loop = ("import socket, sys\nfor line in sys.stdin:\n"
+            " try:\n  socket.create_connection(('127.0.0.1', 7001), 5).close(); r = 'yes'\n"
+            " except ConnectionRefusedError: r = 'no'\n print(r, flush=True)")
+    child = host.as_user(SLUICE, "run", "-q", "-p", "open", "--", sys.executable, "-c", loop)
+
+    def answer():
+        child.stdin.write("\n")
+        child.stdin.flush()
+        return child.stdout.readline().strip()
+    return child, answer
+
+
 # ---- what it is for ----
 
 def test_a_member_runs_under_a_listed_policy(host):
@@ -74,15 +88,7 @@ def test_what_is_left_is_killed_and_told(host):
 
 
 def test_a_run_follows_its_policy(host):
-    loop = ("import socket, sys\nfor line in sys.stdin:\n"
-            " try:\n  socket.create_connection(('127.0.0.1', 7001), 5).close(); r = 'yes'\n"
-            " except ConnectionRefusedError: r = 'no'\n print(r, flush=True)")
-    child = host.as_user(SLUICE, "run", "-q", "-p", "open", "--", sys.executable, "-c", loop)
-
-    def answer():
-        child.stdin.write("\n")
-        child.stdin.flush()
-        return child.stdout.readline().strip()
+    child, answer = connecting(host)
     assert answer() == "yes"
     host.say(open=host_shut(), policies="[open, shut]")
     assert until(lambda: answer() == "no")
@@ -321,15 +327,7 @@ def test_a_run_outlives_sluiced(host):
 
 def test_a_run_of_before_follows_its_policy(host):
     """After a restart its policy's file is followed again, and what others do is mended."""
-    loop = ("import socket, sys\nfor line in sys.stdin:\n"
-            " try:\n  socket.create_connection(('127.0.0.1', 7001), 5).close(); r = 'yes'\n"
-            " except ConnectionRefusedError: r = 'no'\n print(r, flush=True)")
-    child = host.as_user(SLUICE, "run", "-q", "-p", "open", "--", sys.executable, "-c", loop)
-
-    def answer():
-        child.stdin.write("\n")
-        child.stdin.flush()
-        return child.stdout.readline().strip()
+    child, answer = connecting(host)
     assert answer() == "yes"
     name, = host.populated()
     host.kill_daemon()
