@@ -103,7 +103,12 @@ class Runs:
         return self.done(self.sluice, "run", "-p", "agent", "--", *command, **kw)
 
     def empty(self):
-        return not any(p.read_text() for p in self.place.glob("run-*/cgroup.procs"))
+        def members(path):
+            try:
+                return path.read_text()
+            except OSError:         # removed since it was found, or opened
+                return ""
+        return not any(map(members, self.place.glob("run-*/cgroup.procs")))
 
     def close(self):
         self.stop()
