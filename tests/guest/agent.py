@@ -16,7 +16,7 @@ import machine
 sys.path.insert(0, str(machine.ROOT / "tests" / "system"))
 import client  # noqa: E402
 import dns_client  # noqa: E402,F401  (adds its actions)
-import lab  # noqa: E402
+import echoes  # noqa: E402
 
 servers = []
 SEND_BYTES = 65536
@@ -37,7 +37,7 @@ def open_channel():
 
 def serve(r):
     """TCP and UDP echo on ports, on every address, for as long as the guest lives."""
-    echo = lab.Echo()
+    echo = echoes.Echo()
     servers.append(echo)
     for port in r["ports"]:
         echo.add_tcp(socket.socket, port)

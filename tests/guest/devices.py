@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "system"))
 import client  # noqa: E402
 import devlab  # noqa: E402
+import echoes  # noqa: E402
 import lab  # noqa: E402
 
 MAC = "52:54:00:12:34:56"
@@ -104,7 +105,7 @@ class Site:
             namespace.ip(f"addr add {addresses[6]}/64 dev {device} nodad")
 
     def serve(self):
-        echo = lab.Echo()
+        echo = echoes.Echo()
         self.closing.append(echo)
         for namespace in (self.behind, self.workload):
             def make(*arguments, where=namespace):

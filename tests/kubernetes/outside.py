@@ -5,7 +5,8 @@ import subprocess
 
 import settings
 from devlab import Namespace
-from lab import ETH_P_ALL, Echo, Wire, sh
+from echoes import Echo
+from lab import ETH_P_ALL, Wire, sh
 
 HERE4, HERE6 = "192.0.2.2", "2001:db8::2"
 INSIDE4 = "10.9.9.9"                    # of a private network, there too

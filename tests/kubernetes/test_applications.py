@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from lab import Echo, until
+from echoes import Echo
+from lab import until
 from outside import HERE4, INSIDE4
 from pods_modes import Api, Directory
 from probes import addresses, asks, becomes

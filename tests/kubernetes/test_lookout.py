@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from lab import Echo, until
+from echoes import Echo
+from lab import until
 from outside import ALLOWED, DENIED, HERE4
 from pods_modes import Api
 from probes import asks, becomes

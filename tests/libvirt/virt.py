@@ -19,6 +19,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "tests" / "guest")]
+import echoes  # noqa: E402
 import kernels  # noqa: E402
 import lab  # noqa: E402
 import machine  # noqa: E402
@@ -333,14 +334,14 @@ class Libvirt:
         lab.sh("nsenter", "-t", self.pid, "-n", "ip", "link", "set", "l1", "netns", self.lan)
         self.run("ip", "link", "set", "l0", "master", "virbr0", "up")
         lab.Lab.address(self.lan, "l1", f"{LAN4}/24", f"{LAN6}/64")
-        echo = lab.Echo()
+        echo = echoes.Echo()
         for port in PORTS:
             echo.add_tcp(self.lan_socket, port)
             echo.add_udp(self.lan_socket, port)
         sock = self.lan_socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(lab.ETH_P_ALL))
         sock.bind(("l1", lab.ETH_P_ALL))
         self.capture = Capture(sock, MAC)
-        sink = lab.Sink(self.lan_socket, SINK)
+        sink = echoes.Sink(self.lan_socket, SINK)
         self.closing += [sink.close, echo.close, sock.close]
 
     def lan_socket(self, *arguments):

@@ -18,6 +18,7 @@ import threading
 
 import dnsmsg
 import lab as base
+from echoes import IPV6_FREEBIND
 from lab import PEER4, PEER6, PYTHON, SLUICE, sh, until
 
 DNS_CLIENT = [pathlib.Path(__file__).with_name(f"{name}.py")
@@ -72,7 +73,7 @@ class Says:
         s = self.lab.socket(self.lab.peer, socket.AF_INET6 if v6 else socket.AF_INET, kind, protocol)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if v6:
-            s.setsockopt(socket.IPPROTO_IPV6, base.IPV6_FREEBIND, 1)
+            s.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         s.bind((address, port))
         return s
 

@@ -9,7 +9,8 @@ import tempfile
 
 import pytest
 
-from lab import SLUICE, Echo, cgroup2, sh, until
+from echoes import Echo
+from lab import SLUICE, cgroup2, sh, until
 from ocilab import removed
 from sluicedlab import DaemonHost
 

@@ -14,6 +14,7 @@ import cgrouplab
 import dnsmsg
 import lab as base
 from dnslab import GOOD, SAYS, policy
+from echoes import TCP_FASTOPEN
 from lab import PYTHON
 from snilab import ADDRESS, VERIFY, hello, learn
 
@@ -31,7 +32,7 @@ def tree_of_module(dnslab):
     dnslab.sysctl(dnslab.workload, "net.ipv4.tcp_fastopen=5")       # without a cookie
     dnslab.sysctl(dnslab.peer, "net.ipv4.tcp_fastopen=514")
     for listener in dnslab.says.streams:
-        listener.setsockopt(socket.IPPROTO_TCP, base.TCP_FASTOPEN, 16)
+        listener.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 16)
     try:
         yield made
     finally:

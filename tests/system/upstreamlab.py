@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-import dnslab as base
 import dnsmsg
 import forwardlab as fw
+from echoes import IPV6_FREEBIND
 
 
 def long_by_tcp(lab, records):
@@ -34,7 +34,7 @@ class Tls:
         self.listener = lab.socket(lab.peer, family, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            self.listener.setsockopt(socket.IPPROTO_IPV6, base.base.IPV6_FREEBIND, 1)
+            self.listener.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         self.listener.bind((address, 853))
         self.listener.listen(8)
         threading.Thread(target=self.accept, daemon=True).start()

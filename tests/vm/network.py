@@ -20,6 +20,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "system"), str(ROOT / "tests" / "guest")]
+import echoes  # noqa: E402
 import lab  # noqa: E402
 import vm  # noqa: E402
 from scapy.layers.l2 import ARP, Ether  # noqa: E402
@@ -202,13 +203,13 @@ class Network:
         return lambda *arguments: lab.Lab.socket(self.names[name], *arguments)
 
     def serve(self):
-        echo = lab.Echo()
+        echo = echoes.Echo()
         self.closing.append(echo)
         for name in self.names:
             for port in PORTS:
                 echo.add_tcp(self.maker(name), port)
                 echo.add_udp(self.maker(name), port)
-        self.sink = lab.Sink(self.maker("net"), SINK)
+        self.sink = echoes.Sink(self.maker("net"), SINK)
         self.closing.append(self.sink)
 
     def boot(self):
