@@ -26,14 +26,14 @@ static void compile_fresh(const char *text, const struct sl_environment *env, __
 {
 	const struct sl_compile_options compile = {.generation = generation,
 						   .boot_epoch_ns = sl_boot_epoch_ns()};
-	struct sl_attach_options options = {.policy = "p.yaml", .trust_clock = true};
+	const struct sl_resolve_options options = {.trust_clock = true, .env = env};
 	struct sl_policy *parsed, *resolved;
 	struct sl_diag diag = {};
 
 	assert_int_equal(sl_policy_parse(text, strlen(text), "p.yaml", SL_PARSE_POLICY, &parsed,
 					 &diag), 0);
-	options.parsed = parsed;
-	assert_int_equal(sl_cgroup_resolve(NULL, &options, env, &resolved, &diag), 0);
+	/* rules of its own: not lent, as a given policy's are */
+	assert_int_equal(sl_resolve(parsed, "p.yaml", &options, &resolved, &diag), 0);
 	if (enforce)
 		resolved->mode = SL_MODE_ENFORCE;
 	assert_int_equal(sl_compile(resolved, &compile, out, &diag), 0);
@@ -162,6 +162,61 @@ static void random_rule(char line[120])
 			 below(4));
 }
 
+/* What is resolved from one text again and again. */
+static struct sl_policy *parse(const char *text)
+{
+	struct sl_policy *parsed;
+	struct sl_diag diag = {};
+
+	assert_int_equal(sl_policy_parse(text, strlen(text), "p.yaml", SL_PARSE_POLICY, &parsed,
+					 &diag), 0);
+	sl_diag_free(&diag);
+	return parsed;
+}
+
+static void assert_same_policy(const struct sl_policy *lent, const struct sl_policy *own)
+{
+	size_t len, own_len;
+	char *text = sl_policy_text(lent, &len), *own_text = sl_policy_text(own, &own_len);
+
+	assert_string_equal(text, own_text);
+	assert_int_equal(lent->n_items, own->n_items);
+	for (size_t i = 0; i < own->n_items; i++) {
+		const struct sl_rule *a = lent->items[i].rule, *b = own->items[i].rule;
+
+		assert_string_equal(a->id, b->id);
+		assert_int_equal(a->pos.line, b->pos.line);
+		assert_int_equal(a->pos.column, b->pos.column);
+	}
+	free(text);
+	free(own_text);
+}
+
+/* `rules` of a policy are lent, or not; either way each resolution says what a first one of a
+ * text says whose rules are copied, and so does a copying one behind it. */
+static void resolve_again(const char *text, bool lent)
+{
+	static const struct sl_resolve_options options = {.trust_clock = true, .env = &elsewhere};
+	struct sl_policy *fresh = parse(text), *parsed = parse(text), *own, *resolved;
+	struct sl_diag diag = {};
+
+	assert_int_equal(sl_resolve(fresh, "p.yaml", &options, &own, &diag), 0);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		int err = turn < 2 ? sl_resolve_lent(parsed, "p.yaml", &options, &resolved, &diag)
+				   : sl_resolve(parsed, "p.yaml", &options, &resolved, &diag);
+
+		assert_int_equal(err, 0);
+		if (resolved->lent != (lent && turn < 2))
+			fail_msg("%slent: %s", lent ? "not " : "", text);
+		assert_same_policy(resolved, own);
+		sl_policy_free(resolved);
+	}
+	sl_policy_free(own);
+	sl_policy_free(fresh);
+	sl_policy_free(parsed);
+	sl_diag_free(&diag);
+}
+
 static char *joined(char (*rules)[120], size_t n)
 {
 	char *text = calloc(n + 1, 120);
@@ -171,6 +226,42 @@ static char *joined(char (*rules)[120], size_t n)
 	for (size_t i = 0; i < n; i++)
 		strcat(text, rules[i]);
 	return text;
+}
+
+static void lent_rules_say_what_copies_say(void **state)
+{
+	static const char *const own[] = {
+		"  - allow: \"@gateway\"\n", "  - allow: \"@s\"\n", "  - allow: a.example\n",
+		"  - allow: {to: any, uid: root}\n",
+		"  - allow: 10.0.0.1\n    id: x\n    expires: 30d\n",
+	};
+	static char rules[60][120];
+	char text[256];
+
+	print_message("seed %u\n", seed);
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
+		snprintf(text, sizeof(text), "sluice: 1\nsets: {s: [10.0.0.0/8]}\n%srules:\n"
+			 "  - allow: 10.0.0.1:443/tcp\n%s",
+			 i == 2 ? "dns: {resolvers: [10.0.0.53]}\n" : "", own[i]);
+		resolve_again(text, false);
+	}
+	/* equal rules have numbers behind their ids, also where one is written */
+	resolve_again("sluice: 1\nrules:\n  - allow: 10.0.0.1\n  - allow: 10.0.0.1\n"
+		      "  - allow: {to: 10.0.0.1}\n  - deny: 10.0.0.2\n    id: x\n    reason: r\n"
+		      "  - allow: 10.0.0.1\n", true);
+	for (unsigned round = 0; round < 300; round++) {
+		size_t n = 1 + below(60);
+		char *all;
+
+		for (size_t i = 0; i < n; i++)
+			if (i && !below(4))
+				strcpy(rules[i], rules[below((unsigned)i)]);
+			else
+				random_rule(rules[i]);
+		all = joined(rules, n);
+		resolve_again(all, true);
+		free(all);
+	}
 }
 
 static void changed_rules_give_what_a_fresh_compile_gives(void **state)
@@ -209,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(golden_policies_mean_what_they_mean_elsewhere),
 		cmocka_unit_test(what_a_target_decides_has_no_common_table),
+		cmocka_unit_test(lent_rules_say_what_copies_say),
 		cmocka_unit_test(changed_rules_give_what_a_fresh_compile_gives),
 	};
 

@@ -209,7 +209,7 @@ static int replace(struct sl_given *given, struct sl_attach_options *options,
 		return err;
 	}
 	forget_unused(given);
-	sl_policy_free((struct sl_policy *)given->attach.parsed);
+	sl_policy_free(given->attach.parsed);
 	free(given->path);
 	given->path = copy;
 	given->attach = *options;
@@ -249,7 +249,7 @@ int sl_given_load(struct sl_given *given, const struct sl_attach_options *option
 
 void sl_given_free(struct sl_given *given)
 {
-	sl_policy_free((struct sl_policy *)given->attach.parsed);
+	sl_policy_free(given->attach.parsed);
 	for (size_t i = 0; i < given->n_begins; i++)
 		free(given->begins[i].id);
 	free(given->begins);

@@ -158,7 +158,8 @@ void sl_test_clear(struct sl_test *test)
 static void free_items(struct sl_policy *policy)
 {
 	for (size_t i = 0; i < policy->n_items; i++) {
-		sl_rule_free(policy->items[i].rule);
+		if (!policy->lent)
+			sl_rule_free(policy->items[i].rule);
 		free(policy->items[i].include);
 	}
 	free(policy->items);

@@ -241,6 +241,7 @@ struct sl_policy {
 	struct sl_unenforced *unenforced; /* owned */
 	size_t n_unenforced;
 	bool is_fragment;
+	bool lent;			/* its rules are another policy's, which outlives it */
 	struct sl_pos pos;
 };
 

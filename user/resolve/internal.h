@@ -139,6 +139,7 @@ struct sl_frame {
 	const struct sl_frame *up;	/* the includer; NULL: the policy */
 	const struct sl_policy *policy;
 	struct sl_policy *ours;		/* the same, if its rules may be taken out of it */
+	bool lent;			/* but for that they stay in it, too: sl_resolve_lent */
 	const char *file;		/* path as diagnostics show it; NULL: stdin */
 	struct stat st;			/* st_ino 0: unknown */
 	unsigned depth;
@@ -212,6 +213,8 @@ int sl_match_resolve(struct sl_resolver *r, const struct sl_frame *frame,
 /* rule.c: appends to r->out what the frame's items hold. A rule whose matches
  * are all empty is there with none of them, until ids are given. */
 int sl_items_add(struct sl_resolver *r, const struct sl_frame *frame);
+/* Are there only rules that resolve to themselves, and to which nothing is put? As parsed. */
+bool sl_rules_stay(const struct sl_policy *policy);
 
 /* include.c: splices the fragment of an include. */
 int sl_include_add(struct sl_resolver *r, const struct sl_frame *frame,

@@ -149,6 +149,8 @@ static int resolve(struct sl_frame *frame, const struct sl_resolve_options *opti
 	if (path && stat(path, &frame->st))
 		frame->st.st_ino = 0;
 	r.out = calloc(1, sizeof(*r.out));
+	if (r.out)
+		r.out->lent = frame->lent;
 	err = r.out ? resolve_all(&r, frame, path) : -ENOMEM;
 	if (err) {
 		sl_policy_free(r.out);
@@ -172,6 +174,17 @@ int sl_resolve(const struct sl_policy *policy, const char *path,
 {
 	struct sl_frame frame = {.policy = policy, .file = path};
 
+	return resolve(&frame, options, out, diag);
+}
+
+int sl_resolve_lent(struct sl_policy *policy, const char *path,
+		    const struct sl_resolve_options *options, struct sl_policy **out,
+		    struct sl_diag *diag)
+{
+	struct sl_frame frame = {.policy = policy, .file = path};
+
+	frame.ours = sl_rules_stay(policy) ? policy : NULL;
+	frame.lent = frame.ours;
 	return resolve(&frame, options, out, diag);
 }
 

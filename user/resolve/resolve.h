@@ -135,6 +135,14 @@ int sl_resolve_ours(struct sl_policy *policy, const char *path,
 		    const struct sl_resolve_options *options, struct sl_policy **out,
 		    struct sl_diag *diag);
 
+/* sl_resolve of a policy that outlives *out: where every rule of it resolves to itself, and there
+ * are no includes, *out has these rules, not copies, and they have their ids from then on: those
+ * that any other resolution of it gives them. Else it is sl_resolve. Nobody may change the rules
+ * of *out. */
+int sl_resolve_lent(struct sl_policy *policy, const char *path,
+		    const struct sl_resolve_options *options, struct sl_policy **out,
+		    struct sl_diag *diag);
+
 /*
  * Does its resolution depend on nothing but the policy: not on the target, the network, users, the
  * clock, or another file? policy is as parsed. False where that is not known: names, `dns`,

@@ -97,7 +97,21 @@ static bool rule_stays(const struct sl_rule *rule)
 	return rule->expiry == SL_EXPIRES_NEVER;
 }
 
-/* Out of the frame's policy. */
+bool sl_rules_stay(const struct sl_policy *policy)
+{
+	for (size_t i = 0; i < policy->n_items; i++) {
+		const struct sl_rule *rule = policy->items[i].rule;
+
+		if (!rule || !rule->n_matches || !rule_stays(rule))
+			return false;
+		/* what names there are is learned from files of the target, and put to the rule */
+		if (!rule->short_form && sl_rule_name(rule))
+			return false;
+	}
+	return true;
+}
+
+/* Out of the frame's policy, or lent by it. */
 static int take_rule(const struct sl_frame *frame, size_t i, struct sl_rule **out)
 {
 	struct sl_rule *rule = frame->ours->items[i].rule;
@@ -106,7 +120,8 @@ static int take_rule(const struct sl_frame *frame, size_t i, struct sl_rule **ou
 	if (err)
 		return err;
 	*out = rule;
-	frame->ours->items[i].rule = NULL;
+	if (!frame->lent)
+		frame->ours->items[i].rule = NULL;
 	return 0;
 }
 

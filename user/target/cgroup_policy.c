@@ -171,7 +171,7 @@ int sl_cgroup_resolve(const struct sl_cgroup_target *cgroup,
 	int err;
 
 	if (options->parsed)
-		err = sl_resolve(options->parsed, options->policy, &resolve, &policy, diag);
+		err = sl_resolve_lent(options->parsed, options->policy, &resolve, &policy, diag);
 	else
 		err = sl_policy_load(options->policy, &resolve, &policy, diag);
 	if (!err)

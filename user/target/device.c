@@ -86,7 +86,7 @@ int sl_device_resolve(const struct sl_attach_options *options, const struct sl_e
 	int err;
 
 	if (options->parsed)
-		err = sl_resolve(options->parsed, options->policy, &resolve, &policy, diag);
+		err = sl_resolve_lent(options->parsed, options->policy, &resolve, &policy, diag);
 	else
 		err = sl_policy_load(options->policy, &resolve, &policy, diag);
 	if (!err)

@@ -60,9 +60,10 @@ struct sl_lookout;
 
 struct sl_attach_options {
 	const char *policy;	/* path; `-` is standard input */
-	/* Instead of what the file holds now, borrowed; policy is then where its
-	 * includes and sets are looked for from (NULL: it has none). */
-	const struct sl_policy *parsed;
+	/* Instead of what the file holds now, borrowed, also by what it is resolved to
+	 * (sl_resolve_lent); policy is then where its includes and sets are looked for from
+	 * (NULL: it has none). */
+	struct sl_policy *parsed;
 	bool audit, enforce;	/* whatever the policy says; at most one */
 	bool managed, by_hand;	/* marks the table: SL_F_MANAGED, SL_F_BY_HAND */
 	bool trust_clock;
