@@ -104,4 +104,6 @@ def test_killed_while_it_starts_and_ends(host, prober):
     assert until(lambda: len(host.members()) == 6 and
                  len(host.full_status()["targets"]) == 9), host.full_status()["targets"]
     assert host.full_status()["warnings"] == []
-    assert [bpfsys.filled(f"{host.state}/{m}", 256) for m in ("sl_flows", "sl_tables")] == [9, 9]
+    found = []      # what a table took the place of goes a grace period later
+    assert until(lambda: found.append([bpfsys.filled(f"{host.state}/{m}", 256) for m in ("sl_flows", "sl_tables")]) or
+                 found[-1] == [9, 9]), found[-1]
