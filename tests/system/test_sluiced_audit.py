@@ -65,6 +65,25 @@ def test_what_was_decided_before_a_change_has_its_policy(host):
     assert [r for r in denied if not r["policy"] or r["rule"] != r["policy"].replace("p", "r")] == []
 
 
+def test_the_bytes_of_what_was_short_have_their_policy(host, prober):
+    """Devices that came after one look at the meters and are gone before the next."""
+    host.configure(CONFIG + f"audit:\n  - file: {host.log}\n")
+    host.start_daemon()
+    host.attached("vnet0")
+    names = [f"vnet{i}" for i in range(1, 9)]
+    for name in names:
+        tap = host.tap(name)
+        host.ip(f"link set {name} up")
+        host.attached(name)
+        os.write(tap, udp_frame(prober.bridge, "192.0.2.1", b"bytes"))
+        host.drop(tap)
+    assert until(lambda: set(host.status()) == {"vnet0"})
+    assert host.daemon.close() == 0
+    meters = [r for r in records(host.log) if r["event"] == "meter" and r["target"]["name"] != "vnet0"]
+    assert {r["target"]["name"] for r in meters} == set(names)
+    assert [r for r in meters if r["policy"] != "agent"] == []
+
+
 def test_everything_is_recorded_with_one_numbering(host, prober):
     host.configure(CONFIG + f"audit:\n  - file: {host.log}\n")
     host.start_daemon()

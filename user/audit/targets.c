@@ -82,7 +82,7 @@ static struct known *learn(struct sl_audit_targets *t, __u32 slot, __u64 generat
 	struct known *k = &t->known[t->next];
 
 	forget(k);
-	if (sl_state_target(t->state, slot, &k->target))
+	if (sl_state_target_of(t->state, slot, &k->target))
 		return NULL;
 	if (k->target.kind == SL_TARGET_CGROUP)
 		k->path = sl_state_cgroup_name(&k->target);

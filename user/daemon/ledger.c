@@ -288,14 +288,29 @@ void sl_ledger_look(struct sl_ledger *l, const struct sl_state *state, __s64 met
 	l->looked_ns = now;
 }
 
+/* Its word is gone, and its table is not yet. */
+static void learn_last_policy(struct entry *e, const struct sl_state *state, __u32 slot)
+{
+	struct sl_table table = {};
+	const char *policy;
+
+	if (sl_state_table_of(state, slot, 0, &table))
+		return;
+	policy = sl_table_label(table.words, table.n_words, 0);
+	e->policy = policy ? strdup(policy) : NULL;
+	free(table.words);
+}
+
 void sl_ledger_end(void *context, const struct sl_state *state, __u32 slot)
 {
 	struct sl_ledger *l = context;
 	struct entry *e = &l->entries[slot];
 	struct sl_target t;
 
-	if (!e->target.kind && l->looked_ns && !sl_state_target(state, slot, &t))
+	if (!e->target.kind && l->looked_ns && !sl_state_target_of(state, slot, &t)) {
 		learn(l, e, state, slot, &t, NULL); /* it came after the last look */
+		learn_last_policy(e, state, slot);
+	}
 	if (e->target.kind) {
 		tell_losses(l, e, state, slot);
 		tell_meter(l, e, state, slot);

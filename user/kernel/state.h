@@ -256,6 +256,8 @@ bool sl_state_device_is_attached(const struct sl_state *state, const struct sl_d
 
 /* What is attached in a slot. -ENOENT: nothing. */
 int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *out);
+/* The same, and while its end is under way who it was. */
+int sl_state_target_of(const struct sl_state *state, __u32 slot, struct sl_target *out);
 
 /* The words of a target's table, a copy owned by the caller. 0 or -errno; -ENOENT: it has
  * none (it is held); -EUCLEAN: what stands there is none of ours, of another generation, or
@@ -263,8 +265,8 @@ int sl_state_target(const struct sl_state *state, __u32 slot, struct sl_target *
 int sl_state_table(const struct sl_state *state, __u32 slot, struct sl_table *out);
 
 /* That of a generation as far as it is known: while a switch or an end is under way the old one's
- * too (an end's where somebody hears of it: sl_state_on_switched). Else as sl_state_table: what is
- * in force. */
+ * too (an end's where somebody hears of it: sl_state_on_switched; generation 0: its last). Else as
+ * sl_state_table: what is in force. */
 int sl_state_table_of(const struct sl_state *state, __u32 slot, __u64 generation,
 		      struct sl_table *out);
 

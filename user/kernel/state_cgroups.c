@@ -69,7 +69,7 @@ void sl_state_forget_cgroup(struct sl_state *s, __u32 slot, const struct sl_targ
 	if (!sl_state_open_cgroups(s, false, &none) && is_led_to(s, slot, t))
 		bpf_map_delete_elem(s->cgroups, &t->cgroup_id);
 	sl_state_write_target(s, slot, &forgotten);
-	sl_state_clear_slot(s, slot);
+	sl_state_clear_slot(s, slot, t);
 	if (s->cgroups >= 0) {
 		if (!has_target(s, t->cgroup_id))
 			sl_state_drop_witness(s, t->cgroup_id);

@@ -169,7 +169,7 @@ void sl_state_forget_target(struct sl_state *s, __u32 slot, const struct sl_targ
 	    !bpf_map_lookup_elem(s->maps[SL_M_DEVICES], &t->ifindex, &word) &&
 	    (__u32)word == slot)
 		bpf_map_delete_elem(s->maps[SL_M_DEVICES], &t->ifindex);
-	sl_state_clear_slot(s, slot);
+	sl_state_clear_slot(s, slot, t);
 }
 
 /* What it had received before our programs were there is nothing that they missed. */
@@ -201,7 +201,7 @@ static int attach_new(struct sl_state *s, const struct sl_device *device,
 	err = table ? sl_state_fill_slot(s, &t, table, slot, diag) :
 		      sl_state_write_target(s, slot, &t);
 	if (err) {
-		sl_state_clear_slot(s, slot);
+		sl_state_clear_slot(s, slot, &t);
 		return err;
 	}
 	err = sl_state_lead_to(s, device->ifindex, slot);

@@ -77,6 +77,7 @@ struct sl_switched {
 /* A slot that nothing leads to any more. */
 struct sl_cleared {
 	__u32 slot;
+	struct sl_target target;	/* whose it was */
 	struct sl_table before;	/* what it obeyed, mapped (sl_state_unmap_table); without words: unknown */
 };
 
@@ -246,8 +247,9 @@ int sl_state_fill_slot(struct sl_state *s, struct sl_target *target, const struc
 /* A new generation for a slot that is in use. */
 int sl_state_switch_slot(struct sl_state *s, __u32 slot, const struct sl_table *table,
 			 struct sl_diag *diag);
-/* Nothing of the target is left once it is settled; what led to the slot must be gone. */
-void sl_state_clear_slot(struct sl_state *s, __u32 slot);
+/* Nothing of the target is left once it is settled; what led to the slot must be gone. t: whose it
+ * was, which until then sl_state_target_of tells. */
+void sl_state_clear_slot(struct sl_state *s, __u32 slot, const struct sl_target *t);
 
 /* ---- state_pending.c ---- */
 
@@ -256,13 +258,14 @@ void sl_state_clear_slot(struct sl_state *s, __u32 slot);
 struct sl_outer_change *sl_state_begin(struct sl_state *s, const struct sl_outer_change *changes,
 				       size_t n);
 /* The slot's word is going, and was; in between sl_state_before knows its table. */
-void sl_state_clearing(struct sl_state *s, __u32 slot);
+void sl_state_clearing(struct sl_state *s, __u32 slot, const struct sl_target *t);
 void sl_state_cleared(struct sl_state *s);
 /* Takes `before` over. */
 void sl_state_switched(struct sl_state *s, __u32 slot, __u32 index, struct sl_table *before);
 /* Is something of this slot not over yet? */
 bool sl_state_is_pending(const struct sl_state *s, __u32 slot);
-/* The table of a generation that is no longer in force, but not given up yet; borrowed. NULL: none. */
+/* The table of a generation that is no longer in force, but not given up yet (0: a cleared slot's
+ * last); borrowed. NULL: none. */
 const struct sl_table *sl_state_before(const struct sl_state *s, __u32 slot, __u64 generation);
 
 /* ---- state_flows.c ---- */

@@ -48,11 +48,11 @@ struct sl_outer_change *sl_state_begin(struct sl_state *s, const struct sl_outer
 }
 
 /* The table is kept for who drains the events: mapped, since most hear of none. */
-void sl_state_clearing(struct sl_state *s, __u32 slot)
+void sl_state_clearing(struct sl_state *s, __u32 slot, const struct sl_target *t)
 {
 	struct sl_cleared *c = &s->pending.cleared[s->pending.n_cleared++];
 
-	*c = (struct sl_cleared){.slot = slot};
+	*c = (struct sl_cleared){.slot = slot, .target = *t};
 	if (s->on_switched)
 		sl_state_map_table(s, slot, &c->before);
 }
@@ -101,9 +101,22 @@ const struct sl_table *sl_state_before(const struct sl_state *s, __u32 slot, __u
 		if (p->switched[i].slot == slot && is_of(&p->switched[i].before, generation))
 			return &p->switched[i].before;
 	for (i = 0; i < p->n_cleared; i++)
-		if (p->cleared[i].slot == slot && is_of(&p->cleared[i].before, generation))
+		if (p->cleared[i].slot == slot && p->cleared[i].before.words &&
+		    (!generation || is_of(&p->cleared[i].before, generation)))
 			return &p->cleared[i].before;
 	return NULL;
+}
+
+int sl_state_target_of(const struct sl_state *s, __u32 slot, struct sl_target *out)
+{
+	const struct sl_pending *p = &s->pending;
+
+	for (size_t i = 0; i < p->n_cleared; i++)
+		if (p->cleared[i].slot == slot) {
+			*out = p->cleared[i].target;
+			return 0;
+		}
+	return sl_state_target(s, slot, out);
 }
 
 /* ---- cleared ---- */

@@ -210,7 +210,7 @@ void sl_state_on_switched(struct sl_state *s, sl_switched_handler handler, void 
 }
 
 /* The word first: whoever still finds the slot is denied (no-policy). */
-void sl_state_clear_slot(struct sl_state *s, __u32 slot)
+void sl_state_clear_slot(struct sl_state *s, __u32 slot, const struct sl_target *t)
 {
 	const struct sl_outer_change changes[] = {
 		{.outer_fd = s->maps[SL_M_TABLES], .index = 2 * slot, .fd = -1},
@@ -224,7 +224,7 @@ void sl_state_clear_slot(struct sl_state *s, __u32 slot)
 
 	if (sl_state_is_pending(s, slot))
 		sl_state_settle(s);
-	sl_state_clearing(s, slot);
+	sl_state_clearing(s, slot, t);
 	__atomic_store_n(&s->words[slot], 0, __ATOMIC_RELEASE);
 	sl_state_end_flows(s, slot);
 	if (s->on_end)
@@ -265,10 +265,10 @@ int sl_state_switch(struct sl_state *s, __u32 slot, const struct sl_table *table
 
 void sl_state_forget(struct sl_state *s, __u32 slot)
 {
-	struct sl_target t;
+	struct sl_target t = {};
 
 	if (!sl_state_read_target(s, slot, &t))
 		bpf_map_delete_elem(s->maps[SL_M_DEVICES], &t.ifindex);
-	sl_state_clear_slot(s, slot);
+	sl_state_clear_slot(s, slot, &t);
 	sl_state_settle(s);
 }
