@@ -286,8 +286,12 @@ int sl_session(const struct sl_run_options *options)
 		sl_error(&diag, NULL, "sluice run: %s", strerror(-err));
 	}
 	sl_spawn_abandon(&s.launch);
-	if (!err)
+	if (!err) {
 		err = supervise(&s);
+		if (err)
+			sl_error(&diag, NULL, "sluice run: the command cannot be watched any more, and "
+				 "its exit status is unknown: %s", strerror(-err));
+	}
 	sl_diag_print(&diag, stderr);
 	if (s.started)
 		sl_child_close(&s.child);

@@ -122,6 +122,8 @@ static int add_set(struct sl_rule_index *index, const struct sl_set_use *uses, s
 	for (size_t h = 0; h < match->n_hosts && !host; h++)
 		if (match->hosts[h].kind == SL_HOST_SET && known_set(&match->hosts[h]) == uses->set)
 			host = &match->hosts[h];
+	if (!host)
+		return -EINVAL; /* a use is of a host that has the set */
 	if (!host->set)
 		return add_builtin(index, uses->set, number);
 	for (size_t i = 0; i < host->set->n_cidrs && !err; i++)
