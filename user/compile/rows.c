@@ -39,8 +39,8 @@ static int build_class(struct painter *p, struct class *class, __u64 *row)
 				  class->embedded ? &nothing : &p->base[view]);
 		if (!err)
 			err = intern_table(p, &row[view]);
-		if (err)
-			return err;
+		if (err)	/* row is the caller's, which frees it */
+			return err; /* NOLINT(clang-analyzer-unix.Malloc) */
 	}
 	return add_row(p, class, row, n_views, class->embedded ? SL_C_EMBEDDED : 0);
 }

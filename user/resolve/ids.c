@@ -95,7 +95,7 @@ static int take_default(struct sl_resolver *r, struct sl_strtab *ids)
 	struct sl_item *items = r->out->items;
 	size_t n = r->out->n_items;
 	struct sl_strtab counts = {0};
-	__u64 hashes[AHEAD];
+	__u64 hashes[AHEAD] = {0};
 	int err = 0;
 
 	for (size_t i = 0; !err && i < n + AHEAD; i++) {
