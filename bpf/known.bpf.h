@@ -22,13 +22,14 @@
 #endif
 
 #define SL_TCP_ENDS (SL_TCP_FIN | SL_TCP_RST)
+#define SL_TCP_KIND (SL_TCP_ENDS | SL_TCP_SYN | SL_TCP_ACK | SL_TCP_URG)
 
-/* Flags that open nothing, and that a device's frame may have: the long way looks at the others. */
-static __always_inline bool sl_goes_on(__u8 flags)
-{
-	return (flags & (SL_TCP_ACK | SL_TCP_RST)) && !(flags & SL_TCP_URG) &&
-	       !((flags & SL_TCP_SYN) && (flags & SL_TCP_ENDS));
-}
+/* Flags that open nothing, and that a device's frame may have, as a set: one question. The long way
+ * looks at the others. */
+#define SL_KIND(flags) (1ull << (flags))
+#define SL_GOES_ON (SL_KIND(SL_TCP_ACK) | SL_KIND(SL_TCP_ACK | SL_TCP_SYN) | \
+		    SL_KIND(SL_TCP_ACK | SL_TCP_FIN) | SL_KIND(SL_TCP_ACK | SL_TCP_RST) | \
+		    SL_KIND(SL_TCP_ACK | SL_TCP_ENDS) | SL_KIND(SL_TCP_RST) | SL_KIND(SL_TCP_ENDS))
 
 /* Ports behind which a packet is looked into, or ends its flow, on either side. */
 static __always_inline bool sl_is_service(__u16 port)
@@ -61,8 +62,8 @@ static __always_inline bool sl_plain_transport(struct __sk_buff *skb, struct sl_
 	if (f->protocol != IPPROTO_TCP || (const void *)(t + 20) > data_end)
 		return false;
 	size = (t[12] >> 4) * 4;
-	f->tcp_flags = t[13];
-	return size >= 20 && f->at + size <= f->end && sl_goes_on(f->tcp_flags);
+	f->tcp_flags = t[13] & SL_TCP_ENDS; /* what is left to be asked of these flags */
+	return size >= 20 && f->at + size <= f->end && (SL_GOES_ON >> (t[13] & SL_TCP_KIND) & 1);
 }
 
 static __always_inline bool sl_plain_ipv4(struct __sk_buff *skb, struct sl_flow *f, const void *at,
@@ -207,11 +208,13 @@ static __always_inline __u32 sl_tick(void)
  */
 static __always_inline bool sl_known_touch(struct sl_flow_entry *e, const struct sl_flow *f, __u32 slot)
 {
-	bool told = sl_is_opener(e, f) || (e->flags & SL_FLOW_REPLIED);
+	__u64 told = sl_is_opener(e, f) | (e->flags / SL_FLOW_REPLIED & 1);
 	__u32 tick = sl_tick();
-	__u64 now;
+	__u64 now, news;
 
-	if (e->tick == tick && told && !(f->tcp_flags & SL_TCP_ENDS))
+	news = (e->tick ^ tick) | (told ^ 1) | (f->tcp_flags & SL_TCP_ENDS);
+	barrier_var(news);	/* one question */
+	if (!news)
 		return true;
 	now = bpf_ktime_get_coarse_ns();
 	if (e->expires_ns <= now)

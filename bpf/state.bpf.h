@@ -23,14 +23,15 @@ static __always_inline void sl_flow_touch(struct sl_flow_entry *e, const struct 
 					  __u64 now)
 {
 	__u32 both = SL_FLOW_FIN_A | SL_FLOW_FIN_B, flags = e->flags, add = 0;
-	__u64 expires;
+	__u64 expires, closed;
 
 	if (!sl_is_opener(e, f))
 		add |= sl_is_dns_answer(f) ? SL_FLOW_REPLIED | SL_FLOW_CLOSED : SL_FLOW_REPLIED;
-	if (f->tcp_flags & SL_TCP_FIN)
-		add |= f->from_a ? SL_FLOW_FIN_A : SL_FLOW_FIN_B;
-	if ((f->tcp_flags & SL_TCP_RST) || ((flags | add) & both) == both)
-		add |= SL_FLOW_CLOSED;
+	/* without branches: a path of the verifier's for all flags of TCP */
+	add |= (f->tcp_flags & SL_TCP_FIN) * (SL_FLOW_FIN_B >> (f->from_a & 1));
+	closed = f->tcp_flags / SL_TCP_RST & 1;
+	closed |= sl_is_zero(both & ~(flags | add));
+	add |= closed * SL_FLOW_CLOSED;
 	if (add & ~flags)
 		__sync_fetch_and_or(&e->flags, add);
 	/* not the packet's, of which the verifier may know it: a path for each */
