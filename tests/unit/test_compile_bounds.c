@@ -133,6 +133,40 @@ static void test_bound_names_the_rules(void **state)
 	free(text);
 }
 
+/* Many rules over one prefix, some for a part of it: at each address where that begins or ends the
+ * rules that hold are those of a class that is there, and it is found. */
+static void test_classes_are_found_again(void **state)
+{
+	static char text[300 * 64 + 64 * 40];
+	const size_t size = sizeof(text);
+	struct fixture f;
+	size_t at;
+	int i;
+
+	at = snprintf(text, size, "sluice: 1\nrules:\n");
+	for (i = 0; i < 300; i++)
+		at += snprintf(text + at, size - at, "- allow: {to: %d.0.0.0/8, ports: %d}\n",
+			       i % 97 == 50 ? 11 : 10, 1000 + i);
+	at += snprintf(text + at, size - at, "- deny: [");
+	for (i = 0; i < 64; i++)
+		at += snprintf(text + at, size - at, "10.1.%d.7, ", i);
+	at += snprintf(text + at, size - at, "10.2.0.0/16]\n");
+	snprintf(text + at, size - at, "- allow: {to: 10.2.0.0/16, ports: 2000}\n");
+	assert_int_equal(compile_text(&f, text), 0);
+	/* nothing, the prefixes, what is denied of one, and that with one rule more */
+	assert_int_equal(f.compiled.n_classes, 5);
+	for (i = 0; i < 300; i++) {
+		assert_int_equal(ask(&f, i % 97 == 50 ? "11.1.9.9" : "10.1.9.9", IPPROTO_TCP,
+				     1000 + i, NULL, 0).rule, i);
+		assert_int_equal(ask(&f, i % 97 == 50 ? "10.1.9.9" : "11.1.9.9", IPPROTO_TCP,
+				     1000 + i, NULL, 0).deny, 1);
+	}
+	assert_int_equal(ask(&f, "10.1.9.9", IPPROTO_TCP, 1300, NULL, 0).deny, 1);
+	assert_int_equal(ask(&f, "10.1.9.9", IPPROTO_TCP, 2000, NULL, 0).rule, SL_NONE);
+	assert_int_equal(ask(&f, "10.2.0.1", IPPROTO_TCP, 2000, NULL, 0).rule, 300);
+	done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +174,7 @@ int main(void)
 		cmocka_unit_test(test_worst_uids_times_prefixes),
 		cmocka_unit_test(test_worst_address_port),
 		cmocka_unit_test(test_bound_names_the_rules),
+		cmocka_unit_test(test_classes_are_found_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,16 +58,29 @@ static int fill(struct compiler *c, struct class *class, const struct active *ac
 	return 0;
 }
 
+/* Are entries i to i + 63 of the class, which are in order, those of one word? */
+static bool is_word(const struct class *class, __u32 i)
+{
+	__u32 first = class->entries[i];
+
+	return !(first % 64) && class->n_entries - i >= 64 && class->entries[i + 63] == first + 63;
+}
+
+/* Many rules over the same addresses are neighbours: by words, 64 at once. */
 static bool same_class(const struct class *class, const struct active *active)
 {
-	__u32 i;
+	__u32 i, n;
+	__u64 bits;
 
 	if (class->names || memcmp(class->hash, active->hash, sizeof(class->hash)) ||
 	    active->n != class->n_entries + class->embedded)
 		return false;
-	for (i = 0; i < class->n_entries; i++)
-		if (!(active->bits[class->entries[i] / 64] >> class->entries[i] % 64 & 1))
+	for (i = 0; i < class->n_entries; i += n) {
+		n = is_word(class, i) ? 64 : 1;
+		bits = n == 64 ? ~0ull : 1ull << class->entries[i] % 64;
+		if (bits & ~active->bits[class->entries[i] / 64])
 			return false;
+	}
 	return true;
 }
 
