@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Flow state: which flows this target's policy admitted, and in which
- * direction. Bounded: a flow has two buckets to be in (flow_table.bpf.h), the emptier one is
- * taken, and only an entry that is over (idle too long, a closed TCP connection, an answered DNS
- * query) may be overwritten. With no room the new flow is denied; nothing alive is
- * ever pushed out.
+ * direction. Bounded: a flow has two buckets to be in (flow_table.bpf.h). The first is taken if
+ * half of it is free, else the emptier one, and only an entry that is over (idle too long, a closed
+ * TCP connection, an answered DNS query) may be overwritten. With no room the new flow is denied;
+ * nothing alive is ever pushed out.
  */
 #ifndef SLUICE_STATE_BPF_H
 #define SLUICE_STATE_BPF_H

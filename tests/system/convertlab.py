@@ -44,12 +44,15 @@ def verdicts(text, write, *flows):
     return [lines_of(sluice("explain", "-p", path, flow, "-o", "json"))[0]["verdict"] for flow in flows]
 
 
-SERVICE = """\
+WEB = """\
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: x}
 spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, "fd00:96::7"], ports: [{port: 80, name: http}]}
+"""
+
+SERVICE = WEB + """\
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -62,13 +65,7 @@ endpoints:
 """
 
 
-MIXED = """\
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: x}
-spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, "fd00:96::7"], ports: [{port: 80, name: http}]}
-""" + "".join(f"""\
+MIXED = WEB + "".join(f"""\
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice

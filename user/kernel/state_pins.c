@@ -115,19 +115,29 @@ static enum sl_state_map foreign_map(const struct sl_state *s, int fd)
 	struct bpf_prog_info info = {.nr_map_ids = 64, .map_ids = (__u64)(uintptr_t)ids};
 	struct bpf_map_info used, ours;
 	enum sl_state_map m;
+	bool all = true;	/* were looked at */
 	int map;
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &size) || is_checked(s->checked, &info))
 		return SL_M_MAX;
 	for (i = 0; i < info.nr_map_ids && i < 64; i++) {
 		map = bpf_map_get_fd_by_id(ids[i]);
-		m = map < 0 || id_of(map, &used) ? SL_M_MAX : map_named(s, used.name);
+		m = SL_M_MAX;
+		if (map < 0 || id_of(map, &used))
+			all = false;
+		else
+			m = map_named(s, used.name);
 		if (map >= 0)
 			close(map);
-		if (m < SL_M_MAX && !id_of(s->maps[m], &ours) && ours.id != used.id)
+		if (m == SL_M_MAX)
+			continue;
+		if (id_of(s->maps[m], &ours))
+			all = false;
+		else if (ours.id != used.id)
 			return m;
 	}
-	note_checked(s->checked, &info);
+	if (all)
+		note_checked(s->checked, &info);
 	return SL_M_MAX;
 }
 
