@@ -96,11 +96,11 @@ class Lab:
     def build_sockets(self):
         cgroup = cgroup_root() / f"bench-wide-{os.getpid()}"
         self.stack.callback(remove_cgroup, cgroup)
+        plain = self.namespace()    # as net.is_installed has it
         self.sockets = {
-            "no filter": (self.namespace(), ()),
-            "empty programs": (self.namespace(), (self.build / "tests" / "bench_empty", cgroup)),
-            "sluice": (self.namespace(), (self.build / "sluice", "run", "-q", "-p", self.policy,
-                                          "--")),
+            "no filter": (plain, ()),
+            "empty programs": (plain, (self.build / "tests" / "bench_empty", cgroup)),
+            "sluice": (plain, (self.build / "sluice", "run", "-q", "-p", self.policy, "--")),
             **{name: (self.peer(name, {"nft": "output", "iptables": "OUTPUT"}), ())
                for name in PEERS}}
 
