@@ -96,7 +96,27 @@ static __always_inline bool sl_is_learned_as(const struct sl_learned *l, __u64 p
 	return l->place == place && l->high == high && l->low == low;
 }
 
-/* Not static: verified once. Where the address is: bucket half << 8 | way, or -1. */
+/* Whose time is not over: a bit for each of the address's owners. No branches. Not static: verified
+ * once. */
+__noinline __u32 sl_owners_of(const struct sl_learned *l)
+{
+	__u64 now = bpf_ktime_get_coarse_ns() / SL_SECOND, live;
+	__u32 owners = 0, i;
+
+	if (!l)
+		return 0;
+#pragma unroll
+	for (i = 0; i < SL_OWNERS; i++) {
+		live = sl_less63(now, READ_ONCE(l->owners[i].until_s));
+		owners |= (live & (sl_is_zero(READ_ONCE(l->owners[i].tag)) ^ 1)) << i;
+	}
+	return owners;
+}
+
+#define SL_FOUND_OWNERS(found) ((__u32)(found) >> 16)
+
+/* Not static: verified once. Where the address is, and whose: owners << 16 | bucket half << 8 | way,
+ * or -1. */
 __noinline int sl_learned_find(const struct sl_flow *f, const struct sl_subject *s)
 {
 	struct sl_learned_bucket *b;
@@ -114,7 +134,7 @@ __noinline int sl_learned_find(const struct sl_flow *f, const struct sl_subject 
 		for (i = 0; i < SL_LEARNED_WAYS; i++)
 			if (sl_is_learned_as(&b->ways[i], place, f->destination_high,
 					     f->destination_low))
-				return half << 8 | i;
+				return sl_owners_of(&b->ways[i]) << 16 | half << 8 | i;
 	}
 	return -1;
 }
@@ -133,7 +153,7 @@ __noinline int sl_owner_at(const struct sl_flow *f, const struct sl_subject *s, 
 		return 0;
 	place = SL_LEARNED_PLACE(f->family, s->where);
 	b = sl_learned_at(s->slot, sl_address_hash(place, f->destination_high, f->destination_low),
-			  found >> 8);
+			  found >> 8 & 1);
 	if (!b)
 		return 0;
 	barrier_var(way);
@@ -207,7 +227,7 @@ __noinline int sl_names_verdict(const struct sl_flow *f, const struct sl_subject
 		c.now_ns = bpf_ktime_get_boot_ns();
 	found = sl_learned_find(f, s);
 	for (i = 0; found >= 0 && i < SL_OWNERS; i++)
-		if (sl_owner_at(f, s, found, i, &o))
+		if (SL_FOUND_OWNERS(found) >> i & 1 && sl_owner_at(f, s, found, i, &o))
 			sl_owner_decides(s, &o, &c, a);
 	if (!f->name)
 		return 0;
