@@ -155,6 +155,13 @@ def test_a_wrong_user_runs_nothing(lab, user):
     assert done.code == 125 and not done.out and done.err
 
 
+@pytest.mark.parametrize("user, said", [
+    ("no-such-user", 'no user "no-such-user" on this host: `getent passwd`'),
+    ("nobody:no-such-group", 'no group "no-such-group" on this host: `getent group`')])
+def test_a_wrong_user_is_told_what_to_do(lab, user, said):
+    assert said in lab.run(ONLY_PROBE, "true", options=["--user", user]).err
+
+
 def test_keep_privileges_keeps_them_and_says_what_is_open(lab):
     done = lab.run(ONLY_PROBE, "sh", "-c", IDENTITY, options=["--keep-privileges"],
                    env={"SUDO_UID": "1000", "SUDO_GID": "1000"})

@@ -161,7 +161,8 @@ static int parse_group(const char *text, gid_t *gid, struct sl_diag *diag)
 		return 0;
 	gr = *text ? getgrnam(text) : NULL;
 	if (!gr) {
-		sl_error(diag, NULL, "--user: no group \"%s\"", text);
+		sl_error(diag, NULL, "--user: no group \"%s\" on this host: `getent group` lists "
+			 "those that there are; a number needs no entry", text);
 		return -ENOENT;
 	}
 	*gid = gr->gr_gid;
@@ -193,7 +194,8 @@ static int take_user(const char *user, struct sl_identity *out, struct sl_diag *
 	} else {
 		pw = getpwnam(name);
 		if (!pw) {
-			sl_error(diag, NULL, "--user: no user \"%s\"", name);
+			sl_error(diag, NULL, "--user: no user \"%s\" on this host: `getent passwd` lists "
+				 "those that there are; UID:GID needs no entry", name);
 			return -ENOENT;
 		}
 		id.uid = pw->pw_uid;
