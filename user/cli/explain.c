@@ -268,6 +268,9 @@ int cmd_explain(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, ":p:o:h", options, NULL)) != -1) {
 		if (c == 'h')
 			return sl_help("explain");
+		if (c == 'p' && e.policy)
+			return sl_usage("explain", "-p %s: -p %s was given before; ask one policy at a "
+					"time", optarg, e.policy);
 		if (c == 'o') {
 			if (!sl_output_option(optarg, &e.json))
 				return sl_usage("explain", "-o is text or json, not '%s'", optarg);

@@ -69,6 +69,9 @@ int cmd_run(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "+:p:vqh", long_options, NULL)) != -1) {
 		if (option == OPT_HELP || option == 'h')
 			return sl_help("run");
+		if (option == 'p' && o.policy)
+			return sl_usage("run", "-p %s: -p %s was given before; put one policy together "
+					"with `include`", optarg, o.policy);
 		if (!set_option(&o, option))
 			return sl_option_wrong("run", option, argv);
 	}
