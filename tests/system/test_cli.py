@@ -26,6 +26,31 @@ def test_help_shows_an_example(command):
     assert sluice(command, "-h").stdout == result.stdout
 
 
+@pytest.mark.parametrize("words", [["chekc"], ["help", "chekc"]])
+def test_a_slip_of_a_command_is_quoted_and_mended(words):
+    result = sluice(*words)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr == "sluice: no command 'chekc'; did you mean 'check'? " \
+        "`sluice help` lists all\n"
+    words[-1] = "zzz\x1b[2J"
+    assert "no command 'zzz\\x1b[2J'; `sluice help` lists" in sluice(*words).stderr
+
+
+def test_help_of_a_command_is_its_help():
+    assert sluice("help", "check").stdout == sluice("check", "--help").stdout
+    assert sluice("help").stdout == sluice("--help").stdout
+
+
+def test_a_second_policy_is_refused_and_not_taken():
+    for words in (["run"], ["explain"]):
+        usage_error(sluice(*words, "-p", "one.yaml", "-p", "two.yaml", "true"),
+                    "-p two.yaml: -p one.yaml was given before")
+
+
+def test_a_word_that_profile_does_not_know_is_quoted():
+    usage_error(sluice("profile", "lst"), "what is 'lst'? write list, or show NAME")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_option_is_quoted(command):
     usage_error(sluice(command, "--nonsense"), "'--nonsense'")

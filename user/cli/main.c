@@ -272,9 +272,35 @@ static int overview(FILE *out)
 	      "Decides in the kernel where a program may connect.\n\n", out);
 	for (c = sl_commands; c->name; c++)
 		fprintf(out, "  %-12s %s\n", c->name, c->summary);
-	fputs("\n`sluice COMMAND --help` says more.\n"
+	fputs("\n`sluice help COMMAND` or `sluice COMMAND --help` says more; `sluice --version`.\n"
 	      "example: sudo sluice run -p policy.yaml -- curl https://192.0.2.1\n", out);
 	return out == stdout ? SL_EXIT_OK : SL_EXIT_USAGE;
+}
+
+/* What stands for no command is quoted, and what it is probably a slip of said. */
+static int no_command(const char *name)
+{
+	const char *words[sizeof(sl_commands) / sizeof(sl_commands[0])] = {};
+	const char *nearest;
+	size_t n = 0;
+
+	for (const struct sl_command *c = sl_commands; c->name; c++)
+		words[n++] = c->name;
+	nearest = sl_nearest(name, strlen(name), words);
+	fputs("sluice: no command '", stderr);
+	sl_put_text(name, stderr);
+	if (nearest)
+		fprintf(stderr, "'; did you mean '%s'? `sluice help` lists all\n", nearest);
+	else
+		fputs("'; `sluice help` lists those that there are\n", stderr);
+	return SL_EXIT_USAGE;
+}
+
+static int help(const char *command)
+{
+	if (!command)
+		return overview(stdout);
+	return sl_command_find(command) ? sl_help(command) : no_command(command);
 }
 
 int main(int argc, char **argv)
@@ -290,13 +316,9 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return overview(stdout);
 	if (!strcmp(argv[1], "help"))
-		return argc > 2 && sl_command_find(argv[2]) ? sl_help(argv[2]) : overview(stdout);
+		return help(argc > 2 ? argv[2] : NULL);
 	command = sl_command_find(argv[1]);
-	if (!command) {
-		fputs("sluice: no command '", stderr);
-		sl_put_text(argv[1], stderr);
-		fputs("'\n\n", stderr);
-		return overview(stderr);
-	}
+	if (!command)
+		return no_command(argv[1]);
 	return command->run(argc - 1, argv + 1);
 }

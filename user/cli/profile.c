@@ -217,8 +217,10 @@ int cmd_profile(int argc, char **argv)
 	argv += optind;
 	argc -= optind;
 	showing = argc && !strcmp(argv[0], "show");
-	if (!argc || (!showing && strcmp(argv[0], "list")))
+	if (!argc)
 		return sl_usage("profile", "list, or show NAME");
+	if (!showing && strcmp(argv[0], "list"))
+		return sl_usage("profile", "what is '%s'? write list, or show NAME", argv[0]);
 	if (argc != (showing ? 2 : 1))
 		return sl_usage("profile", showing ? "one NAME is wanted" : "list takes no name");
 	return sl_output_done("profile", showing ? show(argv[1], json) : list(json));
