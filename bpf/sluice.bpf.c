@@ -67,7 +67,8 @@ int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 }
 
 /* Notes the namespace of a socket that is made in another than the target's, and
- * refuses one that it cannot note it on. */
+ * refuses one that it cannot note it on: MPTCP's packets are sent and received by sockets that the
+ * kernel makes, which come past no hook, and would count as made at home. */
 static __always_inline bool sl_note_netns(struct bpf_sock *ctx, __u64 own)
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
@@ -75,6 +76,8 @@ static __always_inline bool sl_note_netns(struct bpf_sock *ctx, __u64 own)
 
 	if (netns == own)
 		return true;
+	if (ctx->protocol == SL_PROTO_MPTCP)
+		return false;
 	note = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!note)
 		return false;

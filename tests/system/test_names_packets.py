@@ -73,6 +73,23 @@ def test_a_resolver_of_ones_own(dnslab, family, where):
         dnslab.sysctl(dnslab.workload, "net.ipv4.ip_unprivileged_port_start=1024")
 
 
+@families
+def test_a_resolver_of_ones_own_by_mptcp(dnslab, family):
+    """The sockets that send for an MPTCP one are the kernel's: no hook sees in which namespace they
+    are made. So a command makes no MPTCP socket but at home."""
+    needs_multipath()
+    query = dnsmsg.query(ASKED, kind(family), 0x1234)
+    answer = dnsmsg.answer(query, [good(family)])
+    for m in ("none", "run"):
+        with dnslab.workload_of(m, policy(GOOD)) as agent:
+            got = agent.do("answers_itself", where="tun mptcp", to=SAYS[family],
+                           message=query.hex(), answer=answer.hex())["reply"]
+            assert reaches(agent, GOAL[family]) == (m == "none")
+            assert got == (answer if m == "none" else b"refused").hex()
+            if m != "none":
+                honest(dnslab, agent, family)
+
+
 DESTINATION_OPTIONS = b"\x11\0\x01\x04\0\0\0\0"         # next header UDP, PadN
 
 
