@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "objects.h"
+#include "policy/address.h"
 #include "policy/text.h"
 
 /* ---- endpoints, by their Service ---- */
@@ -72,6 +73,14 @@ static bool same_text(const char *a, const char *b)
 	return !strcmp(a ? a : "", b ? b : "");
 }
 
+/* A packet to 64:ff9b::10.0.0.1 is judged as one to 10.0.0.1, and so is what is said of it here. */
+static struct sl_cidr judged(const struct sl_cidr *address)
+{
+	struct sl_cidr ipv4;
+
+	return sl_cidr_embedded_ipv4(address, &ipv4) ? ipv4 : *address;
+}
+
 static int add_endpoints(struct sl_kube_front *front, const struct sl_kube_endpoints *e)
 {
 	for (size_t p = 0; p < e->ports.n; p++) {
@@ -88,7 +97,7 @@ static int add_endpoints(struct sl_kube_front *front, const struct sl_kube_endpo
 			slot = SL_ADD(front->ready, front->n_ready);
 			if (!slot)
 				return -ENOMEM;
-			*slot = (struct sl_kube_endpoint){e->ready.list[a], target->port};
+			*slot = (struct sl_kube_endpoint){judged(&e->ready.list[a]), target->port};
 		}
 	}
 	return 0;
@@ -113,6 +122,7 @@ static int add_front(struct sl_kube_fronts *fronts, const struct index *index,
 			break;
 		err = add_endpoints(front, index->list[i]);
 	}
+	front->address = judged(&front->address); /* its family told the endpoints before */
 	return err;
 }
 

@@ -56,16 +56,36 @@ static int add_with_zeros(const char *text, struct sl_addresses *list)
 	return !err && read_numbers(text, 8, &cidr) ? add_address(list, &cidr) : err;
 }
 
-/* ::ffff:10.0.0.1, an IPv4 address to the API server. 1: it is none. */
-static int add_mapped(const char *text, struct sl_addresses *list)
+/* ::ffff:10.0.0.1 is an IPv4 address to the API server, and 64:ff9b::10.0.0.1 an IPv6 address as others
+ * are. 1: it is neither. */
+static int add_ipv6(const char *text, struct sl_addresses *list)
 {
-	struct sl_cidr cidr = {.family = 4, .len = 32};
+	struct sl_cidr cidr = {.family = 6, .len = 128};
 	struct in6_addr address;
 
-	if (inet_pton(AF_INET6, text, &address) != 1 || !IN6_IS_ADDR_V4MAPPED(&address))
+	if (inet_pton(AF_INET6, text, &address) != 1)
 		return 1;
-	memcpy(cidr.addr, &address.s6_addr[12], 4);
+	if (IN6_IS_ADDR_V4MAPPED(&address)) {
+		cidr = (struct sl_cidr){.family = 4, .len = 32};
+		memcpy(cidr.addr, &address.s6_addr[12], 4);
+	} else {
+		memcpy(cidr.addr, &address, sizeof(address));
+	}
 	return add_address(list, &cidr);
+}
+
+/* ::ffff:10.0.0.010: as 10.0.0.010. */
+static int add_tail(const char *text, int base, struct sl_addresses *list)
+{
+	const char *colon = strrchr(text, ':');
+	char plain[2 * INET6_ADDRSTRLEN];
+	struct sl_cidr tail;
+
+	if (!colon || colon - text >= INET6_ADDRSTRLEN || !read_numbers(colon + 1, base, &tail))
+		return 1;
+	snprintf(plain, sizeof(plain), "%.*s:%u.%u.%u.%u", (int)(colon - text), text, tail.addr[0],
+		 tail.addr[1], tail.addr[2], tail.addr[3]);
+	return add_ipv6(plain, list);
 }
 
 int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struct sl_diag *diag)
@@ -78,7 +98,12 @@ int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struc
 		return -EINVAL;
 	err = add_with_zeros(text, list);
 	if (err > 0)
-		err = add_mapped(text, list);
+		err = add_ipv6(text, list);
+	if (err > 0) {
+		err = add_tail(text, 10, list);
+		if (!err && add_tail(text, 8, list) < 0)
+			err = -ENOMEM;
+	}
 	if (err <= 0)
 		return err;
 	if (sl_address_read(text, strlen(text), &node->event.pos, &cidr, diag))

@@ -96,10 +96,50 @@ static bool may_be_chosen(const struct sl_node *conditions, struct sl_diag *diag
 	       (!sl_node_get(conditions, "serving") || sl_node_bool(conditions, "serving", diag));
 }
 
+/* The API server holds a slice's ports to no range, and whoever may write slices may write any: of a
+ * slice whose other ports count. kube-proxy passes over 0, and with IPVS takes the low 16 bits. */
+static int read_slice_port(const struct sl_node *node, __u16 *port, struct sl_diag *diag)
+{
+	long long n;
+	char *end;
+
+	if (node->event.type != SL_YAML_SCALAR || !node->event.plain)
+		return sl_kube_number(node, "port", port, diag);
+	n = strtoll(node->event.scalar, &end, 10);
+	if (end == node->event.scalar || *end)
+		return sl_kube_number(node, "port", port, diag);
+	*port = (__u16)n;
+	return 0;
+}
+
+static int read_slice_ports(const struct sl_node *list, struct sl_named_ports *ports,
+			    struct sl_diag *diag)
+{
+	sl_node_each(item, list) {
+		const struct sl_node *number = sl_node_get(item, "port");
+		struct sl_named_port port = {.name = sl_node_text(item, "name", diag)}, *slot;
+
+		if (item->event.type != SL_YAML_MAP)
+			return sl_node_wrong(item, "a port as a mapping is wanted", diag);
+		if (!number)
+			continue;
+		if (sl_kube_protocol(item, &port.protocol, diag) ||
+		    read_slice_port(number, &port.port, diag))
+			return -EINVAL;
+		if (!port.port)
+			continue;
+		slot = SL_ADD(ports->list, ports->n);
+		if (!slot)
+			return -ENOMEM;
+		*slot = port;
+	}
+	return 0;
+}
+
 static int read_slice(const struct sl_node *node, struct sl_kube_endpoints *endpoints,
 		      struct sl_diag *diag)
 {
-	int err = sl_kube_ports(sl_node_list(node, "ports", diag), "port", &endpoints->ports, diag);
+	int err = read_slice_ports(sl_node_list(node, "ports", diag), &endpoints->ports, diag);
 
 	if (sl_node_is(sl_node_get(node, "addressType"), "FQDN"))
 		return err;
