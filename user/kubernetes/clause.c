@@ -24,26 +24,65 @@ static int add_prefix(struct sl_addresses *list, const struct sl_cidr *cidr)
 
 /* ---- blocks ---- */
 
-/* Its depth is at most the address's bits; an exception costs as many prefixes. */
+static int compare_exceptions(const void *a, const void *b)
+{
+	const struct sl_cidr *x = a, *y = b;
+	int order = memcmp(x->addr, y->addr, sizeof(x->addr));
+
+	return order ? order : x->len - y->len;
+}
+
+static bool has_bit(const struct sl_cidr *cidr, unsigned bit)
+{
+	return cidr->addr[bit / 8] & 0x80 >> bit % 8;
+}
+
+/* except: the n that are in the block, in order, so that those of each half stand together. Its depth
+ * is at most the address's bits; an exception costs as many prefixes. */
+static int carve(const struct sl_cidr *block, const struct sl_cidr *except, size_t n,
+		 struct sl_addresses *list)
+{
+	struct sl_cidr half = *block;
+	size_t low = 0, high = n;
+	int err;
+
+	if (!n)
+		return add_prefix(list, block);
+	if (except->len == block->len)
+		return 0;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (has_bit(&except[middle], block->len))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	half.len++;
+	err = carve(&half, except, low, list);
+	half.addr[block->len / 8] |= 0x80 >> block->len % 8;
+	return err ? err : carve(&half, except + low, n - low, list);
+}
+
 int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
 	     struct sl_addresses *list)
 {
-	struct sl_cidr half = *block;
-	bool whole = true;
+	struct sl_cidr *within = calloc(except->n + 1, sizeof(*within));
+	size_t n = 0;
+	bool none = false;
 	int err;
 
-	for (size_t i = 0; i < except->n; i++) {
-		if (sl_cidr_within(block, &except->list[i]))
-			return 0;
+	if (!within)
+		return -ENOMEM;
+	for (size_t i = 0; i < except->n && !none; i++) {
+		none = sl_cidr_within(block, &except->list[i]);
 		if (sl_cidr_within(&except->list[i], block))
-			whole = false;
+			within[n++] = except->list[i];
 	}
-	if (whole)
-		return add_prefix(list, block);
-	half.len++;
-	err = sl_carve(&half, except, list);
-	half.addr[block->len / 8] |= 0x80 >> block->len % 8;
-	return err ? err : sl_carve(&half, except, list);
+	qsort(within, n, sizeof(*within), compare_exceptions);
+	err = none ? 0 : carve(block, within, n, list);
+	free(within);
+	return err;
 }
 
 /* ---- peers ---- */
