@@ -8,6 +8,9 @@
 #include <bpf/bpf_helpers.h>
 
 #define SL_ON_DEVICE 0
+#ifndef SL_BY_CGROUP
+#define SL_BY_CGROUP 0
+#endif
 #define SL_ONE_TABLE (!SL_BY_CGROUP)
 
 #include "socket_hook.bpf.h"
@@ -66,9 +69,16 @@ int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 	return sl_socket_hook(ctx, &f, false, true);
 }
 
+/* Would a socket of the protocol have its packets sent by one without its note, which would count as
+ * made at home? SCTP's accepted ones inherit none (sctp_v4_create_accept_sk). A cgroup's may be a
+ * container's, which is not to lose the protocol for it: docs/SECURITY.md. */
+static __always_inline bool sl_loses_note(__u32 protocol)
+{
+	return sl_sends_by_others(protocol) || (!SL_BY_CGROUP && protocol == IPPROTO_SCTP);
+}
+
 /* Notes the namespace of a socket that is made in another than the target's, and
- * refuses one that it cannot note it on: MPTCP's packets are sent and received by sockets that the
- * kernel makes, which come past no hook, and would count as made at home. */
+ * refuses one that it cannot note it on. */
 static __always_inline bool sl_note_netns(struct bpf_sock *ctx, __u64 own)
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
@@ -76,7 +86,7 @@ static __always_inline bool sl_note_netns(struct bpf_sock *ctx, __u64 own)
 
 	if (netns == own)
 		return true;
-	if (ctx->protocol == SL_PROTO_MPTCP)
+	if (sl_loses_note(ctx->protocol))
 		return false;
 	note = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!note)

@@ -15,7 +15,16 @@ struct {
 	__type(value, struct sl_socket);
 } sl_sockets SEC(".maps");
 
-#define SL_PROTO_MPTCP 262	/* IPPROTO_MPTCP, larger than the field in a packet */
+/* Larger than the field in a packet. */
+#define SL_PROTO_SMC 256	/* IPPROTO_SMC, since 6.11 */
+#define SL_PROTO_MPTCP 262	/* IPPROTO_MPTCP */
+
+/* What such a socket sends is sent by others, which the kernel makes (sock_create_kern): no hook
+ * sees them made, and they have no note. */
+static __always_inline bool sl_sends_by_others(__u32 protocol)
+{
+	return protocol == SL_PROTO_MPTCP || protocol == SL_PROTO_SMC;
+}
 
 /* Only in connect, sendmsg and sock_create: elsewhere `current` is anybody. */
 static __always_inline void sl_process_current(struct sl_process *p)

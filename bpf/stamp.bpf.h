@@ -9,13 +9,13 @@
 
 /* Stamps the creator's fsuid, which is what sk_uid begins as (net/socket.c). A
  * socket that cannot be stamped is refused, a rule that denies its user would
- * not know it; and so is an MPTCP one: the kernel makes the sockets that send. */
+ * not know it; and so is one whose packets other sockets send. */
 static __always_inline int sl_stamp(struct bpf_sock *ctx)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct sl_socket *stamp;
 
-	if (ctx->protocol == SL_PROTO_MPTCP)
+	if (sl_sends_by_others(ctx->protocol))
 		return 0;
 	stamp = bpf_sk_storage_get(&sl_sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!stamp)

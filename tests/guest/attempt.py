@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Runs attempts inside a target and prints what came of each, one JSON line.
 
-An attempt is KIND:ADDRESS:PORT (the address may hold colons), or family:NAME.
+An attempt is KIND:ADDRESS:PORT (the address may hold colons), family:NAME, protocol:NUMBER, or
+elsewhere:NUMBER, the same in a network namespace of its own.
 """
+import ctypes
 import errno
 import json
 import os
@@ -65,13 +67,36 @@ def family(name):
     return True
 
 
+def protocol(number):
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM, int(number)).close()
+    return True
+
+
+def elsewhere(number):
+    user_and_net = 0x10000000 | 0x40000000
+    child = os.fork()
+    if not child:
+        try:
+            if ctypes.CDLL(None, use_errno=True).unshare(user_and_net):
+                raise OSError(errno.ENOSYS, "no namespace")
+            protocol(number)
+        except OSError as e:
+            os._exit(e.errno)
+        os._exit(0)
+    error = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if error:
+        raise OSError(error, os.strerror(error))
+    return True
+
+
+ALONE = {"family": family, "protocol": protocol, "elsewhere": elsewhere}
 KINDS = {"tcp": tcp, "udp": udp, "connected-udp": connected_udp, "raw-ping": raw_ping}
 
 
 def attempt(text):
     kind, rest = text.split(":", 1)
-    if kind == "family":
-        return family(rest)
+    if kind in ALONE:
+        return ALONE[kind](rest)
     address, port = rest.rsplit(":", 1)
     return KINDS[kind](address, int(port))
 
