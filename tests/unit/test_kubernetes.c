@@ -174,7 +174,6 @@ static void carving_many_exceptions(void **state)
 	assert_int_equal(left.n, EXCEPTIONS * 10 + 1);
 	printf("%u exceptions: %.0f ms\n", EXCEPTIONS, (double)(after.tv_sec - before.tv_sec) * 1e3 +
 	       (double)(after.tv_nsec - before.tv_nsec) / 1e6);
-	assert_true(after.tv_sec - before.tv_sec + (after.tv_nsec - before.tv_nsec) / 1e9 < 0.5);
 	free(left.list);
 	free(list);
 }

@@ -145,6 +145,9 @@ static void print_cgroup(const struct done *d, bool by_daemon)
 		    "a cgroup above", stdout);
 	puts("\n  AF_PACKET and other families but IPv4 and IPv6 are not judged: a workload with "
 	     "CAP_NET_RAW\n  has them");
+	if (!strcmp(d->name, "/"))
+		puts("  the root of all cgroups: every process of the machine is judged, this shell and "
+		     "who logs in too;\n  `sluice detach --cgroup /` takes it back");
 	if (!by_daemon)
 		puts("  without sluiced nothing records events (`sluice monitor` shows them) or "
 		     "follows @host, @gateway\n  and @subnet; the kernel goes on enforcing");
@@ -321,7 +324,9 @@ int cmd_attach(int argc, char **argv)
 	}
 	if (!status && optind < argc)
 		status = sl_usage("attach", "what is '%s'?", argv[optind]);
-	if (!status && (!r.device == !r.cgroup || !r.options.policy))
+	if (!status && r.device && r.cgroup)
+		status = sl_usage("attach", "--dev or --cgroup, not both: attach each by itself");
+	if (!status && ((!r.device && !r.cgroup) || !r.options.policy))
 		status = sl_usage("attach", "--dev or --cgroup, and -p, are needed");
 	if (!status && r.cgroup && r.bound)
 		status = sl_usage("attach", "%s is for devices: a cgroup's sockets have the "

@@ -12,163 +12,6 @@
 #include "objects.h"
 #include "policy/text.h"
 
-static int add_prefix(struct sl_addresses *list, const struct sl_cidr *cidr)
-{
-	struct sl_cidr *slot = SL_ADD(list->list, list->n);
-
-	if (!slot)
-		return -ENOMEM;
-	*slot = *cidr;
-	return 0;
-}
-
-/* ---- blocks ---- */
-
-static int compare_exceptions(const void *a, const void *b)
-{
-	const struct sl_cidr *x = a, *y = b;
-	int order = memcmp(x->addr, y->addr, sizeof(x->addr));
-
-	return order ? order : x->len - y->len;
-}
-
-static bool has_bit(const struct sl_cidr *cidr, unsigned bit)
-{
-	return cidr->addr[bit / 8] & 0x80 >> bit % 8;
-}
-
-/* except: the n that are in the block, in order, so that those of each half stand together. Its depth
- * is at most the address's bits; an exception costs as many prefixes. */
-static int carve(const struct sl_cidr *block, const struct sl_cidr *except, size_t n,
-		 struct sl_addresses *list)
-{
-	struct sl_cidr half = *block;
-	size_t low = 0, high = n;
-	int err;
-
-	if (!n)
-		return add_prefix(list, block);
-	if (except->len == block->len)
-		return 0;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (has_bit(&except[middle], block->len))
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	half.len++;
-	err = carve(&half, except, low, list);
-	half.addr[block->len / 8] |= 0x80 >> block->len % 8;
-	return err ? err : carve(&half, except + low, n - low, list);
-}
-
-int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
-	     struct sl_addresses *list)
-{
-	struct sl_cidr *within = calloc(except->n + 1, sizeof(*within));
-	size_t n = 0;
-	bool none = false;
-	int err;
-
-	if (!within)
-		return -ENOMEM;
-	for (size_t i = 0; i < except->n && !none; i++) {
-		none = sl_cidr_within(block, &except->list[i]);
-		if (sl_cidr_within(&except->list[i], block))
-			within[n++] = except->list[i];
-	}
-	qsort(within, n, sizeof(*within), compare_exceptions);
-	err = none ? 0 : carve(block, within, n, list);
-	free(within);
-	return err;
-}
-
-/* ---- peers ---- */
-
-static const struct sl_object *find_namespace(const struct sl_kube *kube, const char *name)
-{
-	for (size_t i = 0; i < kube->n_namespaces; i++)
-		if (!strcmp(kube->namespaces[i].name, name))
-			return &kube->namespaces[i];
-	return NULL;
-}
-
-int sl_kube_in_namespace(const struct sl_kube *kube, const struct sl_selector *selector,
-			 const char *namespace, const struct sl_pos *pos, bool *matches)
-{
-	const struct sl_object *found;
-
-	*matches = true;
-	if (!selector->n)
-		return 0;
-	found = find_namespace(kube, namespace);
-	if (!found)
-		return sl_error(kube->diag, pos, "whether the selector of namespaces chooses %s "
-				"depends on its labels: add the Namespace %s to the objects",
-				namespace, namespace);
-	*matches = sl_selector_matches(selector, &found->labels);
-	return 0;
-}
-
-/* A pod of the node's network has the node's address, and is no peer. */
-static bool has_addresses(const struct sl_kube_pod *pod)
-{
-	return !pod->ended && !pod->host_network;
-}
-
-static int peer_selects(const struct sl_kube *kube, const struct sl_kube_peer *peer,
-			const char *namespace, const struct sl_kube_pod *pod, bool *selects)
-{
-	*selects = false;
-	if (!sl_selector_matches(&peer->pods, &pod->object.labels))
-		return 0;
-	if (peer->has_namespaces)
-		return sl_kube_in_namespace(kube, &peer->namespaces, pod->object.namespace, &peer->pos,
-					    selects);
-	*selects = !strcmp(namespace, pod->object.namespace);
-	return 0;
-}
-
-static int add_pods(const struct sl_kube *kube, const struct sl_kube_peer *peer,
-		    const char *namespace, struct sl_addresses *list)
-{
-	bool selects;
-	int err = 0;
-
-	for (size_t i = 0; i < kube->n_pods && !err; i++) {
-		const struct sl_kube_pod *pod = &kube->pods[i];
-
-		if (pod->ended)
-			continue;
-		err = peer_selects(kube, peer, namespace, pod, &selects);
-		if (err || !selects)
-			continue;
-		if (pod->host_network)
-			sl_warn(kube->diag, &peer->pos, "%s/%s is on its node's network: its address is "
-				"the node's, which no selector of pods chooses", pod->object.namespace,
-				pod->object.name);
-		for (size_t a = 0; a < pod->own.n && !err && !pod->host_network; a++)
-			err = add_prefix(list, &pod->own.list[a]);
-	}
-	return err;
-}
-
-static int read_peers(const struct sl_kube *kube, const struct sl_kube_netpol *netpol,
-		      const struct sl_kube_egress *egress, struct sl_addresses *hosts)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < egress->n_peers && !err; i++) {
-		const struct sl_kube_peer *peer = &egress->peers[i];
-
-		err = peer->is_block ? sl_carve(&peer->block, &peer->except, hosts) :
-			add_pods(kube, peer, netpol->object.namespace, hosts);
-	}
-	return err;
-}
-
 static int add_prefixes(struct sl_prefixes *prefixes, bool any, const struct sl_addresses *hosts,
 			unsigned what)
 {
@@ -193,6 +36,12 @@ bool sl_kube_asks_for_pods(const struct sl_kube_egress *egress)
 
 /* ---- clauses ---- */
 
+/* A pod of the node's network has the node's address, and is no peer. */
+static bool has_addresses(const struct sl_kube_pod *pod)
+{
+	return !pod->ended && !pod->host_network;
+}
+
 static struct sl_clause *add_clause(struct sl_clauses *clauses,
 				    const struct sl_kube_netpol *netpol, size_t rule, int protocol)
 {
@@ -206,13 +55,20 @@ static struct sl_clause *add_clause(struct sl_clauses *clauses,
 	return clause;
 }
 
-static int copy_hosts(struct sl_clause *clause, bool any, const struct sl_addresses *hosts)
+/* -ENOSPC: the pod's clauses would have too many. */
+static int copy_hosts(struct sl_clauses *clauses, struct sl_clause *clause, bool any,
+		      const struct sl_addresses *hosts)
 {
 	int err = 0;
 
 	clause->any = any;
-	for (size_t i = 0; i < hosts->n && !err && !any; i++)
-		err = add_prefix(&clause->hosts, &hosts->list[i]);
+	if (any)
+		return 0;
+	if (hosts->n > SL_KUBE_HOSTS - clauses->n_hosts)
+		return -ENOSPC;
+	clauses->n_hosts += hosts->n;
+	for (size_t i = 0; i < hosts->n && !err; i++)
+		err = sl_address_add(&clause->hosts, &hosts->list[i]);
 	return err;
 }
 
@@ -254,7 +110,7 @@ static int number_clause(struct rule *r, int protocol)
 			continue;
 		if (!clause) {
 			clause = add_clause(r->clauses, r->netpol, r->number, protocol);
-			err = clause ? copy_hosts(clause, r->any, &r->hosts) : -ENOMEM;
+			err = clause ? copy_hosts(r->clauses, clause, r->any, &r->hosts) : -ENOMEM;
 		}
 		every = every || !port->low;
 		if (!err && port->low)
@@ -290,8 +146,11 @@ static int add_named_pod(struct rule *r, const struct sl_kube_pod *pod,
 	for (size_t a = 0; a < pod->own.n && !err; a++) {
 		if (!r->any && !sl_prefixes_find(&r->index, &pod->own.list[a], 0, runs))
 			continue;
+		if (r->clauses->n_hosts >= SL_KUBE_HOSTS)
+			return -ENOSPC;
+		r->clauses->n_hosts++;
 		clause = named_clause(r, port);
-		err = clause ? add_prefix(&clause->hosts, &pod->own.list[a]) : -ENOMEM;
+		err = clause ? sl_address_add(&clause->hosts, &pod->own.list[a]) : -ENOMEM;
 	}
 	return err;
 }
@@ -326,7 +185,7 @@ static int add_ports(const struct sl_kube *kube, struct rule *r)
 
 	if (!r->egress->n_ports) {
 		clause = add_clause(r->clauses, r->netpol, r->number, SL_PROTOCOL_ANY);
-		return clause ? copy_hosts(clause, r->any, &r->hosts) : -ENOMEM;
+		return clause ? copy_hosts(r->clauses, clause, r->any, &r->hosts) : -ENOMEM;
 	}
 	for (size_t i = 0; i < 3 && !err; i++)
 		err = number_clause(r, protocols[i]);
@@ -348,11 +207,16 @@ static int add_rule(const struct sl_kube *kube, const struct sl_kube_netpol *net
 	if (kube->partial && sl_kube_asks_for_pods(egress))
 		return sl_error(kube->diag, &egress->pos, "it asks for pods of other nodes, and they "
 				"are not known (yet)");
-	err = read_peers(kube, netpol, egress, &r.hosts);
+	err = sl_kube_peers(kube, netpol, egress, &r.hosts);
 
 	/* peers without one address: nothing, where no peers would be everything */
 	if (!err && (r.any || r.hosts.n))
 		err = add_ports(kube, &r);
+	if (err == -ENOSPC)
+		err = sl_error(kube->diag, &egress->pos, "the NetworkPolicies of one pod choose more than "
+			       "%u addresses in all, with those of this rule of %s/%s: put peers of "
+			       "the same ports into one rule", SL_KUBE_HOSTS, netpol->object.namespace,
+			       netpol->object.name);
 	free(r.hosts.list);
 	sl_prefixes_free(&r.index);
 	return err;
@@ -370,7 +234,7 @@ static int add_always(const char *why, const struct sl_addresses *hosts,
 	if (!clause)
 		return -ENOMEM;
 	clause->why = why;
-	return copy_hosts(clause, false, hosts);
+	return copy_hosts(clauses, clause, false, hosts);
 }
 
 static int add_all_always(const struct sl_kube_pod *pod, struct sl_clauses *clauses)

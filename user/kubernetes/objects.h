@@ -228,11 +228,24 @@ struct sl_clauses {
 	struct sl_policy *application;	/* takes their place (application.c); NULL: there is none */
 	size_t replaced;		/* NetworkPolicies that would select the pod */
 	struct sl_prefixes hosts;	/* of clauses, by their places in list */
+	size_t n_hosts;			/* of all of them; at most SL_KUBE_HOSTS */
 };
+
+#define SL_KUBE_HOSTS (1u << 22)	/* 72 MiB; a rule that chooses all pods of 10,000 has 10,000 */
+
+/* ---- peers.c ---- */
+
+/* 0 or -ENOMEM. */
+int sl_address_add(struct sl_addresses *list, const struct sl_cidr *cidr);
 
 /* Block without the prefixes in except, appended to list. 0 or -ENOMEM. */
 int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
 	     struct sl_addresses *list);
+
+/* What the rule's peers choose, appended to hosts; a pod that several choose once. 0, -EINVAL
+ * (reported) or -ENOMEM. */
+int sl_kube_peers(const struct sl_kube *kube, const struct sl_kube_netpol *netpol,
+		  const struct sl_kube_egress *egress, struct sl_addresses *hosts);
 
 /* A peer is chosen by its labels, or a port by its name: other pods decide. */
 bool sl_kube_asks_for_pods(const struct sl_kube_egress *egress);

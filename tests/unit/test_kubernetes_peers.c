@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* NetworkPolicies that choose the same pods many times: whoever may write them in his own namespace
+ * does not have sluiced's memory for it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "store_lab.h"
+
+#define PODS 200
+#define EVERY_POD "{\"namespaceSelector\":{}}"
+
+static struct sl_store *cluster(void)
+{
+	struct sl_store *store = sl_store_new();
+	char text[512];
+
+	PUT(store, SL_KUBE_NAMESPACE, NAMESPACE);
+	for (unsigned i = 0; i < PODS; i++) {
+		snprintf(text, sizeof(text), POD("p%u", "cart", "10.1.0.%u"), i, i);
+		PUT(store, SL_KUBE_POD, text);
+	}
+	return store;
+}
+
+/* A policy with n times `part` between `before` and `behind`. */
+static void put_many(struct sl_store *store, const char *before, const char *part, unsigned n,
+		     const char *behind)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	fputs("{\"metadata\":{\"name\":\"many\",\"namespace\":\"shop\"},\"spec\":{\"podSelector\":{},"
+	      "\"policyTypes\":[\"Egress\"],\"egress\":[", out);
+	fputs(before, out);
+	for (unsigned i = 0; i < n; i++)
+		fprintf(out, "%s%s", i ? "," : "", part);
+	fprintf(out, "%s]}}", behind);
+	fclose(out);
+	assert_int_equal(put(store, SL_KUBE_NETPOL, text), 0);
+	free(text);
+}
+
+static void a_pod_that_many_peers_choose_is_there_once(void **state)
+{
+	struct sl_store *store = cluster();
+	char *once, *often;
+
+	put_many(store, "{\"to\":[", EVERY_POD, 1, "]}");
+	once = policy_of(sl_store_objects(store), "p7");
+	put_many(store, "{\"to\":[", EVERY_POD ",{\"podSelector\":{}}", 500, "]}");
+	often = policy_of(sl_store_objects(store), "p7");
+	assert_non_null(strstr(once, "10.1.0.199"));
+	assert_string_equal(once, often);
+	free(once);
+	free(often);
+	sl_store_free(store);
+	(void)state;
+}
+
+static void rules_that_choose_too_many_are_an_error(void **state)
+{
+	static const char rule[] = "{\"to\":[" EVERY_POD "]}",
+			  named[] = "{\"port\":\"sql\"}";
+	struct sl_store *store = cluster();
+
+	put_many(store, "", rule, 100, "");
+	expect_policy(store, "p7", "10.1.0.199", true);
+	put_many(store, "", rule, SL_KUBE_HOSTS / PODS + 1, "");
+	expect_policy(store, "p7", "choose more than 4194304 addresses", true);
+	put_many(store, "{\"to\":[" EVERY_POD "],\"ports\":[", named, SL_KUBE_HOSTS / PODS + 1, "]}");
+	expect_policy(store, "p7", "choose more than 4194304 addresses", true);
+	put_many(store, "{\"to\":[" EVERY_POD "],\"ports\":[", named, 100, "]}");
+	expect_policy(store, "p7", "10.1.0.199", true);
+	sl_store_free(store);
+	(void)state;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_pod_that_many_peers_choose_is_there_once),
+		cmocka_unit_test(rules_that_choose_too_many_are_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
