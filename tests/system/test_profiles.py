@@ -124,7 +124,8 @@ def test_include_of_an_unknown_profile_names_the_line(write):
     path = write(HEAD + "  - include: profile/nope\n")
     result = sluice("check", path)
     assert result.returncode == 1
-    assert f"{path}:4:5: error: cannot read " in result.stderr and "profile/nope.yaml" in result.stderr
+    assert f"{path}:4:5: error: no profile \"nope\" (" in result.stderr
+    assert "profile/nope.yaml): `sluice profile list`" in result.stderr
 
 
 # ---- installed ----

@@ -127,7 +127,7 @@ static void profiles_come_from_their_directory(void **state)
 	expect_match(&l, 0, "10.0.0.2");
 	unload(&l);
 	write_rules("p.yaml", "", "  - include: profile/../p\n  - include: profile/none\n");
-	expect_errors("p.yaml:3:", "is not profile/NAME", "cannot read profiles/none.yaml", NULL);
+	expect_errors("p.yaml:3:", "is not profile/NAME", "no profile \"none\" (profiles/none.yaml): `sluice profile list`", NULL);
 }
 
 static void include_loop_shows_its_chain(void **state)

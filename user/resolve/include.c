@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* `include`: finding a fragment, and its rules in the include's place. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,11 +163,16 @@ static int read_fragment(struct sl_resolver *r, const struct sl_frame *frame,
 	return err;
 }
 
+static bool is_missing(const char *path)
+{
+	return access(path, F_OK) && errno == ENOENT;
+}
+
 int sl_include_add(struct sl_resolver *r, const struct sl_frame *frame, const struct sl_item *item)
 {
 	bool profile = is_profile(item->include);
 	char *path;
-	int err;
+	int err = 0;
 
 	if (frame->depth >= SL_INCLUDE_DEPTH_MAX) {
 		sl_fail(r, &item->pos, "include \"%s\" is more than %d files deep", item->include,
@@ -191,7 +197,11 @@ int sl_include_add(struct sl_resolver *r, const struct sl_frame *frame, const st
 		       : sl_path_relative(frame->file, item->include);
 	if (!path)
 		return -ENOMEM;
-	err = read_fragment(r, frame, item, path);
+	if (profile && is_missing(path))
+		sl_fail(r, &item->pos, "no profile \"%s\" (%s): `sluice profile list` names those that "
+			"there are", item->include + strlen(profile_prefix), path);
+	else
+		err = read_fragment(r, frame, item, path);
 	free(path);
 	return err;
 }
