@@ -36,7 +36,7 @@ def test_exit_codes_of_our_own(lab):
     assert lab.run(ONLY_PROBE, str(plain)).code == 126
     assert lab.run(ONLY_PROBE, str(plain.parent)).code == 126
     assert lab.run("sluice: 1\nrules: [nonsense]\n", "true").code == 125
-    assert lab.run(ONLY_PROBE, "true", options=["-p", "/no/such/policy.yaml"]).code == 125
+    assert lab.run(None, "true", options=["-p", "/no/such/policy.yaml"]).code == 125
 
 
 def test_usage_errors(lab):
