@@ -144,8 +144,8 @@ class Lab:
 
 
 def is_installed(name):
-    """In a namespace of its own. What is not leaves it as it was: those have one in common, or they would
-    differ by where the kernel happened to put their sockets and devices."""
+    """In a namespace of its own. What is not leaves it as it was: those have one in common, or they
+    would differ by where the kernel happened to put their sockets and devices."""
     return name.startswith(("nftables", "iptables"))
 
 

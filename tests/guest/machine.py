@@ -13,8 +13,8 @@ import initramfs
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODULES = ("virtio_pci 9p 9pnet_virtio overlay "  # to start
-           "veth tun bridge sch_ingress cls_bpf dummy crc32c_generic sctp smc virtio_net af_packet "
-           "inet_diag tcp_diag udp_diag vsock vsock_loopback tipc algif_hash vrf bonding 8021q "
+           "veth tun bridge sch_ingress cls_bpf dummy crc32c_generic sctp smc virtio_net "
+           "af_packet inet_diag tcp_diag udp_diag vsock vsock_loopback tipc algif_hash vrf bonding 8021q "
            "virtio_console ifb act_mirred")
 HIDDEN = ("/tmp", "/run")  # the guest's own
 CHANNEL = "sluice"
