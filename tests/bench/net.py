@@ -9,8 +9,10 @@ import subprocess
 
 import prefixes
 
-SECONDS = 0.4       # of a slice; of a stream, whose slices are as many as give a narrow interval, half
-STREAMS = 31
+SECONDS = 0.02      # of a slice: the shorter, the more of the machine's moods hit all variants alike
+TURNS = 10          # of a round
+STREAM_SECONDS = 0.2
+STREAMS = 31        # as many as give a narrow interval
 PORT = 5001
 ADDRESS = {4: ("10.77.0.1", "10.77.0.2"), 6: ("fd77::1", "fd77::2")}
 
@@ -46,6 +48,29 @@ class Server:
         self.process.stdout.close()
 
 
+class Client:
+    """A load that lives as long as the stack and waits for its turns (tests/tools/turns.h)."""
+
+    def __init__(self, stack, words):
+        self.process = stack.enter_context(subprocess.Popen(
+            [str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        stack.callback(self.process.stdin.close)
+        self.said("ready")
+
+    def said(self, wanted=None):
+        line = self.process.stdout.readline().strip()
+        if not line or wanted and line != wanted:
+            raise OSError(f"{self.process.args}: ended, or said '{line}'")
+        return line
+
+    def turn(self, word=""):
+        """ns of CPU for each."""
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        count, cpu = map(int, self.said().split())
+        return cpu / count
+
+
 class Pair:
     """Two namespaces, and the servers in the far one, by family."""
 
@@ -73,13 +98,16 @@ class Pair:
             self.servers[family] = Server(
                 self.inside(self.far, self.tool, "serve", ADDRESS[family][1], PORT))
 
-    def load(self, what, family, *prefix):
-        """ns of the client's CPU for each of what; of a stream, each KiB."""
-        with self.servers[family].turn():
-            done = sh(*self.inside(self.near, *prefix, self.tool, what, ADDRESS[family][1], PORT,
-                                   SECONDS if what != "stream" else SECONDS / 2))
-        count, cpu = map(int, done.split())
-        return cpu / count * (1024 if what == "stream" else 1)
+    def load(self, stack, what, family, *prefix, seconds=SECONDS):
+        """A function that measures a slice: ns of the client's CPU for each of what; of a stream,
+        each KiB."""
+        client = Client(stack, self.inside(self.near, *prefix, self.tool, what, ADDRESS[family][1],
+                                           PORT, seconds, "turns"))
+
+        def measure():
+            with self.servers[family].turn():
+                return client.turn() * (1024 if what == "stream" else 1)
+        return measure
 
     def close(self):
         for server in self.servers.values():
@@ -138,8 +166,8 @@ class Lab:
                              ("-j", "REJECT")):
                     sh(*pair.inside(pair.near, program, "-A", "OUTPUT", "-p", protocol, *rule))
 
-    def measures(self, what):
-        return {name: lambda p=pair, w=prefix: p.load(what, self.family, *w)
+    def measures(self, stack, what, seconds=SECONDS):
+        return {name: pair.load(stack, what, self.family, *prefix, seconds=seconds)
                 for name, (pair, prefix) in self.variants.items()}
 
 
@@ -160,8 +188,15 @@ def rows(table, build, folder, n, slices):
             lab = Lab(stack, build, folder, family, n)
             for what, name, unit in LOADS:
                 row = f"{name}, IPv{family}, {n} prefixes"
-                turns = max(slices, STREAMS) if what == "stream" and slices >= 11 else slices
-                got = table.slices(row, unit, lab.measures(what), turns, "lower",
+                got = table.rounds(row, unit, *measured(lab, what, slices), "lower",
                                    "the concatenation holds at most 5,000")
                 if what == "datagrams":
                     table.added(row, unit, got, "no filter")
+
+
+def measured(lab, what, slices):
+    """How rounds begin, how many, and turns of each."""
+    if what != "stream":
+        return lambda stack: lab.measures(stack, what), slices, TURNS
+    turns = max(slices, STREAMS) if slices >= 11 else slices
+    return lambda stack: lab.measures(stack, what, STREAM_SECONDS), 1, turns

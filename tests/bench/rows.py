@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Rows of `make bench`: slices of all variants in turn, medians, JSON, a table, a plot."""
+import contextlib
 import json
 import math
 import os
@@ -18,12 +19,22 @@ class Rows:
     def slices(self, name, unit, variants, n, better, note=""):
         """variants: name -> function that measures one slice. They take turns, in an order
         that changes. Returns the slices of each."""
-        values = {variant: [] for variant in variants}
-        order = list(variants)
-        for turn in range(n):
-            random.Random(turn).shuffle(order)
-            for variant in order:
-                values[variant].append(variants[variant]())
+        return self.rounds(name, unit, lambda stack: variants, 1, n, better, note)
+
+    def rounds(self, name, unit, begin, rounds, turns, better, note=""):
+        """The same with variants that begin(stack) makes anew for each round of turns: where a
+        process happens to have its memory is then chance too."""
+        values, serial = {}, 0
+        for _ in range(rounds):
+            with contextlib.ExitStack() as stack:
+                variants = begin(stack)
+                order = list(variants)
+                for _ in range(turns):
+                    random.Random(serial).shuffle(order)
+                    serial += 1
+                    for variant in order:
+                        values.setdefault(variant, []).append(variants[variant]())
+        values = {variant: values[variant] for variant in variants}
         self.add(name, unit, values, better, note, paired=True)
         return values
 

@@ -86,8 +86,9 @@ def rows(table, build, folder, slices):
                   {"sluice": [many.alone(TARGETS + 1 + i) for i in range(ALONE)],
                    "the first": [few]}, note="the command, by the clock; the first: without it")
         for family in (4, 6):
-            load = {name: lambda words=words: pair.load("connects", family, *words)
-                    for name, words in (("no filter", ()), ("1 target", one.within(1)),
-                                        ("sluice", many.within(TARGETS // 2)))}
-            table.slices(f"TCP connects, IPv{family}, of one of {TARGETS} targets", "ns of CPU",
-                         load, slices, "lower")
+            words = {"no filter": (), "1 target": one.within(1),
+                     "sluice": many.within(TARGETS // 2)}
+            table.rounds(f"TCP connects, IPv{family}, of one of {TARGETS} targets", "ns of CPU",
+                         lambda stack, family=family, words=words: {
+                             name: pair.load(stack, "connects", family, *before)
+                             for name, before in words.items()}, slices, net.TURNS, "lower")

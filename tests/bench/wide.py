@@ -6,9 +6,8 @@ import contextlib
 import os
 
 import prefixes
-from net import cgroup_root, remove_cgroup, sh
+from net import SECONDS, TURNS, Client, cgroup_root, remove_cgroup, sh
 
-SECONDS = 0.12
 PORT = 5001
 # A target has places for 16,384 flows: 64k destinations are not to be had at once.
 WIDE = (256, 8192)
@@ -47,10 +46,8 @@ class Namespace:
     def run(self, *words, **options):
         return sh(*self.inside(*words), **options)
 
-    def measure(self, *words):
-        """ns of CPU a datagram."""
-        count, cpu = map(int, self.run(*words).split())
-        return cpu / count
+    def client(self, stack, *words):
+        return Client(stack, self.inside(*words))
 
     def nft(self, folder, made, family, kind, hook):
         self.run("nft", "-f", prefixes.nft(folder / "wide.nft", made, family, kind, hook))
@@ -85,12 +82,15 @@ class Lab:
         getattr(ns, how)(self.folder, self.made, self.family, kind, hooks[how])
         return ns
 
-    def socket(self, n):
+    def write_destinations(self, n):
+        path = self.folder / f"to-{n}"
+        path.write_text("\n".join(prefixes.allowed(self.made, self.family, n)) + "\n")
+        return path
+
+    def socket(self, stack, n):
         """variant -> function, for sendmsg to n destinations."""
-        to = self.folder / f"to-{n}"
-        to.write_text("\n".join(prefixes.allowed(self.made, self.family, n)) + "\n")
-        words = (self.tool, "socket", to, PORT, SECONDS)
-        return {name: lambda ns=ns, before=before: ns.measure(*before, *words)
+        words = (self.tool, "socket", self.write_destinations(n), PORT, SECONDS)
+        return {name: ns.client(stack, *before, *words).turn
                 for name, (ns, before) in self.sockets.items()}
 
     def build_sockets(self):
@@ -104,31 +104,37 @@ class Lab:
             **{name: (self.peer(name, {"nft": "output", "iptables": "OUTPUT"}), ())
                for name in PEERS}}
 
-    def tap(self, n):
-        to = self.folder / f"to-{n}"
-        to.write_text("\n".join(prefixes.allowed(self.made, self.family, n)) + "\n")
-        words = (self.tool, "tap", to, PORT, SECONDS, "tap0", GUEST[self.family], GUEST_MAC, ROUTER)
-        return {name: lambda ns=ns, after=after: ns.measure(*words, *after)
-                for name, (ns, after) in self.taps.items()}
+    def tap(self, stack, n):
+        words = (self.tool, "tap", self.write_destinations(n), PORT, SECONDS, "tap0",
+                 GUEST[self.family], GUEST_MAC, ROUTER)
+        self.attach()
+        clients = {ns: ns.client(stack, *words) for ns in {ns for ns, _ in self.taps.values()}}
+        return {name: lambda client=clients[ns], word=word: client.turn(word)
+                for name, (ns, word) in self.taps.items()}
 
     def build_taps(self):
+        plain, ingress = self.namespace(), self.namespace()
         self.taps = {
-            "no filter": (self.namespace(), ()), "empty program": (self.namespace(), ("empty",)),
-            "sluice": (self.namespace(), ()),
-            "nftables set at ingress": (self.namespace(), ()),
-            **{name: (self.peer(name, {"nft": "forward", "iptables": "FORWARD"}), ())
+            "no filter": (plain, "none"), "empty program": (plain, "empty"),
+            "sluice": (plain, "ours"), "nftables set at ingress": (ingress, "none"),
+            **{name: (self.peer(name, {"nft": "forward", "iptables": "FORWARD"}), "none")
                for name in PEERS}}
-        self.taps["nftables set at ingress"][0].nft(self.folder, self.made, self.family, "netdev",
-                                                    "tap0")
-        pins = self.folder / f"bpf{self.family}"
-        pins.mkdir(mode=0o700)
-        sh("mount", "-t", "bpf", "-o", "mode=0700", "none", pins)
-        self.stack.callback(sh, "umount", "-l", pins)
-        env = {**os.environ, "SLUICE_STATE": str(pins / "sluice")}
-        ns = self.taps["sluice"][0]
-        ns.run(self.build / "sluice", "attach", "--dev", "tap0", "-p", self.policy, "--mac", GUEST_MAC,
-               "--address", GUEST[self.family], env=env)
-        self.stack.callback(lambda: ns.run(self.build / "sluice", "detach", "--all", env=env))
+        ingress.nft(self.folder, self.made, self.family, "netdev", "tap0")
+        self.pins = self.folder / f"bpf{self.family}"
+        self.pins.mkdir(mode=0o700)
+        sh("mount", "-t", "bpf", "-o", "mode=0700", "none", self.pins)
+        self.stack.callback(sh, "umount", "-l", self.pins)
+        self.stack.callback(self.sluice, "detach", "--all")
+
+    def sluice(self, *words):
+        self.taps["sluice"][0].run(self.build / "sluice", *words,
+                                   env={**os.environ, "SLUICE_STATE": str(self.pins / "sluice")})
+
+    def attach(self):
+        """The load moves the program from here on."""
+        self.sluice("detach", "--all")
+        self.sluice("attach", "--dev", "tap0", "-p", self.policy, "--mac", GUEST_MAC,
+                    "--address", GUEST[self.family])
 
 
 def rows(table, build, folder, n, slices):
@@ -140,5 +146,7 @@ def rows(table, build, folder, n, slices):
                 getattr(lab, f"build_{kind}s")()
                 for wide in WIDE:
                     row = f"{name}, IPv{family}, {n} prefixes, {wide} destinations"
-                    got = table.slices(row, "ns of CPU", getattr(lab, kind)(wide), slices, "lower")
+                    got = table.rounds(row, "ns of CPU",
+                                       lambda stack, wide=wide, begin=getattr(lab, kind):
+                                       begin(stack, wide), slices, TURNS, "lower")
                     table.added(row, "ns of CPU", got, "no filter")

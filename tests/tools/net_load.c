@@ -3,10 +3,11 @@
  * net_load serve ADDRESS PORT: takes TCP connections and datagrams, answers nothing,
  * until it is killed; says "ready". It does not sleep: to be woken is what its client pays for, or
  * not, by which of the two is faster. Out of its turn its caller stops it.
- * net_load stream|datagrams|connects ADDRESS PORT SECONDS: one connection as fast as
+ * net_load stream|datagrams|connects ADDRESS PORT SECONDS [turns]: one connection as fast as
  * it goes, datagrams of 64 bytes, or connections one after the other. Prints how many
  * bytes, datagrams or connections it sent, and the ns of CPU that this took here (on a
  * veth they hold the way to the far socket; other processes' turns are not in them).
+ * turns: not at once but for each line of stdin, of sockets of its own.
  *
  * What arrived, the caller reads from the far device's own counters.
  */
@@ -14,34 +15,20 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "turns.h"
 
 #define BATCH 64
 #define DATAGRAM 64
 #define CLIENTS 64
 
 static char buffer[1 << 20];
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static unsigned long cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (unsigned long)ts.tv_sec * 1000000000ul + (unsigned long)ts.tv_nsec;
-}
 
 static void die(const char *what)
 {
@@ -117,8 +104,9 @@ static void serve(const char *host, const char *port)
 	die("poll");
 }
 
-static unsigned long stream(const struct addrinfo *a, double end)
+static unsigned long stream(const void *to, double end)
 {
+	const struct addrinfo *a = to;
 	int fd = open_socket(a);
 	unsigned long sent = 0;
 	ssize_t n;
@@ -135,8 +123,9 @@ static unsigned long stream(const struct addrinfo *a, double end)
 	return sent;
 }
 
-static unsigned long datagrams(const struct addrinfo *a, double end)
+static unsigned long datagrams(const void *to, double end)
 {
+	const struct addrinfo *a = to;
 	struct iovec data = {.iov_base = buffer, .iov_len = DATAGRAM};
 	struct mmsghdr batch[BATCH];
 	int fd = open_socket(a), n;
@@ -160,8 +149,9 @@ static unsigned long datagrams(const struct addrinfo *a, double end)
 }
 
 /* Closed by a reset: no port waits for its time. */
-static unsigned long connects(const struct addrinfo *a, double end)
+static unsigned long connects(const void *to, double end)
 {
+	const struct addrinfo *a = to;
 	struct linger reset = {.l_onoff = 1};
 	unsigned long made = 0;
 
@@ -182,27 +172,28 @@ int main(int argc, char **argv)
 	const struct {
 		const char *word;
 		int type;
-		unsigned long (*run)(const struct addrinfo *a, double end);
+		load run;
 	} loads[] = {{"stream", SOCK_STREAM, stream},
 		     {"datagrams", SOCK_DGRAM, datagrams},
 		     {"connects", SOCK_STREAM, connects}};
-	unsigned long done, cpu;
+	bool in_turns = argc == 6 && !strcmp(argv[5], "turns");
 	struct addrinfo *a;
 	size_t i;
 
 	if (argc == 4 && !strcmp(argv[1], "serve"))
 		serve(argv[2], argv[3]);
-	for (i = 0; argc == 5 && i < sizeof(loads) / sizeof(*loads); i++) {
+	for (i = 0; (argc == 5 || in_turns) && i < sizeof(loads) / sizeof(*loads); i++) {
 		if (strcmp(argv[1], loads[i].word))
 			continue;
 		a = address_of(argv[2], argv[3], loads[i].type);
-		cpu = cpu_ns();
-		done = loads[i].run(a, now() + atof(argv[4]));
-		printf("%lu %lu\n", done, cpu_ns() - cpu);
+		if (in_turns)
+			turns(loads[i].run, a, atof(argv[4]), NULL);
+		else
+			slice(loads[i].run, a, atof(argv[4]));
 		freeaddrinfo(a);
 		return 0;
 	}
 	fprintf(stderr, "usage: net_load serve ADDRESS PORT\n"
-			"       net_load stream|datagrams|connects ADDRESS PORT SECONDS\n");
+			"       net_load stream|datagrams|connects ADDRESS PORT SECONDS [turns]\n");
 	return 2;
 }

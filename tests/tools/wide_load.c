@@ -2,13 +2,14 @@
 /*
  * wide_load socket DESTINATIONS PORT SECONDS: datagrams of 64 bytes to all of a file's
  * addresses in turn, from one socket that is not connected (sendmmsg, 64 a call).
- * wide_load tap DESTINATIONS PORT SECONDS NAME SOURCE MAC ROUTER [empty]: the same as frames
- * that a guest of this address and MAC writes to its tap (which is there already), each on its
- * way through the host's stack before the write returns. empty: behind a program at the
- * device's tcx hook that does nothing.
+ * wide_load tap DESTINATIONS PORT SECONDS NAME SOURCE MAC ROUTER: the same as frames that a
+ * guest of this address and MAC writes to its tap (which is there already), each on its way
+ * through the host's stack before the write returns.
  *
- * Each address is sent to once before the time begins. Prints how many were sent, and the ns
- * of CPU that this took.
+ * Sends to each address once, then a slice of SECONDS for each line of stdin: prints how many
+ * were sent, and the ns of CPU that this took. Of a tap the line says which program is first at the device's tcx hook: "none", one
+ * that does nothing ("empty"), or the one that `sluice attach` put there ("ours"): one device
+ * for all three, so nothing else differs between them.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -24,10 +25,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kernel/tc.h"
+#include "turns.h"
 
 #define BATCH 64
 #define PAYLOAD 64
@@ -46,22 +47,6 @@ static void die(const char *what)
 {
 	fprintf(stderr, "wide_load: %s: %s\n", what, strerror(errno));
 	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static unsigned long cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (unsigned long)ts.tv_sec * 1000000000ul + (unsigned long)ts.tv_nsec;
 }
 
 static void *address_of(struct sockaddr_storage *s)
@@ -121,6 +106,70 @@ static void send_from_socket(size_t first)
 
 /* ---- a tap ---- */
 
+static unsigned ifindex;
+static int link_fd = -1, empty_program, our_program;
+
+static int load_empty(void)
+{
+	static const struct bpf_insn next[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+
+	return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "empty", "GPL", next, 2, NULL);
+}
+
+/* The link by which a program is on the device: its descriptor. tcx.ifindex stands where
+ * xdp.ifindex does (include/uapi/linux/bpf.h). */
+static int link_of(__u32 program)
+{
+	__u32 id = 0, size;
+	struct bpf_link_info info;
+	int found;
+
+	while (!bpf_link_get_next_id(id, &id)) {
+		found = bpf_link_get_fd_by_id(id);
+		size = sizeof(info);
+		memset(&info, 0, sizeof(info));
+		if (found >= 0 && !bpf_obj_get_info_by_fd(found, &info, &size) &&
+		    info.prog_id == program && info.xdp.ifindex == ifindex)
+			return found;
+		if (found >= 0)
+			close(found);
+	}
+	return -1;
+}
+
+/* The program that is first on the device, taken off it; 0: none. */
+static int take_ours(void)
+{
+	__u32 id = 0;
+	int program, link;
+
+	if (sl_tcx_first(ifindex, SL_EGRESS, &id) || !id)
+		return 0;
+	program = bpf_prog_get_fd_by_id(id);
+	link = link_of(id);
+	if (program < 0 || link < 0 || bpf_link_detach(link))
+		die("the program at the tap's tcx hook");
+	close(link);
+	return program;
+}
+
+static void put_program(const char *word)
+{
+	int program = !strcmp(word, "empty") ? empty_program : our_program;
+
+	if (link_fd >= 0)
+		close(link_fd);
+	link_fd = -1;
+	if (!strcmp(word, "none"))
+		return;
+	link_fd = sl_tcx_link(program, ifindex, SL_EGRESS);
+	if (link_fd < 0)
+		die(word);
+}
+
 static void open_tap(const char *name)
 {
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
@@ -129,19 +178,9 @@ static void open_tap(const char *name)
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	if (fd < 0 || ioctl(fd, TUNSETIFF, &request))
 		die(name);
-}
-
-/* It lives as long as this process. */
-static void attach_empty(const char *name)
-{
-	static const struct bpf_insn next[] = {
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
-		{.code = BPF_JMP | BPF_EXIT},
-	};
-	int program = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "empty", "GPL", next, 2, NULL);
-
-	if (program < 0 || sl_tcx_link(program, if_nametoindex(name), SL_EGRESS) < 0)
-		die("tcx");
+	ifindex = if_nametoindex(name);
+	our_program = take_ours();
+	empty_program = load_empty();
 }
 
 static void put16(uint8_t *at, unsigned value)
@@ -215,43 +254,47 @@ static void send_from_tap(size_t first)
 
 /* ---- both ---- */
 
-static void measure(void (*send_batch)(size_t first), double seconds)
-{
-	unsigned long sent = 0, cpu;
-	size_t at;
-	double end;
+static void (*send_batch)(size_t first);
 
-	for (at = 0; at < n_to; at += BATCH)
+static void send_to_all(void)
+{
+	for (size_t at = 0; at < n_to; at += BATCH)
 		send_batch(at);
-	cpu = cpu_ns();
-	for (at = 0, end = now() + seconds; now() < end; sent += BATCH) {
+}
+
+static unsigned long send_in_turn(const void *unused, double end)
+{
+	static size_t at;
+	unsigned long sent = 0;
+
+	(void)unused;
+	for (; now() < end; sent += BATCH) {
 		send_batch(at);
 		at = (at + BATCH) % n_to;
 	}
-	printf("%lu %lu\n", sent, cpu_ns() - cpu);
+	return sent;
 }
 
 int main(int argc, char **argv)
 {
-	bool tap = argc >= 9 && !strcmp(argv[1], "tap");
+	bool tap = argc == 9 && !strcmp(argv[1], "tap");
 
 	if (!tap && (argc != 5 || strcmp(argv[1], "socket"))) {
 		fputs("usage: wide_load socket DESTINATIONS PORT SECONDS\n"
-		      "       wide_load tap DESTINATIONS PORT SECONDS NAME SOURCE MAC ROUTER "
-		      "[empty]\n",
+		      "       wide_load tap DESTINATIONS PORT SECONDS NAME SOURCE MAC ROUTER\n",
 		      stderr);
 		return 2;
 	}
 	read_destinations(argv[2], (unsigned short)atoi(argv[3]));
-	if (!tap) {
+	send_batch = tap ? send_from_tap : send_from_socket;
+	if (tap) {
+		open_tap(argv[5]);
+		make_frame(argv[6], argv[7], argv[8], (unsigned)atoi(argv[3]));
+		put_program(our_program ? "ours" : "none");
+	} else {
 		open_socket();
-		measure(send_from_socket, atof(argv[4]));
-		return 0;
 	}
-	open_tap(argv[5]);
-	if (argc > 9)
-		attach_empty(argv[5]);
-	make_frame(argv[6], argv[7], argv[8], (unsigned)atoi(argv[3]));
-	measure(send_from_tap, atof(argv[4]));
+	send_to_all();
+	turns(send_in_turn, NULL, atof(argv[4]), tap ? put_program : NULL);
 	return 0;
 }
