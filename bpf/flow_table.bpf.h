@@ -137,6 +137,13 @@ static __always_inline __u32 sl_bucket_way(const struct sl_flow_bucket *b, __u64
 	return way & (SL_FLOW_WAYS - 1);
 }
 
+/* The way that a flow has wherever it is free: a place that is known before the bucket is read, so
+ * the entry's lines come along with the bucket's. */
+static __always_inline __u32 sl_bucket_first_way(__u64 tag)
+{
+	return tag >> 61 & (SL_FLOW_WAYS - 1);
+}
+
 static __always_inline struct sl_flow_entry *sl_bucket_entry(struct sl_flow_bucket *b, __u32 way)
 {
 	barrier_var(way);
@@ -158,7 +165,9 @@ static __always_inline struct sl_flow_entry *sl_bucket_match(struct sl_flow_buck
 {
 	struct sl_flow_entry *e;
 
-	*way = sl_bucket_way(b, tag);
+	*way = sl_bucket_first_way(tag);
+	if (sl_is_not_tagged(b, *way, tag))
+		*way = sl_bucket_way(b, tag);
 	if (sl_is_not_tagged(b, *way, tag))
 		return NULL;
 	e = sl_bucket_entry(b, *way);

@@ -217,14 +217,21 @@ static __always_inline __u64 sl_bucket_there(const struct sl_flow_bucket *b, __u
 }
 
 /*
- * The best place in a bucket. Each entry has lines of its own, which the packet would have to wait for:
- * they are not looked at where enough places were never used.
+ * The best place in a bucket: the flow's first way if it is free. Each entry has lines of its own, which the
+ * packet would have to wait for: they are not looked at where enough places were never used.
  */
-static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u64 now)
+static __always_inline __u64 sl_bucket_place(const struct sl_flow_bucket *b, __u64 tag, __u64 now)
 {
-	__u64 unused = sl_bucket_unused(b);
+	__u64 place = sl_bucket_unused(b), free;
+	__u32 first = sl_bucket_first_way(tag);
 
-	return unused >= SL_PLACE_ENOUGH ? unused : sl_bucket_best(b, now);
+	if (place >= SL_PLACE_ENOUGH) {
+		free = sl_is_zero(b->tags[first]);
+	} else {
+		place = sl_bucket_best(b, now);
+		free = sl_less63(b->entries[first].expires_ns, now + 1);
+	}
+	return place ^ ((place ^ first) & SL_PLACE_WAY) * free;
 }
 
 /* Opens an allowed flow: SL_OPENED (count it), SL_ALREADY_OPEN (another CPU
@@ -262,9 +269,9 @@ __noinline int sl_flow_try(struct sl_flow *f, const struct sl_subject *s,
 	place = sl_bucket_there(one, tag, &k);
 	place_two = sl_bucket_there(two, tag, &k);
 	if (!(place | place_two)) {
-		place = sl_bucket_place(one, now);
+		place = sl_bucket_place(one, tag, now);
 		if (place < SL_PLACE_ENOUGH)
-			place_two = sl_bucket_place(two, now);
+			place_two = sl_bucket_place(two, tag, now);
 	}
 	if ((place | SL_PLACE_WAY) < (place_two | SL_PLACE_WAY)) {
 		one = two;
