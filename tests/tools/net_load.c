@@ -113,12 +113,12 @@ static unsigned long stream(const void *to, double end)
 
 	if (connect(fd, a->ai_addr, a->ai_addrlen))
 		die("connect");
-	while (now() < end) {
+	do {
 		n = send(fd, buffer, 1 << 17, 0);
 		if (n < 0)
 			die("send");
 		sent += (unsigned long)n;
-	}
+	} while (now() < end);
 	close(fd);
 	return sent;
 }
@@ -138,12 +138,12 @@ static unsigned long datagrams(const void *to, double end)
 		batch[i].msg_hdr.msg_iov = &data;
 		batch[i].msg_hdr.msg_iovlen = 1;
 	}
-	while (now() < end) {
+	do {
 		n = sendmmsg(fd, batch, BATCH, 0);
 		if (n < 0 && errno != ENOBUFS && errno != EAGAIN)
 			die("sendmmsg");
 		sent += n > 0 ? (unsigned long)n : 0;
-	}
+	} while (now() < end || !sent);
 	close(fd);
 	return sent;
 }
@@ -155,7 +155,7 @@ static unsigned long connects(const void *to, double end)
 	struct linger reset = {.l_onoff = 1};
 	unsigned long made = 0;
 
-	while (now() < end) {
+	do {
 		int fd = open_socket(a);
 
 		if (connect(fd, a->ai_addr, a->ai_addrlen))
@@ -163,7 +163,7 @@ static unsigned long connects(const void *to, double end)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 		close(fd);
 		made++;
-	}
+	} while (now() < end);
 	return made;
 }
 

@@ -25,7 +25,7 @@ static inline unsigned long cpu_ns(void)	/* of this process */
 	return (unsigned long)ts.tv_sec * 1000000000ul + (unsigned long)ts.tv_nsec;
 }
 
-/* One slice: sends until `end`, how many is returned. */
+/* One slice: sends until `end`, and at least once; how many is returned. */
 typedef unsigned long (*load)(const void *what, double end);
 
 /* Prints how many, and the ns of CPU they took. */

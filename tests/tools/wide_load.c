@@ -268,10 +268,11 @@ static unsigned long send_in_turn(const void *unused, double end)
 	unsigned long sent = 0;
 
 	(void)unused;
-	for (; now() < end; sent += BATCH) {
+	do {
 		send_batch(at);
 		at = (at + BATCH) % n_to;
-	}
+		sent += BATCH;
+	} while (now() < end);
 	return sent;
 }
 
