@@ -55,7 +55,7 @@ static __always_inline int sl_sum_at(struct __sk_buff *context)
 	return (int)skb->csum_start - (int)skb->mac_header + (int)skb->csum_offset;
 }
 
-/* What we read of the payload must stay as it was read. */
+/* What we read of a datagram's payload must stay as it was read. */
 static __always_inline bool sl_reads_payload(const struct sl_flow *f)
 {
 	return f->destination_port == 53 || f->destination_port == 67 ||
@@ -64,8 +64,9 @@ static __always_inline bool sl_reads_payload(const struct sl_flow *f)
 
 /*
  * Does a sum that is stored there leave alone what was judged? It may stand in the
- * transport's own field, or behind what we read: in a packet within a tunnel's. The
- * kernel leaves neither ICMP's nor a fragment's to the card.
+ * transport's own field, or behind what we read: in a packet within a tunnel's. Behind TCP's
+ * header are a server's name and options, and no tunnel's packets. The kernel leaves neither
+ * ICMP's nor IGMP's nor a fragment's to the card.
  */
 static __always_inline bool sl_sum_is_harmless(const struct sl_flow *f, int place)
 {
@@ -73,8 +74,7 @@ static __always_inline bool sl_sum_is_harmless(const struct sl_flow *f, int plac
 
 	switch (f->protocol) {
 	case IPPROTO_TCP:
-		field = 16;
-		break;
+		return !f->fragment && place == behind + 16;
 	case IPPROTO_UDP:
 		field = 6;
 		break;
@@ -83,13 +83,11 @@ static __always_inline bool sl_sum_is_harmless(const struct sl_flow *f, int plac
 		break;
 	default:
 		return !f->fragment && f->protocol != IPPROTO_ICMP &&
-		       f->protocol != SL_PROTO_ICMPV6 && place >= behind;
+		       f->protocol != IPPROTO_IGMP && f->protocol != SL_PROTO_ICMPV6 &&
+		       place >= behind;
 	}
-	if (f->fragment)
-		return false;
-	return place == behind + field ||
-	       (place >= behind + (f->protocol == IPPROTO_TCP ? 20 : field + 2) &&
-		!sl_reads_payload(f));
+	return !f->fragment && (place == behind + field ||
+				(place >= behind + field + 2 && !sl_reads_payload(f)));
 }
 
 #endif

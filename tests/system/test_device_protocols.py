@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from scapy.compat import raw
+from scapy.layers.inet import TCP
 from scapy.layers.inet6 import ICMPv6ND_NA, IPv6
 from scapy.layers.l2 import ARP
 from scapy.packet import Raw
@@ -127,6 +128,18 @@ def neighbour(mark):
     return raw(eth() / IPv6(src=GUEST6, dst=PEER6, hlim=255) / ICMPv6ND_NA(tgt=GUEST6)) + mark
 
 
+def segment(to, mark):
+    """TCP with data, as a connection has it that was there before: of a hello, the server's name."""
+    v6 = ":" in to
+    return raw(eth() / ip(v6, to) / TCP(sport=4000, dport=ECHO, flags="PA", seq=1, ack=1) /
+               Raw(b"a name " + mark))
+
+
+def report(mark):
+    """IGMP, a host's report: as a router's query a switch that snoops would believe it."""
+    return raw(eth() / ip(False, PEER4, proto=2) / Raw(b"\x16" + bytes(7) + mark))
+
+
 # name: (the frame, where 16 bits of it change)
 REWRITTEN = {
     "v4-address": (lambda mark: datagram(PEER4, ECHO, mark), 30),
@@ -138,6 +151,9 @@ REWRITTEN = {
     "v6-next-header": (lambda mark: datagram(PEER6, ECHO, mark), 20),
     "arp-sender": (announcement, 30),
     "nd-target": (neighbour, 70),
+    "v4-tcp-data": (lambda mark: segment(PEER4, mark), 56),
+    "v6-tcp-data": (lambda mark: segment(PEER6, mark), 76),
+    "igmp-type": (report, 34),
 }
 
 
