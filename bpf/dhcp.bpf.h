@@ -111,12 +111,19 @@ __noinline int sl_dhcp_options(struct __sk_buff *skb, __u32 at, __u32 end,
 	return 0;
 }
 
+/* Is it one message? Of a fragmented datagram the rest, of a GSO frame all but the first segment
+ * would not be looked at. */
+static __always_inline bool sl_dhcp_is_whole(struct __sk_buff *skb, const struct sl_flow *f)
+{
+	return !f->fragment && !skb->gso_size;
+}
+
 static __always_inline bool sl_dhcp_read(struct __sk_buff *skb, const struct sl_flow *f, __u8 op,
 					 struct sl_dhcp *m)
 {
 	__be32 cookie;
 
-	return !f->fragment && sl_udp_end(skb, f) >= f->at + 8 + SL_DHCP_FIXED &&
+	return sl_dhcp_is_whole(skb, f) && sl_udp_end(skb, f) >= f->at + 8 + SL_DHCP_FIXED &&
 	       !bpf_skb_load_bytes(skb, f->at + 8, m, sizeof(*m)) &&
 	       !bpf_skb_load_bytes(skb, f->at + 8 + SL_DHCP_FIXED - 4, &cookie, sizeof(cookie)) &&
 	       m->op == op && m->hardware == 1 && m->hardware_size == 6 &&
@@ -206,7 +213,7 @@ static __always_inline int sl_dhcp6(struct __sk_buff *skb, const struct sl_packe
 	const struct sl_flow *f = &p->flow;
 	__be32 xid;	/* message type, then 3 bytes */
 
-	if (f->fragment || sl_udp_end(skb, f) < f->at + 12 ||
+	if (!sl_dhcp_is_whole(skb, f) || sl_udp_end(skb, f) < f->at + 12 ||
 	    bpf_skb_load_bytes(skb, f->at + 8, &xid, sizeof(xid)) ||
 	    (sl_generation_flags(p->subject.word) & SL_F_DHCP_DENY))
 		return SL_REASON_DHCP;

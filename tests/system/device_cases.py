@@ -140,11 +140,12 @@ def partial(v6, src, dst, protocol, length):
 
 
 def super_frame(v6, mark, to=None, src=None, kind=None, size=20000, dport=ECHO, sport=None,
-                seg=1400, hdr_len=None):
+                seg=1400, hdr_len=None, data=None):
     """A frame of many segments: TCP, or UDP if kind is a GSO type of UDP."""
     src, to = src or (GUEST6 if v6 else GUEST4), to or (PEER6 if v6 else PEER4)
     kind = kind or (GSO_TCPV6 if v6 else GSO_TCPV4)
-    data = (mark * (size // len(mark) + 1))[:size]
+    data = data or (mark * (size // len(mark) + 1))[:size]
+    size = len(data)
     if kind in (GSO_UDP, GSO_UDP_L4):
         length, protocol, at = 8 + size, 17, 6
         part = struct.pack("!HHHH", sport or 4002, dport, length,

@@ -15,9 +15,10 @@ from scapy.layers.inet6 import (ICMPv6MLQuery, ICMPv6MLReport2, ICMPv6ND_NA, ICM
 from scapy.layers.l2 import ARP, LLC, SNAP, Dot1AD, Dot1Q
 from scapy.packet import Raw
 
-from device_cases import Case, denied, eth, ip, typed, udp, whole
+from device_cases import Case, denied, eth, ip, super_frame, typed, udp, whole
 from devicelab import (BRIDGE4, BRIDGE6, GUEST4, GUEST6, GUEST_LL, GUEST_MAC, OTHER4, OTHER6,
                        OTHER_MAC, PEER_MAC)
+from deviceport import GSO_UDP_L4
 from lab import PEER4, PEER6
 
 ALL_NODES, ALL_NODES_MAC = "ff02::1", "33:33:00:00:00:01"
@@ -301,6 +302,21 @@ def dhcp6(body, src=GUEST_LL, sport=546, dport=547, to="ff02::1:2"):
         UDP(sport=sport, dport=dport) / body / Raw(mark)
 
 
+def dhcp_super(_, mark):
+    """A super-frame of two datagrams: one asks for itself, one in another's name."""
+    made = [raw(dhcp("release", src=GUEST4, chaddr=mac)(_, mark)[BOOTP])
+            for mac in (MAC_BYTES, b"\x52\x54\x00\x66\x66\x66")]
+    assert len(made[0]) == len(made[1])
+    return super_frame(False, mark, to="255.255.255.255", kind=GSO_UDP_L4, sport=68, dport=67,
+                       seg=len(made[0]), data=b"".join(made))
+
+
+def dhcp6_super(_, mark):
+    made = [raw(DHCP6_Solicit(trid=i)) + mark for i in (0x51ce, 0x51cf)]
+    return super_frame(True, mark, src=GUEST_LL, to="ff02::1:2", kind=GSO_UDP_L4, sport=546,
+                       dport=547, seg=len(made[0]), data=b"".join(made))
+
+
 DHCPS = [
     Case("dhcp-client", dhcp(), None, families=V4),
     Case("dhcp-client-renews", dhcp("request", src=GUEST4, ciaddr=GUEST4), None, families=V4),
@@ -315,6 +331,8 @@ DHCPS = [
     Case("dhcp-hardware-length", dhcp(hlen=16), "dhcp", families=V4),
     Case("dhcp-short", dhcp_cut, "dhcp", families=V4),
     Case("dhcp-cookie", dhcp_cookie, "dhcp", families=V4),
+    Case("dhcp-super-frame", dhcp_super, "dhcp", families=V4),
+    Case("dhcp6-super-frame", dhcp6_super, "dhcp", families=V6),
     Case("dhcp-from-another", dhcp(src=OTHER4), "address-binding", families=V4),
     Case("dhcp-to-no-server", dhcp(src=GUEST4, to="198.51.100.9"), "default", families=V4),
     Case("dhcp-switched-off", dhcp(), "dhcp", "no-dhcp", V4),
