@@ -70,13 +70,17 @@ class Link:
 
     # --- DHCP
 
+    def _whole(self, p):
+        """Not one of several messages, of which the others would not be read."""
+        return p.fragment is None and not self.gso
+
     def _dhcp_from(self, p):
         """True if the packet is DHCP or DHCPv6, and passes."""
         ports = p.source_port, p.destination_port
         need(p.source_port != (67 if p.family == 4 else 547), "rogue-dhcp")
         payload = p.data[p.at + 8:p.payload_end]
         if p.family == 4 and ports == (68, 67) and self._is_server(p.destination):
-            need(p.fragment is None and dhcp_is_well_formed(payload, 1), "dhcp")
+            need(self._whole(p) and dhcp_is_well_formed(payload, 1), "dhcp")
             need(payload[28:34] == p.data[6:12], "dhcp")
             need(payload[24:28] == NOWHERE4, "dhcp")
             need(self.judge.dhcp, "dhcp")
@@ -88,7 +92,7 @@ class Link:
                 self.leased = None
             return True
         if p.family == 6 and ports == (546, 547) and p.destination == ALL_DHCP_SERVERS6:
-            need(self.judge.dhcp and p.fragment is None and len(payload) >= 4, "dhcp")
+            need(self.judge.dhcp and self._whole(p) and len(payload) >= 4, "dhcp")
             need(self._bound(p.source), "address-binding")
             self.asked6 = payload[1:4], self.now
             return True
@@ -113,7 +117,7 @@ class Link:
         ports = p.source_port, p.destination_port
         payload = p.data[p.at + 8:p.payload_end]
         if p.family == 4 and ports == (67, 68):
-            need(self.judge.dhcp and p.fragment is None, "dhcp")
+            need(self.judge.dhcp and self._whole(p), "dhcp")
             need(dhcp_is_well_formed(payload, 2), "dhcp")
             need(self.binding.mac in (None, payload[28:34]), "dhcp")
             need(self._was_asked(self.asked4, payload[4:8]), "dhcp")
@@ -122,7 +126,7 @@ class Link:
             self._dhcp_answer(p, payload)
             return True
         if p.family == 6 and ports == (547, 546):
-            need(self.judge.dhcp and p.fragment is None and link_local(p.source), "dhcp")
+            need(self.judge.dhcp and self._whole(p) and link_local(p.source), "dhcp")
             need(len(payload) >= 4 and self._was_asked(self.asked6, payload[1:4]), "dhcp")
             return True
         return False
