@@ -312,6 +312,45 @@ def test_a_packet_whose_direction_is_not_known_is_refused(lab, to, which):
     assert agent.do("tcp", to=to, port=ECHO, timeout=2.0)["errno"] is None
 
 
+# ---- what the kernel starts outside ----
+
+REQUEST_KEY = {"x86_64": 249, "aarch64": 218}
+KEYS = """
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for about in (None, b"about"):
+    libc.syscall(int(sys.argv[1]), b"user", sys.argv[2].encode(), about, 0)
+    print(errno.errorcode[ctypes.get_errno()])
+"""
+
+
+@pytest.fixture(name="keys_made")
+def stands_for_request_key(tmp_path):
+    """Which keys the kernel had made; None where the machine has a program for it."""
+    path, log = pathlib.Path("/sbin/request-key"), tmp_path / "made"
+    if path.exists():
+        yield None
+        return
+    log.touch()
+    path.write_text(f'#!/bin/sh\necho "$1" >>{log}\n')
+    path.chmod(0o755)
+    try:
+        yield lambda: len(log.read_text().splitlines())
+    finally:
+        path.unlink()
+
+
+def test_no_key_is_made_outside(lab, keys_made):
+    """/sbin/request-key runs in no cgroup of ours, and keyutils' asks DNS for what it is told."""
+    number = str(REQUEST_KEY[os.uname().machine])
+    for option, said, made in ((KEEP, "ENOKEY", 1), ("--user=nobody", "EPERM", 0)):
+        before = keys_made() if keys_made else 0
+        done = lab.run(ONLY_PROBE, PYTHON, "-c", KEYS, number, f"sluice:{option}:{os.getpid()}",
+                       options=[option])
+        assert done.out.split() == ["ENOKEY", said]
+        assert not keys_made or keys_made() - before == made
+
+
 # ---- namespaces, setuid, ptrace ----
 
 @pytest.mark.parametrize("flags", [["-Ur"], ["-Urn"], ["-Urnm"], ["-UrpfC"]])

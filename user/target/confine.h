@@ -25,6 +25,9 @@
  *    no privilege and no hook sees it. libuv and others fall back by themselves.
  *  - TIOCSTI and TIOCLINUX: EPERM. They type into the caller's terminal, and
  *    the shell that reads it is outside.
+ *  - request_key() that would have a key made: EPERM. The kernel runs /sbin/request-key
+ *    for it, outside, and what keyutils has there asks DNS for any name. A search of
+ *    the keyrings (no callout information) works.
  *  - same-uid processes outside, where the kernel has Landlock ABI 6 (6.12) or
  *    later: a domain that restricts nothing but its scope. It may not trace
  *    (ptrace, pidfd_getfd, /proc/PID/root, /proc/PID/fd, /proc/PID/mem) or

@@ -81,6 +81,16 @@ static int deny_calls(scmp_filter_ctx ctx)
 	return err;
 }
 
+/* The kernel has a key that is not there made by /sbin/request-key: root's, outside of every
+ * cgroup and namespace of ours, and keyutils' asks DNS for whatever name is wanted. Without
+ * information for it, it is not asked: a search, as Kerberos' does. */
+static int deny_key_requests(scmp_filter_ctx ctx)
+{
+	struct scmp_arg_cmp cmp = SCMP_CMP64(2, SCMP_CMP_NE, 0);
+
+	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(request_key), 1, cmp);
+}
+
 /* The machine's 32-bit ABI, which the kernel serves beside the native one. */
 static int add_compat(scmp_filter_ctx ctx)
 {
@@ -116,6 +126,8 @@ int sl_confine_seccomp(void)
 		err = deny_masked(ctx, EPERM, SCMP_SYS(ioctl), 1, INT_MASK, TIOCLINUX);
 	if (!err)
 		err = deny_calls(ctx);
+	if (!err)
+		err = deny_key_requests(ctx);
 	if (!err)
 		err = seccomp_load(ctx);
 	seccomp_release(ctx);
