@@ -46,7 +46,10 @@ struct sl_flow {
 	__u8 more;		/* a fragment that is not the last */
 	__u8 extended;		/* IPv6 with extension headers */
 	__u8 hop_limit;
-	__u8 group;		/* a frame sent to an Ethernet group address */
+	union {
+		__u8 group;	/* of a device: a frame sent to an Ethernet group address */
+		__u8 forged;	/* of a cgroup: the kernel's answer may not leave; answered.bpf.h */
+	};
 	__u8 judged_again;	/* SL_AGAIN_: shows the flow as it was opened */
 	__u8 place;		/* SL_PLACE_ */
 	union {			/* a rule looks for a server's name: */

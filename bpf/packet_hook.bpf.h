@@ -7,6 +7,9 @@
 #define SLUICE_PACKET_HOOK_BPF_H
 
 #include "packet_deny.bpf.h"
+#if !SL_ON_DEVICE
+#include "answered.bpf.h"
+#endif
 
 /* A TCP packet that opens a flow: the first of a connection, or one of a
  * connection that was there before Sluice (its other side must then be allowed
@@ -191,6 +194,9 @@ int sl_source_is_routed(struct __sk_buff *skb, const struct sl_packet *p);
 /* The verdict: of the static rules, of what the target has learned, and of the way back. */
 static __always_inline void sl_decide(struct __sk_buff *skb, struct sl_packet *p)
 {
+#if !SL_ON_DEVICE
+	sl_judge_source(skb, p);
+#endif
 	sl_verdict(&p->flow, &p->subject, &p->answer);
 #if SL_NAMES
 	if (p->answer.flags & SL_F_NAMES)
@@ -198,6 +204,9 @@ static __always_inline void sl_decide(struct __sk_buff *skb, struct sl_packet *p
 #endif
 #if SL_ON_DEVICE
 	if (!p->answer.deny && !p->flow.inbound && !sl_source_is_routed(skb, p))
+		sl_deny_because(p, SL_REASON_ADDRESS_BINDING);
+#else
+	if (p->flow.forged && !p->answer.deny)
 		sl_deny_because(p, SL_REASON_ADDRESS_BINDING);
 #endif
 }

@@ -71,11 +71,18 @@ def forge(way, sends, gets, source, own):
     return answered
 
 
-def two(lab, way, own, inbound, *rules):
-    """Two targets, without a privilege if the way wants none."""
-    text = policy(PROBE, f'allow: "{own}"', *rules, inbound=inbound)
+def answers_of_the_kernel(to):
+    """The rule without which nothing goes to itself over IPv6 in the name of an address."""
+    return f'allow: {{to: "{to}", protocol: icmpv6}}'
+
+
+def two(lab, way, own, to, inbound, *rules):
+    """Two targets, without a privilege if the way wants none. The second is the one that forges."""
+    rules = [PROBE, f'allow: "{own}"', *rules]
     options = ["--user", "nobody"] if way in FREE else [KEEP]
-    return lab.sluice(text, *options), lab.sluice(text, *options)
+    more = [answers_of_the_kernel(to)] if ":" in to else []
+    return (lab.sluice(policy(*rules, inbound=inbound), *options),
+            lab.sluice(policy(*rules, *more, inbound=inbound), *options))
 
 
 def answers_who_is_there(client, sends, gets, own):
@@ -98,7 +105,7 @@ def test_a_datagram(lab, outside, client, way, v6, inbound):
         return
     assert forge(way, *outside, to, own)["reply"] == "hello"
     assert len(lab.wire.seen(to)) == 1
-    gets, sends = two(lab, way, own, inbound)
+    gets, sends = two(lab, way, own, to, inbound)
     assert gets.do("udp", to=to, port=ECHO)["errno"]
     answers_who_is_there(client, sends, gets, own)
     answered = forge(way, sends, gets, to, own)
@@ -135,7 +142,7 @@ def test_a_connection(lab, outside, client, v6):
     outside[1].do("close", use="s")
     before = len(lab.wire.seen(to, 6))
     assert before
-    gets, sends = two(lab, way, own, "allow")
+    gets, sends = two(lab, way, own, to, "allow")
     gets.do("listen", to=own, port=SERVER, hold="s")
     assert sends.do(**attempt)["errno"] == "timeout"
     if v6 and KERNEL < (6, 12):     # 6.1 shows no hook of a cgroup a SYN+ACK over IPv6
@@ -167,6 +174,36 @@ def test_a_datagram_to_a_group(lab, outside, v6):
         return [p.source for p in lab.wire.seen(to)]
     assert exchange(*outside) is None
     assert left() == [own, group]
-    gets, sends = two(lab, way, own, "allow", f'allow: "{group}"')
+    gets, sends = two(lab, way, own, to, "allow", f'allow: "{group}"')
     assert exchange(sends, gets) == "EPERM"
     assert left() == [own, group]
+
+
+NOBODYS, DATA = 4713, "what the kernel sends back"
+ASKS = {"a datagram that nobody reads": lambda to, own, named: {**named(to, own), "port": NOBODYS, "payload": DATA},
+        "an echo request": lambda to, own, _: {"kind": "ping", "to": own, "bind": [to, CLIENT], "freebind": True,
+                                               "no_reply": True}}
+
+
+@pytest.mark.parametrize("own", [WORKLOAD6, "::1"])
+@pytest.mark.parametrize("asks", ASKS)
+@pytest.mark.parametrize("way", FREE)
+def test_the_kernels_answer(lab, outside, own, asks, way):
+    """It goes to the source, with the data, and no hook of the cgroup sees it. (Over IPv4 nobody
+    without a privilege has another's source: test_a_datagram.)"""
+    to = lab.fresh(True)
+    attempt = ASKS[asks](to, own, FREE[way])
+    assert outside[0].do(**attempt)["errno"] is None
+    answer, = lab.wire.seen(to, 58)
+    assert answer.source == own and lab.wire.contains(DATA.encode() if "datagram" in asks else b"sluice-echo-data")
+    allow = f'allow: [{PEER4}, "{PEER6}", "{own}"]'
+    agent = lab.sluice(policy(allow), "--user", "nobody")
+    assert agent.do(**attempt)["errno"] == ("EPERM" if "datagram" in asks else None)    # SECURITY.md, "What a caller sees"
+    assert lab.wire.seen(to, 58) == [answer]
+    assert agent.do("ping", to=own)["errno"] is None
+    assert agent.do("udp_connected", to=own, port=NOBODYS)["errno"] == "ECONNREFUSED"
+    event, = agent.close().events
+    assert (event["reason"], event["destination"]["address"]) == ("address-binding", own)
+    agent = lab.sluice(policy(allow, answers_of_the_kernel(to)), "--user", "nobody")
+    assert agent.do(**attempt)["errno"] is None
+    assert len(lab.wire.seen(to, 58)) == 2
