@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -83,9 +84,76 @@ static void rules_that_choose_too_many_are_an_error(void **state)
 	(void)state;
 }
 
+/* ---- namespaces ---- */
+
+#define OF_TEAM(team) "[{'to':[{'namespaceSelector':{'matchLabels':{'team':'" team "'}}}]}]"
+#define TEAM(name, team) "{'metadata':{'name':'" name "','labels':{'team':'" team "'}}}"
+
+static void a_namespace_counts_as_it_is_now(void **state)
+{
+	struct sl_store *store = cluster();
+
+	PUT(store, SL_KUBE_NETPOL, NETPOL("one", OF_TEAM("red")));
+	PUT(store, SL_KUBE_NAMESPACE, TEAM("zoo", "red"));
+	expect_policy(store, "p7", "10.1.0.199", false);
+	PUT(store, SL_KUBE_NAMESPACE, TEAM("shop", "red"));
+	expect_policy(store, "p7", "10.1.0.199", true);
+	PUT(store, SL_KUBE_NAMESPACE, TEAM("art", "blue"));
+	expect_policy(store, "p7", "10.1.0.199", true);
+	DROP(store, SL_KUBE_NAMESPACE, TEAM("zoo", "red"));
+	expect_policy(store, "p7", "10.1.0.199", true);
+	PUT(store, SL_KUBE_NAMESPACE, TEAM("shop", "blue"));
+	expect_policy(store, "p7", "10.1.0.199", false);
+	DROP(store, SL_KUBE_NAMESPACE, TEAM("shop", "blue"));
+	expect_policy(store, "p7", "add the Namespace shop to the objects", true);
+	sl_store_free(store);
+	(void)state;
+}
+
+static double cpu_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* 40 million names compared, if each is looked for among all. */
+static void many_namespaces_many_peers(void **state)
+{
+	struct sl_store *store = sl_store_new();
+	char text[512], *policy;
+	double seconds;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		snprintf(text, sizeof(text), TEAM("a-long-name-%u", "t%u"), i, i);
+		PUT(store, SL_KUBE_NAMESPACE, text);
+	}
+	PUT(store, SL_KUBE_NAMESPACE, NAMESPACE);
+	PUT(store, SL_KUBE_POD, POD("p0", "cart", "10.1.0.1"));
+	for (unsigned i = 0; i < 4000; i++) {
+		snprintf(text, sizeof(text), "{'metadata':{'name':'q%u','namespace':'a-long-name-%u'},'spec':{},"
+			 "'status':{'podIP':'10.2.%u.%u'}}", i, i % 2000, i / 250, i % 250);
+		PUT(store, SL_KUBE_POD, text);
+	}
+	put_many(store, "{\"to\":[{\"namespaceSelector\":{\"matchLabels\":{\"team\":\"t1999\"}}},",
+		 "{\"namespaceSelector\":{\"matchLabels\":{\"team\":\"none\"}}}", 9, "]}");
+	seconds = cpu_s();
+	policy = policy_of(sl_store_objects(store), "p0");
+	seconds = cpu_s() - seconds;
+	printf("4000 pods, 2000 namespaces, 10 peers: %.0f ms\n", seconds * 1e3);
+	assert_true(strstr(policy, "10.2.7.249") && strstr(policy, "10.2.15.249") && !strstr(policy, "10.2.7.248"));
+	assert_true(seconds < 0.5);
+	free(policy);
+	sl_store_free(store);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_namespace_counts_as_it_is_now),
+		cmocka_unit_test(many_namespaces_many_peers),
 		cmocka_unit_test(a_pod_that_many_peers_choose_is_there_once),
 		cmocka_unit_test(rules_that_choose_too_many_are_an_error),
 	};

@@ -17,9 +17,14 @@ struct sl_kube *sl_kube_new(struct sl_diag *diag)
 {
 	struct sl_kube *kube = calloc(1, sizeof(*kube));
 
-	if (kube)
-		kube->diag = diag;
-	return kube;
+	if (!kube)
+		return NULL;
+	kube->diag = diag;
+	kube->order = calloc(1, sizeof(*kube->order));
+	if (kube->order)
+		return kube;
+	free(kube);
+	return NULL;
 }
 
 void sl_kube_namespace_free(struct sl_object *namespace)
@@ -74,6 +79,8 @@ static void free_objects(struct sl_kube *kube)
 	for (size_t i = 0; i < kube->n_own; i++)
 		sl_kube_own_free(&kube->own[i]);
 	free(kube->namespaces);
+	free(kube->order->list);
+	free(kube->order);
 	free(kube->pods);
 	free(kube->services);
 	free(kube->endpoints);

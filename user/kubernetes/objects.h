@@ -138,6 +138,11 @@ struct sl_kube_dns {
 	size_t n_domains;	/* 0: cluster.local */
 };
 
+/* Namespaces in order of their names. */
+struct sl_kube_order {
+	const struct sl_object **list;	/* owned; NULL: not since they changed */
+};
+
 struct sl_kube {
 	struct sl_diag *diag;
 	/* Of the cluster only this node's pods are known, and no Services: what would ask for the
@@ -150,6 +155,7 @@ struct sl_kube {
 	size_t n_trees;
 	struct sl_object *namespaces;
 	size_t n_namespaces;
+	struct sl_kube_order *order;	/* owned; of namespaces */
 	struct sl_kube_pod *pods;
 	size_t n_pods;
 	struct sl_kube_netpol *netpols;
@@ -258,9 +264,11 @@ bool sl_clauses_allow(const struct sl_clauses *clauses, const struct sl_cidr *ad
 		      int protocol, __u16 port);
 void sl_clauses_free(struct sl_clauses *clauses);
 
-/* ---- namespaces and pods ---- */
+/* ---- namespaces.c ---- */
 
-/* Does the selector choose the namespace? -EINVAL (reported) if its labels are not known. */
+/* One comes, goes, or stands elsewhere. */
+void sl_kube_namespaces_change(struct sl_kube *kube);
+/* Does the selector choose the namespace? -EINVAL (reported) if its labels are not known; -ENOMEM. */
 int sl_kube_in_namespace(const struct sl_kube *kube, const struct sl_selector *selector,
 			 const char *namespace, const struct sl_pos *pos, bool *matches);
 

@@ -82,31 +82,6 @@ int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
 
 /* ---- peers ---- */
 
-static const struct sl_object *find_namespace(const struct sl_kube *kube, const char *name)
-{
-	for (size_t i = 0; i < kube->n_namespaces; i++)
-		if (!strcmp(kube->namespaces[i].name, name))
-			return &kube->namespaces[i];
-	return NULL;
-}
-
-int sl_kube_in_namespace(const struct sl_kube *kube, const struct sl_selector *selector,
-			 const char *namespace, const struct sl_pos *pos, bool *matches)
-{
-	const struct sl_object *found;
-
-	*matches = true;
-	if (!selector->n)
-		return 0;
-	found = find_namespace(kube, namespace);
-	if (!found)
-		return sl_error(kube->diag, pos, "whether the selector of namespaces chooses %s "
-				"depends on its labels: add the Namespace %s to the objects",
-				namespace, namespace);
-	*matches = sl_selector_matches(selector, &found->labels);
-	return 0;
-}
-
 static int peer_selects(const struct sl_kube *kube, const struct sl_kube_peer *peer,
 			const char *namespace, const struct sl_kube_pod *pod, bool *selects)
 {

@@ -315,6 +315,7 @@ static struct sl_object *append(struct sl_kube *kube, enum sl_kube_kind kind)
 	})
 	switch (kind) {
 	case SL_KUBE_NAMESPACE:
+		sl_kube_namespaces_change(kube);
 		return SL_ADD(kube->namespaces, kube->n_namespaces);
 	case SL_KUBE_POD:
 		return OBJECT_OF(pods);

@@ -70,6 +70,8 @@ void sl_store_drop_from(struct sl_kube *kube, enum sl_kube_kind kind, size_t fir
 {
 	struct array a = array_of(kube, kind);
 
+	if (kind == SL_KUBE_NAMESPACE)
+		sl_kube_namespaces_change(kube);
 	while (*a.n > first)
 		a.free(a.list + --*a.n * a.size);
 }
@@ -110,6 +112,8 @@ void sl_store_drop(struct sl_kube *kube, struct sl_record *record)
 {
 	struct array a = array_of(kube, record->kind);
 
+	if (record->kind == SL_KUBE_NAMESPACE)
+		sl_kube_namespaces_change(kube);
 	while (record->n_places) {
 		size_t hole = record->places[--record->n_places];
 
