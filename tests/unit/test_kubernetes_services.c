@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -113,12 +114,145 @@ static void an_endpoint_behind_nat64_is_the_address_in_it(void **state)
 	(void)state;
 }
 
+/* ---- what multiplies ---- */
+
+static void put_stream(struct sl_store *store, enum sl_kube_kind kind, FILE *out, char **text)
+{
+	fclose(out);
+	for (char *c = *text; *c; c++)
+		if (*c == '\'')
+			*c = '"';
+	assert_int_equal(put(store, kind, *text), 0);
+	free(*text);
+}
+
+/* n_external addresses 198.18.NUMBER.x, and ports 1 to n_ports, the first at the node's too. */
+static void put_service(struct sl_store *store, unsigned number, unsigned n_external, unsigned n_ports)
+{
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	fprintf(out, "{'metadata':{'name':'s%u','namespace':'evil'},'spec':{'clusterIP':'10.96.1.%u',"
+		"'externalIPs':[", number, number);
+	for (unsigned i = 0; i < n_external; i++)
+		fprintf(out, "%s'198.18.%u.%u'", i ? "," : "", number, i);
+	fputs("],'ports':[", out);
+	for (unsigned i = 0; i < n_ports; i++)
+		fprintf(out, "%s{'name':'a%u','port':%u%s}", i ? "," : "", i, i + 1,
+			i ? "" : ",'nodePort':30001");
+	fputs("]}}", out);
+	put_stream(store, SL_KUBE_SERVICE, out, &text);
+}
+
+static void put_slice(struct sl_store *store, unsigned number, unsigned n_endpoints, unsigned n_ports)
+{
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	fprintf(out, "{'metadata':{'name':'s%u-x','namespace':'evil','labels':{'kubernetes.io/service-name':"
+		"'s%u'}},'addressType':'IPv4','ports':[", number, number);
+	for (unsigned i = 0; i < n_ports; i++)
+		fprintf(out, "%s{'name':'a%u','protocol':'TCP','port':%u}", i ? "," : "", i, i + 1);
+	fputs("],'endpoints':[", out);
+	for (unsigned i = 0; i < n_endpoints; i++)
+		fprintf(out, "%s{'addresses':['10.9.%u.%u']}", i ? "," : "", i / 250, i % 250);
+	fputs("]}", out);
+	put_stream(store, SL_KUBE_SLICE, out, &text);
+}
+
+static void expect_order(struct sl_store *store, const char *const *parts)
+{
+	char *text = policy_of(sl_store_objects(store), "cart"), *at = text;
+
+	for (; *parts; parts++) {
+		char *found = strstr(at, *parts);
+
+		if (!found)
+			fail_msg("\"%s\" is not where it should be in: %.3000s", *parts, text);
+		at = found;
+	}
+	free(text);
+}
+
+/* 1.5 MB, which the API server takes, are 1,000 million addresses and ports: 100 GB. */
+static void a_service_of_too_many_addresses_and_ports(void **state)
+{
+	struct sl_store *store = cluster(DENIES("[{'allow':'198.18.1.7'},{'deny':'10.9.9.9'},{'deny':'10.8.8.8'}]"));
+
+	put_service(store, 1, 100, 40);
+	put_slice(store, 1, 1, 40);
+	expect_policy(store, "cart", "198.18.1.99", false);
+	expect_policy(store, "cart", "too many addresses", false);
+	put_service(store, 1, 100, 41);
+	/* it is a whole: what was allowed before the first that may be an endpoint's stays so */
+	expect_order(store, (const char *const[]){"allow: \"198.18.1.7\"", "deny:", "10.96.1.1", "198.18.1.99",
+						  "192.168.0.1", "30001", "deny: \"10.9.9.9\"", "deny: \"10.8.8.8\"",
+						  NULL});
+	expect_policy(store, "cart", "10.96.1.1:", false);
+	PUT(store, SL_KUBE_CLUSTER_OWN, DENIES("[{'allow':'198.18.1.7'}]"));
+	expect_policy(store, "cart", "198.18.1.99", false);
+	PUT(store, SL_KUBE_NETPOL, NETPOL("all", "[{}]"));
+	expect_order(store, (const char *const[]){"allow: \"198.18.1.7\"", "deny:", "10.96.1.1", "198.18.1.99",
+						  "192.168.0.1", "30001", "allow:", "any", NULL});
+	put_service(store, 1, 100, 40);
+	expect_policy(store, "cart", "198.18.1.99\n", false);
+	sl_store_free(store);
+	(void)state;
+}
+
+/* Each is none too many: the largest are taken as a whole, nobody else's. */
+static void services_of_too_many_together(void **state)
+{
+	struct sl_store *store = cluster(DENIES("[{'deny':'10.9.3.249'}]"));
+
+	for (unsigned i = 1; i <= 5; i++) {
+		put_service(store, i, 9, i == 3 ? 100 : 80);
+		put_slice(store, i, 1000, i == 3 ? 100 : 80);
+	}
+	expect_order(store, (const char *const[]){"deny:", "10.96.1.3", "198.18.3.8",
+						  "deny: \"10.96.1.1:1/tcp\"", "deny: \"10.9.3.249\"", NULL});
+	expect_policy(store, "cart", "10.96.1.3:", false);
+	expect_policy(store, "cart", "deny: \"198.18.5.8:80/tcp\"", true);
+	put_service(store, 3, 2, 80);
+	expect_policy(store, "cart", "deny: \"10.96.1.3:80/tcp\"", true);
+	sl_store_free(store);
+	(void)state;
+}
+
+/* A look at each for each is 2,500 million, 5 s of a CPU. */
+static void a_service_of_many_addresses_is_read_at_once(void **state)
+{
+	struct sl_store *store = sl_store_new();
+	clock_t before = clock();
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	fputs("{'metadata':{'name':'s','namespace':'evil'},'spec':{'clusterIP':'10.96.1.1','clusterIPs':"
+	      "['10.96.1.1'],'externalIPs':[", out);
+	for (unsigned i = 0; i < 70000; i++)
+		fprintf(out, "%s'20.%u.%u.%u'", i ? "," : "", i / 65536, i / 256 % 256, i % 256);
+	fputs(",'20.0.0.0','20.0.0.1']}}", out);
+	put_stream(store, SL_KUBE_SERVICE, out, &text);
+	assert_true(clock() - before < 2 * CLOCKS_PER_SEC);
+	assert_int_equal(sl_store_objects(store)->services[0].addresses.n, 1);
+	assert_int_equal(sl_store_objects(store)->services[0].external.n, 70000);
+	assert_int_equal(sl_store_objects(store)->services[0].external.list[69999].addr[1], 1);
+	sl_store_free(store);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_slice_with_a_port_of_any_number),
 		cmocka_unit_test(a_service_with_an_address_of_any_form),
 		cmocka_unit_test(an_endpoint_behind_nat64_is_the_address_in_it),
+		cmocka_unit_test(a_service_of_too_many_addresses_and_ports),
+		cmocka_unit_test(services_of_too_many_together),
+		cmocka_unit_test(a_service_of_many_addresses_is_read_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

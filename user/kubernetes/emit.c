@@ -167,6 +167,36 @@ struct sl_rule *sl_kube_front_rule(struct sl_policy *policy, enum sl_action acti
 	return err ? NULL : policy->items[policy->n_items - 1].rule;
 }
 
+static int add_ports(struct sl_match *match, const struct sl_named_ports *ports)
+{
+	int err = add_protocol(match, IPPROTO_TCP);
+
+	if (!err)
+		err = add_protocol(match, IPPROTO_UDP);
+	if (!err)
+		err = add_protocol(match, IPPROTO_SCTP);
+	for (size_t i = 0; i < ports->n && !err; i++)
+		err = add_range(match, ports->list[i].port, ports->list[i].port);
+	return err;
+}
+
+int sl_kube_whole_rule(struct sl_policy *policy, const struct sl_addresses *addresses,
+		       const struct sl_named_ports *ports, const char *service)
+{
+	struct sl_match *match = add_rule(policy, SL_DENY);
+	int err = match ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < addresses->n && !err; i++)
+		err = add_prefix_hosts(match, &addresses->list[i]);
+	if (!err && ports)
+		err = add_ports(match, ports);
+	if (!err && !match->n_hosts) {
+		sl_rule_free(policy->items[--policy->n_items].rule);
+		return 0;
+	}
+	return err ? err : put_id(policy, "svc", service);
+}
+
 static int emit(const struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
 		struct sl_policy *policy)
 {

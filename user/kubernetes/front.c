@@ -4,6 +4,7 @@
  * said about an endpoint is said of the address in front of it.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,14 +74,6 @@ static bool same_text(const char *a, const char *b)
 	return !strcmp(a ? a : "", b ? b : "");
 }
 
-/* A packet to 64:ff9b::10.0.0.1 is judged as one to 10.0.0.1, and so is what is said of it here. */
-static struct sl_cidr judged(const struct sl_cidr *address)
-{
-	struct sl_cidr ipv4;
-
-	return sl_cidr_embedded_ipv4(address, &ipv4) ? ipv4 : *address;
-}
-
 static int add_endpoints(struct sl_kube_front *front, const struct sl_kube_endpoints *e)
 {
 	for (size_t p = 0; p < e->ports.n; p++) {
@@ -97,7 +90,7 @@ static int add_endpoints(struct sl_kube_front *front, const struct sl_kube_endpo
 			slot = SL_ADD(front->ready, front->n_ready);
 			if (!slot)
 				return -ENOMEM;
-			*slot = (struct sl_kube_endpoint){judged(&e->ready.list[a]), target->port};
+			*slot = (struct sl_kube_endpoint){sl_kube_judged(&e->ready.list[a]), target->port};
 		}
 	}
 	return 0;
@@ -122,7 +115,7 @@ static int add_front(struct sl_kube_fronts *fronts, const struct index *index,
 			break;
 		err = add_endpoints(front, index->list[i]);
 	}
-	front->address = judged(&front->address); /* its family told the endpoints before */
+	front->address = sl_kube_judged(&front->address); /* its family told the endpoints before */
 	return err;
 }
 
@@ -142,19 +135,96 @@ static int add_fronts(struct sl_kube_fronts *fronts, const struct index *index,
 	return err;
 }
 
+/* Addresses of the node at which NodePorts are: its own loopback's too, as kube-proxy has it. */
+static size_t node_addresses(const struct sl_kube_pod *pod)
+{
+	return pod->node.n + pod->host_network;
+}
+
+/* What its fronts cost at most, by the endpoints that are copied: a slice has a port's name once. */
+static size_t weigh(const struct index *index, const struct sl_kube_service *service,
+		    const struct sl_kube_pod *pod)
+{
+	size_t n = (service->addresses.n + service->external.n) * service->ports.n +
+		   node_addresses(pod) * service->node_ports.n;
+	size_t each = sizeof(struct sl_kube_front) / sizeof(struct sl_kube_endpoint) + 1;
+
+	if (n > SL_KUBE_SERVICE_FRONTS)
+		return SIZE_MAX;
+	for (size_t i = first_of(index, &service->object); n && i < index->n; i++) {
+		const struct sl_kube_endpoints *e = index->list[i];
+
+		if (order_of(e, &service->object))
+			break;
+		each += e->ports.n + e->ready.n * (e->is_slice ? 1 : e->ports.n);
+	}
+	return n * each;
+}
+
+struct weighed {
+	const struct sl_kube_service *service;
+	size_t weight;
+};
+
+static int compare_weights(const void *a, const void *b)
+{
+	const struct weighed *x = a, *y = b;
+
+	return x->weight != y->weight ? (x->weight < y->weight) - (x->weight > y->weight) :
+					(x->service > y->service) - (x->service < y->service);
+}
+
+/* A Service is a tenant's, and met by every pod of the cluster: the largest are taken as a whole
+ * until the others fit. */
+static int choose_whole(struct sl_kube_fronts *fronts, const struct index *index)
+{
+	const struct sl_kube *kube = fronts->kube;
+	struct weighed *list = calloc(kube->n_services + 1, sizeof(*list));
+	size_t sum = 0, n = 0;
+
+	fronts->whole = calloc(kube->n_services + 1, sizeof(*fronts->whole));
+	if (!list || !fronts->whole) {
+		free(list);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < kube->n_services; i++) {
+		list[i] = (struct weighed){&kube->services[i],
+					   weigh(index, &kube->services[i], fronts->pod)};
+		if (list[i].weight > SL_KUBE_FRONTS_WEIGHT)
+			n++;
+		else
+			sum += list[i].weight;
+	}
+	if (n || sum > SL_KUBE_FRONTS_WEIGHT)
+		qsort(list, kube->n_services, sizeof(*list), compare_weights);
+	for (; sum > SL_KUBE_FRONTS_WEIGHT; n++)
+		sum -= list[n].weight;
+	for (size_t i = 0; i < n; i++) {
+		fronts->whole[list[i].service - kube->services] = true;
+		sl_kube_warn_whole(fronts, list[i].service);
+	}
+	fronts->n_whole = n;
+	free(list);
+	return 0;
+}
+
 int sl_kube_fronts_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 			struct sl_kube_fronts *fronts)
 {
-	/* kube-proxy forwards NodePorts of the node's own loopback too */
 	struct sl_cidr loopback = {.family = 4, .len = 8, .addr = {127}};
 	const struct sl_addresses local = {&loopback, pod->host_network};
 	struct index index;
 	int err = make_index(kube, &index);
 
 	fronts->kube = kube;
+	fronts->pod = pod;
+	if (!err)
+		err = choose_whole(fronts, &index);
 	for (size_t i = 0; i < kube->n_services && !err; i++) {
 		const struct sl_kube_service *s = &kube->services[i];
 
+		if (fronts->whole[i])
+			continue;
 		err = add_fronts(fronts, &index, s, &s->addresses, &s->ports);
 		if (!err)
 			err = add_fronts(fronts, &index, s, &s->external, &s->ports);
@@ -172,6 +242,7 @@ void sl_kube_fronts_free(struct sl_kube_fronts *fronts)
 	for (size_t i = 0; i < fronts->n; i++)
 		free(fronts->list[i].ready);
 	free(fronts->list);
+	free(fronts->whole);
 	memset(fronts, 0, sizeof(*fronts));
 }
 
@@ -216,8 +287,10 @@ static int emit_front(const struct sl_kube_fronts *fronts, const struct sl_kube_
 int sl_kube_emit_fronts(const struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
 			struct sl_policy *policy)
 {
-	int err = fronts->n ? sl_clauses_index(clauses) : 0;
+	int err = sl_kube_emit_whole(fronts, policy);
 
+	if (!err && fronts->n)
+		err = sl_clauses_index(clauses);
 	for (size_t i = 0; i < fronts->n && !err; i++)
 		err = emit_front(fronts, &fronts->list[i], clauses, policy);
 	return err;

@@ -168,6 +168,8 @@ int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clau
 		err = read_front(&own, &fronts->list[i]);
 	if (!err && own.n_at)
 		err = put_in_place(&own);
+	if (!err)
+		err = sl_kube_insert_whole(fronts, policy);
 	sl_rule_index_free(&own.index);
 	free(own.done);
 	free(own.at);

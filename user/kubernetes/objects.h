@@ -180,6 +180,9 @@ struct sl_kube {
 /* An address into list; both that it may be, if there are two readings of the text. 0, -EINVAL
  * (reported), -ENOMEM. */
 int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struct sl_diag *diag);
+/* Each of them once, where it is first. After the last: a look at all of them for each would be
+ * seconds of an object of the API server's size. 0 or -ENOMEM. */
+int sl_kube_addresses_once(struct sl_addresses *list);
 /* protocol of a port: TCP if it is not there. 0 or -EINVAL. */
 int sl_kube_protocol(const struct sl_node *port, int *protocol, struct sl_diag *diag);
 /* A port's number, 1 to 65535. 0 or -EINVAL. */
@@ -301,6 +304,11 @@ struct sl_rule *sl_kube_front_rule(struct sl_policy *policy, enum sl_action acti
 				   const struct sl_cidr *address, const struct sl_named_port *port,
 				   const char *service);
 
+/* Denies the addresses, at the ports; NULL: at every one, by every protocol. At the policy's end;
+ * of no addresses there is no rule. 0 or -ENOMEM. */
+int sl_kube_whole_rule(struct sl_policy *policy, const struct sl_addresses *addresses,
+		       const struct sl_named_ports *ports, const char *service);
+
 /* ---- front.c: addresses that kube-proxy changes into those of endpoints ---- */
 
 /* A ready endpoint: its address, and its own port. */
@@ -323,12 +331,19 @@ struct sl_kube_front {
 
 struct sl_kube_fronts {
 	const struct sl_kube *kube;
+	const struct sl_kube_pod *pod;
 	struct sl_kube_front *list;	/* owned */
 	size_t n;
+	bool *whole;			/* owned; by kube->services: nothing of it is in list */
+	size_t n_whole;
 };
 
-/* All that the pod may meet, NodePorts at its own node's addresses. Zeroed before; to be freed in
- * any case. 0 or -ENOMEM. */
+#define SL_KUBE_SERVICE_FRONTS 4096u	/* of one Service: addresses by ports */
+#define SL_KUBE_FRONTS_WEIGHT (1u << 22) /* of all together, in endpoints: 84 MB */
+
+/* All that the pod may meet, NodePorts at its own node's addresses. A Service of more than is looked
+ * at port by port is one of the whole (a warning). Zeroed before; to be freed in any case. 0 or
+ * -ENOMEM. */
 int sl_kube_fronts_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
 			struct sl_kube_fronts *fronts);
 void sl_kube_fronts_free(struct sl_kube_fronts *fronts);
@@ -336,9 +351,20 @@ void sl_kube_fronts_free(struct sl_kube_fronts *fronts);
 /* What the clauses say about the endpoints, as rules, behind what stands in policy. 0 or -ENOMEM. */
 int sl_kube_emit_fronts(const struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
 			struct sl_policy *policy);
+/* 64:ff9b::10.0.0.1 is 10.0.0.1, as a packet to it is judged. */
+struct sl_cidr sl_kube_judged(const struct sl_cidr *address);
 /* Some ready endpoints are denied, and some are not. */
 void sl_kube_warn_mixed(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front,
 			size_t denied, const struct sl_kube_endpoint *example);
+
+/* ---- front_whole.c: Services of too many addresses, ports and endpoints ---- */
+
+void sl_kube_warn_whole(const struct sl_kube_fronts *fronts, const struct sl_kube_service *service);
+/* Nobody knows which of their endpoints are denied: their addresses are, at the policy's end. 0 or
+ * -ENOMEM. */
+int sl_kube_emit_whole(const struct sl_kube_fronts *fronts, struct sl_policy *policy);
+/* The same before the policy's first deny, which one of their endpoints may meet. */
+int sl_kube_insert_whole(const struct sl_kube_fronts *fronts, struct sl_policy *policy);
 
 /* ---- front_own.c ---- */
 

@@ -13,20 +13,6 @@
 
 /* ---- values ---- */
 
-static int add_address(struct sl_addresses *list, const struct sl_cidr *cidr)
-{
-	struct sl_cidr *slot;
-
-	for (size_t i = 0; i < list->n; i++)
-		if (!memcmp(&list->list[i], cidr, sizeof(*cidr)))
-			return 0;
-	slot = SL_ADD(list->list, list->n);
-	if (!slot)
-		return -ENOMEM;
-	*slot = *cidr;
-	return 0;
-}
-
 /* Four numbers between dots, of which those with a leading zero are of the base. */
 static bool read_numbers(const char *text, int base, struct sl_cidr *cidr)
 {
@@ -52,8 +38,8 @@ static int add_with_zeros(const char *text, struct sl_addresses *list)
 
 	if (text[strspn(text, "0123456789.")] || !read_numbers(text, 10, &cidr))
 		return 1;
-	err = add_address(list, &cidr);
-	return !err && read_numbers(text, 8, &cidr) ? add_address(list, &cidr) : err;
+	err = sl_address_add(list, &cidr);
+	return !err && read_numbers(text, 8, &cidr) ? sl_address_add(list, &cidr) : err;
 }
 
 /* ::ffff:10.0.0.1 is an IPv4 address to the API server, and 64:ff9b::10.0.0.1 an IPv6 address as others
@@ -71,7 +57,7 @@ static int add_ipv6(const char *text, struct sl_addresses *list)
 	} else {
 		memcpy(cidr.addr, &address, sizeof(address));
 	}
-	return add_address(list, &cidr);
+	return sl_address_add(list, &cidr);
 }
 
 /* ::ffff:10.0.0.010: as 10.0.0.010. */
@@ -108,7 +94,41 @@ int sl_kube_address(const struct sl_node *node, struct sl_addresses *list, struc
 		return err;
 	if (sl_address_read(text, strlen(text), &node->event.pos, &cidr, diag))
 		return -EINVAL;
-	return add_address(list, &cidr);
+	return sl_address_add(list, &cidr);
+}
+
+struct numbered {
+	struct sl_cidr cidr;
+	size_t at;
+};
+
+static int compare_numbered(const void *a, const void *b)
+{
+	const struct numbered *x = a, *y = b;
+	int order = memcmp(&x->cidr, &y->cidr, sizeof(x->cidr));
+
+	return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+int sl_kube_addresses_once(struct sl_addresses *list)
+{
+	struct numbered *order = calloc(list->n + 1, sizeof(*order));
+	size_t kept = 0;
+
+	if (!order)
+		return -ENOMEM;
+	for (size_t i = 0; i < list->n; i++)
+		order[i] = (struct numbered){list->list[i], i};
+	qsort(order, list->n, sizeof(*order), compare_numbered);
+	for (size_t i = 1; i < list->n; i++)
+		if (!memcmp(&order[i].cidr, &order[i - 1].cidr, sizeof(order->cidr)))
+			list->list[order[i].at].family = 0;
+	free(order);
+	for (size_t i = 0; i < list->n; i++)
+		if (list->list[i].family)
+			list->list[kept++] = list->list[i];
+	list->n = kept;
+	return 0;
 }
 
 int sl_kube_protocol(const struct sl_node *port, int *protocol, struct sl_diag *diag)
@@ -198,7 +218,7 @@ static int read_ips(const struct sl_node *status, const char *one, const char *m
 		if (!err && ip)
 			err = sl_kube_address(ip, list, diag);
 	}
-	return err;
+	return err ? err : sl_kube_addresses_once(list);
 }
 
 /* An init container that goes on running is one of the pod's (a sidecar). */

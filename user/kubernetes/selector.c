@@ -105,6 +105,11 @@ static int read_match_labels(const struct sl_node *map, struct sl_selector *sele
 	return err;
 }
 
+static int compare_values(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static int read_values(const struct sl_node *list, struct sl_requirement *r,
 		       struct sl_diag *diag)
 {
@@ -115,8 +120,10 @@ static int read_values(const struct sl_node *list, struct sl_requirement *r,
 
 		err = value ? add_value(r, value) : -EINVAL;
 		if (err)
-			break;
+			return err;
 	}
+	if (r->n_values)
+		qsort(r->values, r->n_values, sizeof(*r->values), compare_values);
 	return err;
 }
 
@@ -171,10 +178,7 @@ int sl_selector_read(const struct sl_node *map, struct sl_selector *selector,
 
 static bool among(const struct sl_requirement *r, const char *value)
 {
-	for (size_t i = 0; i < r->n_values; i++)
-		if (!strcmp(r->values[i], value))
-			return true;
-	return false;
+	return bsearch(&value, r->values, r->n_values, sizeof(*r->values), compare_values);
 }
 
 static bool holds(const struct sl_requirement *r, const struct sl_labels *labels)

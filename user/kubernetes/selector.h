@@ -20,7 +20,7 @@ enum sl_operator { SL_OP_IN, SL_OP_NOT_IN, SL_OP_EXISTS, SL_OP_DOES_NOT_EXIST };
 struct sl_requirement {
 	enum sl_operator op;
 	const char *key;		/* borrowed of the tree */
-	const char **values;		/* owned; the texts are borrowed */
+	const char **values;		/* owned, in order; the texts are borrowed */
 	size_t n_values;
 };
 

@@ -71,6 +71,10 @@ int sl_kube_read_service(struct sl_kube *kube, const struct sl_node *node,
 	if (!err)
 		err = read_balancer(node, &service->external, kube->diag);
 	if (!err)
+		err = sl_kube_addresses_once(&service->addresses);
+	if (!err)
+		err = sl_kube_addresses_once(&service->external);
+	if (!err)
 		err = sl_kube_ports(ports, "port", &service->ports, kube->diag);
 	return err ? err : read_node_ports(ports, &service->node_ports, kube->diag);
 }
@@ -149,7 +153,7 @@ static int read_slice(const struct sl_node *node, struct sl_kube_endpoints *endp
 		if (!err)
 			err = add_ready(sl_node_list(item, "addresses", diag), &endpoints->ready, diag);
 	}
-	return err;
+	return err ? err : sl_kube_addresses_once(&endpoints->ready);
 }
 
 static int read_subset(const struct sl_node *node, struct sl_kube_endpoints *endpoints,
@@ -165,7 +169,7 @@ static int read_subset(const struct sl_node *node, struct sl_kube_endpoints *end
 		if (!err)
 			err = sl_kube_address(ip, &endpoints->ready, diag);
 	}
-	return err;
+	return err ? err : sl_kube_addresses_once(&endpoints->ready);
 }
 
 static struct sl_kube_endpoints *append(struct sl_kube *kube, const char *service,
