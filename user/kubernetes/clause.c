@@ -36,12 +36,6 @@ bool sl_kube_asks_for_pods(const struct sl_kube_egress *egress)
 
 /* ---- clauses ---- */
 
-/* A pod of the node's network has the node's address, and is no peer. */
-static bool has_addresses(const struct sl_kube_pod *pod)
-{
-	return !pod->ended && !pod->host_network;
-}
-
 static struct sl_clause *add_clause(struct sl_clauses *clauses,
 				    const struct sl_kube_netpol *netpol, size_t rule, int protocol)
 {
@@ -74,26 +68,40 @@ static int copy_hosts(struct sl_clauses *clauses, struct sl_clause *clause, bool
 
 static int add_port(struct sl_clause *clause, __u16 low, __u16 high)
 {
-	struct sl_port_range *range;
+	struct sl_port_range *range = SL_ADD(clause->ports, clause->n_ports);
 
-	for (size_t i = 0; i < clause->n_ports; i++)
-		if (clause->ports[i].low == low && clause->ports[i].high == high)
-			return 0;
-	range = SL_ADD(clause->ports, clause->n_ports);
 	if (!range)
 		return -ENOMEM;
 	*range = (struct sl_port_range){low, high};
 	return 0;
 }
 
+static int compare_ports(const void *a, const void *b)
+{
+	const struct sl_port_range *x = a, *y = b;
+
+	return x->low != y->low ? x->low - y->low : x->high - y->high;
+}
+
+static void sort_ports(struct sl_clause *clause)
+{
+	size_t kept = 0;
+
+	if (clause->n_ports)
+		qsort(clause->ports, clause->n_ports, sizeof(*clause->ports), compare_ports);
+	for (size_t i = 0; i < clause->n_ports; i++)
+		if (!kept || compare_ports(&clause->ports[i], &clause->ports[kept - 1]))
+			clause->ports[kept++] = clause->ports[i];
+	clause->n_ports = kept;
+}
+
 struct rule {
 	struct sl_clauses *clauses;
 	const struct sl_kube_netpol *netpol;
 	const struct sl_kube_egress *egress;
-	size_t number, first;		/* in netpol; the first clause of it */
+	size_t number;			/* in netpol */
 	bool any;
 	struct sl_addresses hosts;	/* owned */
-	struct sl_prefixes index;	/* of hosts, once a port has a name */
 };
 
 /* The ports of one protocol that are numbers, in one clause. */
@@ -118,62 +126,49 @@ static int number_clause(struct rule *r, int protocol)
 	}
 	if (clause && every)
 		clause->n_ports = 0;
+	if (clause)
+		sort_ports(clause);
 	return err;
 }
 
-/* The clause of this rule for a port that has a name; made if there is none. */
-static struct sl_clause *named_clause(struct rule *r, const struct sl_named_port *port)
+/* A clause for each port that pods call by a name of the rule's. */
+static int add_named(struct rule *r, const struct sl_named_hosts *hosts)
 {
-	struct sl_clause *clause;
-
-	for (size_t i = r->first; i < r->clauses->n; i++) {
-		clause = &r->clauses->list[i];
-		if (clause->protocol == port->protocol && clause->n_ports == 1 &&
-		    clause->ports->low == port->port)
-			return clause;
-	}
-	clause = add_clause(r->clauses, r->netpol, r->number, port->protocol);
-	return clause && !add_port(clause, port->port, port->port) ? clause : NULL;
-}
-
-static int add_named_pod(struct rule *r, const struct sl_kube_pod *pod,
-			 const struct sl_named_port *port)
-{
-	struct sl_prefix_run runs[SL_PREFIX_RUNS];
-	struct sl_clause *clause;
+	const struct sl_named_host *before = NULL;
+	struct sl_clause *clause = NULL;
 	int err = 0;
 
-	for (size_t a = 0; a < pod->own.n && !err; a++) {
-		if (!r->any && !sl_prefixes_find(&r->index, &pod->own.list[a], 0, runs))
-			continue;
-		if (r->clauses->n_hosts >= SL_KUBE_HOSTS)
-			return -ENOSPC;
-		r->clauses->n_hosts++;
-		clause = named_clause(r, port);
-		err = clause ? sl_address_add(&clause->hosts, &pod->own.list[a]) : -ENOMEM;
+	if (hosts->n > SL_KUBE_HOSTS - r->clauses->n_hosts)
+		return -ENOSPC;
+	r->clauses->n_hosts += hosts->n;
+	for (size_t i = 0; i < hosts->n && !err; i++) {
+		const struct sl_named_host *host = &hosts->list[i];
+
+		if (!before || host->protocol != before->protocol || host->port != before->port) {
+			clause = add_clause(r->clauses, r->netpol, r->number, host->protocol);
+			err = clause ? add_port(clause, host->port, host->port) : -ENOMEM;
+		}
+		if (!err)
+			err = sl_address_add(&clause->hosts, host->address);
+		before = host;
 	}
 	return err;
 }
 
-/* A port's name means what the pod that has the address says. */
-static int named_port(const struct sl_kube *kube, struct rule *r, const struct sl_kube_port *port)
+static int named_clauses(const struct sl_kube *kube, struct rule *r)
 {
-	int err = r->index.what ? 0 : add_prefixes(&r->index, false, &r->hosts, 0);
+	struct sl_prefixes index = {};
+	struct sl_named_hosts hosts = {};
+	int err = add_prefixes(&index, false, &r->hosts, 0);
 
-	if (!err && !r->index.what)
-		err = sl_prefixes_sort(&r->index);
-
-	for (size_t i = 0; i < kube->n_pods && !err; i++) {
-		const struct sl_kube_pod *pod = &kube->pods[i];
-
-		for (size_t p = 0; p < pod->ports.n && !err && has_addresses(pod); p++) {
-			const struct sl_named_port *own = &pod->ports.list[p];
-
-			if (own->name && own->protocol == port->protocol &&
-			    !strcmp(own->name, port->name))
-				err = add_named_pod(r, pod, own);
-		}
-	}
+	if (!err)
+		err = sl_prefixes_sort(&index);
+	if (!err)
+		err = sl_kube_find_named(kube, r->egress, r->any ? NULL : &index, &hosts);
+	if (!err)
+		err = add_named(r, &hosts);
+	free(hosts.list);
+	sl_prefixes_free(&index);
 	return err;
 }
 
@@ -189,11 +184,23 @@ static int add_ports(const struct sl_kube *kube, struct rule *r)
 	}
 	for (size_t i = 0; i < 3 && !err; i++)
 		err = number_clause(r, protocols[i]);
-	r->first = r->clauses->n;
 	for (size_t i = 0; i < r->egress->n_ports && !err; i++)
 		if (r->egress->ports[i].name)
-			err = named_port(kube, r, &r->egress->ports[i]);
+			return named_clauses(kube, r);
 	return err;
+}
+
+static int check_asked(const struct sl_kube *kube, const struct sl_kube_netpol *netpol,
+		       const struct sl_kube_egress *egress, struct sl_clauses *clauses)
+{
+	for (size_t i = 0; i < egress->n_peers; i++)
+		clauses->n_asked += egress->peers[i].is_block ? 0 : kube->n_pods;
+	if (clauses->n_asked <= SL_KUBE_ASKED)
+		return 0;
+	return sl_error(kube->diag, &egress->pos, "the NetworkPolicies of one pod have so many selectors, with "
+			"those of this rule of %s/%s, that more than %u pods would have to be looked at: put "
+			"values of a label into one selector (In)", netpol->object.namespace,
+			netpol->object.name, SL_KUBE_ASKED);
 }
 
 static int add_rule(const struct sl_kube *kube, const struct sl_kube_netpol *netpol,
@@ -207,7 +214,9 @@ static int add_rule(const struct sl_kube *kube, const struct sl_kube_netpol *net
 	if (kube->partial && sl_kube_asks_for_pods(egress))
 		return sl_error(kube->diag, &egress->pos, "it asks for pods of other nodes, and they "
 				"are not known (yet)");
-	err = sl_kube_peers(kube, netpol, egress, &r.hosts);
+	err = check_asked(kube, netpol, egress, clauses);
+	if (!err)
+		err = sl_kube_peers(kube, netpol, egress, &r.hosts);
 
 	/* peers without one address: nothing, where no peers would be everything */
 	if (!err && (r.any || r.hosts.n))
@@ -218,7 +227,6 @@ static int add_rule(const struct sl_kube *kube, const struct sl_kube_netpol *net
 			       "the same ports into one rule", SL_KUBE_HOSTS, netpol->object.namespace,
 			       netpol->object.name);
 	free(r.hosts.list);
-	sl_prefixes_free(&r.index);
 	return err;
 }
 

@@ -238,9 +238,12 @@ struct sl_clauses {
 	size_t replaced;		/* NetworkPolicies that would select the pod */
 	struct sl_prefixes hosts;	/* of clauses, by their places in list */
 	size_t n_hosts;			/* of all of them; at most SL_KUBE_HOSTS */
+	size_t n_asked;			/* pods by the peers that select some */
 };
 
 #define SL_KUBE_HOSTS (1u << 22)	/* 72 MiB; a rule that chooses all pods of 10,000 has 10,000 */
+
+#define SL_KUBE_ASKED (1u << 24)	/* half a second of a CPU; 100 peers in a cluster of 10,000 pods are 1,000,000 */
 
 /* ---- peers.c ---- */
 
@@ -255,6 +258,26 @@ int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
  * (reported) or -ENOMEM. */
 int sl_kube_peers(const struct sl_kube *kube, const struct sl_kube_netpol *netpol,
 		  const struct sl_kube_egress *egress, struct sl_addresses *hosts);
+
+/* ---- named.c ---- */
+
+/* An address of a pod that has a port by a name of the rule's. */
+struct sl_named_host {
+	__u8 protocol;
+	__u16 port;			/* its number there */
+	unsigned at;			/* of the address, among those of all pods */
+	const struct sl_cidr *address;
+};
+
+struct sl_named_hosts {
+	struct sl_named_host *list;	/* owned */
+	size_t n;
+};
+
+/* By protocol and port, each once. among NULL: whatever the address. 0, -ENOMEM, -ENOSPC: more than
+ * SL_KUBE_HOSTS; hosts is to be freed in any case. */
+int sl_kube_find_named(const struct sl_kube *kube, const struct sl_kube_egress *egress,
+		       const struct sl_prefixes *among, struct sl_named_hosts *hosts);
 
 /* A peer is chosen by its labels, or a port by its name: other pods decide. */
 bool sl_kube_asks_for_pods(const struct sl_kube_egress *egress);

@@ -85,14 +85,12 @@ int sl_carve(const struct sl_cidr *block, const struct sl_addresses *except,
 static int peer_selects(const struct sl_kube *kube, const struct sl_kube_peer *peer,
 			const char *namespace, const struct sl_kube_pod *pod, bool *selects)
 {
-	*selects = false;
-	if (!sl_selector_matches(&peer->pods, &pod->object.labels))
+	*selects = (peer->has_namespaces || !strcmp(namespace, pod->object.namespace)) &&
+		   sl_selector_matches(&peer->pods, &pod->object.labels);
+	if (!*selects || !peer->has_namespaces)
 		return 0;
-	if (peer->has_namespaces)
-		return sl_kube_in_namespace(kube, &peer->namespaces, pod->object.namespace, &peer->pos,
-					    selects);
-	*selects = !strcmp(namespace, pod->object.namespace);
-	return 0;
+	return sl_kube_in_namespace(kube, &peer->namespaces, pod->object.namespace, &peer->pos,
+				    selects);
 }
 
 /* chosen: the pods that another peer of the rule has, of which nothing is to be added. */
