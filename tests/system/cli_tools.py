@@ -6,6 +6,7 @@ It is $SLUICE, or sluice in $SLUICE_BUILD, or build/sluice.
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -75,5 +76,6 @@ def agent(write):
 def usage_error(result, text):
     assert result.returncode == 2, result
     assert text in result.stderr
-    assert "usage:" in result.stderr
+    assert "usage:" not in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert re.search(r"^sluice (\w+): .*[?;] `sluice help \1` says more$", result.stderr)
     assert result.stdout == ""

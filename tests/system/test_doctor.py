@@ -188,7 +188,7 @@ def test_nothing_stays_behind():
 @pytest.mark.parametrize("words", [["-o", "xml"], ["--nonsense"], ["now"]])
 def test_bad_usage_is_2(words):
     done = run(*words)
-    assert done.returncode == 2 and done.stdout == "" and "usage: sluice doctor" in done.stderr
+    assert done.returncode == 2 and done.stdout == "" and "`sluice help doctor`" in done.stderr
 
 
 # ---- commands of users ----

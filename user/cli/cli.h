@@ -45,10 +45,10 @@ int cmd_alerts(int argc, char **argv);
 int cmd_apply(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 
-/* Prints the command's usage: to stdout and SL_EXIT_OK for --help, else (with
- * an optional first line that says what is wrong) to stderr and SL_EXIT_USAGE. */
+/* Says on stderr, in one line, what is wrong and where help is: SL_EXIT_USAGE. */
 int sl_usage(const char *command, const char *wrong, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The command's usage on stdout, for --help: SL_EXIT_OK. */
 int sl_help(const char *command);
 
 /* `-o json` / `-o text`: sets *json; false for anything else. */

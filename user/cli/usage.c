@@ -24,21 +24,22 @@ int sl_help(const char *command)
 	return SL_EXIT_OK;
 }
 
+/* One line: the whole usage would push what is wrong off the screen. */
 int sl_usage(const char *command, const char *wrong, ...)
 {
 	char *text = NULL;
+	const char *said;
 	va_list args;
 
-	if (wrong) {
-		va_start(args, wrong);
-		if (vasprintf(&text, wrong, args) < 0)
-			text = NULL;
-		va_end(args);
-		fprintf(stderr, "sluice %s: ", command);
-		sl_put_text(text ? text : wrong, stderr); /* it quotes arguments */
-		fputs("\n", stderr);
-		free(text);
-	}
-	fputs(sl_command_find(command)->usage, stderr);
+	va_start(args, wrong);
+	if (vasprintf(&text, wrong, args) < 0)
+		text = NULL;
+	va_end(args);
+	said = text ? text : wrong;
+	fprintf(stderr, "sluice %s: ", command);
+	sl_put_text(said, stderr); /* it quotes arguments */
+	fprintf(stderr, "%s `sluice help %s` says more\n",
+		said[strlen(said) - 1] == '?' ? "" : ";", command);
+	free(text);
 	return SL_EXIT_USAGE;
 }
