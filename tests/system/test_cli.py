@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """What all commands that need no privilege share; check, test, rules; the examples."""
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 
 import pytest
 
-from cli_tools import AGENT, ROOT, SLUICE, agent, lines_of, sluice, usage_error, write
+from cli_tools import AGENT, BUILD, ROOT, SLUICE, agent, lines_of, sluice, usage_error, write
 
 EXAMPLES = sorted((ROOT / "policies" / "examples").glob("*.yaml"))
 
@@ -39,6 +40,55 @@ def test_a_slip_of_a_command_is_quoted_and_mended(words):
 def test_help_of_a_command_is_its_help():
     assert sluice("help", "check").stdout == sluice("check", "--help").stdout
     assert sluice("help").stdout == sluice("--help").stdout
+
+
+def commands():
+    return [line.split()[0] for line in sluice("help").stdout.splitlines()
+            if line.startswith("  ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_help_lists_the_exit_codes(command):
+    said = re.sub(r"\s+", " ", sluice("help", command).stdout)
+    assert re.search(r"Exits (0[ ,]|as COMMAND does;)", said), said
+    assert re.search(r"(1|125) if|Else 1|1 if", said) and "2 for wrong usage" in said, said
+
+
+def test_help_of_the_daemon_lists_the_exit_codes():
+    said = subprocess.run([BUILD / "sluiced", "--help"], capture_output=True, text=True, check=True)
+    assert "Exits 0 " in said.stdout and "2 for wrong" in said.stdout
+
+
+@pytest.mark.parametrize("words, code", [
+    (["check", "{agent}"], 0), (["check", "{agent}", "/nosuch"], 1), (["check"], 2),
+    (["explain", "-p", "{agent}", "192.0.2.9:1"], 0), (["explain", "-p", "/nosuch", "192.0.2.9:1"], 1),
+    (["explain", "-p", "{agent}", "192.0.2.9:http"], 2),
+    (["test", "{agent}"], 0), (["test", "/nosuch"], 1), (["test"], 2),
+    (["fmt", "{agent}"], 0), (["fmt", "/nosuch"], 1), (["fmt", "--force"], 2),
+    (["convert", "--from", "sortie", "/nosuch"], 1), (["convert", "--from", "nowhere"], 2),
+    (["profile", "list"], 0), (["profile", "show", "nosuch"], 1), (["profile"], 2)])
+def test_exit_codes_are_as_help_says(agent, words, code):
+    done = sluice(*[str(agent) if word == "{agent}" else word for word in words])
+    assert done.returncode == code, done
+
+
+def test_a_file_that_cannot_be_read_is_told_with_a_next_step(tmp_path):
+    for path, says in ((tmp_path / "none", f"`ls {tmp_path}` shows"), ("/none", "`ls /` shows"),
+                       ("none", "`ls` shows")):
+        done = sluice("check", path)
+        assert done.returncode == 1 and f"cannot read {path}: No such file" in done.stderr
+        assert says in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+def test_a_file_that_may_not_be_read_is_told_with_a_next_step():
+    with tempfile.TemporaryDirectory(prefix="sluice-cli-") as folder:
+        copy = shutil.copy(SLUICE, folder)
+        os.chmod(folder, 0o755)
+        os.makedirs(f"{folder}/shut", 0o700)
+        done = subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", copy, "check",
+                               f"{folder}/shut/a.yaml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and f"Permission denied: `namei -l {folder}/shut/a.yaml`" in done.stderr
 
 
 def test_a_second_policy_is_refused_and_not_taken():

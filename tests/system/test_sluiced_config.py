@@ -117,6 +117,13 @@ def test_what_is_wrong_with_a_policy_is_said_once(tmp_path):
     assert few.stderr.count('policy "agent" cannot be loaded') == 4     # each with its place
 
 
+def test_a_policy_that_is_not_there_is_said_once_and_at_its_place(tmp_path):
+    done = check(tmp_path, T + "  - {match: {device: v0}, policy: no}\n")
+    assert done.stderr.count("no.yaml") == 1 and done.stderr.count("error:") == 1, done.stderr
+    assert re.search(r':3:35: error: policy "no" cannot be loaded: \S*no\.yaml: No such file', done.stderr)
+    assert "write it, or name one that is there" in done.stderr
+
+
 def test_a_policy_with_uids_is_for_no_device(tmp_path):
     done = check(tmp_path, CONFIG, agent=AGENT + "  - allow: {to: any, uid: 0}\n")
     assert done.returncode == 1 and "uid" in done.stderr
@@ -169,7 +176,7 @@ def test_the_tables_of_keys_are_documented():
 
 @pytest.mark.parametrize("words, code, says", [
     (["--help"], 0, "example: "), (["--version"], 0, "sluiced "), (["x"], 2, "what is 'x'?"),
-    (["--no"], 2, "usage:")])
+    (["--no"], 2, "`sluiced --help`")])
 def test_usage(words, code, says):
     done = subprocess.run([SLUICED, *words], capture_output=True, text=True)
     assert done.returncode == code and says in done.stdout + done.stderr

@@ -14,8 +14,7 @@
 	"Rules over records as docs/events.md has them. It holds no capability.\n" \
 	"\n" \
 	"      --rules FILE      instead of /etc/sluice/alerts.yaml\n" \
-	"      --events FILE     a complete file (- is standard input): prints the alerts;\n" \
-	"                        exits 1 if there are some\n" \
+	"      --events FILE     a complete file (- is standard input): prints the alerts\n" \
 	"      --follow FILE     a file that is written to and rotated, from its end on\n" \
 	"      --from-start      from its beginning\n" \
 	"      --socket PATH     a unix socket that gives one record a line\n" \
@@ -23,6 +22,9 @@
 	"      --memory FILE     what first-seen rules remember, instead of the rules' own\n" \
 	"      --check           only say what is wrong with the rules\n" \
 	"  -o, --output FORMAT   text or json\n" \
+	"\n" \
+	"Exits 0 when a signal or the end of its input ends it; with --events, if there are no\n" \
+	"alerts; with --check, if the rules are right. Else 1, and 2 for wrong usage.\n" \
 	"\n" \
 	"example: sluice alerts --rules deploy/alerts/default.yaml --events agent.jsonl\n"
 

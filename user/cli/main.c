@@ -57,6 +57,8 @@ const struct sl_command sl_commands[] = {
 	 "      --trust-clock     take `expires` although the clock may be wrong\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
+	 "Exits 0 when it is attached, 1 if it could not be, 2 for wrong usage.\n"
+	 "\n"
 	 "example: sudo sluice attach --dev vnet0 -p agent.yaml --mac 52:54:00:12:34:56 \\\n"
 	 "                            --address dhcp\n"
 	 "         sudo sluice attach --cgroup /system.slice/agent.service -p agent.yaml\n",
@@ -68,6 +70,9 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "DEVICE is of this network namespace; --all is every cgroup, and every device of\n"
 	 "every namespace.\n"
+	 "\n"
+	 "Exits 0 when all that was named is detached, 1 if something is not (or had no policy),\n"
+	 "2 for wrong usage.\n"
 	 "\n"
 	 "example: sudo sluice detach --dev vnet0\n",
 	 cmd_detach},
@@ -99,10 +104,14 @@ const struct sl_command sl_commands[] = {
 	 "      --receive-buffer BYTES  of netlink, where very many devices come at once\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
+	 "Exits 0 when a signal ends it, 1 if it could not begin or go on, 2 for wrong usage.\n"
+	 "\n"
 	 "example: sudo sluice watch --dev 'vnet*' -p agent.yaml --address dhcp --log vms.jsonl\n",
 	 cmd_watch},
 	{"status", "show what is attached, and what it decided",
 	 "usage: sluice status [-o json]\n"
+	 "\n"
+	 "Exits 0, also where nothing is attached; 1 if it cannot tell, 2 for wrong usage.\n"
 	 "\n"
 	 "example: sudo sluice status\n",
 	 cmd_status},
@@ -119,6 +128,8 @@ const struct sl_command sl_commands[] = {
 	 "      --name PATTERN    only what was asked for, or connected to, by such a name\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
+	 "Exits 0 when a signal ends it, 1 if it could not begin or go on, 2 for wrong usage.\n"
+	 "\n"
 	 "example: sudo sluice monitor --target 'vnet*' --verdict deny\n",
 	 cmd_monitor},
 	{"alerts", SL_ALERTS_SUMMARY,
@@ -132,14 +143,17 @@ const struct sl_command sl_commands[] = {
 	 "  -b, --batch           print tables, one below the other\n"
 	 "  -n, --count N         end after N tables\n"
 	 "\n"
+	 "Exits 0 when it is ended, 1 if it cannot tell what is attached, 2 for wrong usage.\n"
+	 "\n"
 	 "example: sudo sluice top\n",
 	 cmd_top},
 	{"apply", "let sluiced read its configuration now, and say what became of it",
 	 "usage: sluice apply [-o json]\n"
 	 "\n"
 	 "sluiced reads changed files by itself; this tells whether it could, and gives devices\n"
-	 "that were detached by hand their policies again. Exits 1 if the configuration is not\n"
-	 "in force, or a device that it names could not get its policy.\n"
+	 "that were detached by hand their policies again. Exits 0 if the configuration is\n"
+	 "in force, 1 if it is not, or a device that it names could not get its policy; 2 for\n"
+	 "wrong usage.\n"
 	 "\n"
 	 "example: sudo sluice apply\n",
 	 cmd_apply},
@@ -149,6 +163,8 @@ const struct sl_command sl_commands[] = {
 	 "  -o, --output FORMAT   text or json\n"
 	 "      --resolved        print what the policy means here and now\n"
 	 "      --trust-clock     take `expires` although the clock may be wrong\n"
+	 "\n"
+	 "Exits 0 if every FILE is valid, whatever its warnings; 1 if one is not, 2 for wrong usage.\n"
 	 "\n"
 	 "example: sluice check agent.yaml\n",
 	 cmd_check},
@@ -176,6 +192,9 @@ const struct sl_command sl_commands[] = {
 	 "      --trust-clock     take `expires` although the clock may be wrong\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
+	 "Exits 0, whether it is allowed or denied; 1 if the policy is not valid, 2 for wrong usage\n"
+	 "or a DESTINATION that cannot be read.\n"
+	 "\n"
 	 "example: sluice explain -p agent.yaml api.github.com:443\n",
 	 cmd_explain},
 	{"test", "run the tests that stand in policies",
@@ -187,6 +206,9 @@ const struct sl_command sl_commands[] = {
 	 "  -o, --output FORMAT   text or json\n"
 	 "      --trust-clock     take `expires` although the clock may be wrong\n"
 	 "\n"
+	 "Exits 0 if every test passes (or there are none), 1 if one fails or a FILE is not valid,\n"
+	 "2 for wrong usage.\n"
+	 "\n"
 	 "example: sluice test policies/*.yaml\n",
 	 cmd_test},
 	{"fmt", "print a policy in canonical form",
@@ -197,10 +219,13 @@ const struct sl_command sl_commands[] = {
 	 "  -w, --write           rewrite the files in place\n"
 	 "      --force           rewrite a file that has comments: they are lost\n"
 	 "      --check           print no policy; name each file that is not canonical\n"
-	 "                        (comments and blank lines aside) and exit 1\n"
+	 "                        (comments and blank lines aside)\n"
 	 "      --fragment        the files are fragments, as `include` takes them\n"
 	 "\n"
 	 "Comments are not kept: -w refuses a file that has some, unless --force.\n"
+	 "\n"
+	 "Exits 0 if that was done, 1 if a FILE is not valid (--check: not canonical) or was not\n"
+	 "written, 2 for wrong usage.\n"
 	 "\n"
 	 "example: sluice fmt agent.yaml\n",
 	 cmd_fmt},
@@ -220,6 +245,8 @@ const struct sl_command sl_commands[] = {
 	 "      --set DIRECTIVE   a line of tinyproxy.conf, as 'FilterDefaultDeny Yes'\n"
 	 "      --pod NS/NAME     the pod whose egress the policy is to state\n"
 	 "\n"
+	 "Exits 0 with a policy, 1 if there is none that is exact, 2 for wrong usage.\n"
+	 "\n"
 	 "example: virsh nwfilter-dumpxml agent | sluice convert --from nwfilter > agent.yaml\n",
 	 cmd_convert},
 	{"rules", "show what each rule has decided, or the built-in sets",
@@ -234,14 +261,18 @@ const struct sl_command sl_commands[] = {
 	 "      --sets            the built-in sets\n"
 	 "  -o, --output FORMAT   text or json\n"
 	 "\n"
+	 "Exits 0, also if no rule has decided; 1 if there is no policy or it cannot be read, 2 for\n"
+	 "wrong usage.\n"
+	 "\n"
 	 "example: sudo sluice rules --dev vnet0 --unused 30d\n",
 	 cmd_rules},
 	{"libvirt-hook", "called by libvirt through deploy/libvirt/qemu-hook",
 	 "usage: sluice libvirt-hook [--config FILE] [--] GUEST OPERATION [SUBOPERATION EXTRA]\n"
 	 "\n"
 	 "Reads the domain's XML from standard input, as libvirt's hooks get it, and attaches\n"
-	 "each of the guest's NICs before it starts. Exit status 1 makes libvirt give up the\n"
-	 "operation; `reconnect` never does. docs/libvirt.md says how it is set up.\n"
+	 "each of the guest's NICs before it starts. docs/libvirt.md says how it is set up.\n"
+	 "Exits 0 if the guest may go on, 1 if not: libvirt gives up the operation (`reconnect`\n"
+	 "exits 0 in any case); 2 for wrong usage.\n"
 	 "\n"
 	 "      --config FILE     instead of /etc/sluice/libvirt.yaml\n"
 	 "\n"
@@ -254,10 +285,14 @@ const struct sl_command sl_commands[] = {
 	 "A profile is a fragment: the rules that a program needs. It says from when it is and\n"
 	 "where it comes from.\n"
 	 "\n"
+	 "Exits 0 if they could be read, 1 if not, 2 for wrong usage.\n"
+	 "\n"
 	 "example: sluice profile show claude-code\n",
 	 cmd_profile},
 	{"doctor", "try what Sluice needs on this machine, and say what is missing",
 	 "usage: sluice doctor [-o json]\n"
+	 "\n"
+	 "Exits 0 if this machine has all that `sluice run` needs, 1 if not, 2 for wrong usage.\n"
 	 "\n"
 	 "example: sudo sluice doctor\n",
 	 cmd_doctor},

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "begins.h"
 #include "config.h"
@@ -65,6 +66,13 @@ static int load_policy(const struct sl_config *config, const struct sl_config_ta
 	if (config->stop && __atomic_load_n(config->stop, __ATOMIC_RELAXED)) {
 		free(path);
 		return -ECANCELED;
+	}
+	/* at its place, and once: that the file is not there is all that there is to say */
+	if (!err && access(path, F_OK)) {
+		err = sl_error(diag, &t->policy_pos, "policy \"%s\" cannot be loaded: %s: %s; write "
+			       "it, or name one that is there", policy, path, strerror(errno));
+		free(path);
+		return err;
 	}
 	if (!err)
 		err = sl_given_load(given, &options, diag);

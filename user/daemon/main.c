@@ -24,6 +24,9 @@ static const char usage[] =
 	"      --unconfined      keep all capabilities and system calls (for debugging)\n"
 	"      --version\n"
 	"\n"
+	"Exits 0 when a signal ends it, and if --check finds nothing wrong; else 1, 2 for wrong\n"
+	"usage.\n"
+	"\n"
 	"example: sluiced --check -c /etc/sluice/sluiced.yaml\n";
 
 enum { OPT_CHECK = 256, OPT_SOCKET, OPT_STATE, OPT_TRUST, OPT_UNCONFINED, OPT_VERSION };
@@ -76,7 +79,7 @@ static int set_option(struct sl_daemon_options *o, int c, bool *check)
 		fputs(usage, stdout);
 		return 0;
 	}
-	fputs(usage, stderr); /* getopt has said which option is wrong */
+	fputs("sluiced: `sluiced --help` lists the options\n", stderr); /* getopt said what is wrong */
 	return 2;
 }
 
@@ -96,7 +99,7 @@ int main(int argc, char **argv)
 			return status;
 	}
 	if (optind < argc) {
-		fprintf(stderr, "sluiced: what is '%s'?\n%s", argv[optind], usage);
+		fprintf(stderr, "sluiced: what is '%s'? `sluiced --help` lists the options\n", argv[optind]);
 		return 2;
 	}
 	return check ? sl_daemon_check(&options) : sl_daemon_run(&options);
