@@ -90,6 +90,7 @@ static bool is_prefix(const char *text)
 
 static int read_flow(const struct explain *e, struct sl_test *flow)
 {
+	struct sl_test who = {};
 	int status;
 
 	if (is_prefix(e->destination))
@@ -99,10 +100,14 @@ static int read_flow(const struct explain *e, struct sl_test *flow)
 	if (e->protocol && strchr(e->destination, '/'))
 		return sl_usage("explain", "'%s' names a protocol, and so does --proto '%s'",
 				e->destination, e->protocol);
+	status = e->uid ? read_uid(e->uid, &who) : 0;
+	if (status)
+		return status;
 	if (parse_flow(e, flow))
 		return SL_EXIT_USAGE;
-	status = e->uid ? read_uid(e->uid, flow) : 0;
-	if (!status && e->icmp)
+	flow->has_uid = who.has_uid;
+	flow->uid = who.uid;
+	if (e->icmp)
 		status = read_icmp(e->icmp, flow);
 	if (!status && e->inbound && flow->has_uid)
 		status = sl_usage("explain", "an inbound flow has no --uid");

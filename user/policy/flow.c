@@ -42,6 +42,8 @@ int sl_flow_host(const char *text, size_t len, const struct sl_pos *pos, struct 
 static int protocol_parse(const char *text, size_t len, const struct sl_pos *pos, int *protocol,
 			  struct sl_diag *diag)
 {
+	static const char *const words[] = {"tcp", "udp", "icmp", "icmpv6", "sctp", NULL};
+	const char *nearest;
 	__u64 number;
 
 	if (sl_text_number(text, len, 255, &number)) {
@@ -50,8 +52,30 @@ static int protocol_parse(const char *text, size_t len, const struct sl_pos *pos
 	}
 	if (!sl_text_is(text, len, "any") && !sl_protocol_number(text, len, protocol))
 		return 0;
+	nearest = sl_nearest(text, len, words);
 	return sl_error(diag, pos, "\"/%.*s\": the protocol of a flow is tcp, udp, icmp, icmpv6, "
-			"sctp or a number from 0 to 255", SL_Q(text, len));
+			"sctp or a number from 0 to 255%s%s%s", SL_Q(text, len),
+			nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+			nearest ? "\"?" : "");
+}
+
+/* Ranges are spoken of only where one seems to be meant. */
+static int port_parse(const char *text, size_t len, const struct sl_pos *pos, int *port,
+		      struct sl_diag *diag)
+{
+	struct sl_port_range range;
+	__u64 number;
+
+	if (sl_text_number(text, len, 65535, &number) && number) {
+		*port = (int)number;
+		return 0;
+	}
+	if (memchr(text, '-', len))
+		return sl_port_range_parse(text, len, pos, &range, diag) ? -EINVAL :
+			sl_error(diag, pos, "\"%.*s\": a flow has one port, as %u",
+				 SL_Q(text, len), range.low);
+	return sl_error(diag, pos, "\"%.*s\" is not a port: a number from 1 to 65535 (`getent "
+			"services NAME` tells a service's)", SL_Q(text, len));
 }
 
 /* The shortest text of the flow that reads back as the same one. */
@@ -130,9 +154,8 @@ int sl_flow_finish(struct sl_test *test, int port, int protocol, bool icmp_writt
 int sl_flow_parse_n(const char *text, size_t len, const struct sl_pos *pos,
 		    struct sl_test *test, struct sl_diag *diag)
 {
-	struct sl_port_range range = {0};
 	struct sl_parts parts;
-	int protocol = -1;
+	int protocol = -1, port = -1;
 	int err = sl_parts_split(text, len, false, pos, &parts, diag);
 
 	if (!err)
@@ -142,15 +165,12 @@ int sl_flow_parse_n(const char *text, size_t len, const struct sl_pos *pos,
 			      : sl_flow_host(parts.host, parts.host_len, pos, test, diag);
 	if (err)
 		return err;
-	if (parts.ports &&
-	    sl_port_range_parse(parts.ports, parts.ports_len, pos, &range, diag))
+	if (parts.ports && port_parse(parts.ports, parts.ports_len, pos, &port, diag))
 		return -EINVAL;
-	if (range.low != range.high)
-		return sl_error(diag, pos, "\"%.*s\": a flow has one port", SL_Q(text, len));
 	if (parts.protocol &&
 	    protocol_parse(parts.protocol, parts.protocol_len, pos, &protocol, diag))
 		return -EINVAL;
-	return sl_flow_finish(test, parts.ports ? range.low : -1, protocol, false, pos, diag);
+	return sl_flow_finish(test, port, protocol, false, pos, diag);
 }
 
 int sl_flow_parse(const char *text, struct sl_pos pos, struct sl_test *test,
