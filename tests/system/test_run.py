@@ -327,6 +327,7 @@ def test_a_log_that_cannot_be_written(lab, path):
     mark = lab.new_folder() / "ran"
     done = lab.run(ONLY_PROBE, "touch", str(mark), options=["--log", path])
     assert done.code == 125 and f"--log {path}" in done.err and not mark.exists()
+    assert "make its directory first" in done.err or "can be appended to" in done.err
 
 
 def test_a_log_that_fills_up_changes_no_verdict(lab):
@@ -402,6 +403,16 @@ def test_a_missing_bpffs_is_not_needed(lab):
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True,
                           timeout=20, env=environment())
     assert done.stdout.split() == ["sysfs", "sysfs"] and done.returncode == 0, done
+
+
+def test_a_command_that_cannot_be_executed_is_told_with_a_next_step(lab, tmp_path):
+    script = tmp_path / "script"
+    for text, mode, words in (("#!/nosuch\n", 0o755, "first line (#!)"), ("", 0o644, "chmod +x")):
+        script.write_text(text)
+        script.chmod(mode)
+        done = lab.run(ONLY_PROBE, str(script))
+        assert done.code in (126, 127) and words in done.err, done.err
+    assert "nothing in PATH has this name" in lab.run(ONLY_PROBE, "no-such-program").err
 
 
 def test_an_unprintable_command_does_not_steer_the_terminal(lab):

@@ -36,7 +36,8 @@ static void exit_codes_pass_through(void **state)
 	assert_int_equal(WEXITSTATUS(status), 42);
 	status = run_all(&(struct run){.argv = ARGV("/no/curlx")}, out, sizeof(out));
 	assert_int_equal(WEXITSTATUS(status), 127);
-	assert_line(out, "exec: /no/curlx: No such file or directory");
+	assert_line(out, "exec: /no/curlx: No such file or directory; it, or what its first line (#!) "
+		    "names, is not there");
 	status = run_all(
 		&(struct run){.user = "nobody", .argv = ARGV("curlx"), .prepare = unreadable_path},
 		out, sizeof(out));

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "policy/text.h"
 #include "run.h"
 
 #define SUMMARY_LINES 20
@@ -88,7 +89,10 @@ int sl_report_open(struct sl_report *r, const struct sl_run_options *options,
 	r->log = fopen(options->log, "ae");
 	if (r->log)
 		return 0;
-	fprintf(stderr, "sluice run: --log %s: %s\n", options->log, strerror(errno));
+	fprintf(stderr, "sluice run: --log ");
+	sl_put_text(options->log, stderr);
+	fprintf(stderr, ": %s: %s\n", strerror(errno), errno == ENOENT || errno == ENOTDIR ?
+		"make its directory first" : "name a file that can be appended to");
 	return -EINVAL;	/* said */
 }
 

@@ -179,7 +179,7 @@ static void say(const char *text)
 
 static void say_why_not(const struct session *s, const struct sl_spawn_error *error)
 {
-	char text[256];
+	char text[512];
 
 	if (error->step != SL_SPAWN_CGROUP)
 		say(sl_spawn_message(error, s->options->command[0], text, sizeof(text)));

@@ -105,6 +105,20 @@ static int read_fd(int fd, const char *name, bool is_file, size_t max, const str
 	return 0;
 }
 
+/* With what to do about it. errno says why it cannot be opened. */
+static int unreadable(const char *path, const struct sl_pos *pos, struct sl_diag *diag)
+{
+	const char *slash = strrchr(path, '/'), *why = strerror(errno);
+
+	if (errno == EACCES)
+		return sl_error(diag, pos, "cannot read %s: %s: `namei -l %s` shows which step of it "
+				"this user may not", path, why, path);
+	if (errno != ENOENT)
+		return sl_error(diag, pos, "cannot read %s: %s", path, why);
+	return sl_error(diag, pos, "cannot read %s: %s: `ls%s%.*s` shows what is there", path, why,
+			slash ? " " : "", slash == path ? 1 : slash ? (int)(slash - path) : 0, path);
+}
+
 int sl_file_read_stat(const char *path, size_t max, const struct sl_pos *pos, char **text,
 		      size_t *len, struct stat *st, struct sl_diag *diag)
 {
@@ -117,7 +131,7 @@ int sl_file_read_stat(const char *path, size_t max, const struct sl_pos *pos, ch
 	/* O_NONBLOCK: opening a FIFO must not wait for a writer. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, st)) {
-		err = sl_error(diag, pos, "cannot read %s: %s", path, strerror(errno));
+		err = unreadable(path, pos, diag);
 		if (fd >= 0)
 			close(fd);
 		return err;

@@ -168,7 +168,8 @@ static int resolve_uids(struct sl_resolver *r, struct sl_match *dst)
 		if (err == -ENOMEM)
 			return err;
 		if (err == -ENOENT)
-			sl_fail(r, &uid->pos, "no user \"%s\" on this host", uid->name);
+			sl_fail(r, &uid->pos, "no user \"%s\" on this host: `getent passwd` lists "
+				"those that there are; a number needs no entry", uid->name);
 		else if (err)
 			sl_fail(r, &uid->pos, "cannot look up user \"%s\": %s", uid->name,
 				strerror(-err));

@@ -269,13 +269,30 @@ int sl_spawn(const struct sl_spawn_options *options, struct sl_child *out,
 	return err ? err : sl_spawn_go(&l, out, error);
 }
 
+/* What to do about a command that cannot be executed. */
+static const char *exec_hint(int error, const char *command)
+{
+	switch (error) {
+	case ENOENT:
+		return strchr(command, '/') ? "; it, or what its first line (#!) names, is "
+					      "not there" :
+					      "; nothing in PATH has this name: `command -v` finds "
+					      "one, a path needs no PATH";
+	case EACCES:
+		return "; is it a file, with a right to execute it (chmod +x), in directories that "
+		       "the command's user may enter (`namei -l`)?";
+	}
+	return "";
+}
+
 const char *sl_spawn_message(const struct sl_spawn_error *error, const char *command, char *buf,
 			     size_t size)
 {
 	const char *text = error->step < SL_SPAWN_N_STEPS ? step_text[error->step] : "?";
 
 	if (error->step == SL_SPAWN_EXEC)
-		snprintf(buf, size, "%s: %s: %s", text, command, strerror(error->error));
+		snprintf(buf, size, "%s: %s: %s%s", text, command, strerror(error->error),
+			 exec_hint(error->error, command));
 	else
 		snprintf(buf, size, "%s: %s", text, strerror(error->error));
 	return buf;
