@@ -42,7 +42,7 @@ def test_the_default_rules_are_valid_and_quiet_over_nothing(tmp_path):
     events = write_events(tmp_path / "events", record(seq=0))
     done = sluice("alerts", "--rules", DEFAULT, "--events", events)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "0 alerts, 0 still open; 1 records" in done.stderr
+    assert "0 alerts, 0 still open; 1 record\n" in done.stderr
 
 
 def test_the_default_rules_see_each_kind(tmp_path):
@@ -399,7 +399,7 @@ def test_a_socket_is_connected_to_again_and_a_gap_is_an_alert(tmp_path):
                 lost = receiver.next()
                 assert (lost["alert"], lost["value"]) == ("lost", 7)
                 assert receiver.next()["group"]["process.comm"] == "two"
-        wait_for(lambda: alerts.has_said("7 records are missing"))
+        wait_for(lambda: alerts.has_said("7 records missing"))
 
 
 def test_the_audit_sinks_are_read(tmp_path):
@@ -438,7 +438,7 @@ def test_rubbish_is_counted_and_passed_over(tmp_path):
         alerts.process.stdin.write("\x1b[2J{{{\n" + "x" * 100_000 + "\n[]\n")
         alerts.feed(named("curl"))
         assert receiver.next()["state"] == "firing"
-        wait_for(lambda: alerts.has_said("lines were no records"))
+        wait_for(lambda: alerts.has_said("without a record"))
         assert not any("\x1b" in line for line in alerts.said)
 
 

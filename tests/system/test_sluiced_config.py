@@ -35,7 +35,7 @@ GOOD = {
 def test_good(tmp_path, text):
     done = check(tmp_path, text)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "targets, policies from" in done.stdout
+    assert re.search(r": ok: (1 target|\d+ targets), policies from", done.stdout)
 
 
 def test_an_error_behind_the_policy_names_its_file(tmp_path):

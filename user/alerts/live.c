@@ -79,16 +79,16 @@ static void say(struct live *l)
 
 	sl_alert_engine_stats(l->engine, &engine);
 	if (stream->faulty >= 2 * l->faulty_said + 1) {
-		fprintf(stderr, "sluice alerts: %llu lines were no records; line %llu: ",
-			(unsigned long long)stream->faulty,
+		fprintf(stderr, "sluice alerts: %llu line%s without a record; line %llu: ",
+			(unsigned long long)stream->faulty, SL_S(stream->faulty),
 			(unsigned long long)stream->fault_line);
 		sl_put_text(stream->fault, stderr);
 		putc('\n', stderr);
 		l->faulty_said = stream->faulty;
 	}
 	if (stream->missing >= 2 * l->missing_said + 1) {
-		fprintf(stderr, "sluice alerts: %llu records are missing in the stream\n",
-			(unsigned long long)stream->missing);
+		fprintf(stderr, "sluice alerts: %llu record%s missing in the stream\n",
+			(unsigned long long)stream->missing, SL_S(stream->missing));
 		l->missing_said = stream->missing;
 	}
 	if (engine.evicted >= 2 * l->evicted_said + 1) {

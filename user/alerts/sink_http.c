@@ -12,6 +12,7 @@
 #include <sys/random.h>
 
 #include "alert_text.h"
+#include "policy/text.h"
 #include "resolve/resolve.h"
 #include "sink_internal.h"
 
@@ -264,13 +265,13 @@ void sl_http_done(struct sl_sink *sink, CURLcode code, __s64 now_ms)
 	}
 	if (status >= 200 && status < 300) {
 		if (sink->tries)
-			fprintf(stderr, "sluice alerts: %s: works again after %u failures\n",
-				sl_sink_name(sink), sink->tries);
+			fprintf(stderr, "sluice alerts: %s: works again after %u failure%s\n",
+				sl_sink_name(sink), sink->tries, SL_S(sink->tries));
 		sink->sent += n;
 	} else {
 		sink->dropped += n;
-		sl_sink_trouble(sink, "HTTP status %ld: %zu alerts are not taken, and dropped",
-				status, n);
+		sl_sink_trouble(sink, "HTTP status %ld: %zu alert%s not taken, and dropped",
+				status, n, SL_S(n));
 	}
 	sink->tries = 0;
 	sink->again_ms = now_ms;

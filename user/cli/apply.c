@@ -33,9 +33,10 @@ static int apply(bool json)
 	if (json)
 		sl_json_print(json_incref(a));
 	else
-		printf("%s is in force: %lld targets; devices: %lld attached, %lld isolated, "
+		printf("%s is in force: %lld target%s; devices: %lld attached, %lld isolated, "
 		       "%lld failed, %lld left alone\n",
 		       json_string_value(json_object_get(a, "config")), number_of(a, "targets"),
+		       SL_S(number_of(a, "targets")),
 		       number_of(a, "attached"), number_of(a, "isolated"), number_of(a, "failed"),
 		       number_of(a, "left"));
 	found = number_of(a, "failed") || number_of(a, "isolated") ? SL_EXIT_FAILED : SL_EXIT_OK;

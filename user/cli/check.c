@@ -33,10 +33,10 @@ static void print_ok(const char *path, const struct sl_loaded *loaded, bool comm
 
 	fputs(comment ? "# " : "", stdout);
 	sl_put_text(strcmp(path, "-") ? path : "<stdin>", stdout);
-	printf(": ok: %zu rule%s, %zu address class%s, ", rules, rules == 1 ? "" : "s", classes,
+	printf(": ok: %zu rule%s, %zu address class%s, ", rules, SL_S(rules), classes,
 	       classes == 1 ? "" : "es");
 	if (patterns)
-		printf("%zu pattern%s of names, ", patterns, patterns == 1 ? "" : "s");
+		printf("%zu pattern%s of names, ", patterns, SL_S(patterns));
 	if (c->n_ask_only)
 		printf("%zu for search domains, ", c->n_ask_only);
 	printf("%s table\n", size_text(c->table.n_words * sizeof(__u64), size));

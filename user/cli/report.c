@@ -134,13 +134,13 @@ static void print_gaps(const struct sl_report *r, struct sl_kernel *kernel,
 		       const struct sl_stats *s)
 {
 	if (s->over_budget || s->lost) {
-		fprintf(stderr, "sluice: %llu denials over the event budget and %llu that found the "
-			"ring buffer full are counted only; in all, by rule or reason:\n",
+		fprintf(stderr, "sluice: denials that are counted only: %llu over the event budget, "
+			"%llu that found the ring buffer full; in all, by rule or reason:\n",
 			(unsigned long long)s->over_budget, (unsigned long long)s->lost);
 		sl_kernel_hits(kernel, print_hit, (void *)r);
 	}
 	if (s->unlearned)
-		fprintf(stderr, "sluice: %llu addresses of allowed names are not learned: an answer "
+		fprintf(stderr, "sluice: addresses of allowed names are not learned (%llu): an answer "
 			"had too many of them, or an address too many names (docs/names.md, "
 			"\"Answers\")\n", (unsigned long long)s->unlearned);
 	if (s->decided != s->submitted + s->suppressed + s->lost || r->received != s->submitted)

@@ -141,7 +141,7 @@ int cmd_test(int argc, char **argv)
 	if (!tests.json) {
 		printf("%zu passed, %zu failed", tests.passed, tests.failed);
 		if (invalid)
-			printf(", %zu file%s not valid", invalid, invalid == 1 ? "" : "s");
+			printf(", %zu file%s not valid", invalid, SL_S(invalid));
 		putchar('\n');
 	}
 	sl_environment_free(&env);

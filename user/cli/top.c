@@ -249,8 +249,8 @@ static void draw(const struct top *top, WINDOW *w)
 	size_t i;
 
 	werase(w);
-	snprintf(line, sizeof(line), "sluice top: %zu targets, %zu warnings; q ends", top->now.n,
-		 json_array_size(warnings));
+	snprintf(line, sizeof(line), "sluice top: %zu target%s, %zu warning%s; q ends", top->now.n,
+		 SL_S(top->now.n), json_array_size(warnings), SL_S(json_array_size(warnings)));
 	put_line(w, 0, line);
 	wattr_on(w, A_REVERSE, NULL);
 	snprintf(line, sizeof(line), HEADING, width, WORDS);

@@ -137,8 +137,8 @@ void sl_watch_close_audit(struct sl_watch *watch)
 	__u64 left = sl_sinks_close(watch->sinks, FLUSH_MS);
 
 	if (left)
-		fprintf(stderr, "sluice watch: %llu records could not be written to the sinks\n",
-			(unsigned long long)left);
+		fprintf(stderr, "sluice watch: %llu record%s could not be written to the sinks\n",
+			(unsigned long long)left, SL_S(left));
 	sl_metrics_end(watch->server);
 	sl_metrics_targets_free(watch->metrics_targets);
 	sl_metrics_free(watch->metrics);

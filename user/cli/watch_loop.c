@@ -87,8 +87,8 @@ static void on_resolvers(struct sl_watch *watch)
 /* From here on a device that comes is held at once. */
 static void say_ready(struct sl_watch *watch)
 {
-	fprintf(stderr, "sluice watch: policy %s; %zu devices match", watch->group->given.name,
-		watch->devices.n_devices);
+	fprintf(stderr, "sluice watch: policy %s; %zu device%s found:", watch->group->given.name,
+		watch->devices.n_devices, SL_S(watch->devices.n_devices));
 	for (size_t i = 0; i < watch->options->n_patterns; i++)
 		fprintf(stderr, " %s", watch->options->patterns[i]);
 	fputs(" now, others will follow\n", stderr);

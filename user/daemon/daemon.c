@@ -16,6 +16,7 @@
 #include "hand.h"
 #include "kernel/expedite.h"
 #include "notify.h"
+#include "policy/text.h"
 #include "server.h"
 
 #define SECOND 1000000000ull
@@ -103,7 +104,7 @@ static int open_state(struct sl_daemon *daemon, struct sl_diag *diag)
 	if (sl_state_taken_over(daemon->devices.state, &daemon->from_abi, &daemon->unread))
 		fprintf(stderr,
 			"sluiced: took %s over from another version (ABI %u; this one's is %u); "
-			"%llu events of it were not read\n",
+			"unread events of it: %llu\n",
 			daemon->options->state, daemon->from_abi, sl_state_abi(),
 			(unsigned long long)daemon->unread);
 	return 0;
@@ -264,8 +265,10 @@ static int timeout(const struct sl_daemon *daemon)
 
 static void say_ready(struct sl_daemon *daemon)
 {
-	fprintf(stderr, "sluiced: ready; %zu targets configured, %zu devices match\n",
-		daemon->config ? daemon->config->n_targets : 0, daemon->devices.n_devices);
+	size_t targets = daemon->config ? daemon->config->n_targets : 0;
+
+	fprintf(stderr, "sluiced: ready; %zu target%s configured, %zu device%s found\n", targets,
+		SL_S(targets), daemon->devices.n_devices, SL_S(daemon->devices.n_devices));
 	sl_notify("READY=1\nSTATUS=enforcing");
 	daemon->ready = true;
 }
@@ -394,8 +397,8 @@ int sl_daemon_check(const struct sl_daemon_options *options)
 		sl_error(&diag, NULL, "%s: %s", options->config, strerror(-err));
 	sl_diag_print(&diag, stderr);
 	if (!err)
-		printf("%s: %zu targets, policies from %s\n", options->config, config->n_targets,
-		       config->policies);
+		printf("%s: ok: %zu target%s, policies from %s\n", options->config,
+		       config->n_targets, SL_S(config->n_targets), config->policies);
 	sl_config_free(config);
 	sl_diag_free(&diag);
 	return err ? 1 : 0;

@@ -68,8 +68,9 @@ json_t *sl_daemon_sinks_json(struct sl_daemon *daemon, json_t *warnings)
 			json_array_append_new(
 				warnings,
 				json_sprintf(
-					"sink %s: %llu records are lost, and its stream says which",
-					stats.spec, (unsigned long long)stats.lost));
+					"sink %s lost %llu record%s, and its stream says which",
+					stats.spec, (unsigned long long)stats.lost,
+					SL_S(stats.lost)));
 	}
 	warn_of_metrics(daemon, warnings);
 	return list;
@@ -199,8 +200,8 @@ void sl_daemon_close_sinks(struct sl_daemon *daemon)
 	__u64 left = sl_sinks_close(daemon->sinks, FLUSH_MS);
 
 	if (left)
-		fprintf(stderr, "sluiced: %llu records could not be written to the sinks\n",
-			(unsigned long long)left);
+		fprintf(stderr, "sluiced: %llu record%s could not be written to the sinks\n",
+			(unsigned long long)left, SL_S(left));
 	daemon->sinks = NULL;
 	sl_metrics_end(daemon->metrics_server);
 	sl_metrics_targets_free(daemon->metrics_targets);

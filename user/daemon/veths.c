@@ -403,9 +403,9 @@ void sl_veths_fold(const struct sl_daemon *d, json_t *warnings)
 		}
 	if (n)
 		json_array_append_new(
-			warnings, json_sprintf("%zu veths of pods or containers are not guarded inside: "
+			warnings, json_sprintf("not guarded inside: %zu veth%s of pods or containers: "
 					       "with CAP_NET_ADMIN one can "
 					       "send past its veth's policy, not past its cgroup's "
 					       "(docs/kubernetes.md)",
-					       n));
+					       n, SL_S(n)));
 }

@@ -41,6 +41,9 @@ bool sl_text_name(const char *text, size_t len, bool upper);
 /* The word (a NULL-terminated list) that text is probably a slip of, or NULL. */
 const char *sl_nearest(const char *text, size_t len, const char *const *words);
 
+/* The ending of what there is n of. */
+#define SL_S(n) ((n) == 1 ? "" : "s")
+
 /* FNV-1a, 64 bits (draft-eastlake-fnv). */
 #define SL_HASH_EMPTY 0xcbf29ce484222325ull
 __u64 sl_hash(const char *text);

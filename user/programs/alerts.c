@@ -73,8 +73,9 @@ static void say_totals(const struct sl_stream *stream, const struct sl_alert_eng
 	struct sl_alert_stats e;
 
 	sl_alert_engine_stats(engine, &e);
-	fprintf(stderr, "sluice alerts: %llu alerts, %zu still open; %llu records",
-		(unsigned long long)e.fired, e.open, (unsigned long long)s->records);
+	fprintf(stderr, "sluice alerts: %llu alert%s, %zu still open; %llu record%s",
+		(unsigned long long)e.fired, SL_S(e.fired), e.open,
+		(unsigned long long)s->records, SL_S(s->records));
 	if (s->missing)
 		fprintf(stderr, ", %llu missing", (unsigned long long)s->missing);
 	if (s->repeated)
@@ -82,10 +83,11 @@ static void say_totals(const struct sl_stream *stream, const struct sl_alert_eng
 	if (e.late)
 		fprintf(stderr, ", %llu too late for a rule", (unsigned long long)e.late);
 	if (e.evicted)
-		fprintf(stderr, ", %llu groups dropped for room", (unsigned long long)e.evicted);
+		fprintf(stderr, ", %llu group%s dropped for room", (unsigned long long)e.evicted,
+			SL_S(e.evicted));
 	if (s->faulty) {
-		fprintf(stderr, ", %llu lines that are none (line %llu: ",
-			(unsigned long long)s->faulty, (unsigned long long)s->fault_line);
+		fprintf(stderr, ", %llu line%s without a record (line %llu: ",
+			(unsigned long long)s->faulty, SL_S(s->faulty), (unsigned long long)s->fault_line);
 		sl_put_text(s->fault, stderr);
 		putc(')', stderr);
 	}
@@ -161,8 +163,8 @@ static int alerts(const struct request *r)
 	int err = sl_alerts_config_read(r->rules, &config, &diag), status = SL_EXIT_FAILED;
 
 	if (!err && r->check)
-		status = printf("%s: %zu rules, %zu sinks\n", r->rules, config.n_rules,
-				config.n_sinks) < 0 ? SL_EXIT_FAILED : SL_EXIT_OK;
+		status = printf("%s: ok: %zu rule%s, %zu sink%s\n", r->rules, config.n_rules,
+				SL_S(config.n_rules), config.n_sinks, SL_S(config.n_sinks)) < 0 ? SL_EXIT_FAILED : SL_EXIT_OK;
 	else if (!err && r->events)
 		status = offline(&config, r);
 	else if (!err)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "policy/text.h"
 
 #define JSON_FLAGS (JSON_COMPACT | JSON_ENSURE_ASCII)
 
@@ -102,7 +103,8 @@ char *sl_record_message(const json_t *record)
 		if (sl_record_text(record, "change"))
 			fprintf(out, " %s", sl_record_text(record, "change"));
 		if (json_is_integer(count))
-			fprintf(out, " %lld records", (long long)json_integer_value(count));
+			fprintf(out, " %lld record%s", (long long)json_integer_value(count),
+				SL_S(json_integer_value(count)));
 		put_target(out, record);
 		if (why)
 			fprintf(out, ": %s", why);
