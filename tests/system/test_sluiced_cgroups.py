@@ -252,11 +252,14 @@ def test_events_name_the_cgroup(host):
     host.start_daemon()
     by_cgroup(host, cgroup, policy="open")
     monitor = host.start(SLUICE, "monitor", "-o", "json", env=host.env)
-    assert until(lambda: host.full_status()["daemon"]["monitors"] == 1)
+    text = host.start(SLUICE, "monitor", env=host.env)
+    assert until(lambda: host.full_status()["daemon"]["monitors"] == 2)
     assert probe(host, cgroup) == (True, False)
     line = monitor.wait(lambda l: l.get("verdict") == "deny")
     assert line["target"] == {"kind": "cgroup", "name": str(cgroup)}, line
     assert line["destination"]["port"] == 7002 and line["policy"] == "open"
+    process = f"{line['process']['comm']}[{line['process']['pid']}]"
+    text.wait(lambda l: "7002/tcp" in l and l.endswith(f"  {process}"))
 
 
 def test_two_of_one_name_are_told_apart(host):

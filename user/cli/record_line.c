@@ -57,6 +57,17 @@ static void put_end(const json_t *record)
 	       (long long)json_integer_value(json_object_get(bytes, "in")));
 }
 
+static void put_process(const json_t *process)
+{
+	const json_t *pid = json_object_get(process, "pid");
+
+	if (!json_is_integer(pid))
+		return;
+	fputs("  ", stdout);
+	sl_put_text(text_of(process, "comm") ?: "?", stdout);
+	printf("[%lld]", (long long)json_integer_value(pid));
+}
+
 static void put_decision(const json_t *record)
 {
 	const json_t *question = json_object_get(record, "question");
@@ -82,6 +93,7 @@ static void put_decision(const json_t *record)
 	}
 	fputs("  ", stdout);
 	sl_put_text(rule ? rule : text_of(record, "reason"), stdout);
+	put_process(json_object_get(record, "process"));
 	if (count > 1)
 		printf("  (%lld times)", count);
 	if (close)
