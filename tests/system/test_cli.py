@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 
@@ -152,6 +153,29 @@ def test_who_may_not_see_the_pins_is_told_who_may(command):
             os.rmdir(state)
     assert done.returncode == 1 and f"{state}: cannot be" in done.stderr, done
     assert "root (sudo)" in done.stderr, done
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+@pytest.mark.parametrize("words, says", [
+    (["attach", "--dev", "nosuchdev", "-p", "x"], "attaching programs needs root (sudo)"),
+    (["attach", "--cgroup", "/nosuch", "-p", "x"], "attaching programs needs root (sudo)"),
+    (["apply"], "no sluiced listens at {socket} (`systemctl start sluiced`; $SLUICE_SOCKET")])
+@pytest.mark.parametrize("shut", [False, True])
+def test_who_may_not_is_told_so_before_anything_else(words, says, shut):
+    """shut: sluiced's socket is there, and nobody may connect."""
+    with tempfile.TemporaryDirectory(prefix="sluice-cli-") as folder, \
+            socket.socket(socket.AF_UNIX) as daemon:
+        os.chmod(folder, 0o755)
+        copy, path = shutil.copy(SLUICE, folder), f"{folder}/socket"
+        if shut:
+            daemon.bind(path)
+            os.chmod(path, 0o600)
+            says = "{socket}: Permission denied: root may ask (sudo)"
+        done = subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", copy, *words],
+                              env={"SLUICE_SOCKET": path, "PATH": os.environ["PATH"]},
+                              capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1 and says.format(socket=path) in done.stderr, done
+    assert done.stderr.count("\n") == 1, done
 
 
 @pytest.mark.parametrize("option, value", [

@@ -18,9 +18,10 @@ static int apply(bool json)
 	json_t *a;
 
 	if (found == -ENOENT) {
-		fputs("sluice apply: no sluiced runs (`systemctl start sluiced`); without it "
-		      "`sluice attach` gives a device its policy\n",
-		      stderr);
+		fprintf(stderr, "sluice apply: no sluiced listens at %s (`systemctl start sluiced`; "
+			"$SLUICE_SOCKET names another socket); without it `sluice attach` gives a "
+			"device or a cgroup its policy\n", sl_control_path() ?: "a socket that "
+			"$SLUICE_SOCKET names beside $SLUICE_STATE");
 		return SL_EXIT_FAILED;
 	}
 	if (found)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* sluice attach: a policy for a network device or a cgroup. */
+#include <cap-ng.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -176,6 +177,16 @@ static void print_attached(const struct request *r, const struct done *d, bool b
 		     "and @subnet; the kernel goes on enforcing");
 }
 
+/* Who may not attach is told so first: what else is wrong is found by who may. */
+static int may_attach(struct sl_diag *diag)
+{
+	if (capng_get_caps_process() || capng_have_capability(CAPNG_EFFECTIVE, CAP_BPF) ||
+	    capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
+		return 0;
+	return sl_error(diag, NULL, "attaching programs needs root (sudo); `sluice check`, `explain` "
+			"and `test` need no privilege");
+}
+
 static int attach_device(const struct request *r, struct sl_diag *diag)
 {
 	struct sl_attached attached;
@@ -183,8 +194,10 @@ static int attach_device(const struct request *r, struct sl_diag *diag)
 	struct sl_state *state;
 	struct sl_target t;
 	bool guarded = false;
-	int err = sl_device_find(r->device, &device, diag);
+	int err = may_attach(diag);
 
+	if (!err)
+		err = sl_device_find(r->device, &device, diag);
 	if (!err)
 		sl_expedite_open(); /* without it takes longer */
 	if (err || sl_pins_open(true, &state))
@@ -212,7 +225,10 @@ static int attach_cgroup(const struct request *r, struct sl_diag *diag)
 	struct sl_state *state;
 	struct sl_target t;
 	char *point = NULL;
-	int err = sl_cgroup_open_target(r->cgroup, &cgroup, diag);
+	int err = may_attach(diag);
+
+	if (!err)
+		err = sl_cgroup_open_target(r->cgroup, &cgroup, diag);
 
 	if (err)
 		return SL_EXIT_FAILED;

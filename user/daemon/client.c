@@ -22,7 +22,7 @@ struct sl_control {
 	json_t *hello;
 };
 
-static const char *socket_path(void)
+const char *sl_control_path(void)
 {
 	const char *path = secure_getenv("SLUICE_SOCKET"), *state = secure_getenv("SLUICE_STATE");
 
@@ -228,14 +228,17 @@ static int greet(struct sl_control *c, struct sl_diag *diag)
 
 int sl_control_open(struct sl_control **out, struct sl_diag *diag)
 {
-	const char *path = socket_path();
+	const char *path = sl_control_path();
 	int fd = path ? dial(path) : -ENOENT, err;
 	struct sl_control *c;
 
 	if (fd == -ENOENT || fd == -ENOTDIR)
 		return -ENOENT;
 	if (fd < 0) {
-		sl_error(diag, NULL, "%s: %s", path, strerror(-fd));
+		sl_error(diag, NULL, "sluiced's socket %s: %s%s", path, strerror(-fd),
+			 fd == -EACCES ? ": root may ask (sudo), and members of the group that "
+					 "sluiced.yaml names (`ls -l` shows it) for runs of their own" :
+					 "");
 		return fd;
 	}
 	c = calloc(1, sizeof(*c));

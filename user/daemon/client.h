@@ -15,6 +15,8 @@ struct sl_control;
  * word; else -errno with the reason in diag (another version, no permission, no answer).
  */
 int sl_control_open(struct sl_control **out, struct sl_diag *diag);
+/* What sl_control_open connects to; NULL: nothing. */
+const char *sl_control_path(void);
 void sl_control_close(struct sl_control *control);
 
 /* What sluiced said of itself: version, pid, netns (its network namespace)... Borrowed. */

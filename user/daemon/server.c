@@ -301,8 +301,10 @@ static void give_to_group(struct sl_control_server *server, const char *path, co
 
 	if (found && !chown(path, (uid_t)-1, server->gid) && !chmod(path, 0660))
 		return;
-	fprintf(stderr, "sluiced: group %s: %s; only root may use %s\n", name,
-		found ? strerror(errno) : "there is none", path);
+	fprintf(stderr, "sluiced: group %s: %s; only root may use %s%s%s%s\n", name,
+		found ? strerror(errno) : "there is none", path,
+		found ? "" : " (`groupadd --system ", found ? "" : name,
+		found ? "" : "`, and start sluiced again, if others shall run commands)");
 	server->gid = (gid_t)-1;
 }
 
