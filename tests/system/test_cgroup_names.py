@@ -47,6 +47,23 @@ def test_lookups_and_connections(tree, options):
     assert agent.do("tcp", to="198.51.100.30", port=7)["errno"] == "ECONNREFUSED"
 
 
+def test_rules_say_why_the_gate_decides_before_it_has_and_after(tree):
+    path = tree.make("gate")
+    agent = client(tree, path)
+
+    def rows():
+        return {row["rule"]: (row["reason"], row["count"]) for row in tree.rules(path)}
+    tree.attach(path, policy(GOOD))
+    assert rows()["dns-gate"] == ("dns-gate", 0) and rows()["dns-resolver"] == ("dns-resolver", 0)
+    assert agent.do("tcp", to="198.51.100.30", port=853)["errno"] == "ECONNREFUSED"
+    assert agent.do("lookups", names=["h0.good.example"], times=1)["reply"]["failed"] == 0
+    assert rows()["dns-gate"] == ("dns-gate", 1)
+    assert rows()["dns-resolver"][0] == "dns-resolver" and rows()["dns-resolver"][1] > 0
+    path = tree.make("plain")       # without a gate the id is anybody's
+    tree.attach(path, "sluice: 1\nrules:\n  - deny: 192.0.2.9\n    id: dns-gate\n")
+    assert rows()["dns-gate"] == ("rule", 0)
+
+
 def test_a_name_is_known_to_its_target(tree):
     """What one target has learned another does not know, a child's has its own, and below a
     target without a policy of its own its parent's is known."""

@@ -95,11 +95,23 @@ static void on_hit(void *context, const struct sl_hit_key *key, const struct sl_
 		row->last_ns = hit->last_ns;
 }
 
+/* What the rule's decisions will say: the two rules of a `dns` block have reasons of their own;
+ * beside such a block no other rule may have their ids. */
+static unsigned reason_of(const struct hits *h, const char *id)
+{
+	static const unsigned own[] = {SL_REASON_DNS_RESOLVER, SL_REASON_DNS_GATE};
+
+	for (size_t i = 0; h->table.words[SL_H_DNS] >> 32 && i < sizeof(own) / sizeof(*own); i++)
+		if (!strcmp(id, sl_reason_word(own[i])))
+			return own[i];
+	return SL_REASON_RULE;
+}
+
 /* Rules that have decided nothing are shown too: they are what an audit looks for. */
 static void add_idle(struct hits *h)
 {
 	for (size_t i = 0; i < h->n_rules; i++)
-		if (!h->first[i] && !row_of(h, i, SL_REASON_RULE, false))
+		if (!h->first[i] && !row_of(h, i, reason_of(h, h->ids[i]), false))
 			h->failed = true;
 }
 
