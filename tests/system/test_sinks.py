@@ -480,8 +480,9 @@ def test_allowed_connections(host, tmp_path):
 @pytest.mark.parametrize("spec, said", [
     ("file:relative", "file: 'relative': an absolute path is wanted"),
     ("fil:/a", "'fil' is no kind of sink"),
-    ("file:/no/such/folder/a", "/no/such/folder/a: No such file or directory"),
+    ("file:/no/such/folder/a", "/no/such/folder/a: No such file or directory: make its directory"),
 ])
 def test_a_sink_that_is_wrong_at_the_start(host, spec, said):
     done = host.sluice("watch", "--dev", "vnet*", "-p", host.write(AGENT), "--sink", spec)
     assert done.returncode in (1, 2) and said in done.stderr
+    assert "records wait" not in done.stderr, "it ends: nobody tries again"

@@ -45,7 +45,7 @@ static int set(struct sl_sinks *sinks, char **specs, int n)
 	for (i = 0; !err && i < n; i++, parsed += !err)
 		err = sl_sink_parse(specs[i], NULL, &configs[i], &diag);
 	if (!err)
-		err = sl_sinks_set(sinks, configs, (size_t)n, &diag);
+		err = sl_sinks_set(sinks, configs, (size_t)n, false, &diag);
 	answer(json_pack("{s:s, s:i, s:s?}", "done", "set", "error", err, "said",
 			 diag.n ? diag.entries[0].message : NULL));
 	while (parsed)

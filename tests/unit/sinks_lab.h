@@ -67,7 +67,7 @@ static inline size_t set(struct lab *lab, size_t n, const char *const *specs)
 			 at ? lab->folder : "", at ? at + 2 : "");
 		configs[i] = parsed(spec);
 	}
-	assert_int_equal(sl_sinks_set(lab->sinks, configs, n, &diag), 0);
+	assert_int_equal(sl_sinks_set(lab->sinks, configs, n, false, &diag), 0);
 	warnings = diag.n_warnings;
 	sl_diag_free(&diag);
 	while (n)

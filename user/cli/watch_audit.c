@@ -54,14 +54,15 @@ void sl_watch_free_audit_options(struct sl_watch_options *o)
  * the machine's matter, and is waited for. */
 static int open_sinks(struct sl_watch *watch, struct sl_diag *diag)
 {
-	size_t warnings = diag->n_warnings;
+	size_t errors = diag->n_errors;
 	int err;
 
 	watch->sinks = sl_sinks_new(NULL, NULL);
 	if (!watch->sinks)
 		return -ENOMEM;
-	err = sl_sinks_set(watch->sinks, watch->options->sinks, watch->options->n_sinks, diag);
-	if (!err && diag->n_warnings != warnings)
+	err = sl_sinks_set(watch->sinks, watch->options->sinks, watch->options->n_sinks, true,
+			   diag);
+	if (!err && diag->n_errors != errors)
 		err = -EINVAL;
 	return err;
 }

@@ -21,7 +21,8 @@ void sl_daemon_set_sinks(struct sl_daemon *daemon)
 
 	if (!daemon->sinks_open || !daemon->config)
 		return;
-	err = sl_sinks_set(daemon->sinks, daemon->config->sinks, daemon->config->n_sinks, &diag);
+	err = sl_sinks_set(daemon->sinks, daemon->config->sinks, daemon->config->n_sinks, false,
+			   &diag);
 	if (err)
 		fprintf(stderr, "sluiced: the audit sinks are not changed: %s\n", strerror(-err));
 	sl_diag_print(&diag, stderr); /* what cannot write now is tried again for ever */

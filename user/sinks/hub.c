@@ -181,18 +181,24 @@ static bool has_new(struct sl_sink **now, size_t n, struct sl_sink **before, siz
 	return false;
 }
 
-static void warn_of(struct sl_sink **sinks, size_t n, struct sl_diag *diag)
+static void tell_of(struct sl_sink **sinks, size_t n, bool strict, struct sl_diag *diag)
 {
 	__u64 until = sl_monotonic_ms() + FIRST_MS;
 	char why[160];
 
-	for (size_t i = 0; i < n; i++)
-		if (sl_sink_first(sinks[i], until, why))
+	for (size_t i = 0; i < n; i++) {
+		if (!sl_sink_first(sinks[i], until, why))
+			continue;
+		if (strict)
+			sl_error(diag, NULL, "sink %s: %s: make its directory, or start what listens "
+				 "there, or leave this sink out", sinks[i]->config.spec, why);
+		else
 			sl_warn(diag, NULL, "sink %s: %s; its records wait, and it is tried again",
 				sinks[i]->config.spec, why);
+	}
 }
 
-int sl_sinks_set(struct sl_sinks *h, const struct sl_sink_config *configs, size_t n,
+int sl_sinks_set(struct sl_sinks *h, const struct sl_sink_config *configs, size_t n, bool strict,
 		 struct sl_diag *diag)
 {
 	struct sl_sink **now = calloc(n + 1, sizeof(*now)), **before = h->sinks;
@@ -218,7 +224,7 @@ int sl_sinks_set(struct sl_sinks *h, const struct sl_sink_config *configs, size_
 		put_begin(h);
 	stop_all(before, n_before, now, n, GONE_MS);
 	free(before);
-	warn_of(now, n, diag);
+	tell_of(now, n, strict, diag);
 	return 0;
 }
 

@@ -101,10 +101,11 @@ struct sl_sinks *sl_sinks_new(sl_sink_clock clock, void *context);
  * on, what it has queued with it; others are opened; what is no more is flushed (for at
  * most 300 ms) and closed. 0, or -ENOMEM, -EAGAIN (no thread) and the ones before stay.
  * A sink that cannot write now (no directory, no reader of a datagram socket, ...) is a
- * warning in diag, and is tried again for ever: audit never stops enforcement.
+ * warning in diag, and is tried again for ever: audit never stops enforcement. strict: an
+ * error there, for who is being started by hand; the return value is the same.
  * The configurations are copied.
  */
-int sl_sinks_set(struct sl_sinks *sinks, const struct sl_sink_config *configs, size_t n,
+int sl_sinks_set(struct sl_sinks *sinks, const struct sl_sink_config *configs, size_t n, bool strict,
 		 struct sl_diag *diag);
 
 /* How grave, as syslog counts (RFC 5424, table 2). */
