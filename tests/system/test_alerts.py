@@ -45,6 +45,11 @@ def test_the_default_rules_are_valid_and_quiet_over_nothing(tmp_path):
     assert "0 alerts, 0 still open; 1 record\n" in done.stderr
 
 
+def test_rules_that_are_not_there_are_told_where_some_are(tmp_path):
+    done = sluice("alerts", "--rules", tmp_path / "none", "--check")
+    assert done.returncode == 1 and "deploy/alerts/default.yaml of the source" in done.stderr
+
+
 def test_the_default_rules_see_each_kind(tmp_path):
     def at(second, **fields):
         clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"

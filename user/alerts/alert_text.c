@@ -23,12 +23,16 @@ static void period_summary(const struct sl_alert *alert, char buf[SL_SUMMARY_TEX
 
 const char *sl_alert_summary(const struct sl_alert *alert, char buf[SL_SUMMARY_TEXT])
 {
-	static const char *const what[] = {
-		[SL_ALERT_BLOCKED] = "attempts blocked", [SL_ALERT_SCAN] = "distinct destinations",
-		[SL_ALERT_FIRST_SEEN] = "destinations never seen before",
-		[SL_ALERT_BYTES] = "bytes", [SL_ALERT_DNS] = "DNS questions refused",
-		[SL_ALERT_LOSS] = "records lost", [SL_ALERT_DETACH] = "changes by others to what is attached",
-		[SL_ALERT_EXPIRED] = "exceptions expired", [SL_ALERT_CUSTOM] = "records",
+	static const struct {
+		const char *one, *rest;	/* an s between them where there are more */
+	} what[] = {
+		[SL_ALERT_BLOCKED] = {"attempt", " blocked"},
+		[SL_ALERT_SCAN] = {"distinct destination", ""},
+		[SL_ALERT_FIRST_SEEN] = {"destination", " never seen before"},
+		[SL_ALERT_BYTES] = {"byte", ""}, [SL_ALERT_DNS] = {"DNS question", " refused"},
+		[SL_ALERT_LOSS] = {"record", " lost"},
+		[SL_ALERT_DETACH] = {"change", " by others to what is attached"},
+		[SL_ALERT_EXPIRED] = {"exception", " expired"}, [SL_ALERT_CUSTOM] = {"record", ""},
 	};
 	const struct sl_alert_rule *rule = alert->rule;
 	char window[24] = "";
@@ -38,12 +42,13 @@ const char *sl_alert_summary(const struct sl_alert *alert, char buf[SL_SUMMARY_T
 	} else if (rule->measure == SL_MEASURE_BEACON) {
 		period_summary(alert, buf);
 	} else if (rule->measure == SL_MEASURE_NEW) {
-		snprintf(buf, SL_SUMMARY_TEXT, "%llu %s", (unsigned long long)alert->value,
-			 what[rule->type]);
+		snprintf(buf, SL_SUMMARY_TEXT, "%llu %s%s%s", (unsigned long long)alert->value,
+			 what[rule->type].one, SL_S(alert->value), what[rule->type].rest);
 	} else {
 		sl_duration_format(rule->window_s, window, sizeof(window));
-		snprintf(buf, SL_SUMMARY_TEXT, "%llu %s in %s (alert at %llu)",
-			 (unsigned long long)alert->value, what[rule->type], window,
+		snprintf(buf, SL_SUMMARY_TEXT, "%llu %s%s%s in %s (alert at %llu)",
+			 (unsigned long long)alert->value, what[rule->type].one,
+			 SL_S(alert->value), what[rule->type].rest, window,
 			 (unsigned long long)rule->threshold);
 	}
 	return buf;

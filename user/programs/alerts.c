@@ -173,6 +173,10 @@ static int alerts(const struct request *r)
 	sl_diag_free(&diag);
 	if (err == -ENOMEM)
 		fputs("sluice alerts: out of memory\n", stderr);
+	else if (err && access(r->rules, F_OK))
+		fputs("sluice alerts: --rules FILE names the rules; share/sluice/alerts/default.yaml of "
+		      "the installation (deploy/alerts/default.yaml of the source) are a beginning\n",
+		      stderr);
 	if (!err)
 		sl_alerts_config_free(&config);
 	return status;
