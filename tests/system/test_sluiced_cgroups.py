@@ -172,6 +172,23 @@ def test_a_default_holds_until_it_is_known(host):
     by_cgroup(host, known, policy="open")
 
 
+def test_one_of_an_earlier_configuration_is_detached_by_its_path(host):
+    """sluiced does not follow it; what is said of it is as true."""
+    defaults = [f"{{cgroup: {host.group}/agents, policy: shut}}"]
+    configured(host, f'{{match: {{cgroup: "{host.group}/agents/*"}}, policy: open}}', defaults=defaults)
+    host.start_daemon()
+    parent, left = make(host, "agents"), make(host, "agents/left")
+    by_cgroup(host, parent, policy="shut")
+    by_cgroup(host, left, policy="open")
+    host.daemon.close()
+    configured(host, defaults=defaults)
+    host.start_daemon()
+    assert probe(host, left) == (True, False)
+    done = host.sluice("detach", "--cgroup", left)
+    assert done.stdout == f"{left}: detached; the policy of a cgroup above it holds now\n", done
+    assert probe(host, left) == (False, False)
+
+
 def test_a_default_that_comes_later_decides_nothing_below(host):
     """The nearest target decides, also when the one above is the younger; and without both the
     child's programs alone are left."""

@@ -105,14 +105,26 @@ int sl_change_attach_cgroup(struct sl_daemon *d, const char *path, json_t *reque
 	return err;
 }
 
+/* Where a target's cgroup is, or was; owned. One of an earlier configuration is not watched. */
+static char *place_of(const struct sl_daemon *d, const struct sl_watched_cgroup *w,
+		      const struct sl_target *t)
+{
+	char *path;
+
+	if (!w)
+		return sl_state_cgroup_name(t);
+	return asprintf(&path, "%s%s", d->cgroups.mount, w->path) < 0 ? NULL : path;
+}
+
 json_t *sl_change_release_cgroup(struct sl_daemon *d, const struct sl_target *t)
 {
 	struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, t->cgroup_id);
-	json_t *name;
+	char *path = place_of(d, w, t);
+	json_t *name = sl_json_text(path ? path : t->name);
 
+	free(path);
 	if (!w)
-		return sl_json_text(t->name);
-	name = json_sprintf("%s%s", d->cgroups.mount, w->path);
+		return name;
 	sl_hand_forget_cgroup(d, w->id);
 	sl_first_look_forget(&d->cgroups, w->id);
 	if (w->as.by_hand || w->as.orphan) {
@@ -130,13 +142,11 @@ bool sl_change_is_below_another(struct sl_daemon *d, const struct sl_target *t)
 	const struct sl_watched_cgroup *w = sl_cgroups_find(&d->cgroups, t->cgroup_id);
 	struct sl_cgroup_target cgroup;
 	struct sl_diag ignored = {};
+	char *path = place_of(d, w, t);
 	bool found = false;
-	char *path;
 	__u32 slot;
 
-	if (!w || asprintf(&path, "%s%s", d->cgroups.mount, w->path) < 0)
-		return false;
-	if (!sl_cgroup_open_target(path, &cgroup, &ignored)) {
+	if (path && !sl_cgroup_open_target(path, &cgroup, &ignored)) {
 		for (unsigned i = 0; i < cgroup.level && !found; i++)
 			found = !sl_state_find_cgroup(d->devices.state, cgroup.ids[i], &slot);
 		sl_cgroup_close_target(&cgroup);
