@@ -55,7 +55,8 @@ def test_it_becomes_the_command(host):
     assert done.returncode == 7
     done = host.sluice_run("sh", "-c", "kill -TERM $$")
     assert done.returncode == -signal.SIGTERM
-    assert host.sluice_run("/nowhere/at-all").returncode == 127
+    missing = host.sluice_run("/nowhere/at-all")
+    assert missing.returncode == 127 and "first line (#!)" in missing.stderr
     assert host.sluice_run("/etc/passwd").returncode == 126
     done = host.sluice_run("sh", "-c", "grep -E 'NoNewPrivs|Seccomp:|CapEff|Uid' /proc/self/status")
     words = done.stdout.split()
@@ -109,6 +110,7 @@ def host_shut():
 
 @pytest.mark.parametrize("who, groups, policy, says", [
     (USER, (GROUP,), "closed", 'policy "closed" is not listed'),
+    (USER, (GROUP,), "closed", "; listed: open, shut"),
     (USER, (GROUP,), "../agent", 'policy "../agent" is not listed'),
 ])
 def test_refused(host, who, groups, policy, says):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* A member of the group starts a command: `sluice run` through sluiced. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,20 @@ static struct sl_target_group *find_listed(const struct sl_daemon *d, const char
 		if (!strcmp(d->config->runs[i]->policy, policy))
 			return d->config->runs[i];
 	return NULL;
+}
+
+/* With those that are. */
+static void say_not_listed(struct sl_caller *client, const char *policy)
+{
+	const struct sl_daemon *d = client->daemon;
+	char names[256] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; d->config && i < d->config->n_runs && len < sizeof(names); i++)
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "",
+					d->config->runs[i]->policy);
+	sl_answer_error(client, "denied", "policy \"%.63s\" is not listed for runs (\"run\" in %s); "
+			"listed: %s", policy, d->options->config, *names ? names : "none");
 }
 
 /* One that knows nothing of them would start the command without (the client's word: whoever
@@ -33,9 +48,7 @@ static struct sl_target_group *ask_leave(struct sl_caller *client, const json_t 
 	if (!policy)
 		sl_answer_error(client, "request", "run wants \"policy\", a name");
 	else if (!group)
-		sl_answer_error(client, "denied",
-				"policy \"%.63s\" is not listed for runs (\"run\" in %s)", policy,
-				d->options->config);
+		say_not_listed(client, policy);
 	else if (group->given.has_names && !makes_mounts(request))
 		sl_answer_error(client, "denied",
 				"policy \"%.63s\" has names, which need private mounts, and this client "

@@ -14,6 +14,21 @@
 
 #define EXIT_FAILED 125
 
+const char *sl_exec_hint(int error, const char *command)
+{
+	switch (error) {
+	case ENOENT:
+		return strchr(command, '/') ? "; it, or what its first line (#!) names, is "
+					      "not there" :
+					      "; nothing in PATH has this name: `command -v` finds "
+					      "one, a path needs no PATH";
+	case EACCES:
+		return "; is it a file, with a right to execute it (chmod +x), in directories that "
+		       "the command's user may enter (`namei -l`)?";
+	}
+	return "";
+}
+
 static int complain(const char *what, int err)
 {
 	fprintf(stderr, "sluice run: %s: %s\n", what, strerror(-err));
@@ -42,7 +57,8 @@ int sl_private_become(char *const *argv)
 	signal(SIGPIPE, SIG_DFL);
 	execvp(argv[0], argv);
 	err = errno;
-	complain(argv[0], -err);
+	fprintf(stderr, "sluice run: exec: %s: %s%s\n", argv[0], strerror(err),
+		sl_exec_hint(err, argv[0]));
 	return err == ENOENT ? 127 : 126;
 }
 

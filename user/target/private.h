@@ -17,6 +17,9 @@
 /* Where sluice-mounts is: beside this program, or in ../libexec. 0, or -ENOENT. */
 int sl_private_find_mounts(char path[PATH_MAX]);
 
+/* What to do about a command whose exec failed with error; "" or a text to put behind it. */
+const char *sl_exec_hint(int error, const char *command);
+
 /* All that takes no privilege (no_new_privs, Landlock's scope, the system call filter), and
  * exec. Returns an exit status, having said why, if it cannot. */
 int sl_private_become(char *const *argv);

@@ -15,6 +15,7 @@
 #include "target/cgroup.h"
 #include "target/confine.h"
 #include "target/identity.h"
+#include "target/private.h"
 #include "target/spawn.h"
 
 static const int caught[] = {
@@ -269,22 +270,6 @@ int sl_spawn(const struct sl_spawn_options *options, struct sl_child *out,
 	return err ? err : sl_spawn_go(&l, out, error);
 }
 
-/* What to do about a command that cannot be executed. */
-static const char *exec_hint(int error, const char *command)
-{
-	switch (error) {
-	case ENOENT:
-		return strchr(command, '/') ? "; it, or what its first line (#!) names, is "
-					      "not there" :
-					      "; nothing in PATH has this name: `command -v` finds "
-					      "one, a path needs no PATH";
-	case EACCES:
-		return "; is it a file, with a right to execute it (chmod +x), in directories that "
-		       "the command's user may enter (`namei -l`)?";
-	}
-	return "";
-}
-
 const char *sl_spawn_message(const struct sl_spawn_error *error, const char *command, char *buf,
 			     size_t size)
 {
@@ -292,7 +277,7 @@ const char *sl_spawn_message(const struct sl_spawn_error *error, const char *com
 
 	if (error->step == SL_SPAWN_EXEC)
 		snprintf(buf, size, "%s: %s: %s%s", text, command, strerror(error->error),
-			 exec_hint(error->error, command));
+			 sl_exec_hint(error->error, command));
 	else
 		snprintf(buf, size, "%s: %s", text, strerror(error->error));
 	return buf;
