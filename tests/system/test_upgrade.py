@@ -278,7 +278,7 @@ def test_events_that_nobody_read_are_told(host, prober):
     end(host, signal.SIGKILL)
     start(host, 1)
     line = host.daemon.wait_error("took ")
-    unread = int(line.rsplit("; ", 1)[1].split()[0])
+    unread = int(line.rsplit("unread events of it: ", 1)[1])
     assert host.state in line and 50 <= unread < 100, line
     assert until(lambda: f'"unread":{unread}' in log.read_text()), log.read_text()
     assert not prober.arrives("198.51.100.1") and prober.arrives("192.0.2.1")
