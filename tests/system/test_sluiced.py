@@ -204,7 +204,7 @@ def test_top_on_a_terminal(host):
     done = subprocess.run(["script", "-qec", f"{SLUICE} top --count 2", "/dev/null"],
                           capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
                           env={**host.env, "TERM": "xterm"})
-    assert "sluice top: 1 targets" in done.stdout and "vnet0" in done.stdout
+    assert "sluice top: 1 target," in done.stdout and "vnet0" in done.stdout
 
 
 def test_another_namespace_uses_the_pins(host, tmp_path):
