@@ -27,7 +27,7 @@ def read_only(container):
 
 # What is taken away; whether sluiced then runs and enforces; what it says.
 LESS = {
-    "whole": (lambda container: None, True, "sluiced: ready; 1 targets configured"),
+    "whole": (lambda container: None, True, "sluiced: ready; 1 target configured"),
     "bpf": (capability("BPF"), False, "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed"),
     "perfmon": (capability("PERFMON"), False, "the device programs cannot be loaded"),
     "net-admin": (capability("NET_ADMIN"), False, "CAP_NET_ADMIN and CAP_PERFMON are needed"),
