@@ -415,6 +415,30 @@ def test_a_command_that_cannot_be_executed_is_told_with_a_next_step(lab, tmp_pat
     assert "nothing in PATH has this name" in lab.run(ONLY_PROBE, "no-such-program").err
 
 
+@pytest.mark.parametrize("policy, to, hint", [
+    ("rules: []", ("192.0.2.2", 53), "the policy allows no names: `dns: {resolvers: system}`"),
+    ("rules: []", ("2001:db8::2", 53), "the policy allows no names: `dns: {resolvers: system}`"),
+    ("dns: {resolvers: [192.0.2.9]}\nrules: []", ("192.0.2.2", 53), "not one of the policy's resolvers"),
+    ("dns: {resolvers: [192.0.2.9]}\nrules: [{allow: '*.example:7'}]", ("10.1.2.3", 7),
+     "`resolves_to: private`"),
+    ("dns: {resolvers: [192.0.2.9]}\nrules: [{allow: '*.example:7'}]", ("fc00::5", 7),
+     "`resolves_to: private`"),
+    ("rules: []", ("192.0.2.2", 54), None),
+    ("rules: []", ("10.1.2.3", 7), None),
+    ("rules: [{deny: '192.0.2.2:53'}]", ("192.0.2.2", 53), None),
+    ("dns: {resolvers: [192.0.2.9]}\nrules: [{allow: '*.example:7'}]", ("192.0.2.2", 7), None),
+])
+def test_the_summary_hints_at_what_names_want(lab, policy, to, hint):
+    family = "AF_INET6" if ":" in to[0] else "AF_INET"
+    done = lab.run(f"sluice: 1\n{policy}\n", PYTHON, "-c",
+                   f"import socket\nfor _ in 'ab':\n try:\n  socket.socket(socket.{family}, "
+                   f"socket.SOCK_DGRAM).sendto(b'x', {to!r})\n except OSError: pass")
+    assert "2 blocked" in done.err, done.err
+    hints = [line for line in done.err.splitlines() if line.startswith("sluice: ") and
+             f"{to[1]}/udp: " in line]
+    assert len(hints) == bool(hint) and (hint or "") in "".join(hints), done.err
+
+
 def test_an_unprintable_command_does_not_steer_the_terminal(lab):
     done = lab.run("sluice: 1\nname: raw\n", "\x1b[31mno\nsuch")
     assert done.code == 127

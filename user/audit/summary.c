@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hint.h"
 #include "named.h"
 #include "summary.h"
 
@@ -103,6 +104,7 @@ void sl_summary_print(const struct sl_summary *s, const struct sl_audit_names *n
 {
 	struct group **sorted;
 	__u64 left = s->rest;
+	unsigned said = 0;
 	size_t i;
 
 	if (!s->n)
@@ -123,6 +125,8 @@ void sl_summary_print(const struct sl_summary *s, const struct sl_audit_names *n
 	if (left)
 		fprintf(out, "sluice: %7llu  to other destinations\n",
 			(unsigned long long)left);
+	for (i = 0; i < s->n; i++)
+		sl_hint(&sorted[i]->first.event, names, &said, out);
 	free(sorted);
 }
 
