@@ -101,7 +101,9 @@ static unsigned reason_of(const struct hits *h, const char *id)
 {
 	static const unsigned own[] = {SL_REASON_DNS_RESOLVER, SL_REASON_DNS_GATE};
 
-	for (size_t i = 0; h->table.words[SL_H_DNS] >> 32 && i < sizeof(own) / sizeof(*own); i++)
+	if (!id || !(h->table.words[SL_H_DNS] >> 32)) /* without an id: a table without labels */
+		return SL_REASON_RULE;
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
 		if (!strcmp(id, sl_reason_word(own[i])))
 			return own[i];
 	return SL_REASON_RULE;
