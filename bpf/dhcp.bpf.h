@@ -11,8 +11,10 @@
 #include "payload.bpf.h"
 
 enum { SL_DHCP_SERVER = 67, SL_DHCP_CLIENT = 68, SL_DHCP6_CLIENT = 546, SL_DHCP6_SERVER = 547 };
-enum { SL_DHCP_REQUEST = 3, SL_DHCP_DECLINE = 4, SL_DHCP_ACK = 5, SL_DHCP_NAK = 6, SL_DHCP_RELEASE = 7 };
-enum { SL_DHCP_OPTION_LEASE = 51, SL_DHCP_OPTION_TYPE = 53, SL_DHCP_OPTION_END = 255 };
+enum { SL_DHCP_DISCOVER = 1, SL_DHCP_REQUEST = 3, SL_DHCP_ACK = 5, SL_DHCP_NAK = 6,
+       SL_DHCP_INFORM = 8 };
+enum { SL_DHCP_OPTION_LEASE = 51, SL_DHCP_OPTION_OVERLOAD = 52, SL_DHCP_OPTION_TYPE = 53,
+       SL_DHCP_OPTION_END = 255 };
 
 #define SL_DHCP_FIXED 240		/* up to the options, the magic cookie included */
 #define SL_DHCP_COOKIE 0x63825363u
@@ -77,6 +79,8 @@ struct sl_dhcp {
 struct sl_dhcp_options {
 	__u32 lease_s;
 	__u32 type;
+	__u32 types;	/* how often it is said: once where it is clear */
+	__u32 whole;	/* walked to their end */
 };
 
 /* Not static: verified once. Stops at what does not fit; what was found stands. */
@@ -89,9 +93,16 @@ __noinline int sl_dhcp_options(struct __sk_buff *skb, __u32 at, __u32 end,
 	if (!o)
 		return 0;
 	for (i = 0; i < SL_DHCP_OPTIONS_MAX; i++) {
-		if (at + 1 > end || bpf_skb_load_bytes(skb, at, head, 1) ||
-		    head[0] == SL_DHCP_OPTION_END)
+		if (at + 1 > end) {
+			o->whole = 1;
 			break;
+		}
+		if (bpf_skb_load_bytes(skb, at, head, 1))
+			break;
+		if (head[0] == SL_DHCP_OPTION_END) {
+			o->whole = 1;
+			break;
+		}
 		if (!head[0]) {	/* padding */
 			at++;
 			continue;
@@ -99,6 +110,10 @@ __noinline int sl_dhcp_options(struct __sk_buff *skb, __u32 at, __u32 end,
 		if (at + 2 > end || bpf_skb_load_bytes(skb, at + 1, &head[1], 1) ||
 		    at + 2 + head[1] > end)
 			break;
+		if (head[0] == SL_DHCP_OPTION_TYPE)
+			o->types++;
+		if (head[0] == SL_DHCP_OPTION_OVERLOAD)	/* there are more, elsewhere */
+			o->types += 2;
 		if (head[0] == SL_DHCP_OPTION_TYPE && head[1] == 1 &&
 		    !bpf_skb_load_bytes(skb, at + 2, value, 1))
 			o->type = value[0];
@@ -130,6 +145,29 @@ static __always_inline bool sl_dhcp_read(struct __sk_buff *skb, const struct sl_
 	       cookie == bpf_htonl(SL_DHCP_COOKIE);
 }
 
+/* Does the workload still have its address? It gives it back by a RELEASE, and not by a message of
+ * which no server can think that it is one: what it gave back may be another's next. */
+static __always_inline bool sl_dhcp_keeps(const struct sl_dhcp_options *o)
+{
+	return o->whole && o->types == 1 &&
+	       (o->type == SL_DHCP_DISCOVER || o->type == SL_DHCP_REQUEST ||
+		o->type == SL_DHCP_INFORM);
+}
+
+/* What is sent to a server's port otherwise than as DHCP is judged by the policy; it may be a
+ * RELEASE all the same. */
+static __always_inline int sl_dhcp4_beside(struct __sk_buff *skb, const struct sl_flow *f,
+					   struct sl_lease *l)
+{
+	struct sl_dhcp_options o = {};
+
+	if (sl_dhcp_is_whole(skb, f))
+		sl_dhcp_options(skb, f->at + 8 + SL_DHCP_FIXED, sl_udp_end(skb, f), &o);
+	if (!sl_dhcp_keeps(&o))
+		l->until_ns = 0;
+	return SL_GO_ON;
+}
+
 /* A guest that was restored, or came by migration, asks everybody for the address that
  * it had: that it is its own is what the answer will say. */
 static __always_inline bool sl_dhcp_rebinds(const struct sl_packet *p, const struct sl_dhcp *m,
@@ -157,7 +195,7 @@ static __always_inline int sl_dhcp4_asks(struct __sk_buff *skb, const struct sl_
 	if (f->source_low && !sl_is_bound(&p->subject, 4, 0, f->source_low) &&
 	    !sl_dhcp_rebinds(p, &m, &o))
 		return SL_REASON_ADDRESS_BINDING;
-	if (o.type == SL_DHCP_RELEASE || o.type == SL_DHCP_DECLINE)
+	if (!sl_dhcp_keeps(&o))
 		l->until_ns = 0;
 	l->xid4 = m.xid;
 	l->asked4_ns = bpf_ktime_get_boot_ns();
@@ -254,6 +292,8 @@ static __always_inline int sl_judge_dhcp_ports(struct __sk_buff *skb, const stru
 	    (f->destination_low == SL_BROADCAST ||
 	     (l->until_ns > bpf_ktime_get_boot_ns() && f->destination_low == l->server)))
 		return sl_dhcp4_asks(skb, p, l);
+	if (v4 && to == SL_DHCP_SERVER)
+		return sl_dhcp4_beside(skb, f, l);
 	return !v4 && from == SL_DHCP6_CLIENT && to == SL_DHCP6_SERVER &&
 	       sl_is_all_dhcp_servers(f) ? sl_dhcp6(skb, p, l) : SL_GO_ON;
 }
@@ -261,7 +301,8 @@ static __always_inline int sl_judge_dhcp_ports(struct __sk_buff *skb, const stru
 static __always_inline bool sl_may_be_dhcp(const struct sl_flow *f)
 {
 	return f->source_port == SL_DHCP_SERVER || f->source_port == SL_DHCP_CLIENT ||
-	       f->source_port == SL_DHCP6_SERVER || f->source_port == SL_DHCP6_CLIENT;
+	       f->source_port == SL_DHCP6_SERVER || f->source_port == SL_DHCP6_CLIENT ||
+	       (!f->inbound && f->destination_port == SL_DHCP_SERVER);
 }
 
 /* Not static: verified once. */

@@ -88,9 +88,11 @@ class Link:
             need(p.source == NOWHERE4 or self._bound(p.source) or
                  kind == 3 and self._rebinds(p, payload), "address-binding")
             self.asked4 = payload[4:8], self.now
-            if kind in (4, 7):
+            if not keeps_lease(payload):
                 self.leased = None
             return True
+        if p.family == 4 and p.destination_port == 67 and not (self._whole(p) and keeps_lease(payload)):
+            self.leased = None
         if p.family == 6 and ports == (546, 547) and p.destination == ALL_DHCP_SERVERS6:
             need(self.judge.dhcp and self._whole(p) and len(payload) >= 4, "dhcp")
             need(self._bound(p.source), "address-binding")
@@ -219,22 +221,36 @@ def dhcp_is_well_formed(payload, operation):
         payload[236:240] == MAGIC
 
 
-def dhcp_options(payload):
-    """(message type or None, lease time in seconds)"""
-    kind, seconds = None, 60
-    at = 240
+def walk_options(payload):
+    """The options, (code, value), and whether that is all of them."""
+    at, found = 240, []
     for _ in range(24):
         if at >= len(payload) or payload[at] == 255:
-            break
+            return found, True
         if payload[at] == 0:
             at += 1
             continue
         if at + 2 > len(payload) or at + 2 + payload[at + 1] > len(payload):
             break
-        option, size = payload[at], payload[at + 1]
-        if option == 53 and size == 1:
-            kind = payload[at + 2]
-        elif option == 51 and size == 4:
-            seconds, = struct.unpack_from(">I", payload, at + 2)
-        at += 2 + size
+        found.append((payload[at], payload[at + 2:at + 2 + payload[at + 1]]))
+        at += 2 + payload[at + 1]
+    return found, False
+
+
+def keeps_lease(payload):
+    """Is it, whatever a server makes of it, neither a RELEASE nor a DECLINE?"""
+    found, whole = walk_options(payload)
+    kinds = [value for code, value in found if code == 53]
+    return whole and not any(code == 52 for code, _ in found) and len(kinds) == 1 and \
+        kinds[0] in (b"\1", b"\3", b"\x08")
+
+
+def dhcp_options(payload):
+    """(message type or None, lease time in seconds)"""
+    kind, seconds = None, 60
+    for option, value in walk_options(payload)[0]:
+        if option == 53 and len(value) == 1:
+            kind = value[0]
+        elif option == 51 and len(value) == 4:
+            seconds, = struct.unpack(">I", value)
     return kind, seconds

@@ -10,9 +10,12 @@ import time
 
 import pytest
 from scapy.compat import raw
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import Ether
 
+from device_cases import eth
 from device_cases_link import dhcp
 from devicelab import BINDING, BRIDGE4, GUEST4, GUEST6, GUEST_MAC, PEER_LL, PEER_MAC, datagram, rules
 from lab import ECHO, PEER4, PEER6, sh, until
@@ -150,6 +153,34 @@ def test_a_lease_ends(device_labs, kind):
     now()
     time.sleep(max(0.0, begin + 2.1 - time.monotonic()))
     now("address-binding")
+
+
+@KINDS
+def test_a_lease_that_is_given_back_is_gone(device_labs, tally, kind):
+    """Its address may be another guest's next. Whatever way it says so: a server reads on where we
+    do not, takes the first of two types, or does not ask for the client's port."""
+    lab = device_labs(kind, "lease")
+    lab.configure(rules(f'allow: [{PEER4}, "{PEER6}"]'), *DHCP_BINDING)
+    hidden = [[("pad")] * 30 + [("message-type", "release"), "end"],
+              [("message-type", "release"), ("message-type", "discover"), "end"],
+              [(53, b"\7\1"), ("message-type", "request"), "end"],
+              [("message-type", "release"), "end"]]
+    mac = bytes.fromhex(GUEST_MAC.replace(":", ""))
+    ways = [(68, PEER4, options, b"") for options in hidden] + \
+        [(68, PEER4, [(52, b"\1"), "end"], b"\x35\1\7\xff"), (4000, PEER4, hidden[3], b"")]
+    for xid, (sport, to, options, file) in enumerate(ways, 20):
+        lab.attach_again()
+        lab.send(asks(xid))
+        lab.send_in(acknowledges(xid, 100))
+        assert refused(lab, LEASED) is None
+        for message in ("request", "inform"):       # these keep it
+            lab.send(raw(dhcp(message, src=LEASED, to=to, ciaddr=LEASED, xid=xid)(False, b"x")))
+        assert refused(lab, LEASED) is None
+        lab.send(raw(eth() / IP(src=LEASED, dst=to) / UDP(sport=sport, dport=67) /
+                     BOOTP(chaddr=mac, ciaddr=LEASED, xid=xid, file=file) / DHCP(options=options)))
+        blocked = refused(lab, LEASED) == "address-binding"
+        tally(blocked)
+        assert blocked, (sport, options)
 
 
 ELSEWHERE = [(PEER4, address) for address in (
