@@ -33,6 +33,25 @@ def test_an_egress_policy_opens_no_resolver_that_the_cluster_denies(write, denie
     assert judged(f'{{allow: {{to: "{resolver}", ports: 53}}}}', f'{{deny: "{bracketed}{ports}"}}') == ["allow", "allow"]
 
 
+@pytest.mark.parametrize("name", ["@gateway", "@subnet", "@host", "@resolvers"])
+def test_an_egress_policy_opens_no_resolver_that_a_set_of_the_pods_own_may_deny(write, name):
+    """10.96.0.10 may be the pod's gateway, and is what a policy without `dns` has as @resolvers"""
+    tenant = own("  dns: {resolvers: [10.96.0.10]}\n  rules: []\n")
+
+    def judged(rules):
+        base = own(f"  default: allow\n  rules: [{rules}]\n", "ClusterEgressPolicy", "base")
+        text = converted(BASE + base + KUBE_DNS + tenant)
+        return "resolvers: [10.96.0.10]" in text, text
+
+    for ports in ("", ":53", ":53/tcp"):
+        assert not judged(f'{{deny: "{name}{ports}"}}')[0]
+    # not of another port, nor where the cluster has allowed it before
+    assert judged(f'{{deny: "{name}:80"}}')[0]
+    assert judged(f'{{allow: "10.96.0.10:53"}}, {{deny: "{name}"}}')[0]
+    if name == "@resolvers":
+        assert verdicts(judged(f'{{deny: "{name}"}}')[1], write, "10.96.0.10:53/udp", "10.96.0.9:53/udp") == ["deny", "allow"]
+
+
 DNS = """\
 ---
 apiVersion: v1

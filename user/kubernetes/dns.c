@@ -27,10 +27,11 @@ static bool is_dns_service(const struct sl_kube_service *service)
 	       (!strcmp(service->object.name, "kube-dns") || (app && !strcmp(app, "kube-dns")));
 }
 
-bool sl_kube_denies_resolver(const struct sl_policy *policy, size_t n, const struct sl_cidr *resolver)
+bool sl_kube_denies_resolver(const struct sl_policy *policy, size_t n, const struct sl_cidr *resolver,
+			     bool own_sets)
 {
-	return sl_kube_may_deny(policy, n, resolver, IPPROTO_UDP, DNS_PORT) ||
-	       sl_kube_may_deny(policy, n, resolver, IPPROTO_TCP, DNS_PORT);
+	return sl_kube_may_deny(policy, n, resolver, IPPROTO_UDP, DNS_PORT, own_sets) ||
+	       sl_kube_may_deny(policy, n, resolver, IPPROTO_TCP, DNS_PORT, own_sets);
 }
 
 static bool is_among(const struct sl_addresses *list, const struct sl_cidr *address)
@@ -75,7 +76,7 @@ static int list_resolvers(const struct sl_kube_merged *merged, const struct sl_a
 		struct sl_cidr *slot;
 
 		if (!merged->cluster_asks &&
-		    sl_kube_denies_resolver(policy, merged->n_cluster_rules, &known->list[i]))
+		    sl_kube_denies_resolver(policy, merged->n_cluster_rules, &known->list[i], false))
 			continue;
 		slot = SL_ADD(policy->resolvers, policy->n_resolvers);
 		if (!slot)

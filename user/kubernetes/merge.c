@@ -88,11 +88,12 @@ bool sl_kube_has_names(const struct sl_policy *policy, size_t n_rules)
 	return false;
 }
 
-/* Port 53 of a resolver passes before any rule is asked. */
+/* Port 53 of a resolver passes before any rule is asked. One that a tenant lists may be what the cluster
+ * denies by a set of the pod's own. */
 static bool opens_denied(const struct sl_policy *from, const struct sl_policy *cluster, size_t n_rules)
 {
 	for (size_t i = 0; i < from->n_resolvers; i++)
-		if (sl_kube_denies_resolver(cluster, n_rules, &from->resolvers[i]))
+		if (sl_kube_denies_resolver(cluster, n_rules, &from->resolvers[i], true))
 			return true;
 	return false;
 }

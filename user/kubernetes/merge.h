@@ -37,8 +37,10 @@ bool sl_kube_has_names(const struct sl_policy *policy, size_t n);
 
 /* ---- dns.c ---- */
 
-/* Do the first n rules deny its port 53, to some or for a while at least? */
-bool sl_kube_denies_resolver(const struct sl_policy *policy, size_t n, const struct sl_cidr *resolver);
+/* Do the first n rules deny its port 53, to some or for a while at least? own_sets: as
+ * sl_kube_may_deny. */
+bool sl_kube_denies_resolver(const struct sl_policy *policy, size_t n, const struct sl_cidr *resolver,
+			     bool own_sets);
 /* The pod's resolvers and search domains, where a ClusterEgressPolicy selects it and they would be
  * those of its resolv.conf. 0, -EINVAL (reported): none is known; -ENOMEM. */
 int sl_kube_take_dns(const struct sl_kube *kube, const struct sl_kube_pod *pod,

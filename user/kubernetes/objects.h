@@ -406,9 +406,10 @@ bool sl_kube_match_is_for(const struct sl_match *match, int protocol, __u16 port
 const char *sl_kube_builtin_set(const char *name);
 /* It holds for some users, or until some time. */
 bool sl_kube_is_conditional(const struct sl_rule *rule, const struct sl_match *match);
-/* Do the first n rules deny it, to some or for a while at least? */
+/* Do the first n rules deny it, to some or for a while at least? own_sets: so they may by a set that is
+ * the pod's own (@gateway), whatever the address. */
 bool sl_kube_may_deny(const struct sl_policy *policy, size_t n, const struct sl_cidr *address,
-		      int protocol, __u16 port);
+		      int protocol, __u16 port, bool own_sets);
 /* 0 or -ENOMEM. */
 int sl_kube_copy_uids(const struct sl_match *from, struct sl_match *to);
 

@@ -100,18 +100,33 @@ bool sl_kube_is_conditional(const struct sl_rule *rule, const struct sl_match *m
 	return match->n_uids || rule->expiry != SL_EXPIRES_NEVER;
 }
 
+/* What is in it only the pod's network tells. */
+static bool names_own_set(const struct sl_match *match)
+{
+	for (size_t i = 0; i < match->n_hosts; i++)
+		if (match->hosts[i].kind == SL_HOST_SET && !match->hosts[i].set &&
+		    !sl_kube_builtin_set(match->hosts[i].text))
+			return true;
+	return false;
+}
+
 bool sl_kube_may_deny(const struct sl_policy *policy, size_t n, const struct sl_cidr *address,
-		      int protocol, __u16 port)
+		      int protocol, __u16 port, bool own_sets)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct sl_rule *rule = policy->items[i].rule;
 
 		for (size_t m = 0; rule && m < rule->n_matches; m++) {
-			if (!match_has(&rule->matches[m], address, protocol, port))
+			const struct sl_match *match = &rule->matches[m];
+
+			if (own_sets && rule->action == SL_DENY && names_own_set(match) &&
+			    sl_kube_match_is_for(match, protocol, port))
+				return true;
+			if (!match_has(match, address, protocol, port))
 				continue;
 			if (rule->action == SL_DENY)
 				return true;
-			if (!sl_kube_is_conditional(rule, &rule->matches[m]))
+			if (!sl_kube_is_conditional(rule, match))
 				return false;
 		}
 	}
