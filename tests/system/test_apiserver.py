@@ -117,6 +117,32 @@ def test_endpoints_where_there_are_no_slices(cluster, follow, versions):
     cluster.groups["discovery.k8s.io"] = ["v1"]
 
 
+def test_a_server_that_does_not_name_slices_for_a_moment(cluster, follow):
+    """what was known of endpoints stays until Endpoints are known whole"""
+    go = threading.Event()
+    cluster.put("endpointslices", {"metadata": {"name": "db-x", "namespace": "shop", "labels": {
+        "kubernetes.io/service-name": "db"}}, "addressType": "IPv4", "ports": [{"port": 5432}],
+        "endpoints": [{"addresses": ["10.0.2.9"]}]})
+    client = follow()
+    client.until(lambda s: well(s) and s["counts"]["endpoints"] == 1)
+    # a policy's watch that is answered with 404 is why it is asked at once what the server has
+    kept = dict(cluster.groups)
+    cluster.groups = {"networking.k8s.io": ["v1"]}
+    cluster.hidden = {"discovery.k8s.io": ["v1"]}
+    cluster.list_faults["endpoints"].append(lambda handler: go.wait(30))
+    cluster.stop()
+    cluster.start(cluster.port)
+    try:
+        client.until(lambda s: cluster.asked("endpoints", watch=False))
+        assert client.state()["counts"]["endpoints"] == 1
+    finally:
+        go.set()
+    # there are none, and then it is so
+    client.until(lambda s: s["counts"]["endpoints"] == 0, timeout=30)
+    cluster.groups, cluster.hidden = kept, {}
+    client.until(lambda s: s["counts"]["endpoints"] == 1, timeout=60)
+
+
 def test_a_bookmark_is_where_the_next_watch_goes_on(cluster, follow):
     client = follow()
     client.until(well)

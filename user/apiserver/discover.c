@@ -38,6 +38,18 @@ static void want(struct sl_api *api, enum sl_kube_kind kind, bool wanted)
 	sl_follow_want(&api->follows[kind], wanted);
 }
 
+/* What stands behind Services is known by one of the two at any time: the one that was asked for goes when
+ * the other was listed whole, since without it what the cluster denies is open by its Services. */
+static void want_endpoints(struct sl_api *api, bool slices)
+{
+	struct sl_follow *now = &api->follows[slices ? SL_KUBE_SLICE : SL_KUBE_ENDPOINTS];
+	struct sl_follow *before = &api->follows[slices ? SL_KUBE_ENDPOINTS : SL_KUBE_SLICE];
+
+	sl_follow_want(now, true);
+	if (!before->synced || now->synced)
+		sl_follow_want(before, false);
+}
+
 /* An answer that follows on another is the same one. */
 static void count(struct sl_discovery *d, bool own)
 {
@@ -61,8 +73,7 @@ static void apply(struct sl_api *api, const json_t *groups)
 	want(api, SL_KUBE_POD, true);
 	want(api, SL_KUBE_NETPOL, true);
 	want(api, SL_KUBE_SERVICE, true);
-	want(api, SL_KUBE_SLICE, d->has_slices);
-	want(api, SL_KUBE_ENDPOINTS, !d->has_slices);
+	want_endpoints(api, d->has_slices);
 	want(api, SL_KUBE_OWN, true);
 	want(api, SL_KUBE_CLUSTER_OWN, true);
 	count(d, own);
