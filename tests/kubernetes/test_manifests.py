@@ -60,7 +60,7 @@ def rights(cluster, account):
 
 def test_the_account_may_what_it_needs_and_nothing_else(namespace):
     assert rights(namespace, ACCOUNT) == {
-        **{resource: {"get", "list", "watch"} for resource in READABLE},
+        **{resource: {"list", "watch"} for resource in READABLE},
         **{resource: {"patch"} for resource in PATCHED},
         **{resource: {"create"} for resource in EVERYONE}}
 
