@@ -183,7 +183,7 @@ def test_convert_reads_a_file_and_names_it(write):
 
 
 @pytest.mark.parametrize("words, text", [
-    ([], "--from nwfilter, --from sortie"), (["--from", "nwfilters"], "'nwfilters'"),
+    ([], "--from nwfilter, --from records, --from sortie"), (["--from", "nwfilters"], "'nwfilters'"),
     (["--from", "iptables"], "'iptables'"), (["--from", "sortie", "a", "b"], "'b'"),
     (["--from"], "wants a value")])
 def test_convert_usage(words, text):

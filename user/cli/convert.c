@@ -8,6 +8,7 @@
 #include "convert/nwfilter.h"
 #include "convert/sortie.h"
 #include "convert/tinyproxy.h"
+#include "convert_records.h"
 #include "kubernetes/kubernetes.h"
 #include "output.h"
 #include "policy/text.h"
@@ -301,17 +302,22 @@ static const struct option options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"set", required_argument, NULL, 's'},
 	{"pod", required_argument, NULL, 'p'},
+	{"policy", required_argument, NULL, 'P'},
 	{"help", no_argument, NULL, 'h'},
 	{},
 };
 
 static int convert(const char *from, char **paths, size_t n, const struct tinyproxy_words *words,
-		   const char *pod)
+		   const char *pod, const char *policy)
 {
 	if (strcmp(from, "tinyproxy") && (words->config || words->n_set))
 		return sl_usage("convert", "--config and --set are for --from tinyproxy");
 	if (strcmp(from, "kubernetes") && pod)
 		return sl_usage("convert", "--pod is for --from kubernetes");
+	if (strcmp(from, "records") && policy)
+		return sl_usage("convert", "--policy is for --from records");
+	if (!strcmp(from, "records"))
+		return sl_convert_records(paths, n, policy);
 	if (!strcmp(from, "kubernetes"))
 		return convert_kubernetes(paths, n, pod);
 	if (!strcmp(from, "tinyproxy"))
@@ -320,13 +326,14 @@ static int convert(const char *from, char **paths, size_t n, const struct tinypr
 		return convert_nwfilter(paths, n);
 	if (!strcmp(from, "sortie"))
 		return convert_sortie(paths, n);
-	return sl_usage("convert", "--from is kubernetes, nwfilter, sortie or tinyproxy, not '%s'", from);
+	return sl_usage("convert", "--from is kubernetes, nwfilter, records, sortie or tinyproxy, not "
+			"'%s'", from);
 }
 
 int cmd_convert(int argc, char **argv)
 {
 	struct tinyproxy_words words = {};
-	const char *from = NULL, *pod = NULL, **slot;
+	const char *from = NULL, *pod = NULL, *policy = NULL, **slot;
 	int c, status;
 
 	opterr = 0;
@@ -335,6 +342,8 @@ int cmd_convert(int argc, char **argv)
 			from = optarg;
 		} else if (c == 'p') {
 			pod = optarg;
+		} else if (c == 'P') {
+			policy = optarg;
 		} else if (c == 'c') {
 			words.config = optarg;
 		} else if (c == 's' && (slot = SL_ADD(words.set, words.n_set))) {
@@ -346,9 +355,10 @@ int cmd_convert(int argc, char **argv)
 	}
 	if (!from)
 		status = sl_usage("convert", "from what? give --from kubernetes, --from nwfilter, "
-				  "--from sortie or --from tinyproxy");
+				  "--from records, --from sortie or --from tinyproxy");
 	else
-		status = convert(from, argv + optind, (size_t)(argc - optind), &words, pod);
+		status = convert(from, argv + optind, (size_t)(argc - optind), &words, pod,
+				 policy);
 	free(words.set);
 	return status == SL_EXIT_USAGE ? status : sl_output_done("convert", status);
 }

@@ -229,21 +229,24 @@ const struct sl_command sl_commands[] = {
 	 "\n"
 	 "example: sluice fmt agent.yaml\n",
 	 cmd_fmt},
-	{"convert", "turn another system's policy into one of ours",
+	{"convert", "turn another system's policy, or what was denied, into one of ours",
 	 "usage: sluice convert --from nwfilter [FILE...]\n"
 	 "       sluice convert --from sortie [FILE]\n"
 	 "       sluice convert --from tinyproxy [--config tinyproxy.conf] [--set DIRECTIVE]... [FILE]\n"
 	 "       sluice convert --from kubernetes --pod NAMESPACE/NAME [FILE...]\n"
+	 "       sluice convert --from records [--policy NAME] [FILE...]\n"
 	 "\n"
 	 "Prints a policy. nwfilter: a network filter of libvirt (XML); further FILEs are\n"
 	 "filters that it refers to, those that libvirt comes with excepted. sortie: an\n"
 	 "application or its egress_policy (JSON). tinyproxy: its filter file. kubernetes: objects\n"
 	 "(YAML, JSON), of which the policy for one pod is made. What a policy cannot say exactly\n"
-	 "is refused.\n"
+	 "is refused. records: what `run --log` and the sinks write; the policy allows what was\n"
+	 "denied in them by default, or was allowed, to be read before it is used.\n"
 	 "\n"
 	 "      --config FILE     tinyproxy.conf: how its filter is meant, and where it is\n"
 	 "      --set DIRECTIVE   a line of tinyproxy.conf, as 'FilterDefaultDeny Yes'\n"
 	 "      --pod NS/NAME     the pod whose egress the policy is to state\n"
+	 "      --policy NAME     whose records count, where there are those of several\n"
 	 "\n"
 	 "Exits 0 with a policy, 1 if there is none that is exact, 2 for wrong usage.\n"
 	 "\n"
