@@ -36,8 +36,10 @@ static int read_file(const char *path, struct sl_records *records, struct sl_dia
 	int err = !stream ? -ENOMEM : !in ? -errno : read_stream(in, stream);
 
 	if (err && err != -ENOMEM)
-		err = sl_error(diag, NULL, "cannot read %s: %s; give the FILE of `sluice run --log`, "
-			       "or - for standard input", pos.file, strerror(-err));
+		err = sl_error(diag, NULL,
+			       "cannot read %s: %s; give the FILE of `sluice run --log`, "
+			       "or - for standard input",
+			       pos.file, strerror(-err));
 	if (!err && sl_stream_stats(stream)->faulty) {
 		pos.line = (unsigned)sl_stream_stats(stream)->fault_line;
 		sl_warn(diag, &pos, "%llu line%s no record (%s)",

@@ -67,8 +67,8 @@ static void count(struct sl_records *r, json_t *list, const char *what, __u64 ti
 
 	if (!before && json_object_size(list) >= SL_WISHES_MAX)
 		r->too_many = true;
-	else if (json_object_set_new(list, what, json_integer(json_integer_value(before) +
-							      (json_int_t)times)))
+	else if (json_object_set_new(list, what,
+				     json_integer(json_integer_value(before) + (json_int_t)times)))
 		r->no_memory = true;
 }
 
@@ -98,7 +98,7 @@ static bool is_within(const char *name, const struct sl_cidr *address)
 	return false;
 }
 
-struct seen {	/* of a record, borrowed */
+struct seen { /* of a record, borrowed */
 	struct sl_alert_record *record;
 	const char *verdict, *reason, *rule, *name, *address, *protocol, *process;
 	char texts[7][SL_FIELD_TEXT];
@@ -136,7 +136,19 @@ static bool is_name(const char *text)
 {
 	size_t len = strlen(text);
 
-	return len && strcasecmp(text, "any") && !sl_domain_fault(text, len) && !sl_domain_ends_in_number(text, len);
+	return len && strcasecmp(text, "any") && !sl_domain_fault(text, len) &&
+	       !sl_domain_ends_in_number(text, len);
+}
+
+/* One address, as rules have it: no prefix, and none that embeds an IPv4 address. */
+static bool address_of(const char *text, struct sl_cidr *address)
+{
+	struct sl_cidr ipv4;
+	bool masked;
+
+	return !sl_cidr_parse(text, strlen(text), address, &masked) &&
+	       address->len == (address->family == 4 ? 32 : 128) &&
+	       !sl_cidr_embedded_ipv4(address, &ipv4);
 }
 
 /* As a word of the policy language, or a number. */
@@ -147,7 +159,9 @@ static int protocol_of(const char *text)
 
 	if (sl_text_number(text, strlen(text), 255, &number))
 		return (int)number;
-	return sl_protocol_number(text, strlen(text), &protocol) ? -1 : protocol;
+	return sl_protocol_number(text, strlen(text), &protocol) || protocol == SL_PROTOCOL_ANY
+		       ? -1
+		       : protocol;
 }
 
 static bool has_ports(int protocol)
@@ -212,12 +226,13 @@ static void wish(struct sl_records *r, const struct seen *s, const struct sl_cid
 /* ---- records ---- */
 
 /* As `ADDRESS:PORT/PROTOCOL`, of a denial that stays. */
-static void note_denial(struct sl_records *r, json_t *list, const struct seen *s, const char *before)
+static void note_denial(struct sl_records *r, json_t *list, const struct seen *s,
+			const char *before)
 {
 	char text[4 * SL_FIELD_TEXT];
 
-	snprintf(text, sizeof(text), strchr(s->address, ':') ? "%s[%s]:%u/%s" : "%s%s:%u/%s", before,
-		 s->address, s->port, s->protocol);
+	snprintf(text, sizeof(text), strchr(s->address, ':') ? "%s[%s]:%u/%s" : "%s%s:%u/%s",
+		 before, s->address, s->port, s->protocol);
 	count(r, list, text, s->times);
 }
 
@@ -246,11 +261,10 @@ static bool is_to_resolver(const struct seen *s)
 
 static void take_connection(struct sl_records *r, const struct seen *s)
 {
-	struct sl_cidr address, ipv4;
-	bool masked, by_default = !strcmp(s->reason, "default"), gate = !strcmp(s->reason, "dns-gate");
+	struct sl_cidr address;
+	bool by_default = !strcmp(s->reason, "default"), gate = !strcmp(s->reason, "dns-gate");
 
-	if (sl_cidr_parse(s->address, strlen(s->address), &address, &masked) ||
-	    protocol_of(s->protocol) < 0 || sl_cidr_embedded_ipv4(&address, &ipv4)) {
+	if (!address_of(s->address, &address) || protocol_of(s->protocol) < 0) {
 		count(r, r->left, *s->reason ? s->reason : "no reason", s->times);
 	} else if (is_to_resolver(s) && (is_allowed(s) || by_default || gate)) {
 		count(r, r->resolvers, s->address, s->times);
@@ -272,10 +286,10 @@ static void take_question(struct sl_records *r, const struct seen *s)
 	const char *name = sl_field_get(s->record, SL_FIELD_QUESTION_NAME, buf);
 	const char *hook = sl_field_get(s->record, SL_FIELD_HOOK, hooked);
 	bool forwarded = hook && !strcmp(hook, "forwarder");
-	bool by_rule = !strcmp(s->reason, "rule"), masked;
+	bool by_rule = !strcmp(s->reason, "rule");
 	struct sl_cidr resolver;
 
-	if (!name || !is_name(name) || sl_cidr_parse(s->address, strlen(s->address), &resolver, &masked) ||
+	if (!name || !is_name(name) || !address_of(s->address, &resolver) ||
 	    !(is_allowed(s) || by_rule || !strcmp(s->reason, "dns-name"))) {
 		count(r, r->left, *s->reason ? s->reason : "no reason", s->times);
 		return;

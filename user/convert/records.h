@@ -13,7 +13,7 @@
 #include "alerts/fields.h"
 #include "policy/diag.h"
 
-#define SL_WISHES_MAX 4096	/* different destinations; what asks for more is no list */
+#define SL_WISHES_MAX 4096 /* different destinations; what asks for more is no list */
 
 struct sl_records;
 

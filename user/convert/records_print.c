@@ -7,8 +7,8 @@
 #include "policy/text.h"
 #include "records_internal.h"
 
-#define PORTS_MAX 8	/* of a line */
-#define TOLD_MAX 20	/* lines of one comment */
+#define PORTS_MAX 8 /* of a line */
+#define TOLD_MAX 20 /* lines of one comment */
 
 /* ---- is there one? ---- */
 
@@ -22,10 +22,8 @@ static int which_policy(const struct sl_records *r, const char *file, struct sl_
 	if (r->wanted)
 		return sl_error(diag, &(struct sl_pos){.file = file},
 				"no decision of the policy \"%s\" is in it", r->wanted);
-	json_object_foreach(r->policies, name, times)
-		if (at < sizeof(names))
-			at += (size_t)snprintf(names + at, sizeof(names) - at, "%s\"%s\"",
-					       at ? ", " : "", name);
+	json_object_foreach(r->policies, name, times) if (at < sizeof(names)) at +=
+		(size_t)snprintf(names + at, sizeof(names) - at, "%s\"%s\"", at ? ", " : "", name);
 	return sl_error(diag, &(struct sl_pos){.file = file},
 			"decisions of the policies %s: whose? give --policy NAME", names);
 }
@@ -37,12 +35,15 @@ int sl_records_check(const struct sl_records *r, const char *file, struct sl_dia
 	if (r->no_memory)
 		return -ENOMEM;
 	if (!json_object_size(r->policies))
-		return sl_error(diag, &pos, "no decision is in it: `sluice run --log FILE` and "
-				"the sinks of `sluice watch` and sluiced write them (docs/events.md)");
+		return sl_error(
+			diag, &pos,
+			"no decision is in it: `sluice run --log FILE` and "
+			"the sinks of `sluice watch` and sluiced write them (docs/events.md)");
 	if (!r->decisions || (!r->wanted && json_object_size(r->policies) > 1))
 		return which_policy(r, file, diag);
 	if (r->too_many)
-		return sl_error(diag, &pos, "more than %d destinations: no list of rules is a policy "
+		return sl_error(diag, &pos,
+				"more than %d destinations: no list of rules is a policy "
 				"for that; deny what must not be reached, with `default: allow`",
 				SL_WISHES_MAX);
 	return 0;
@@ -133,12 +134,11 @@ static void put_asked(const struct sl_records *r, FILE *out)
 	const char *name;
 	json_t *times;
 
-	json_object_foreach(r->asked, name, times)
-		if (!json_object_get(r->named, name))
-			fprintf(out, "  - allow: \"%s\"  # asked for %lld time%s, never connected to: "
-				"its ports are not known\n", name,
-				(long long)json_integer_value(times),
-				SL_S(json_integer_value(times)));
+	json_object_foreach(r->asked, name, times) if (!json_object_get(r->named, name)) fprintf(
+		out,
+		"  - allow: \"%s\"  # asked for %lld time%s, never connected to: "
+		"its ports are not known\n",
+		name, (long long)json_integer_value(times), SL_S(json_integer_value(times)));
 }
 
 /* ---- what is around them ---- */
@@ -151,7 +151,8 @@ static void put_list(json_t *list, const char *title, FILE *out)
 
 	if (n)
 		fprintf(out, "# %s\n", title);
-	json_object_foreach(list, what, times) {
+	json_object_foreach(list, what, times)
+	{
 		if (told++ == TOLD_MAX)
 			break;
 		fputs("#   ", out);
@@ -172,7 +173,8 @@ static void put_resolvers(const struct sl_records *r, FILE *out)
 	    !json_object_size(r->asked))
 		return;
 	fputs("dns:\n  resolvers: ", out);
-	json_object_foreach(r->resolvers, resolver, times) {
+	json_object_foreach(r->resolvers, resolver, times)
+	{
 		fprintf(out, "%s\"%s\"", before, resolver);
 		before = ", ";
 	}
@@ -181,13 +183,16 @@ static void put_resolvers(const struct sl_records *r, FILE *out)
 
 static void put_comments(const struct sl_records *r, FILE *out)
 {
-	fputs("# What the program reached for, as rules. It chose that: read each before you allow it.\n",
+	fputs("# What the program reached for, as rules. It chose that: read each before you allow "
+	      "it.\n",
 	      out);
 	if (r->is_unread)
-		fputs("# It asked a resolver, and what it asked is in no record: with the names, run it again\n"
+		fputs("# It asked a resolver, and what it asked is in no record: with the names, "
+		      "run it again\n"
 		      "# under a policy that looks on (docs/convert.md, \"Records\").\n",
 		      out);
-	put_list(r->metadata, "Not allowed: a cloud's metadata service, which gives credentials to who asks.",
+	put_list(r->metadata,
+		 "Not allowed: a cloud's metadata service, which gives credentials to who asks.",
 		 out);
 	put_list(r->refused, "Not allowed: what a rule denied.", out);
 	put_list(r->left, "No rule's matter, by reason (docs/events.md).", out);
