@@ -3,6 +3,7 @@
 under what that prints: what it did is let through, and nothing else."""
 import json
 import os
+import sys
 
 import pytest
 
@@ -67,3 +68,22 @@ def test_a_policy_from_denials_takes_turns(dnslab):
     assert f'"{NAME}:7/tcp"' in made and f'- allow: "{NAME}"' not in made
     with dnslab.workload_of("run", made) as agent:
         assert not any(work(agent))
+
+
+CONNECT = """
+import socket, sys
+with socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET) as s:
+    s.connect_ex((sys.argv[1], 9))
+"""
+
+
+@pytest.mark.parametrize("to", ["127.0.0.1", "::1"])
+def test_the_summary_says_the_next_step(tmp_path, to):
+    log, path = tmp_path / "seen.jsonl", tmp_path / "p.yaml"
+    said = f"`sluice convert --from records {log}`"
+    for rules, is_said in ((f'[{{allow: "{to}"}}]', False), ("[]", True)):
+        path.write_text(f"sluice: 1\nrules: {rules}\n")
+        result = sluice("run", "-p", path, "--log", log, "--", sys.executable, "-c", CONNECT, to)
+        assert (said in result.stderr) == is_said, result.stderr
+    text = sluice("convert", "--from", "records", log).stdout
+    assert f'- allow: "{"[::1]" if ":" in to else to}:9/tcp"' in text

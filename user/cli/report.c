@@ -154,6 +154,15 @@ static void print_gaps(const struct sl_report *r, struct sl_kernel *kernel,
 			r->options->log);
 }
 
+static void print_next_step(const struct sl_report *r, const struct sl_stats *s)
+{
+	if (!r->log || !(s->denied + s->audit_denied))
+		return;
+	fputs("sluice: rules of what was denied, to be read: `sluice convert --from records ", stderr);
+	sl_put_text(r->options->log, stderr);
+	fputs("`\n", stderr);
+}
+
 void sl_report_end(struct sl_report *r, struct sl_kernel *kernel)
 {
 	struct sl_stats stats = {};
@@ -167,6 +176,7 @@ void sl_report_end(struct sl_report *r, struct sl_kernel *kernel)
 	if (!r->options->quiet) {
 		print_counts(r, &stats);
 		sl_summary_print(r->summary, &r->names, SUMMARY_LINES, stderr);
+		print_next_step(r, &stats);
 	}
 	print_gaps(r, kernel, &stats);
 }
