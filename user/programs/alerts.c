@@ -106,7 +106,8 @@ static int offline(const struct sl_alerts_config *config, const struct request *
 	if (o.engine && stream)
 		err = read_all(r->events, stream);
 	if (err)
-		fprintf(stderr, "sluice alerts: %s: %s\n", r->events, strerror(-err));
+		fprintf(stderr, "sluice alerts: cannot read %s: %s; give a FILE that `run --log` or a "
+			"sink wrote\n", r->events, strerror(-err));
 	else
 		say_totals(stream, o.engine);
 	if (!err && r->memory) {
