@@ -126,17 +126,32 @@ static void put_stream(struct sl_store *store, enum sl_kube_kind kind, FILE *out
 	free(*text);
 }
 
-/* n_external addresses 198.18.NUMBER.x, and ports 1 to n_ports, the first at the node's too. */
+static bool is_v6; /* what the Services and their endpoints are */
+
+static void put_external(FILE *out, unsigned a, unsigned b)
+{
+	fprintf(out, is_v6 ? "'2001:db8:18:%x::%x'" : "'198.18.%u.%u'", a, b);
+}
+
+static void put_endpoint(FILE *out, unsigned a, unsigned b)
+{
+	fprintf(out, is_v6 ? "'fd00:9::%x:%x'" : "'10.9.%u.%u'", a, b);
+}
+
+/* n_external addresses, 256 to a number, and ports 1 to n_ports, the first at the node's too. */
 static void put_service(struct sl_store *store, unsigned number, unsigned n_external, unsigned n_ports)
 {
 	char *text;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 
-	fprintf(out, "{'metadata':{'name':'s%u','namespace':'evil'},'spec':{'clusterIP':'10.96.1.%u',"
-		"'externalIPs':[", number, number);
-	for (unsigned i = 0; i < n_external; i++)
-		fprintf(out, "%s'198.18.%u.%u'", i ? "," : "", number, i);
+	fprintf(out, "{'metadata':{'name':'s%u','namespace':'evil'},'spec':{", number);
+	fprintf(out, is_v6 ? "'clusterIP':'fd00:96::%x','externalIPs':[" :
+			     "'clusterIP':'10.96.1.%u','externalIPs':[", number);
+	for (unsigned i = 0; i < n_external; i++) {
+		fputs(i ? "," : "", out);
+		put_external(out, number + i / 256, i % 256);
+	}
 	fputs("],'ports':[", out);
 	for (unsigned i = 0; i < n_ports; i++)
 		fprintf(out, "%s{'name':'a%u','port':%u%s}", i ? "," : "", i, i + 1,
@@ -152,12 +167,15 @@ static void put_slice(struct sl_store *store, unsigned number, unsigned n_endpoi
 	FILE *out = open_memstream(&text, &len);
 
 	fprintf(out, "{'metadata':{'name':'s%u-x','namespace':'evil','labels':{'kubernetes.io/service-name':"
-		"'s%u'}},'addressType':'IPv4','ports':[", number, number);
+		"'s%u'}},'addressType':'%s','ports':[", number, number, is_v6 ? "IPv6" : "IPv4");
 	for (unsigned i = 0; i < n_ports; i++)
 		fprintf(out, "%s{'name':'a%u','protocol':'TCP','port':%u}", i ? "," : "", i, i + 1);
 	fputs("],'endpoints':[", out);
-	for (unsigned i = 0; i < n_endpoints; i++)
-		fprintf(out, "%s{'addresses':['10.9.%u.%u']}", i ? "," : "", i / 250, i % 250);
+	for (unsigned i = 0; i < n_endpoints; i++) {
+		fprintf(out, "%s{'addresses':[", i ? "," : "");
+		put_endpoint(out, i / 250, i % 250);
+		fputs("]}", out);
+	}
 	fputs("]}", out);
 	put_stream(store, SL_KUBE_SLICE, out, &text);
 }
@@ -221,6 +239,133 @@ static void services_of_too_many_together(void **state)
 	(void)state;
 }
 
+/* Each has an endpoint that is denied. */
+static void put_services(struct sl_store *store, unsigned first, unsigned n, unsigned n_external,
+			 unsigned n_ports)
+{
+	for (unsigned i = first; i < first + n; i++) {
+		put_service(store, i * 4, n_external, n_ports);
+		put_slice(store, i * 4, 1, n_ports);
+	}
+}
+
+/* What the cluster's alone say; owned by the caller. Each Service of the list has a warning: that it is
+ * taken as a whole. */
+static char *cluster_policy_of(struct sl_store *store, const char *const *services)
+{
+	struct sl_kube *kube = sl_store_objects(store);
+	struct sl_diag diag = {}, *before = kube->diag;
+	struct sl_policy *policy = NULL;
+	size_t len, n = 0;
+	char *text;
+
+	kube->diag = &diag;
+	assert_int_equal(sl_kube_cluster_policy(kube, &kube->pods[0], &policy), 0);
+	kube->diag = before;
+	for (; services[n]; n++)
+		assert_non_null(strstr(diag.entries[n].message, services[n]));
+	assert_int_equal(diag.n, n);
+	text = sl_policy_text(policy, &len);
+	sl_policy_free(policy);
+	sl_diag_free(&diag);
+	return text;
+}
+
+static void expect_cluster(struct sl_store *store, const char *service, const char *part)
+{
+	char *text = cluster_policy_of(store, (const char *const[]){service, NULL});
+
+	if (!strstr(text, part))
+		fail_msg("\"%s\" is not in: %.3000s", part, text);
+	free(text);
+}
+
+/* It was an error of every pod, and of what the cluster alone says: 33 Services of one tenant. */
+static void denies_of_too_many_ports(void **state)
+{
+	static const char *const rules[] = {
+		DENIES("[{'allow':'198.18.80.7'},{'deny':'10.9.0.0'},{'deny':'192.0.2.1'}]"),
+		DENIES("[{'allow':'2001:db8:18:50::7'},{'deny':'fd00:9::'},{'deny':'192.0.2.1'}]"),
+	};
+	static const char *const parts[][8] = {
+		{"allow: \"198.18.80.7\"", "deny:", "10.96.1.80", "198.18.82.70", "192.168.0.1", "30001",
+		 "deny: \"10.96.1.4:1/tcp\"", "deny: \"10.9.0.0\""},
+		{"allow: \"2001:db8:18:50::7\"", "deny:", "fd00:96::50", "2001:db8:18:52::46",
+		 "deny: \"[fd00:96::4]:1/tcp\"", "deny: \"fd00:9::\""},
+	};
+
+	for (unsigned i = 0; i < 2; i++) {
+		const char *order[9] = {};
+		struct sl_store *store = cluster(rules[i]);
+
+		is_v6 = i;
+		memcpy(order, parts[i], sizeof(parts[i]));
+		put_services(store, 1, 19, 510, 8);
+		put_services(store, 20, 1, 583, 7);
+		put_services(store, 21, 1, 510, 8);
+		expect_policy(store, "cart", is_v6 ? "deny: \"[fd00:96::50]:7/tcp\"" :
+						     "deny: \"10.96.1.80:7/tcp\"", true);
+		put_services(store, 22, 1, 510, 8); /* the largest is none too many by itself */
+		expect_order(store, order);
+		expect_policy(store, "cart", is_v6 ? "[fd00:96::50]:" : "10.96.1.80:", false);
+		expect_policy(store, "cart", is_v6 ? "deny: \"[fd00:96::58]:8/tcp\"" :
+						     "deny: \"10.96.1.88:8/tcp\"", true);
+		expect_cluster(store, "Service evil/s80 has too many", is_v6 ? "fd00:96::50" : "10.96.1.80");
+		put_services(store, 23, 11, 510, 8);
+		expect_order(store, order);
+		sl_store_free(store);
+	}
+	is_v6 = false;
+	(void)state;
+}
+
+/* More than 65,535 addresses, each with a rule of its own, are no policy that compiles. */
+static void denies_of_too_many_addresses(void **state)
+{
+	struct sl_store *store = cluster(DENIES("[{'deny':'10.9.0.0'}]"));
+
+	for (unsigned i = 1; i <= 6; i++)
+		put_services(store, i * 4, 1, 4000, 1);
+	expect_policy(store, "cart", "deny: \"10.96.1.96:1/tcp\"", true);
+	put_services(store, 28, 1, 4094, 1);
+	expect_policy(store, "cart", "deny: \"10.96.1.112", false);
+	expect_policy(store, "cart", "deny: \"10.96.1.96:1/tcp\"", true);
+	expect_cluster(store, "Service evil/s112 has too many", "10.96.1.112");
+	sl_store_free(store);
+	(void)state;
+}
+
+/* So with what follows from NetworkPolicies. */
+static void ports_that_no_networkpolicy_allows(void **state)
+{
+	static const char *const egress[] = {
+		NETPOL("all", "[{'to':[{'ipBlock':{'cidr':'0.0.0.0/0','except':['10.9.0.0/32']}}]}]"),
+		NETPOL("all", "[{'to':[{'ipBlock':{'cidr':'::/0','except':['fd00:9::/128']}}]}]"),
+	};
+	static const char *const parts[][6] = {
+		{"deny:", "10.96.1.80", "198.18.82.70", "deny: \"10.96.1.4:1/tcp\"", "allow:"},
+		{"deny:", "fd00:96::50", "2001:db8:18:52::46", "deny: \"[fd00:96::4]:1/tcp\"", "allow:"},
+	};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct sl_store *store = sl_store_new();
+
+		is_v6 = i;
+		PUT(store, SL_KUBE_POD, POD("cart", "cart", "10.0.1.4"));
+		PUT(store, SL_KUBE_NETPOL, egress[i]);
+		put_services(store, 1, 19, 510, 8);
+		put_services(store, 20, 1, 583, 7);
+		expect_policy(store, "cart", is_v6 ? "deny: \"[fd00:96::50]:7/tcp\"" :
+						     "deny: \"10.96.1.80:7/tcp\"", true);
+		put_services(store, 21, 2, 510, 8);
+		expect_order(store, parts[i]);
+		expect_policy(store, "cart", is_v6 ? "[fd00:96::50]:" : "10.96.1.80:", false);
+		sl_store_free(store);
+	}
+	is_v6 = false;
+	(void)state;
+}
+
 /* A look at each for each is 2,500 million, 5 s of a CPU. */
 static void a_service_of_many_addresses_is_read_at_once(void **state)
 {
@@ -252,6 +397,9 @@ int main(void)
 		cmocka_unit_test(an_endpoint_behind_nat64_is_the_address_in_it),
 		cmocka_unit_test(a_service_of_too_many_addresses_and_ports),
 		cmocka_unit_test(services_of_too_many_together),
+		cmocka_unit_test(denies_of_too_many_ports),
+		cmocka_unit_test(denies_of_too_many_addresses),
+		cmocka_unit_test(ports_that_no_networkpolicy_allows),
 		cmocka_unit_test(a_service_of_many_addresses_is_read_at_once),
 	};
 

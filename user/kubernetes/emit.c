@@ -167,6 +167,12 @@ struct sl_rule *sl_kube_front_rule(struct sl_policy *policy, enum sl_action acti
 	return err ? NULL : policy->items[policy->n_items - 1].rule;
 }
 
+void sl_kube_cut_rules(struct sl_policy *policy, size_t n)
+{
+	while (policy->n_items > n)
+		sl_rule_free(policy->items[--policy->n_items].rule);
+}
+
 static int add_ports(struct sl_match *match, const struct sl_named_ports *ports)
 {
 	int err = add_protocol(match, IPPROTO_TCP);
@@ -197,7 +203,7 @@ int sl_kube_whole_rule(struct sl_policy *policy, const struct sl_addresses *addr
 	return err ? err : put_id(policy, "svc", service);
 }
 
-static int emit(const struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
+static int emit(struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
 		struct sl_policy *policy)
 {
 	int err = sl_kube_emit_fronts(fronts, clauses, policy);

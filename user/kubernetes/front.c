@@ -128,7 +128,7 @@ static int add_fronts(struct sl_kube_fronts *fronts, const struct index *index,
 	for (size_t a = 0; a < addresses->n; a++)
 		for (size_t p = 0; p < ports->n && !err; p++) {
 			struct sl_kube_front like = {service, addresses->list[a], ports->list[p],
-						     addresses == &service->addresses, NULL, 0};
+						     addresses == &service->addresses, NULL, 0, 0, NULL};
 
 			err = add_front(fronts, index, &like);
 		}
@@ -161,51 +161,20 @@ static size_t weigh(const struct index *index, const struct sl_kube_service *ser
 	return n * each;
 }
 
-struct weighed {
-	const struct sl_kube_service *service;
-	size_t weight;
-};
-
-static int compare_weights(const void *a, const void *b)
-{
-	const struct weighed *x = a, *y = b;
-
-	return x->weight != y->weight ? (x->weight < y->weight) - (x->weight > y->weight) :
-					(x->service > y->service) - (x->service < y->service);
-}
-
-/* A Service is a tenant's, and met by every pod of the cluster: the largest are taken as a whole
- * until the others fit. */
+/* A Service is a tenant's, and met by every pod of the cluster. */
 static int choose_whole(struct sl_kube_fronts *fronts, const struct index *index)
 {
 	const struct sl_kube *kube = fronts->kube;
-	struct weighed *list = calloc(kube->n_services + 1, sizeof(*list));
-	size_t sum = 0, n = 0;
+	size_t *weights = calloc(kube->n_services + 1, sizeof(*weights));
+	int err;
 
 	fronts->whole = calloc(kube->n_services + 1, sizeof(*fronts->whole));
-	if (!list || !fronts->whole) {
-		free(list);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < kube->n_services; i++) {
-		list[i] = (struct weighed){&kube->services[i],
-					   weigh(index, &kube->services[i], fronts->pod)};
-		if (list[i].weight > SL_KUBE_FRONTS_WEIGHT)
-			n++;
-		else
-			sum += list[i].weight;
-	}
-	if (n || sum > SL_KUBE_FRONTS_WEIGHT)
-		qsort(list, kube->n_services, sizeof(*list), compare_weights);
-	for (; sum > SL_KUBE_FRONTS_WEIGHT; n++)
-		sum -= list[n].weight;
-	for (size_t i = 0; i < n; i++) {
-		fronts->whole[list[i].service - kube->services] = true;
-		sl_kube_warn_whole(fronts, list[i].service);
-	}
-	fronts->n_whole = n;
-	free(list);
-	return 0;
+	for (size_t i = 0; weights && i < kube->n_services; i++)
+		weights[i] = weigh(index, &kube->services[i], fronts->pod);
+	err = weights && fronts->whole ?
+		sl_kube_take_largest(fronts, weights, SL_KUBE_FRONTS_WEIGHT) : -ENOMEM;
+	free(weights);
+	return err;
 }
 
 int sl_kube_fronts_make(const struct sl_kube *kube, const struct sl_kube_pod *pod,
@@ -248,8 +217,7 @@ void sl_kube_fronts_free(struct sl_kube_fronts *fronts)
 
 /* ---- what NetworkPolicies say of them ---- */
 
-void sl_kube_warn_mixed(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front,
-			size_t denied, const struct sl_kube_endpoint *example)
+static void warn_mixed(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front)
 {
 	const struct sl_object *service = &front->service->object;
 	char address[SL_CIDR_TEXT], endpoint[SL_CIDR_TEXT];
@@ -257,26 +225,35 @@ void sl_kube_warn_mixed(const struct sl_kube_fronts *fronts, const struct sl_kub
 	sl_warn(fronts->kube->diag, &service->pos, "Service %s/%s, %s port %u/%s, is denied: %zu of "
 		"its %zu ready endpoints are, as %s port %u", service->namespace, service->name,
 		sl_cidr_format(&front->address, address), front->port.port,
-		sl_protocol_name(front->port.protocol), denied, front->n_ready,
-		sl_cidr_format(&example->address, endpoint), example->port);
+		sl_protocol_name(front->port.protocol), front->mixed, front->n_ready,
+		sl_cidr_format(&front->example->address, endpoint), front->example->port);
 }
 
-static int emit_front(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front,
-		      const struct sl_clauses *clauses, struct sl_policy *policy)
+void sl_kube_warn_mixed(struct sl_kube_fronts *fronts)
+{
+	for (size_t i = 0; i < fronts->n; i++) {
+		struct sl_kube_front *front = &fronts->list[i];
+
+		if (front->mixed && !sl_kube_is_whole(fronts, front))
+			warn_mixed(fronts, front);
+		front->mixed = 0;
+	}
+}
+
+static int emit_front(struct sl_kube_front *front, const struct sl_clauses *clauses,
+		      struct sl_policy *policy)
 {
 	int protocol = front->port.protocol;
 	bool now = sl_clauses_allow(clauses, &front->address, protocol, front->port.port), allow;
-	const struct sl_kube_endpoint *example = NULL;
 	size_t denied = 0;
 
 	for (size_t i = 0; i < front->n_ready; i++)
 		if (!sl_clauses_allow(clauses, &front->ready[i].address, protocol,
 				      front->ready[i].port)) {
-			example = &front->ready[i];
+			front->example = &front->ready[i];
 			denied++;
 		}
-	if (denied && denied < front->n_ready)
-		sl_kube_warn_mixed(fronts, front, denied, example);
+	front->mixed = denied < front->n_ready ? denied : 0;
 	allow = !denied && (front->is_cluster_ip ? front->n_ready : now);
 	/* what the clauses say of the address itself may be the same */
 	return allow == now || sl_kube_front_rule(policy, allow ? SL_ALLOW : SL_DENY,
@@ -284,14 +261,46 @@ static int emit_front(const struct sl_kube_fronts *fronts, const struct sl_kube_
 						  front->service->object.name) ? 0 : -ENOMEM;
 }
 
-int sl_kube_emit_fronts(const struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
-			struct sl_policy *policy)
+static int emit_each(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
+		     struct sl_policy *policy, struct sl_kube_tally *tally)
 {
 	int err = sl_kube_emit_whole(fronts, policy);
 
+	for (size_t i = 0; i < fronts->n && !err; i++) {
+		struct sl_kube_front *front = &fronts->list[i];
+		size_t before = policy->n_items;
+
+		if (sl_kube_is_whole(fronts, front))
+			continue;
+		err = emit_front(front, clauses, policy);
+		if (!err && policy->n_items > before && !sl_kube_count_rule(fronts, front, tally))
+			sl_kube_cut_rules(policy, before);
+	}
+	return err;
+}
+
+int sl_kube_emit_fronts(struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
+			struct sl_policy *policy)
+{
+	struct sl_kube_tally tally = {
+		.weights = calloc(fronts->kube->n_services + 1, sizeof(*tally.weights))};
+	size_t before = policy->n_items;
+	int err = tally.weights ? 0 : -ENOMEM;
+
 	if (!err && fronts->n)
 		err = sl_clauses_index(clauses);
-	for (size_t i = 0; i < fronts->n && !err; i++)
-		err = emit_front(fronts, &fronts->list[i], clauses, policy);
+	if (!err)
+		err = emit_each(fronts, clauses, policy, &tally);
+	if (!err && tally.sum > SL_KUBE_FRONT_RULES) {
+		sl_kube_cut_rules(policy, before);
+		err = sl_kube_take_largest(fronts, tally.weights, SL_KUBE_FRONT_RULES);
+		tally.sum = 0;
+		tally.last = NULL;
+		if (!err)
+			err = emit_each(fronts, clauses, policy, &tally);
+	}
+	if (!err)
+		sl_kube_warn_mixed(fronts);
+	free(tally.weights);
 	return err;
 }

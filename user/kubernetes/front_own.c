@@ -29,13 +29,14 @@ static int add_deny(const struct sl_kube_front *front, struct sl_policy *policy,
 
 /* What one pass over the fronts knows. */
 struct own {
-	const struct sl_kube_fronts *fronts;
+	struct sl_kube_fronts *fronts;
 	struct sl_policy *policy;
 	size_t n;			/* its rules; those that are added stand behind */
 	bool selected;			/* other rules will follow */
 	struct sl_rule_index index;	/* of the n */
 	size_t *at;			/* owned: in front of which rule each that is added belongs */
 	size_t n_at;
+	struct sl_kube_tally tally;	/* of what is added; and of what was too many to be */
 	size_t *done;			/* owned, by match: the last front with its condition, from 1 on */
 	size_t front;			/* this one's number */
 	size_t decided;			/* the rule that decides the front itself, for everybody */
@@ -67,17 +68,13 @@ static bool needs_no_deny(const struct own *own, size_t at)
 /* Of a deny that an endpoint meets. */
 static int deny(struct own *own, const struct sl_kube_front *front, const struct sl_rule_use *use)
 {
-	const struct sl_object *service = &front->service->object;
 	size_t *done = &own->done[use - own->index.uses], *place;
 
 	if (*done == own->front || needs_no_deny(own, use->at))
 		return 0;
-	if (own->n_at >= SL_KUBE_FRONT_RULES)
-		return sl_error(own->fronts->kube->diag, &use->rule->pos, "this rule and others deny "
-				"endpoints of so many Services, as of %s/%s, that more than %u rules follow "
-				"from them: deny fewer addresses, or in fewer rules", service->namespace,
-				service->name, SL_KUBE_FRONT_RULES);
 	*done = own->front;
+	if (!sl_kube_count_rule(own->fronts, front, &own->tally))
+		return 0;
 	place = SL_ADD(own->at, own->n_at);
 	if (!place)
 		return -ENOMEM;
@@ -105,10 +102,9 @@ static int read_endpoint(struct own *own, const struct sl_kube_front *front,
 	return err;
 }
 
-static int read_front(struct own *own, const struct sl_kube_front *front)
+static int read_front(struct own *own, struct sl_kube_front *front)
 {
-	const struct sl_kube_endpoint *example = NULL;
-	size_t denied = 0, before = own->n_at;
+	size_t denied = 0, before = own->tally.sum;
 	int err = 0;
 	bool one;
 
@@ -118,13 +114,33 @@ static int read_front(struct own *own, const struct sl_kube_front *front)
 	for (size_t i = 0; i < front->n_ready && !err; i++) {
 		err = read_endpoint(own, front, &front->ready[i], &one);
 		if (!err && one) {
-			example = &front->ready[i];
+			front->example = &front->ready[i];
 			denied++;
 		}
 	}
-	if (!err && own->n_at > before && denied && denied < front->n_ready)
-		sl_kube_warn_mixed(own->fronts, front, denied, example);
+	front->mixed = own->tally.sum > before && denied < front->n_ready ? denied : 0;
 	return err;
+}
+
+static int read_fronts(struct own *own)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < own->fronts->n && !err; i++)
+		if (!sl_kube_is_whole(own->fronts, &own->fronts->list[i]))
+			err = read_front(own, &own->fronts->list[i]);
+	return err;
+}
+
+/* As an error it would hold back the policies of all pods, for what one tenant's Services are. */
+static int read_without_largest(struct own *own)
+{
+	int err = sl_kube_take_largest(own->fronts, own->tally.weights, SL_KUBE_FRONT_RULES);
+
+	sl_kube_cut_rules(own->policy, own->n);
+	own->n_at = own->tally.sum = 0;
+	own->tally.last = NULL;
+	return err ? err : read_fronts(own);
 }
 
 /* What was added, to its places. */
@@ -154,7 +170,7 @@ static int put_in_place(const struct own *own)
 	return 0;
 }
 
-int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
+int sl_kube_own_fronts(struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
 		       struct sl_policy *policy)
 {
 	struct own own = {.fronts = fronts, .policy = policy, .n = policy->n_items,
@@ -162,16 +178,22 @@ int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clau
 	int err = fronts->n ? sl_rule_index_make(&own.index, policy, own.n) : 0;
 
 	own.done = err ? NULL : calloc(own.index.n_uses + 1, sizeof(*own.done));
-	if (!err && !own.done)
+	own.tally.weights = calloc(fronts->kube->n_services + 1, sizeof(*own.tally.weights));
+	if (!err && (!own.done || !own.tally.weights))
 		err = -ENOMEM;
-	for (size_t i = 0; i < fronts->n && !err; i++)
-		err = read_front(&own, &fronts->list[i]);
+	if (!err)
+		err = read_fronts(&own);
+	if (!err && own.tally.sum > SL_KUBE_FRONT_RULES)
+		err = read_without_largest(&own);
 	if (!err && own.n_at)
 		err = put_in_place(&own);
 	if (!err)
 		err = sl_kube_insert_whole(fronts, policy);
+	if (!err)
+		sl_kube_warn_mixed(fronts);
 	sl_rule_index_free(&own.index);
 	free(own.done);
+	free(own.tally.weights);
 	free(own.at);
 	return err;
 }

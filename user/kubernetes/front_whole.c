@@ -19,12 +19,70 @@ struct sl_cidr sl_kube_judged(const struct sl_cidr *address)
 	return sl_cidr_embedded_ipv4(address, &ipv4) ? ipv4 : *address;
 }
 
-void sl_kube_warn_whole(const struct sl_kube_fronts *fronts, const struct sl_kube_service *service)
+static void warn_whole(const struct sl_kube_fronts *fronts, const struct sl_kube_service *service)
 {
 	sl_warn(fronts->kube->diag, &service->object.pos, "Service %s/%s has too many addresses (%zu) and "
-		"ports (%zu), or endpoints at these, to be looked at one by one: where an endpoint may be "
+		"ports (%zu), or endpoints and rules for these, to be looked at one by one: where an endpoint may be "
 		"denied all of its addresses are, at every port", service->object.namespace,
 		service->object.name, service->addresses.n + service->external.n, service->ports.n);
+}
+
+struct weighed {
+	size_t service, weight;
+};
+
+static int compare_weights(const void *a, const void *b)
+{
+	const struct weighed *x = a, *y = b;
+
+	return x->weight != y->weight ? (x->weight < y->weight) - (x->weight > y->weight) :
+					(x->service > y->service) - (x->service < y->service);
+}
+
+int sl_kube_take_largest(struct sl_kube_fronts *fronts, const size_t *weights, size_t bound)
+{
+	const struct sl_kube *kube = fronts->kube;
+	struct weighed *list = calloc(kube->n_services + 1, sizeof(*list));
+	size_t sum = 0;
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < kube->n_services; i++) {
+		list[i] = (struct weighed){i, weights[i] > bound ? bound + 1 : weights[i]};
+		sum += list[i].weight;
+	}
+	if (sum > bound)
+		qsort(list, kube->n_services, sizeof(*list), compare_weights);
+	for (size_t i = 0; sum > bound; i++) {
+		sum -= list[i].weight;
+		fronts->whole[list[i].service] = true;
+		fronts->n_whole++;
+		warn_whole(fronts, &kube->services[list[i].service]);
+	}
+	free(list);
+	return 0;
+}
+
+static bool is_new(const struct sl_kube_front *front, const struct sl_kube_front *last)
+{
+	return !last || last->service != front->service ||
+	       memcmp(&last->address, &front->address, sizeof(front->address));
+}
+
+bool sl_kube_count_rule(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front,
+			struct sl_kube_tally *tally)
+{
+	size_t weight = is_new(front, tally->last) ? SL_KUBE_FRONT_ADDRESS : 1;
+
+	tally->last = front;
+	tally->weights[front->service - fronts->kube->services] += weight;
+	tally->sum += weight;
+	return tally->sum <= SL_KUBE_FRONT_RULES;
+}
+
+bool sl_kube_is_whole(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front)
+{
+	return fronts->whole[front->service - fronts->kube->services];
 }
 
 static int take(const struct sl_addresses *from, struct sl_addresses *to)

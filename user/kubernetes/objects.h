@@ -327,6 +327,9 @@ struct sl_rule *sl_kube_front_rule(struct sl_policy *policy, enum sl_action acti
 				   const struct sl_cidr *address, const struct sl_named_port *port,
 				   const char *service);
 
+/* Takes off the rules behind the first n items. */
+void sl_kube_cut_rules(struct sl_policy *policy, size_t n);
+
 /* Denies the addresses, at the ports; NULL: at every one, by every protocol. At the policy's end;
  * of no addresses there is no rule. 0 or -ENOMEM. */
 int sl_kube_whole_rule(struct sl_policy *policy, const struct sl_addresses *addresses,
@@ -350,6 +353,8 @@ struct sl_kube_front {
 	bool is_cluster_ip;
 	struct sl_kube_endpoint *ready;	/* owned: those of the address's family */
 	size_t n_ready;
+	size_t mixed;			/* so many of them are denied, and others are not; 0: all or none */
+	const struct sl_kube_endpoint *example;
 };
 
 struct sl_kube_fronts {
@@ -357,7 +362,7 @@ struct sl_kube_fronts {
 	const struct sl_kube_pod *pod;
 	struct sl_kube_front *list;	/* owned */
 	size_t n;
-	bool *whole;			/* owned; by kube->services: nothing of it is in list */
+	bool *whole;			/* owned; by kube->services: what is in list of it does not count */
 	size_t n_whole;
 };
 
@@ -371,18 +376,36 @@ int sl_kube_fronts_make(const struct sl_kube *kube, const struct sl_kube_pod *po
 			struct sl_kube_fronts *fronts);
 void sl_kube_fronts_free(struct sl_kube_fronts *fronts);
 
-/* What the clauses say about the endpoints, as rules, behind what stands in policy. 0 or -ENOMEM. */
-int sl_kube_emit_fronts(const struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
+/* What the clauses say about the endpoints, as rules, behind what stands in policy; Services of which
+ * too many follow are ones of the whole from here on. 0 or -ENOMEM. */
+int sl_kube_emit_fronts(struct sl_kube_fronts *fronts, struct sl_clauses *clauses,
 			struct sl_policy *policy);
 /* 64:ff9b::10.0.0.1 is 10.0.0.1, as a packet to it is judged. */
 struct sl_cidr sl_kube_judged(const struct sl_cidr *address);
-/* Some ready endpoints are denied, and some are not. */
-void sl_kube_warn_mixed(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front,
-			size_t denied, const struct sl_kube_endpoint *example);
+/* Of each front of which some ready endpoints are denied, and some are not; once. */
+void sl_kube_warn_mixed(struct sl_kube_fronts *fronts);
 
 /* ---- front_whole.c: Services of too many addresses, ports and endpoints ---- */
 
-void sl_kube_warn_whole(const struct sl_kube_fronts *fronts, const struct sl_kube_service *service);
+/* weights are by kube->services. The largest are taken as ones of the whole, each with a warning,
+ * until the others together are at most bound. 0 or -ENOMEM. */
+int sl_kube_take_largest(struct sl_kube_fronts *fronts, const size_t *weights, size_t bound);
+/* The rules that follow for fronts, by Service: in the order of the fronts. */
+struct sl_kube_tally {
+	size_t *weights;		/* owned; by kube->services */
+	size_t sum;
+	const struct sl_kube_front *last;
+};
+
+/* For one pod of what EgressPolicies say, and as many of what NetworkPolicies do. A policy that
+ * knows more than 65,535 addresses apart does not compile: twice 26,214 leave room for others. */
+#define SL_KUBE_FRONT_RULES (1u << 17)
+#define SL_KUBE_FRONT_ADDRESS 5u /* the first rule of an address counts as */
+
+/* Counts another. false: that is too many, and it need not be made. */
+bool sl_kube_count_rule(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front,
+			struct sl_kube_tally *tally);
+bool sl_kube_is_whole(const struct sl_kube_fronts *fronts, const struct sl_kube_front *front);
 /* Nobody knows which of their endpoints are denied: their addresses are, at the policy's end. 0 or
  * -ENOMEM. */
 int sl_kube_emit_whole(const struct sl_kube_fronts *fronts, struct sl_policy *policy);
@@ -391,11 +414,9 @@ int sl_kube_insert_whole(const struct sl_kube_fronts *fronts, struct sl_policy *
 
 /* ---- front_own.c ---- */
 
-#define SL_KUBE_FRONT_RULES (1u << 17) /* that one pod's policy may be given */
-
 /* The policy holds what EgressPolicies say: each deny that an endpoint meets becomes one of what
- * is in front of it too, at its place. 0, -EINVAL (reported): these would be too many, -ENOMEM. */
-int sl_kube_own_fronts(const struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
+ * is in front of it too, at its place. 0 or -ENOMEM. */
+int sl_kube_own_fronts(struct sl_kube_fronts *fronts, const struct sl_clauses *clauses,
 		       struct sl_policy *policy);
 
 /* ---- rules.c ---- */
