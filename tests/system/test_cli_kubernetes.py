@@ -101,6 +101,39 @@ def test_a_pod_on_its_nodes_network_has_no_policy_of_its_own():
     assert result.returncode == 1 and "hostNetwork" in result.stderr
     result = convert(BASE, "x/b")
     assert result.returncode == 1 and "no Pod x/b" in result.stderr
+    assert "kubectl get pods" in result.stderr and "one that is there (x/a)" in result.stderr
+    result = convert("".join(part + "---\n" for part in BASE.split("---\n") if "kind: Pod" not in part))
+    assert result.returncode == 1 and "kubectl get pods" in result.stderr and "name one" not in result.stderr
+
+
+@pytest.mark.parametrize("external, cluster, endpoint, family", [
+    ("20.{}.{}.{}", "10.96.1.{}", "10.9.9.9", "IPv4"), ("2001:db8:{}:{}::{}", "fd00:96::{}", "fd00:9::9", "IPv6")])
+def test_what_follows_from_a_tenants_services_is_a_policy_that_fits(external, cluster, endpoint, family, write):
+    """17 of 4,001 addresses, each of which would have a rule of its own: a table holds 65,535."""
+    services = "".join(f"""\
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: s{s}, namespace: evil}}
+spec:
+  clusterIP: "{cluster.format(s)}"
+  ports: [{{port: {s}}}]
+  externalIPs: [{", ".join(f'"{external.format(s, n // 250, n % 250)}"' for n in range(4000 + s))}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: s{s}, namespace: evil, labels: {{kubernetes.io/service-name: s{s}}}}}
+addressType: {family}
+ports: [{{port: 80}}]
+endpoints: [{{addresses: ["{endpoint}"]}}]
+""" for s in range(1, 18))
+    result = convert(BASE + own(f'  default: allow\n  rules: [{{deny: "{endpoint}"}}]\n', "ClusterEgressPolicy") + services)
+    assert result.returncode == 0 and result.stderr.count("has too many addresses") == 11, result.stderr
+    assert "Service evil/s17 has" in result.stderr and "Service evil/s6 has" not in result.stderr
+    assert sluice("check", write(result.stdout, "fits.yaml")).returncode == 0
+    bracketed = "[{}]:{}" if family == "IPv6" else "{}:{}"
+    assert verdicts(result.stdout, write, *(bracketed.format(external.format(s, 3, 9), port) for s, port in (
+        (6, 6), (17, 17), (6, 7), (17, 7)))) == ["deny", "deny", "allow", "deny"]
 
 
 def test_egress_policies_come_first(write):

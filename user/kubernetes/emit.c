@@ -356,15 +356,24 @@ int sl_kube_cluster_policy(const struct sl_kube *kube, const struct sl_kube_pod 
 	return err;
 }
 
+static int no_pod(const struct sl_kube *kube, const char *namespace, const char *name)
+{
+	const struct sl_object *other = kube->n_pods ? &kube->pods[0].object : NULL;
+
+	sl_error(kube->diag, NULL, "there is no Pod %s/%s among the objects: add it, as `kubectl get pods "
+		 "-A -o yaml` prints it%s%s%s%s%s", namespace, name,
+		 other ? ", or name one that is there (" : "", other ? other->namespace : "",
+		 other ? "/" : "", other ? other->name : "", other ? ")" : "");
+	return -ENOENT;
+}
+
 int sl_kube_policy(const struct sl_kube *kube, const char *namespace, const char *name,
 		   struct sl_policy **out)
 {
 	const struct sl_kube_pod *pod = find_pod(kube, namespace, name);
 
-	if (!pod) {
-		sl_error(kube->diag, NULL, "there is no Pod %s/%s among the objects", namespace, name);
-		return -ENOENT;
-	}
+	if (!pod)
+		return no_pod(kube, namespace, name);
 	if (pod->host_network)
 		return sl_error(kube->diag, &pod->object.pos, "%s/%s is on its node's network "
 				"(hostNetwork), where NetworkPolicies do not hold", namespace, name);
