@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* A watch: one JSON object a line, {type, object}. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "internal.h"
 
 #define VERSION_MAX 128
+#define LARGE (1u << 20) /* of a line: most are some thousand bytes */
 
 static int wrong(struct sl_follow *f, enum sl_api_trouble trouble, const char *reason)
 {
@@ -99,6 +101,8 @@ static int take_line(struct sl_follow *f, const char *line, size_t len)
 		err = go_on_from(f, object);
 	f->seen += !err;
 	json_decref(event);
+	if (len > LARGE) /* its JSON is up to seventy times that, in holes that nothing else fills */
+		malloc_trim(0);
 	return err;
 }
 

@@ -9,6 +9,7 @@
 #include "policy/text.h"
 
 #define ERROR_MAX 400
+#define TREE_KEPT (1u << 20) /* bytes; few objects are more */
 
 struct sl_store {
 	struct sl_kube *kube;
@@ -206,6 +207,13 @@ static int read_record(struct sl_store *store, struct sl_record *record, const j
 	return err ? err : read_nodes(store, record, record->nodes ? record->nodes : tree->nodes);
 }
 
+/* 700,000 rules {}, which an object may have, are a tree of 132 MB: no memory to keep for the next. */
+static void shrink(struct sl_json_tree *tree)
+{
+	if (tree->nodes_max * sizeof(*tree->nodes) + tree->pool_max > TREE_KEPT)
+		sl_json_tree_free(tree);
+}
+
 static void note_own(struct sl_record *record, const json_t *object)
 {
 	json_t *status = json_object_get(object, "status");
@@ -237,6 +245,7 @@ int sl_store_put(struct sl_store *store, enum sl_kube_kind kind, const json_t *o
 	record->round = store->rounds[kind];
 	note_own(record, object);
 	err = read_record(store, record, object);
+	shrink(&store->tree);
 	if (err)
 		remove_record(store, sl_records_find(&store->records, kind, key));
 	return err;
