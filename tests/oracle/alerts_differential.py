@@ -184,6 +184,10 @@ def told_by_program(program, folder, config, records):
     return told, done.stderr
 
 
+def plural(n):
+    return "" if n == 1 else "s"
+
+
 def difference(program, folder, config, records):
     told, said = told_by_program(program, folder, config, records)
     expected = model.run(config, records)
@@ -193,9 +197,9 @@ def difference(program, folder, config, records):
         return (f"alert {at}: program {json.dumps(told[at:at + 1])}\n"
                 f"         model   {json.dumps(expected.told[at:at + 1])}"), 0
     for number, words in ((expected.late, "too late for a rule"),
-                          (expected.evicted, "groups dropped for room"),
-                          (expected.fired, "alerts,")):
-        if f"{number} {words}" not in said and (number or words == "alerts,"):
+                          (expected.evicted, f"group{plural(expected.evicted)} dropped for room"),
+                          (expected.fired, f"alert{plural(expected.fired)},")):
+        if f" {number} {words}" not in said and (number or words.startswith("alert")):
             return f"{number} {words}: the program says {said}", 0
     return None, len(told)
 
