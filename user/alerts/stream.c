@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #include "stream.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define AHEAD_NS (60 * 1000000000ll)
 
@@ -243,4 +246,23 @@ void sl_stream_cut(struct sl_stream *s)
 {
 	if (s->n || s->too_long)
 		end_line(s);
+}
+
+int sl_stream_file(struct sl_stream *stream, const char *path)
+{
+	bool is_stdin = !strcmp(path, "-");
+	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	static char buffer[65536];
+	ssize_t n = 0;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
+		sl_stream_bytes(stream, buffer, (size_t)n);
+	err = n < 0 ? -errno : 0;
+	sl_stream_cut(stream);
+	if (!is_stdin)
+		close(fd);
+	return err;
 }

@@ -29,6 +29,8 @@ void sl_stream_free(struct sl_stream *stream);
 void sl_stream_bytes(struct sl_stream *stream, const char *bytes, size_t n);
 /* What comes now does not continue the last line: its rest is taken for a line. */
 void sl_stream_cut(struct sl_stream *stream);
+/* All of a file; `-` is standard input. 0 or -errno. */
+int sl_stream_file(struct sl_stream *stream, const char *path);
 const struct sl_stream_stats *sl_stream_stats(const struct sl_stream *stream);
 
 #endif

@@ -16,24 +16,12 @@ static const char *shown_name(const char *path)
 	return strcmp(path, "-") ? path : "<stdin>";
 }
 
-static int read_stream(FILE *in, struct sl_stream *stream)
-{
-	static char bytes[65536];
-	size_t n;
-
-	while ((n = fread(bytes, 1, sizeof(bytes), in)))
-		sl_stream_bytes(stream, bytes, n);
-	sl_stream_cut(stream);
-	return ferror(in) ? -errno : 0;
-}
-
 /* A line that is no record is passed over, and said. */
 static int read_file(const char *path, struct sl_records *records, struct sl_diag *diag)
 {
 	struct sl_stream *stream = sl_stream_new(false, sl_records_take, records);
-	FILE *in = strcmp(path, "-") ? fopen(path, "re") : stdin;
 	struct sl_pos pos = {.file = shown_name(path)};
-	int err = !stream ? -ENOMEM : !in ? -errno : read_stream(in, stream);
+	int err = stream ? sl_stream_file(stream, path) : -ENOMEM;
 
 	if (err && err != -ENOMEM)
 		err = sl_error(diag, NULL,
@@ -47,8 +35,6 @@ static int read_file(const char *path, struct sl_records *records, struct sl_dia
 			sl_stream_stats(stream)->faulty == 1 ? " is" : "s are",
 			sl_stream_stats(stream)->fault);
 	}
-	if (in && in != stdin)
-		fclose(in);
 	sl_stream_free(stream);
 	return err;
 }

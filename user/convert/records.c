@@ -6,10 +6,10 @@
 #include <strings.h>
 
 #include "policy/address.h"
+#include "policy/builtin.h"
 #include "policy/domain.h"
 #include "policy/text.h"
 #include "records_internal.h"
-#include "sluice_sets.h"
 
 #define DNS_PORT 53
 
@@ -73,30 +73,6 @@ static void count(struct sl_records *r, json_t *list, const char *what, __u64 ti
 }
 
 /* ---- destinations ---- */
-
-/* Is it in a built-in set? */
-static bool is_within(const char *name, const struct sl_cidr *address)
-{
-	static const char *const sets[][2] = {
-#define X(name, contents) {#name, contents},
-		SL_STATIC_SETS(X)
-#undef X
-	};
-	const char *set = "";
-	struct sl_cidr cidr;
-	bool masked;
-	size_t len;
-
-	for (size_t i = 0; i < sizeof(sets) / sizeof(*sets); i++)
-		if (!strcmp(sets[i][0], name))
-			set = sets[i][1];
-	for (; *set; set += len + (set[len] == ' ')) {
-		len = strcspn(set, " ");
-		if (!sl_cidr_parse(set, len, &cidr, &masked) && sl_cidr_within(address, &cidr))
-			return true;
-	}
-	return false;
-}
 
 struct seen { /* of a record, borrowed */
 	struct sl_alert_record *record;
@@ -200,7 +176,7 @@ static struct sl_wish *find_wish(struct sl_records *r, const char *key)
 static void wish(struct sl_records *r, const struct seen *s, const struct sl_cidr *address)
 {
 	int protocol = protocol_of(s->protocol);
-	bool named = is_name(s->name), hidden = named && is_within("private", address);
+	bool named = is_name(s->name), hidden = named && !sl_address_may_belong(address, false);
 	char key[2 * SL_FIELD_TEXT], text[SL_CIDR_TEXT];
 	struct sl_wish *w;
 
@@ -273,7 +249,7 @@ static void take_connection(struct sl_records *r, const struct seen *s)
 		take_denied_by_rule(r, s, NULL);
 	} else if (!is_allowed(s) && !by_default) {
 		count(r, r->left, *s->reason ? s->reason : "no reason", s->times);
-	} else if (is_within("metadata", &address)) {
+	} else if (sl_cidrs_have(sl_builtin_set("metadata"), &address)) {
 		note_denial(r, r->metadata, s, "");
 	} else {
 		wish(r, s, &address);

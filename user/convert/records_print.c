@@ -22,8 +22,11 @@ static int which_policy(const struct sl_records *r, const char *file, struct sl_
 	if (r->wanted)
 		return sl_error(diag, &(struct sl_pos){.file = file},
 				"no decision of the policy \"%s\" is in it", r->wanted);
-	json_object_foreach(r->policies, name, times) if (at < sizeof(names)) at +=
-		(size_t)snprintf(names + at, sizeof(names) - at, "%s\"%s\"", at ? ", " : "", name);
+	json_object_foreach(r->policies, name, times) {
+		if (at < sizeof(names))
+			at += (size_t)snprintf(names + at, sizeof(names) - at, "%s\"%s\"",
+					       at ? ", " : "", name);
+	}
 	return sl_error(diag, &(struct sl_pos){.file = file},
 			"decisions of the policies %s: whose? give --policy NAME", names);
 }
@@ -134,11 +137,13 @@ static void put_asked(const struct sl_records *r, FILE *out)
 	const char *name;
 	json_t *times;
 
-	json_object_foreach(r->asked, name, times) if (!json_object_get(r->named, name)) fprintf(
-		out,
-		"  - allow: \"%s\"  # asked for %lld time%s, never connected to: "
-		"its ports are not known\n",
-		name, (long long)json_integer_value(times), SL_S(json_integer_value(times)));
+	json_object_foreach(r->asked, name, times) {
+		if (json_object_get(r->named, name))
+			continue;
+		fprintf(out, "  - allow: \"%s\"  # asked for %lld time%s, never connected to: its ports "
+			"are not known\n", name, (long long)json_integer_value(times),
+			SL_S(json_integer_value(times)));
+	}
 }
 
 /* ---- what is around them ---- */
@@ -151,8 +156,7 @@ static void put_list(json_t *list, const char *title, FILE *out)
 
 	if (n)
 		fprintf(out, "# %s\n", title);
-	json_object_foreach(list, what, times)
-	{
+	json_object_foreach(list, what, times) {
 		if (told++ == TOLD_MAX)
 			break;
 		fputs("#   ", out);
@@ -173,8 +177,7 @@ static void put_resolvers(const struct sl_records *r, FILE *out)
 	    !json_object_size(r->asked))
 		return;
 	fputs("dns:\n  resolvers: ", out);
-	json_object_foreach(r->resolvers, resolver, times)
-	{
+	json_object_foreach(r->resolvers, resolver, times) {
 		fprintf(out, "%s\"%s\"", before, resolver);
 		before = ", ";
 	}

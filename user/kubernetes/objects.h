@@ -423,8 +423,6 @@ int sl_kube_own_fronts(struct sl_kube_fronts *fronts, const struct sl_clauses *c
 
 /* Does the match hold for the port, whatever the address and whoever sends? */
 bool sl_kube_match_is_for(const struct sl_match *match, int protocol, __u16 port);
-/* What a set of that name holds that no policy lists; static. NULL: there is none. */
-const char *sl_kube_builtin_set(const char *name);
 /* It holds for some users, or until some time. */
 bool sl_kube_is_conditional(const struct sl_rule *rule, const struct sl_match *match);
 /* Do the first n rules deny it, to some or for a while at least? own_sets: so they may by a set that is

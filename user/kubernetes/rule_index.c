@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "objects.h"
+#include "policy/builtin.h"
 #include "policy/text.h"
 
 #define OF_SET (1u << 31)	/* in a prefix: the number is a set's */
@@ -35,7 +36,7 @@ static int add_set_use(struct sl_rule_index *index, const void *set, unsigned us
 /* Of a set that the policy lists merge.c has put down which. */
 static const void *known_set(const struct sl_host *host)
 {
-	return host->set ? (const void *)host->set : sl_kube_builtin_set(host->text);
+	return host->set ? (const void *)host->set : sl_builtin_set(host->text);
 }
 
 static int add_anywhere(struct sl_rule_index *index, unsigned use)

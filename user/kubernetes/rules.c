@@ -7,36 +7,8 @@
 #include <string.h>
 
 #include "objects.h"
+#include "policy/builtin.h"
 #include "policy/text.h"
-#include "sluice_sets.h"
-
-static bool text_has(const char *text, const struct sl_cidr *address)
-{
-	struct sl_cidr cidr;
-	size_t len;
-	bool masked;
-
-	for (; text && *text; text += len + strspn(text + len, " ")) {
-		len = strcspn(text, " ");
-		if (!sl_cidr_parse(text, len, &cidr, &masked) && sl_cidr_within(address, &cidr))
-			return true;
-	}
-	return false;
-}
-
-const char *sl_kube_builtin_set(const char *name)
-{
-	static const char *const builtin[][2] = {
-#define X(set, contents) {#set, contents},
-		SL_STATIC_SETS(X)
-#undef X
-	};
-
-	for (size_t i = 0; i < sizeof(builtin) / sizeof(*builtin); i++)
-		if (!strcmp(builtin[i][0], name))
-			return builtin[i][1];
-	return NULL;
-}
 
 /* Of a set that the policy lists merge.c has put down which. */
 static bool set_has(const struct sl_host *host, const struct sl_cidr *address)
@@ -44,7 +16,7 @@ static bool set_has(const struct sl_host *host, const struct sl_cidr *address)
 	for (size_t i = 0; host->set && i < host->set->n_cidrs; i++)
 		if (sl_cidr_within(address, &host->set->cidrs[i]))
 			return true;
-	return !host->set && text_has(sl_kube_builtin_set(host->text), address);
+	return !host->set && sl_cidrs_have(sl_builtin_set(host->text), address);
 }
 
 static bool host_has(const struct sl_host *host, const struct sl_cidr *address)
@@ -105,7 +77,7 @@ static bool names_own_set(const struct sl_match *match)
 {
 	for (size_t i = 0; i < match->n_hosts; i++)
 		if (match->hosts[i].kind == SL_HOST_SET && !match->hosts[i].set &&
-		    !sl_kube_builtin_set(match->hosts[i].text))
+		    !sl_builtin_set(match->hosts[i].text))
 			return true;
 	return false;
 }

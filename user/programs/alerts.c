@@ -48,25 +48,6 @@ static void on_record(void *context, struct sl_alert_record *record)
 	sl_alert_engine_record(((struct offline *)context)->engine, record);
 }
 
-static int read_all(const char *path, struct sl_stream *stream)
-{
-	bool is_stdin = !strcmp(path, "-");
-	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	static char buffer[65536];
-	ssize_t n = 0;
-	int err;
-
-	if (fd < 0)
-		return -errno;
-	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
-		sl_stream_bytes(stream, buffer, (size_t)n);
-	err = n < 0 ? -errno : 0;
-	sl_stream_cut(stream);
-	if (!is_stdin)
-		close(fd);
-	return err;
-}
-
 static void say_totals(const struct sl_stream *stream, const struct sl_alert_engine *engine)
 {
 	const struct sl_stream_stats *s = sl_stream_stats(stream);
@@ -104,7 +85,7 @@ static int offline(const struct sl_alerts_config *config, const struct request *
 
 	o.engine = memory ? sl_alert_engine_new(config, memory, on_alert, &o) : NULL;
 	if (o.engine && stream)
-		err = read_all(r->events, stream);
+		err = sl_stream_file(stream, r->events);
 	if (err)
 		fprintf(stderr, "sluice alerts: cannot read %s: %s; give a FILE that `run --log` or a "
 			"sink wrote\n", r->events, strerror(-err));

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "policy/builtin.h"
 #include "policy/domain.h"
 
 #define HOSTS_BYTES_MAX (16u << 20)
@@ -20,57 +21,6 @@ struct lesson {
 	const char *name;
 	struct sl_cidr address;
 };
-
-/* ---- which addresses ---- */
-
-/* docs/names.md, "Never learned"; and with `resolves_to: private`, those that are. The
- * file is the administrator's: loopback may be in it, which no answer may give. */
-static const struct {
-	const char *text;
-	bool private;
-} special[] = {
-	{"0.0.0.0/8", false},
-	{"224.0.0.0/3", false},
-	{"169.254.169.254", false},
-	{"169.254.170.2", false},
-	{"169.254.170.23", false},
-	{"168.63.129.16", false},
-	{"100.100.100.200", false},
-	{"10.0.0.0/8", true},
-	{"100.64.0.0/10", true},
-	{"127.0.0.0/8", true},
-	{"169.254.0.0/16", true},
-	{"172.16.0.0/12", true},
-	{"192.0.0.0/24", true},
-	{"192.168.0.0/16", true},
-	{"198.18.0.0/15", true},
-	{"fd00:ec2::254", false},
-	{"::1", true},
-	{"::/64", false},
-	{"64:ff9b::/32", false},
-	{"2001::/32", false},
-	{"2002::/16", false},
-	{"ff00::/8", false},
-	{"100::/64", true},
-	{"fc00::/7", true},
-	{"fe80::/10", true},
-	{"fec0::/10", true},
-};
-
-/* The first entry that holds the address decides. */
-static bool may_belong(const struct sl_cidr *address, bool private)
-{
-	struct sl_cidr range;
-	bool masked;
-
-	for (size_t i = 0; i < sizeof(special) / sizeof(*special); i++) {
-		if (sl_cidr_parse(special[i].text, strlen(special[i].text), &range, &masked))
-			return false;
-		if (range.family == address->family && sl_cidr_within(address, &range))
-			return special[i].private && private;
-	}
-	return true;
-}
 
 /* ---- which rules ---- */
 
@@ -153,7 +103,7 @@ static int teach(struct sl_policy *out, const struct lesson *lesson)
 	size_t n = reach(out, lesson->name, &private);
 	int err = 0;
 
-	if (!may_belong(&lesson->address, private))
+	if (!sl_address_may_belong(&lesson->address, private))
 		return 0;
 	for (size_t i = 0; i < n && !err; i++) {
 		struct sl_rule *rule = out->items[i].rule;
@@ -205,7 +155,7 @@ static int teach_line(struct sl_resolver *r, char *line, const char *path, unsig
 		return 0;
 	while (!err && (word = strtok_r(NULL, BLANKS, &save))) {
 		/* What is never learned costs nothing: blocklists are made of 0.0.0.0. */
-		if (!read_name(word) || !may_belong(&lesson.address, true))
+		if (!read_name(word) || !sl_address_may_belong(&lesson.address, true))
 			continue;
 		if (!*left) {
 			sl_warn(r->diag, NULL, "%s: more than %u names: the rest is not learned",
